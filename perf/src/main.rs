@@ -1,0 +1,2 @@
+//! Measures bridges and proxies side by side.
+fn main() {}

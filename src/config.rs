@@ -1,0 +1,89 @@
+//! What a running server was told to do: plain data, complete and checked, put together from the rooms' own options.
+//!
+//! `cli` builds one of these from a command line; everything above reads it and nothing changes it. It never parses and
+//! never touches the system.
+
+use crate::target::Target;
+use crate::{http, web};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration of a process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Base name of `argv[0]`, for messages.
+    pub program: String,
+    /// Where clients come in.
+    pub listen: Listen,
+    /// Where they are carried.
+    pub target: Target,
+    /// Static files, if any are served.
+    pub web: Option<web::Options>,
+    /// Directory of the static files, absolute; `None` with `web` set means the built-in page.
+    pub web_root: Option<PathBuf>,
+    /// How upgrades are judged and sub-protocols chosen.
+    pub upgrade: http::upgrade::Options,
+    /// Every deadline.
+    pub timing: Timing,
+    /// Largest message that is held whole, in bytes.
+    pub message_bytes_max: usize,
+    /// Which engine carries the bytes.
+    pub engine: EngineChoice,
+    /// Shards; `None`: one per allowed core.
+    pub threads: Option<usize>,
+    /// Ceiling of all buffers of the process, in bytes; `None`: a quarter of memory or of the cgroup's limit.
+    pub buffer_memory: Option<usize>,
+    /// Most sessions of the process.
+    pub sessions_max: usize,
+    /// Also log what is only useful when looking for something.
+    pub verbose: bool,
+}
+
+/// A listening address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP. An empty host means all interfaces, both families.
+    Tcp {
+        /// Name or address as written, brackets removed.
+        host: String,
+        /// Port; 0 lets the kernel choose.
+        port: u16,
+        /// Resolve names to IPv6 first.
+        prefer_ipv6: bool,
+    },
+    /// A Unix stream socket.
+    Unix {
+        /// Its path, absolute.
+        path: PathBuf,
+        /// Permission bits of the socket file.
+        mode: u32,
+    },
+}
+
+/// Which engine to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// `Ring` where the kernel allows it, else `Poll`.
+    Auto,
+    /// io_uring, or refuse to start.
+    Ring,
+    /// Readiness through mio.
+    Poll,
+}
+
+/// Deadlines; each is documented at its default in [`crate::limits`].
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// Accept to complete head.
+    pub head: Duration,
+    /// Whole dial of a target.
+    pub dial: Duration,
+    /// Our close frame to the client's end.
+    pub close: Duration,
+    /// A send without progress.
+    pub write: Duration,
+    /// Between pings; zero: none.
+    pub heartbeat: Duration,
+    /// Goodbyes when the server stops.
+    pub drain: Duration,
+}

@@ -1,0 +1,99 @@
+//! Every bound of the server: its name, its unit, and what happens when it is hit.
+//!
+//! A number that limits something lives here and nowhere else, so that an operator can read one page and an engineer can
+//! see how the numbers relate; the relations themselves are asserted at compile time at the end. This module never
+//! computes anything at run time and imports nothing.
+
+/// Most bytes of one request head, request line and all headers. At the limit: 431, close.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of a request target. At the limit: 414, close.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Most header lines of one request. At the limit: 431, close.
+pub const HEADERS_MAX: usize = 100;
+
+/// Bytes of a shard's hot buffer: the most one receive brings, and so the largest frame towards a client.
+/// 256 KiB is half of a common L2 cache; larger buffers fall out of it and cost up to twice the CPU per byte.
+pub const HOT_BYTES: usize = 256 * 1024;
+/// Bytes kept free in front of received payload, for frame headers and an owed control frame. A multiple of 64, so that
+/// payload starts on a cache line.
+pub const HEADROOM_BYTES: usize = 256;
+/// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
+pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, HOT_BYTES + HEADROOM_BYTES];
+/// Bytes of freed chunks a shard keeps for reuse before it gives memory back to the allocator.
+pub const CHUNK_CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// Smallest and default share of buffer memory of one shard, in bytes, if nothing else is configured.
+pub const BUFFER_MEMORY_MIN: usize = 4 * 1024 * 1024;
+
+/// Longest frame header of a server: two bytes, eight of length, no mask (RFC 6455 section 5.2).
+pub const SERVER_HEADER_BYTES_MAX: usize = 10;
+/// Longest frame header of a client: as above and four of mask.
+pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
+/// Longest payload of a control frame (RFC 6455 section 5.5). At the limit: close 1002.
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+/// Longest reason of a close frame: a control payload less two bytes of code.
+pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
+/// Default of the largest message that is held whole (echo, datagrams), in bytes. At the limit: close 1009.
+pub const MESSAGE_BYTES_DEFAULT: usize = 1024 * 1024;
+/// Largest `--max-message`, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
+pub const HEAD_TIMEOUT_MS: u64 = 10_000;
+/// From the first try to a connected target, all addresses together. At the limit: close 1011.
+pub const DIAL_TIMEOUT_MS: u64 = 10_000;
+/// One address of a target; then the next is tried.
+pub const DIAL_ADDRESS_TIMEOUT_MS: u64 = 3_000;
+/// From our close frame to the end of the client's stream. At the limit: the socket is closed.
+pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
+/// How long a send may make no progress. At the limit: the session ends.
+pub const WRITE_TIMEOUT_MS: u64 = 60_000;
+/// Default interval of pings to the client; 0 switches them off.
+pub const HEARTBEAT_MS: u64 = 30_000;
+/// How long after a ping a client may stay silent. At the limit: the session ends.
+pub const PONG_TIMEOUT_MS: u64 = 15_000;
+/// How long sessions may take to say goodbye when the server stops. At the limit: closed at once.
+pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
+/// How long an accept is paused after the process ran out of descriptors or memory.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Most addresses of one target that are tried.
+pub const TARGET_ADDRESSES_MAX: usize = 8;
+/// Sessions that may be before their first complete head, per shard. At the limit: the oldest is dropped.
+pub const PENDING_HEADS_MAX: usize = 1024;
+/// Default of the most sessions of the process; the descriptor limit may make it less. At the limit: accepts pause.
+pub const SESSIONS_DEFAULT: usize = 100_000;
+/// Descriptors kept back for logs, helpers and files when sessions are counted out of the descriptor limit.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
+pub const COMPLETIONS_PER_TURN: usize = 512;
+/// Readiness events taken from the kernel in one turn, at most.
+pub const EVENTS_PER_TURN: usize = 1024;
+/// Most shards, whatever the machine has.
+pub const SHARDS_MAX: usize = 256;
+
+/// Threads for blocking work (name look-ups, files).
+pub const HELPER_THREADS: usize = 4;
+/// Jobs that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
+pub const HELPER_QUEUE_MAX: usize = 1024;
+/// Most bytes of a static file read at once by a helper.
+pub const FILE_READ_BYTES: usize = 256 * 1024;
+
+/// Log lines that may wait for the log thread. At the limit: dropped and counted.
+pub const LOG_QUEUE_MAX: usize = 4096;
+/// Longest field of a log line that came from outside, in bytes; the rest is cut.
+pub const LOG_FIELD_BYTES_MAX: usize = 512;
+
+/// Length of the listen queue asked of the kernel (it may hold less: `net.core.somaxconn`).
+pub const BACKLOG: i32 = 4096;
+
+const _: () = {
+    assert!(HEADROOM_BYTES.is_multiple_of(64));
+    assert!(HEADROOM_BYTES >= SERVER_HEADER_BYTES_MAX + 2 + CONTROL_PAYLOAD_BYTES_MAX);
+    assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(HEAD_BYTES_MAX <= CHUNK_CLASSES[1], "a split head is kept in one chunk");
+    assert!(CHUNK_CLASSES[3] >= HOT_BYTES + HEADROOM_BYTES, "whatever a receive brought can be kept");
+    assert!(BUFFER_MEMORY_MIN >= 4 * CHUNK_CLASSES[3]);
+    assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
+    assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
+    assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
+};

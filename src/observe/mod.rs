@@ -1,0 +1,3 @@
+//! observe.
+/// Plain numbers a shard owns.
+pub mod counters;

@@ -1,1 +1,119 @@
-//! slab.
+//! Slots for sessions: dense, reused warm, and named by keys that go stale when a slot is given back.
+//!
+//! Owns values and their generations. A [`Key`] kept across a release finds nothing instead of a stranger. It never
+//! shrinks: its memory is the most sessions a shard ever had at once.
+
+/// Bits of a generation that a [`Key`] carries; 16 million reuses of one slot before a number comes again.
+pub const GENERATION_BITS: u32 = 24;
+
+/// Names one value of a [`Slab`] for as long as it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Which slot.
+    pub index: u32,
+    /// Which use of it, below `1 << GENERATION_BITS`.
+    pub generation: u32,
+}
+
+/// Values in slots.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    /// Free slots, last in first out: the warmest is used next.
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Slab<T> {
+        Slab { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts in the value that `make` builds from its own key.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, value: None });
+            u32::try_from(self.slots.len() - 1).expect("descriptors run out before slots do")
+        });
+        let slot = &mut self.slots[index as usize];
+        let key = Key { index, generation: slot.generation };
+        slot.value = Some(make(key));
+        key
+    }
+
+    /// The value of `key`, if it is still there.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.value.as_mut() } else { None }
+    }
+
+    /// The value in slot `index` with its key, if the slot is in use.
+    pub fn at(&self, index: u32) -> Option<(Key, &T)> {
+        let slot = self.slots.get(index as usize)?;
+        let value = slot.value.as_ref()?;
+        Some((Key { index, generation: slot.generation }, value))
+    }
+
+    /// Takes the value of `key` out and makes the key stale.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let value = slot.value.take()?;
+        slot.generation = (slot.generation + 1) & ((1 << GENERATION_BITS) - 1);
+        self.free.push(key.index);
+        Some(value)
+    }
+
+    /// The keys of all values, in slot order.
+    pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        (0..self.slots.len() as u32).filter_map(|index| self.at(index).map(|(key, _)| key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_released_key_finds_nothing() {
+        let mut slab = Slab::default();
+        let first = slab.insert_with(|key| (key, 'a'));
+        assert_eq!(slab.get_mut(first).map(|value| value.1), Some('a'));
+        assert_eq!(slab.remove(first).map(|value| value.1), Some('a'));
+        assert!(slab.is_empty() && slab.remove(first).is_none());
+        let second = slab.insert_with(|key| (key, 'b'));
+        assert_eq!(second.index, first.index);
+        assert!(slab.get_mut(first).is_none());
+        assert_eq!(slab.keys().collect::<Vec<_>>(), [second]);
+    }
+
+    #[test]
+    fn the_last_freed_slot_is_used_first() {
+        let mut slab = Slab::default();
+        let keys: Vec<_> = (0..4).map(|n| slab.insert_with(|_| n)).collect();
+        slab.remove(keys[1]);
+        slab.remove(keys[3]);
+        assert_eq!(slab.insert_with(|_| 9).index, 3);
+        assert_eq!(slab.insert_with(|_| 9).index, 1);
+        assert_eq!(slab.len(), 4);
+    }
+}

@@ -1,3 +1,4 @@
-//! observe.
-/// Plain numbers a shard owns.
+//! What an operator can see: counters that shards own, and the log.
+
 pub mod counters;
+pub mod log;

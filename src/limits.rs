@@ -66,6 +66,9 @@ pub const SESSIONS_DEFAULT: usize = 100_000;
 pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
 pub const COMPLETIONS_PER_TURN: usize = 512;
+/// Bytes received between two looks at the kernel, at most (a look costs a tenth of a microsecond, this much receiving
+/// a quarter of a millisecond).
+pub const TURN_BYTES: usize = 1024 * 1024;
 /// Readiness events taken from the kernel in one turn, at most.
 pub const EVENTS_PER_TURN: usize = 1024;
 /// Most shards, whatever the machine has.

@@ -4,6 +4,7 @@
 //! name or opens a socket: names become addresses on a helper.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where a bridge leads.
@@ -22,6 +23,17 @@ pub enum Target {
     Abstract(Vec<u8>),
     /// No socket at all: each message comes back with its type and boundaries.
     Echo,
+}
+
+/// One place that can be dialled: a target after its names have been looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix stream socket in the file system.
+    Unix(PathBuf),
+    /// A Unix stream socket in the abstract namespace, without the leading `@`.
+    Abstract(Vec<u8>),
 }
 
 /// A port as written.

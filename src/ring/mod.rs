@@ -1,1 +1,232 @@
-//! ring.
+//! The io_uring kernel: readiness, accepts and closes through one ring per shard (Linux 6.1 and later).
+//!
+//! The ring delivers multishot polls, accepts and closes; bytes move by plain non-blocking calls, which measured cheaper
+//! than receives and sends as ring requests for everything but the smallest messages. Nothing that the kernel could
+//! still write to is ever lent to it, so dropping the ring is always sound. Must be created, used and dropped on one
+//! thread (`SINGLE_ISSUER`).
+
+#![expect(unsafe_code, reason = "requests are handed to the kernel as raw entries")]
+
+mod setup;
+
+pub use setup::{Refusal, refusal_of, supported};
+
+use crate::engine::{Kernel, Readable, Ready, Token};
+use crate::sys::socket;
+use crate::sys::wake::{WakeSource, Waker};
+use crate::target::Address;
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Kinds of requests, in the low bits of their user data, beside a token or the number of a listener.
+mod kind {
+    pub const WATCH: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const CLOSE: u64 = 2;
+    pub const IGNORE: u64 = 3;
+    pub const ACCEPT: u64 = 4;
+    pub const WAKE: u64 = 5;
+    pub const MASK: u64 = 0x7f;
+}
+const _: () = assert!(kind::MASK == (1 << Token::SPARE_BITS) - 1);
+
+const READ_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+const END_EVENTS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as i32;
+
+/// One shard's ring and its listeners.
+pub struct Ring {
+    ring: IoUring,
+    listeners: Vec<Option<Arc<OwnedFd>>>,
+    wake: WakeSource,
+}
+
+impl Ring {
+    /// A ring on this thread, accepting from `listeners` when asked to.
+    pub fn new(listeners: Vec<Arc<OwnedFd>>) -> io::Result<Ring> {
+        let mut ring = Ring {
+            ring: setup::build()?,
+            listeners: listeners.into_iter().map(Some).collect(),
+            wake: WakeSource::new()?,
+        };
+        ring.watch_wake();
+        Ok(ring)
+    }
+
+    fn watch_wake(&mut self) {
+        let poll = opcode::PollAdd::new(Fd(self.wake.descriptor()), libc::POLLIN as u32).multi(true);
+        self.push(&[poll.build().user_data(kind::WAKE)]);
+    }
+
+    /// Queues `entries`, all of them in the same submission.
+    fn push(&mut self, entries: &[squeue::Entry]) {
+        {
+            let queue = self.ring.submission();
+            if queue.capacity() - queue.len() < entries.len() {
+                drop(queue);
+                // The kernel takes all that is queued; what it cannot do shows as a failed completion, so the only
+                // error left is a full completion queue, and that is emptied at every turn.
+                let _ = self.ring.submit();
+            }
+        }
+        // SAFETY: the requests refer to descriptors by number and to no memory at all: polls, cancels, closes, and
+        // accepts without an address buffer. Nothing has to outlive the call.
+        unsafe { self.ring.submission().push_multiple(entries) }.expect("a submitted queue has room");
+    }
+
+    /// Submits and waits; errors that only mean "look at the completions" are none.
+    fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let idle = self.ring.completion().is_empty();
+        let outcome = match wait {
+            Some(Duration::ZERO) => {
+                let queue = self.ring.submission();
+                if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
+                    return Ok(());
+                }
+                drop(queue);
+                self.ring.submit()
+            }
+            _ if !idle => self.ring.submit(),
+            Some(wait) => {
+                let time = Timespec::from(wait);
+                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+            None => self.ring.submit_and_wait(1),
+        };
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn report(&mut self, entry: &cqueue::Entry, ready: &mut Vec<Ready<OwnedFd>>) {
+        let (word, result) = (entry.user_data(), entry.result());
+        let token = Token::from_word(word);
+        let more = cqueue::more(entry.flags());
+        match word & kind::MASK {
+            kind::WATCH if result >= 0 => {
+                let what = if result & END_EVENTS != 0 { Readable::End } else { Readable::Bytes };
+                ready.push(Ready::Readable(token, what));
+                if !more {
+                    ready.push(Ready::Unwatched(token));
+                }
+            }
+            kind::WATCH if result != -libc::ECANCELED => ready.push(Ready::Unwatched(token)),
+            kind::WRITE if result != -libc::ECANCELED => ready.push(Ready::Writable(token)),
+            kind::CLOSE => ready.push(Ready::Closed(token)),
+            kind::ACCEPT if result >= 0 => {
+                // SAFETY: a successful accept hands over a new descriptor, and this completion is its only mention.
+                let socket = unsafe { OwnedFd::from_raw_fd(result) };
+                let client = socket::remote(&socket);
+                ready.push(Ready::Accepted(socket, client));
+            }
+            kind::ACCEPT if result != -libc::ECANCELED => {
+                let index = (word >> Token::SPARE_BITS) as usize;
+                ready.push(Ready::AcceptFailed(index, io::Error::from_raw_os_error(-result)));
+            }
+            kind::WAKE => {
+                self.wake.clear();
+                if !more {
+                    self.watch_wake();
+                }
+                ready.push(Ready::Woken);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Submits a request that does nothing and takes its completion.
+fn round_trip(ring: &mut IoUring) -> io::Result<()> {
+    let nop = opcode::Nop::new().build();
+    // SAFETY: a NOP refers to no memory and no descriptor.
+    unsafe { ring.submission().push(&nop) }.expect("a new ring has room");
+    ring.submit_and_wait(1)?;
+    match ring.completion().next() {
+        Some(entry) if entry.result() >= 0 => Ok(()),
+        Some(entry) => Err(io::Error::from_raw_os_error(-entry.result())),
+        None => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+    }
+}
+
+fn accept_word(index: usize) -> u64 {
+    (index as u64) << Token::SPARE_BITS | kind::ACCEPT
+}
+
+impl Kernel for Ring {
+    type Socket = OwnedFd;
+
+    fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+        let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), READ_EVENTS).multi(true);
+        self.push(&[poll.build().user_data(token.word() | kind::WATCH)]);
+        Ok(())
+    }
+
+    fn want_write(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+        let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc::POLLOUT as u32);
+        self.push(&[poll.build().user_data(token.word() | kind::WRITE)]);
+        Ok(())
+    }
+
+    fn retire(&mut self, token: Token, socket: OwnedFd) {
+        // A poll that is still armed would hold the socket open and keep its end of stream from going out, so the close
+        // is linked behind the cancel. The descriptor belongs to the close from here on.
+        let fd = socket.into_raw_fd();
+        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build();
+        let cancel = cancel.user_data(kind::IGNORE).flags(squeue::Flags::IO_HARDLINK);
+        let close = opcode::Close::new(Fd(fd)).build().user_data(token.word() | kind::CLOSE);
+        self.push(&[cancel, close]);
+    }
+
+    fn arm_accept(&mut self, index: usize) {
+        let Some(listener) = &self.listeners[index] else { return };
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+        self.push(&[accept.build().user_data(accept_word(index))]);
+    }
+
+    fn close_listener(&mut self, index: usize) {
+        if self.listeners[index].take().is_some() {
+            let cancel = opcode::AsyncCancel::new(accept_word(index)).build();
+            self.push(&[cancel.user_data(kind::IGNORE)]);
+        }
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<OwnedFd>>) -> io::Result<()> {
+        self.enter(wait)?;
+        loop {
+            let Some(entry) = self.ring.completion().next() else { return Ok(()) };
+            self.report(&entry, ready);
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.wake.waker()
+    }
+
+    fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+        socket::receive(socket, into)
+    }
+
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        socket::send(socket, bytes)
+    }
+
+    fn connect(&mut self, address: &Address) -> io::Result<OwnedFd> {
+        socket::connect(address)
+    }
+
+    fn connected(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        socket::connected(socket)
+    }
+
+    fn shut(&mut self, socket: &OwnedFd) {
+        socket::shut(socket);
+    }
+}

@@ -1,1 +1,11 @@
-//! sys.
+//! Kernel calls, one small safe function each; the one door behind which systems differ.
+//!
+//! Everything here is a single call or a single file of the system, with no policy in it: who calls decides what an
+//! error means. It never logs and never retries.
+
+pub mod cpu;
+pub mod memory;
+pub mod resolve;
+pub mod signal;
+pub mod socket;
+pub mod wake;

@@ -1,0 +1,413 @@
+//! The engine itself: tries, parks and resumes, over whatever kernel it is given.
+//!
+//! # Contract
+//! 1. One completion for every submission, also after a cancel.
+//! 2. At most one receive and one send in flight per socket: nothing is reordered.
+//! 3. `receive` takes no buffer. When bytes are there, `Received` brings a lease on the hot buffer, never empty, with
+//!    headroom in front. An idle socket owns no memory.
+//! 4. `send` takes the lease. The kernel is tried at once; what it does not take is kept in a chunk of its size, and
+//!    `Sent` comes when all has gone.
+//! 5. Completions are taken one at a time with [`Engine::next`]; nothing completes inside a submission.
+//! 6. When the pool is at its ceiling receives wait, in order, until memory comes back.
+//! 7. Closing with something in flight is a bug and asserts: cancel, join, then close.
+//!
+//! Fairness: a socket that may have more to read goes to the back of the run queue after each receive, and a turn ends
+//! after a bounded number of completions so that new readiness and deadlines are seen.
+
+use super::{Completion, Kernel, Operation, Readable, Ready, Token};
+use crate::limits::{COMPLETIONS_PER_TURN, HOT_BYTES, TURN_BYTES};
+use crate::pool::{Lease, Pool};
+use crate::target::Address;
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+/// Work submitted to a kernel and what came of it, for one shard.
+pub struct Engine<K: Kernel> {
+    kernel: K,
+    pool: Pool,
+    /// Two entries a slot, see [`Token::place`].
+    sockets: Vec<Entry<K::Socket>>,
+    /// Completions not yet taken.
+    done: VecDeque<Completion<K::Socket>>,
+    /// Places whose receive is to be tried, each at most once (`Entry::queued`). Places, not tokens: what stands there
+    /// when its turn comes is what counts.
+    run: VecDeque<usize>,
+    /// Places whose receive waits for memory, in order, each at most once (`Entry::queued` too).
+    starved: VecDeque<usize>,
+    /// Filled by the kernel, emptied at once; kept for its capacity.
+    ready: Vec<Ready<K::Socket>>,
+    /// Completions and received bytes that may still be taken in this turn.
+    budget: usize,
+    bytes_budget: usize,
+    starved_count: u64,
+}
+
+/// One socket and what is in flight on it.
+struct Entry<S> {
+    socket: Option<S>,
+    /// Which token the socket belongs to; reports with another one are stale.
+    token: Option<Token>,
+    /// The most bytes the armed receive may bring; `None`: none is armed.
+    receiving: Option<usize>,
+    sending: bool,
+    connecting: bool,
+    closing: bool,
+    /// On `run` or on `starved`.
+    queued: bool,
+    /// Bytes may be there: a receive is worth a try before the next edge.
+    readable: bool,
+    /// An end was reported: a short receive does not mean that nothing is left.
+    ended: bool,
+    /// What the kernel has not taken yet of the send in flight.
+    parked: Option<Lease>,
+}
+
+impl<S> Default for Entry<S> {
+    fn default() -> Entry<S> {
+        Entry {
+            socket: None,
+            token: None,
+            receiving: None,
+            sending: false,
+            connecting: false,
+            closing: false,
+            queued: false,
+            readable: false,
+            ended: false,
+            parked: None,
+        }
+    }
+}
+
+impl<K: Kernel> Engine<K> {
+    /// An engine over `kernel` that receives into leases of `pool`.
+    pub fn new(kernel: K, pool: Pool) -> Engine<K> {
+        Engine {
+            kernel,
+            pool,
+            sockets: Vec::new(),
+            done: VecDeque::new(),
+            run: VecDeque::new(),
+            starved: VecDeque::new(),
+            ready: Vec::new(),
+            budget: COMPLETIONS_PER_TURN,
+            bytes_budget: TURN_BYTES,
+            starved_count: 0,
+        }
+    }
+
+    /// The buffers it receives into.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The kernel below, for what is not a submission (wakers, a simulator's world).
+    pub fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// How often a receive had to wait for memory.
+    pub fn starved(&self) -> u64 {
+        self.starved_count
+    }
+
+    /// Accepts one client on listener `index`; completes with `Accepted` or `AcceptFailed`.
+    pub fn arm_accept(&mut self, index: usize) {
+        self.kernel.arm_accept(index);
+    }
+
+    /// Stops accepting on listener `index`, for good.
+    pub fn close_listener(&mut self, index: usize) {
+        self.kernel.close_listener(index);
+    }
+
+    /// Takes an accepted socket in under `token`.
+    pub fn adopt(&mut self, token: Token, socket: K::Socket) -> io::Result<()> {
+        self.kernel.watch(token, &socket)?;
+        let entry = self.vacant(token);
+        entry.socket = Some(socket);
+        Ok(())
+    }
+
+    /// Opens a socket under `token` and connects it. Completes with `Connected` or `Failed`.
+    pub fn connect(&mut self, token: Token, address: &Address) {
+        let opened = self.kernel.connect(address);
+        let entry = self.vacant(token);
+        entry.connecting = true;
+        let armed = match opened {
+            Ok(socket) => {
+                let armed = self.kernel.want_write(token, &socket);
+                self.sockets[token.place()].socket = Some(socket);
+                armed
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = armed {
+            self.sockets[token.place()].connecting = false;
+            self.done.push_back(Completion::Failed(token, Operation::Connect, error));
+        }
+    }
+
+    /// Receives up to `most` bytes, at most a hot buffer. Completes with `Received`, `Ended` or `Failed`.
+    pub fn receive(&mut self, token: Token, most: usize) {
+        let entry = self.entry(token);
+        assert!(entry.receiving.is_none(), "one receive in flight per socket");
+        entry.receiving = Some(most.min(HOT_BYTES));
+        if entry.readable {
+            self.enqueue(token);
+        }
+    }
+
+    /// Sends all of `lease`. Completes with `Sent` or `Failed`.
+    pub fn send(&mut self, token: Token, lease: Lease) {
+        let entry = self.entry(token);
+        assert!(!entry.sending, "one send in flight per socket");
+        entry.sending = true;
+        entry.parked = Some(lease);
+        self.push_out(token);
+    }
+
+    /// Says end of stream to the other end of `token`.
+    pub fn shut(&mut self, token: Token) {
+        let entry = &self.sockets[token.place()];
+        if let Some(socket) = &entry.socket {
+            self.kernel.shut(socket);
+        }
+    }
+
+    /// Gives up what is in flight on `token`; each part completes with `Cancelled`.
+    pub fn cancel(&mut self, token: Token) {
+        let entry = &mut self.sockets[token.place()];
+        debug_assert_eq!(entry.token, Some(token));
+        let in_flight = [
+            (entry.receiving.take().is_some(), Operation::Receive),
+            (std::mem::take(&mut entry.sending), Operation::Send),
+            (std::mem::take(&mut entry.connecting), Operation::Connect),
+        ];
+        entry.parked = None;
+        for (_, operation) in in_flight.into_iter().filter(|(flying, _)| *flying) {
+            self.done.push_back(Completion::Cancelled(token, operation));
+        }
+    }
+
+    /// Closes `token`. Completes with `Closed`; then the token may be used again.
+    ///
+    /// # Panics
+    /// If something is in flight.
+    pub fn close(&mut self, token: Token) {
+        let entry = self.entry(token);
+        assert!(entry.receiving.is_none() && !entry.sending && !entry.connecting, "close with work in flight");
+        assert!(!entry.closing, "closed twice");
+        entry.closing = true;
+        match entry.socket.take() {
+            Some(socket) => self.kernel.retire(token, socket),
+            None => self.closed(token),
+        }
+    }
+
+    /// Ends a turn and begins the next: waits up to `wait` for the kernel, unless something can be done already.
+    pub fn wait(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        self.budget = COMPLETIONS_PER_TURN;
+        self.bytes_budget = TURN_BYTES;
+        self.feed_starved();
+        let busy = !self.done.is_empty() || !self.run.is_empty();
+        let wait = if busy { Some(Duration::ZERO) } else { wait };
+        let mut ready = std::mem::take(&mut self.ready);
+        let outcome = self.kernel.turn(wait, &mut ready);
+        for report in ready.drain(..) {
+            self.take_report(report);
+        }
+        self.ready = ready;
+        outcome
+    }
+
+    /// The next completion of this turn; `None` when the turn is over.
+    pub fn next(&mut self) -> Option<Completion<K::Socket>> {
+        self.budget = self.budget.checked_sub(1)?;
+        loop {
+            if let Some(completion) = self.done.pop_front() {
+                return Some(completion);
+            }
+            if self.bytes_budget == 0 {
+                return None;
+            }
+            let place = self.run.pop_front()?;
+            if let Some(completion) = self.try_receive(place) {
+                return Some(completion);
+            }
+        }
+    }
+
+    fn take_report(&mut self, report: Ready<K::Socket>) {
+        match report {
+            Ready::Readable(token, what) => {
+                let Some(entry) = self.known(token) else { return };
+                entry.readable = true;
+                entry.ended |= what == Readable::End;
+                if entry.receiving.is_some() {
+                    self.enqueue(token);
+                }
+            }
+            Ready::Writable(token) => match self.known(token) {
+                Some(entry) if entry.connecting => self.decide_connect(token),
+                Some(entry) if entry.sending => self.push_out(token),
+                _ => {}
+            },
+            Ready::Accepted(socket, client) => self.done.push_back(Completion::Accepted(socket, client)),
+            Ready::AcceptFailed(index, error) => self.done.push_back(Completion::AcceptFailed(index, error)),
+            Ready::Unwatched(token) => self.watch_again(token),
+            Ready::Closed(token) => self.closed(token),
+            Ready::Woken => self.done.push_back(Completion::Woken),
+        }
+    }
+
+    /// Watching ended by itself (an overflowing queue does that): edges may have been missed, so read once in any case.
+    fn watch_again(&mut self, token: Token) {
+        let Some(entry) = self.known(token) else { return };
+        entry.readable = true;
+        let armed = entry.receiving.is_some();
+        if let Some(socket) = &self.sockets[token.place()].socket {
+            if self.kernel.watch(token, socket).is_err() {
+                self.sockets[token.place()].ended = true;
+            }
+        }
+        if armed {
+            self.enqueue(token);
+        }
+    }
+
+    fn decide_connect(&mut self, token: Token) {
+        let entry = &mut self.sockets[token.place()];
+        let socket = entry.socket.as_ref().expect("a connecting socket is open");
+        entry.connecting = false;
+        let outcome = self.kernel.connected(socket).and_then(|()| self.kernel.watch(token, socket));
+        self.done.push_back(match outcome {
+            Ok(()) => Completion::Connected(token),
+            Err(error) => Completion::Failed(token, Operation::Connect, error),
+        });
+    }
+
+    /// Tries the receive that is armed at `place`; `None` when there is none, no bytes, or no memory.
+    fn try_receive(&mut self, place: usize) -> Option<Completion<K::Socket>> {
+        let entry = &mut self.sockets[place];
+        entry.queued = false;
+        let (token, most) = (entry.token?, entry.receiving?);
+        if !entry.readable {
+            return None;
+        }
+        if !self.pool.may_receive() {
+            entry.queued = true;
+            self.starved.push_back(place);
+            self.starved_count += 1;
+            return None;
+        }
+        let socket = entry.socket.as_ref().expect("a receiving socket is open");
+        let mut lease = self.pool.hot();
+        let outcome = self.kernel.receive(socket, &mut lease.spare_mut()[..most]);
+        if let Ok(count) = outcome {
+            // An end that was reported gives no further edge, so a short receive proves nothing then.
+            entry.readable = count == most || entry.ended;
+        }
+        let completion = match outcome {
+            Ok(0) => Completion::Ended(token),
+            Ok(count) => {
+                lease.extend_filled(count);
+                self.bytes_budget = self.bytes_budget.saturating_sub(count);
+                Completion::Received(token, lease)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                entry.readable = false;
+                return None;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.enqueue(token);
+                return None;
+            }
+            Err(error) => Completion::Failed(token, Operation::Receive, error),
+        };
+        entry.receiving = None;
+        Some(completion)
+    }
+
+    /// Sends what is parked on `token`, as much as the kernel takes.
+    fn push_out(&mut self, token: Token) {
+        let entry = &mut self.sockets[token.place()];
+        let socket = entry.socket.as_ref().expect("a sending socket is open");
+        let mut lease = entry.parked.take().expect("a send in flight has its bytes");
+        let before = lease.len();
+        let failure = loop {
+            match self.kernel.send(socket, &lease) {
+                Ok(count) => {
+                    lease.advance(count);
+                    if lease.is_empty() {
+                        entry.sending = false;
+                        self.done.push_back(Completion::Sent(token));
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        match failure.map_or_else(|| self.kernel.want_write(token, socket), Err) {
+            Ok(()) => {
+                if lease.len() < before {
+                    self.done.push_back(Completion::Moved(token));
+                }
+                entry.parked = Some(lease.kept());
+            }
+            Err(error) => {
+                entry.sending = false;
+                self.done.push_back(Completion::Failed(token, Operation::Send, error));
+            }
+        }
+    }
+
+    fn closed(&mut self, token: Token) {
+        let entry = &mut self.sockets[token.place()];
+        if entry.token == Some(token) {
+            // The place may still stand in a queue; the mark keeps it from standing there twice.
+            *entry = Entry { queued: entry.queued, ..Entry::default() };
+            self.done.push_back(Completion::Closed(token));
+        }
+    }
+
+    fn feed_starved(&mut self) {
+        while self.pool.may_receive() {
+            let Some(place) = self.starved.pop_front() else { return };
+            self.run.push_back(place);
+        }
+    }
+
+    fn enqueue(&mut self, token: Token) {
+        let place = token.place();
+        if !std::mem::replace(&mut self.sockets[place].queued, true) {
+            self.run.push_back(place);
+        }
+    }
+
+    /// The entry of `token`, which must be the one that is open there.
+    fn entry(&mut self, token: Token) -> &mut Entry<K::Socket> {
+        let entry = &mut self.sockets[token.place()];
+        assert_eq!(entry.token, Some(token), "a token is used while its socket is open");
+        entry
+    }
+
+    /// The entry of `token`, unless the report is about a socket that is gone.
+    fn known(&mut self, token: Token) -> Option<&mut Entry<K::Socket>> {
+        self.sockets.get_mut(token.place()).filter(|entry| entry.token == Some(token) && !entry.closing)
+    }
+
+    fn vacant(&mut self, token: Token) -> &mut Entry<K::Socket> {
+        let place = token.place();
+        if self.sockets.len() <= place {
+            self.sockets.resize_with(place + 1, Entry::default);
+        }
+        let entry = &mut self.sockets[place];
+        assert!(entry.token.is_none(), "a token is used for one socket at a time");
+        entry.token = Some(token);
+        entry
+    }
+}

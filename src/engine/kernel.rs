@@ -1,0 +1,82 @@
+//! The layer below the engine: readiness and socket calls, the part that differs from kernel to kernel.
+//!
+//! An implementation reports that sockets may be read or written and makes single non-blocking calls. It never holds a
+//! payload byte, never retries, and never decides an order: all that is the engine's.
+
+use super::Token;
+use crate::sys::wake::Waker;
+use crate::target::Address;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A kernel as the engine needs it. Implemented by io_uring, mio and the simulator.
+pub trait Kernel {
+    /// An open socket. Dropping it closes it.
+    type Socket;
+
+    /// Reports from now on, until [`Kernel::retire`], whenever bytes or the end of the stream *arrive* (edges).
+    fn watch(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Reports once when the socket can be written to, at once if it can be now; or when a connect has been decided.
+    fn want_write(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Stops watching, then closes. [`Ready::Closed`] is the last word about the token.
+    fn retire(&mut self, token: Token, socket: Self::Socket);
+
+    /// Accepts one client on listener `index`; answered by one `Accepted` or `AcceptFailed`.
+    fn arm_accept(&mut self, index: usize);
+
+    /// Gives listener `index` up: no accept will be armed again and those armed are cancelled.
+    fn close_listener(&mut self, index: usize);
+
+    /// Submits what is queued, waits up to `wait` (`None`: without end) for something to report, and adds reports to
+    /// `ready`. Returns early, with nothing, whenever it likes.
+    fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<Self::Socket>>) -> io::Result<()>;
+
+    /// A handle for other threads to end a wait with.
+    fn waker(&self) -> Waker;
+
+    /// Receives into `into`: 0 is the end of the stream, `WouldBlock` means nothing is there.
+    fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends from `bytes`: how many were taken; `WouldBlock` means none.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Opens a socket and starts to connect it; [`Kernel::want_write`] reports when that has been decided.
+    fn connect(&mut self, address: &Address) -> io::Result<Self::Socket>;
+
+    /// How a connect ended.
+    fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Says end of stream to the other end; receiving goes on.
+    fn shut(&mut self, socket: &Self::Socket);
+}
+
+/// What a kernel reports.
+#[derive(Debug)]
+pub enum Ready<S> {
+    /// Bytes or an end arrived.
+    Readable(Token, Readable),
+    /// Output is possible again, or a connect has been decided.
+    Writable(Token),
+    /// A client came in.
+    Accepted(S, Option<SocketAddr>),
+    /// An accept failed, on this listener.
+    AcceptFailed(usize, io::Error),
+    /// Watching ended without being asked to: it must be begun again, and an edge may have been missed.
+    Unwatched(Token),
+    /// A retired socket is closed.
+    Closed(Token),
+    /// The waker was used.
+    Woken,
+}
+
+/// What is known about what arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readable {
+    /// Bytes; a receive that brings less than it asked for has taken them all.
+    Bytes,
+    /// The end of the stream or an error is there too: read until it shows, no further edge will come.
+    End,
+}

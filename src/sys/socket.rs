@@ -1,0 +1,151 @@
+//! Stream sockets: opened, accepted, dialled, read and written without ever blocking.
+
+use crate::limits::BACKLOG;
+use crate::target::Address;
+use nix::sys::socket::MsgFlags;
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// When keep-alive probes begin, how often they are repeated, and how many may go unanswered: a cut cable ends.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// How long sent bytes may stay unacknowledged before the kernel gives a connection up.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Receives into `into`; 0 is the end of the stream.
+pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
+    Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Sends from `bytes`; never raises SIGPIPE.
+pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(nix::sys::socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
+}
+
+/// Says end of stream. An error means that the connection is gone already, which says the same.
+pub fn shut(socket: impl AsFd) {
+    let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Write);
+}
+
+/// Accepts one client, if one waits.
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    let (socket, _) = SockRef::from(&listener).accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Where the other end of a TCP socket is; `None` for a Unix socket or one that is gone.
+pub fn remote(socket: impl AsFd) -> Option<SocketAddr> {
+    let address = SockRef::from(&socket).peer_addr().ok()?.as_socket()?;
+    Some(plain(address))
+}
+
+/// Opens a socket and starts to connect it.
+pub fn connect(address: &Address) -> io::Result<OwnedFd> {
+    let (domain, address) = match address {
+        Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        Address::Abstract(name) => (Domain::UNIX, abstract_address(name)?),
+    };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if domain != Domain::UNIX {
+        for_tcp(&socket)?;
+    }
+    match socket.connect(&address) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+/// How a connect ended.
+pub fn connected(socket: impl AsFd) -> io::Result<()> {
+    match SockRef::from(&socket).take_error()? {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Opens a listener on `address`, dual-stack when that is the unspecified IPv6 address. What is set here is inherited by
+/// every accepted socket.
+pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    for_tcp(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Opens a listener at `path`, which must not exist, with exactly the permission bits of `mode`.
+pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let address = SockAddr::unix(path)?;
+    // Closed to everyone until the wanted bits are set: there is no moment in which it is too open.
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    let bound = socket.bind(&address);
+    nix::sys::stat::umask(before);
+    bound?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether somebody answers at the Unix socket `path`.
+pub fn answers(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
+}
+
+/// Where a listener really is: the port that the kernel chose, for one.
+pub fn bound_to(listener: impl AsFd) -> io::Result<Option<SocketAddr>> {
+    Ok(SockRef::from(&listener).local_addr()?.as_socket())
+}
+
+fn for_tcp(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
+    user_timeout(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn user_timeout(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Elsewhere keep-alive alone ends a dead connection.
+#[cfg(not(target_os = "linux"))]
+fn user_timeout(_: &Socket) -> io::Result<()> {
+    let _ = USER_TIMEOUT;
+    Ok(())
+}
+
+/// The abstract namespace is Linux's own: a name that begins with NUL.
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
+    use std::os::unix::ffi::OsStrExt;
+    SockAddr::unix(std::ffi::OsStr::from_bytes(&[b"\0", name].concat()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &[u8]) -> io::Result<SockAddr> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "abstract Unix sockets are Linux's own"))
+}
+
+/// An IPv4 client of a dual-stack listener shows as what it is.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -7,7 +7,7 @@
 //!    headroom in front. An idle socket owns no memory.
 //! 4. `send` takes the lease. The kernel is tried at once; what it does not take is kept in a chunk of its size, and
 //!    `Sent` comes when all has gone.
-//! 5. Completions are taken one at a time with [`Engine::next`]; nothing completes inside a submission.
+//! 5. Completions are taken one at a time with [`Engine::take`]; nothing completes inside a submission.
 //! 6. When the pool is at its ceiling receives wait, in order, until memory comes back.
 //! 7. Closing with something in flight is a bug and asserts: cancel, join, then close.
 //!
@@ -223,7 +223,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The next completion of this turn; `None` when the turn is over.
-    pub fn next(&mut self) -> Option<Completion<K::Socket>> {
+    pub fn take(&mut self) -> Option<Completion<K::Socket>> {
         self.budget = self.budget.checked_sub(1)?;
         loop {
             if let Some(completion) = self.done.pop_front() {
@@ -267,10 +267,10 @@ impl<K: Kernel> Engine<K> {
         let Some(entry) = self.known(token) else { return };
         entry.readable = true;
         let armed = entry.receiving.is_some();
-        if let Some(socket) = &self.sockets[token.place()].socket {
-            if self.kernel.watch(token, socket).is_err() {
-                self.sockets[token.place()].ended = true;
-            }
+        if let Some(socket) = &self.sockets[token.place()].socket
+            && self.kernel.watch(token, socket).is_err()
+        {
+            self.sockets[token.place()].ended = true;
         }
         if armed {
             self.enqueue(token);

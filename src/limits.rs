@@ -6,6 +6,8 @@
 
 /// Most bytes of one request head, request line and all headers. At the limit: 431, close.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of a method; the longest registered one has 17. At the limit: 501, close.
+pub const METHOD_BYTES_MAX: usize = 32;
 /// Most bytes of a request target. At the limit: 414, close.
 pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Most header lines of one request. At the limit: 431, close.
@@ -93,6 +95,7 @@ const _: () = {
     assert!(HEADROOM_BYTES.is_multiple_of(64));
     assert!(HEADROOM_BYTES >= SERVER_HEADER_BYTES_MAX + 2 + CONTROL_PAYLOAD_BYTES_MAX);
     assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(HEAD_BYTES_MAX <= u16::MAX as usize, "offsets within a head are kept in 16 bits");
     assert!(HEAD_BYTES_MAX <= CHUNK_CLASSES[1], "a split head is kept in one chunk");
     assert!(CHUNK_CLASSES[3] >= HOT_BYTES + HEADROOM_BYTES, "whatever a receive brought can be kept");
     assert!(BUFFER_MEMORY_MIN >= 4 * CHUNK_CLASSES[3]);

@@ -1,1 +1,3 @@
-//! sys.
+//! Kernel calls that the standard library does not offer, behind safe faces.
+
+pub mod beneath;

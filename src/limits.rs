@@ -82,6 +82,8 @@ pub const HELPER_THREADS: usize = 4;
 pub const HELPER_QUEUE_MAX: usize = 1024;
 /// Most bytes of a static file read at once by a helper.
 pub const FILE_READ_BYTES: usize = 256 * 1024;
+/// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;

@@ -39,6 +39,8 @@ impl Refusal {
         Refusal { status: 405, reason: Cow::Borrowed("Method Not Allowed"), headers: &[("Allow", "GET")] };
     /// Nothing there, or nothing that may be seen.
     pub const NOT_FOUND: Refusal = Refusal::fixed(404, "File not found");
+    /// A range behind the end of a file.
+    pub const RANGE: Refusal = Refusal::fixed(416, "Requested Range Not Satisfiable");
     /// The server failed, not the client.
     pub const INTERNAL: Refusal = Refusal::fixed(500, "Internal Server Error");
     /// A bound of the server is reached; later may be better.

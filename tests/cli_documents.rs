@@ -52,7 +52,7 @@ fn rows_are_well_formed() {
         );
         assert!(TABLE[..index].iter().all(|other| other.long != name), "{name} twice");
         assert!(TABLE[..index].iter().all(|other| opt.short.is_none() || other.short != opt.short), "{name}");
-        assert!(opt.brief.len() <= 50 && !opt.brief.ends_with('.'), "{name}: {:?}", opt.brief);
+        assert!(opt.brief.len() <= 48 && !opt.brief.ends_with('.'), "{name}: {:?}", opt.brief);
         assert!(opt.detail.ends_with('.'), "{name}: {:?}", opt.detail);
         assert!(!opt.example.contains("  "), "{name}: {:?}", opt.example);
         assert!(names(opt.example, &format!("--{name}")) || opt.short.is_some(), "{name}: {:?}", opt.example);
@@ -125,10 +125,10 @@ fn fed(text: &str, program: &str, arguments: &[&str]) -> Option<(bool, String)> 
         .stderr(Stdio::piped())
         .spawn()
         .ok()?;
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).unwrap();
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(text.as_bytes()).expect("the program reads all of it");
     drop(stdin);
-    let output = child.wait_with_output().unwrap();
+    let output = child.wait_with_output().expect("the program ends by itself");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     Some((output.status.success(), said.into_owned()))
 }

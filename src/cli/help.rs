@@ -45,7 +45,7 @@ pub const STATUSES: [(&str, &str); 3] = [
 
 const COLUMNS: usize = 80;
 /// Where the text of an option starts in `-h`.
-const BRIEF_COLUMN: usize = 29;
+const BRIEF_COLUMN: usize = 31;
 
 /// The forms of a command line, with a final line end.
 pub fn usage(program: &str) -> String {

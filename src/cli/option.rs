@@ -15,7 +15,7 @@ pub struct Opt {
     pub short: Option<char>,
     /// Where it stands in the documents.
     pub category: Category,
-    /// One line, at most 50 characters, no full stop.
+    /// One line, at most 48 characters, no full stop.
     pub brief: &'static str,
     /// Everything there is to know, in paragraphs separated by an empty line.
     pub detail: &'static str,

@@ -2,7 +2,7 @@
 //!
 //! One constant table of options (`table`) feeds the parser, both helps, the man page and the completions of three shells.
 //! Arguments have two levels: [`parse`] gives typed [`Args`] and touches nothing; [`settle`] turns them into a
-//! [`Config`](crate::config::Config) and may look at the file system. Nothing here starts a server or prints:
+//! [`Config`] and may look at the file system. Nothing here starts a server or prints:
 //! [`dispatch`] says what to print and with which status to exit.
 
 mod args;

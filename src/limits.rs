@@ -90,6 +90,23 @@ pub const LOG_QUEUE_MAX: usize = 4096;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 
+/// Largest `--max-sessions`: what the slots of a shard can count.
+pub const SESSIONS_MAX: usize = 1 << 24;
+/// Longest deadline or interval that can be configured, in milliseconds: a week, far inside what the timers can hold.
+pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
+/// Most `--subprotocol` names.
+pub const SUBPROTOCOLS_MAX: usize = 16;
+/// Longest name of a sub-protocol, in bytes, so that the head of an answer stays small.
+pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
+/// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
+pub const HOST_BYTES_MAX: usize = 255;
+/// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.
+pub const SERVICE_BYTES_MAX: usize = 15;
+/// Longest path or abstract name of a Unix socket, in bytes: `sun_path` of Linux less its final NUL.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Permission bits of a listening Unix socket if nothing else is configured: its owner only.
+pub const UNIX_LISTEN_MODE_DEFAULT: u32 = 0o600;
+
 /// Length of the listen queue asked of the kernel (it may hold less: `net.core.somaxconn`).
 pub const BACKLOG: i32 = 4096;
 
@@ -103,5 +120,7 @@ const _: () = {
     assert!(BUFFER_MEMORY_MIN >= 4 * CHUNK_CLASSES[3]);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
+    assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
+    assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
 };

@@ -197,7 +197,10 @@ impl<K: Kernel> Engine<K> {
     /// If something is in flight.
     pub fn close(&mut self, token: Token) {
         let entry = self.entry(token);
-        assert!(entry.receiving.is_none() && !entry.sending && !entry.connecting, "close with work in flight");
+        assert!(
+            entry.receiving.is_none() && !entry.sending && !entry.connecting,
+            "close with work in flight"
+        );
         assert!(!entry.closing, "closed twice");
         entry.closing = true;
         match entry.socket.take() {

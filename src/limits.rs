@@ -47,6 +47,8 @@ pub const DIAL_TIMEOUT_MS: u64 = 10_000;
 pub const DIAL_ADDRESS_TIMEOUT_MS: u64 = 3_000;
 /// From our close frame to the end of the client's stream. At the limit: the socket is closed.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
+/// Bytes read and dropped while a session says goodbye, at most. At the limit: the socket is closed.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a send may make no progress. At the limit: the session ends.
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
 /// Default interval of pings to the client; 0 switches them off.

@@ -55,6 +55,6 @@ class Desktop:
         return tuple(map(int, re.search(r"current (\d+) x (\d+)", told).groups()))
 
     def end(self):
-        """Ends both processes."""
+        """Ends both processes, and returns how the screen left."""
         self.terminal.end()
-        self.screen.end()
+        return self.screen.end()

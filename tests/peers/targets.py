@@ -5,6 +5,7 @@ digest   reads an 8-byte length and so many bytes, answers with their BLAKE2b
 source   reads an 8-byte length, sends so many bytes and their BLAKE2b
 stall    accepts and never reads
 flood    sends for ever and never reads
+mixed    reads one byte that says what to be: E echo, S stall, F flood
 """
 
 import hashlib
@@ -74,6 +75,11 @@ def flood(connection):
         connection.sendall(block)
 
 
+def mixed(connection):
+    """Becomes what the first byte says."""
+    {b"E": echo, b"S": stall, b"F": flood}[exactly(connection, 1)](connection)
+
+
 def serve(behaviour, connection):
     """One connection, whatever becomes of it."""
     with connection:
@@ -86,7 +92,8 @@ def serve(behaviour, connection):
 
 def main():
     """Listens on a port of the kernel's choice and says which."""
-    behaviour = {"echo": echo, "digest": digest, "source": source, "stall": stall, "flood": flood}[sys.argv[1]]
+    known = {"echo": echo, "digest": digest, "source": source, "stall": stall, "flood": flood, "mixed": mixed}
+    behaviour = known[sys.argv[1]]
     threading.stack_size(256 * 1024)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     print("listening on", listener.getsockname()[1], file=sys.stderr, flush=True)

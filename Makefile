@@ -11,7 +11,7 @@ help: ## List the chores.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 run: ## Build, and serve the built-in page with the echo target on http://127.0.0.1:6080/.
-	cargo run --release -- 127.0.0.1:6080 echo://
+	cargo run --release --locked -- --web=builtin: --echo 127.0.0.1:6080
 
 test: setup lint unit peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
 

@@ -1,22 +1,27 @@
 //! Unmasking (RFC 6455 section 5.3): the one step that touches every byte a client sends.
 //!
-//! A single kernel unmasks payload and slides it down over the headers between frames, because with the bytes in registers the
-//! slide costs nothing; in place it is the same kernel with no distance to go. It is safe code that the compiler turns
-//! into vectors, compiled twice: for what every machine has, and for AVX2, chosen at run time. The only `unsafe` here is that choice.
-//! Owns no state: key and phase come from the caller, the next phase goes back.
+//! A single kernel unmasks payload and slides it down over the headers between frames, because with the bytes in
+//! registers the slide costs nothing; in place it is the same kernel with no distance to go. It is safe code that
+//! the compiler turns into vectors, compiled twice: for what every machine has, and for AVX2, chosen at run time.
+//! The only `unsafe` here is that choice. Owns no state: key and phase come from the caller, the next phase goes
+//! back.
 //!
-//! Time relative to a `memcpy` of the same bytes, AVX2 (lower is better; `benches/mask.rs`):
+//! Time relative to a `memcpy` of the same bytes into another buffer, with AVX2 (`benches/mask.rs`, on a busy
+//! machine, so good for one digit; lower is better). The last column is what was tried and rejected: unmask a
+//! block of 4 KiB in place, then move it.
 //!
-//! | bytes | in place | slid by 6 | slid in blocks of 4 KiB: unmask in L1, then move |
-//! |---|---|---|---|
-//! | 125 | 2.9 | 2.8 | 5.5 |
-//! | 1 KiB | 1.9 | 1.6 | 5 |
-//! | 16 KiB | 2.0 | 1.9 | 3.8 |
-//! | 64 KiB and more | 0.9 | 0.9 | 1.3 |
+//! | bytes | aligned, in place | behind 6 bytes of header, in place | the same, slid | the same, slid in blocks |
+//! |---|---|---|---|---|
+//! | 125 | 3 | 3 | 4 | 6 |
+//! | 1 KiB | 1.5 | 3 | 3 | 7 |
+//! | 16 KiB | 1.7 | 3 | 2 | 4 |
+//! | 64 KiB and more | 0.7 | 0.9 | 0.7 | 1.3 |
 //!
-//! From 64 KiB on both wait for memory. Below, most of the factor is the payload's odd offset behind its header: stores that
-//! cross cache lines cost twice. Without AVX2 the kernel takes 1.3 to 1.9 times as long up to 16 KiB. AVX-512 would win 0.4 %
-//! of the way of a byte at 1 KiB, which is not worth a third kernel.
+//! From 64 KiB on a copy into a second buffer waits for memory longer than we do. Below, the factor at odd offsets
+//! is mostly stores that cross cache lines. Without AVX2 the kernel takes 1.3 to 1.9 times as long up to 16 KiB.
+//! Fewer than 16 bytes take 2 to 10 ns, one to two times a `memcpy`; the slow end is the same bytes unmasked over and
+//! over, as only a bench does. There is no kernel for AVX-512: on the whole way of a byte it would win well under a
+//! twentieth.
 
 // One call needs it: into the function that is compiled for AVX2, after asking the processor.
 #![allow(unsafe_code)]
@@ -44,8 +49,8 @@ pub fn unmask(bytes: &mut [u8], key: [u8; 4], phase: usize) -> usize {
     next
 }
 
-/// As [`unmask`], for `buf[src]`, and moves it so that it begins at `dst`, which must not be above `src.start`. The bytes
-/// between its new end and its old one keep no promise.
+/// As [`unmask`], for `buf[src]`, and moves it so that it begins at `dst`, which must not be above `src.start`. The
+/// bytes between its new end and its old one keep no promise.
 ///
 /// # Panics
 ///
@@ -91,9 +96,9 @@ fn shift_wide(area: &mut [u8], gap: usize, word: u64) {
     shift_many::<WIDE_BLOCK_BYTES>(area, gap, word);
 }
 
-/// At least [`STEP_BYTES`]. The last step overlaps the one before it instead of going on byte by byte, so it is read first,
-/// while its bytes are still masked; every other step is read before anything is written over it, because the way
-/// is only down.
+/// At least [`STEP_BYTES`]. The last step overlaps the one before it instead of going on byte by byte, so it is read
+/// first, while its bytes are still masked; every other step is read before anything is written over it, because the
+/// way is only down.
 #[inline(always)]
 fn shift_many<const BLOCK: usize>(area: &mut [u8], gap: usize, word: u64) {
     let end = area.len() - gap - STEP_BYTES;

@@ -7,7 +7,6 @@ use crate::limits::{HOST_BYTES_MAX, SERVICE_BYTES_MAX};
 use std::ffi::OsStr;
 use std::fmt;
 use std::net::Ipv6Addr;
-use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -27,17 +26,6 @@ pub enum Target {
     Abstract(Vec<u8>),
     /// No socket at all: each message comes back with its type and boundaries.
     Echo,
-}
-
-/// One place that can be dialled: a target after its names have been looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// TCP.
-    Tcp(SocketAddr),
-    /// A Unix stream socket in the file system.
-    Unix(PathBuf),
-    /// A Unix stream socket in the abstract namespace, without the leading `@`.
-    Abstract(Vec<u8>),
 }
 
 /// A port as written.

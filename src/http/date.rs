@@ -29,6 +29,15 @@ pub fn imf(seconds: u64) -> [u8; BYTES] {
     text
 }
 
+/// `seconds` since 1970 as RFC 3339 writes them in UTC, without a fraction and without the final `Z`.
+pub fn rfc3339(seconds: u64) -> String {
+    let seconds = seconds.min(LAST_SECOND);
+    let (year, month, day) = civil(seconds / DAY_SECONDS);
+    let second = seconds % DAY_SECONDS;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
 /// The seconds since 1970 that `text` says; `None` when it is not exactly such a date, or before 1970. The day of the
 /// week is not compared with the date.
 pub fn parse(text: &[u8]) -> Option<u64> {

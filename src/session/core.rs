@@ -146,7 +146,7 @@ impl Core {
     }
 
     /// Opens the target's lane.
-    pub fn connect(&mut self, address: crate::target::Address, cx: &mut Cx<'_>) {
+    pub fn connect(&mut self, address: crate::sys::address::Address, cx: &mut Cx<'_>) {
         let lane = self.lane(Side::Target);
         debug_assert!(!lane.open);
         *lane = Lane { open: true, connecting: true, ..Lane::default() };

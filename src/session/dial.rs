@@ -3,7 +3,8 @@
 use super::job::{Job, Verdict};
 use super::{Core, Cx, End, Input, Operation, Side};
 use crate::limits::DIAL_ADDRESS_TIMEOUT_MS;
-use crate::target::{Address, Port, Target};
+use crate::sys::address::Address;
+use crate::target::{Port, Target};
 use crate::timers::Time;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

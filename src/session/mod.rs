@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::observe::counters::Counters;
 use crate::pool::{Lease, Pool};
 use crate::slab::Key;
-use crate::target::Address;
+use crate::sys::address::Address;
 use crate::timers::Time;
 use answer::Answer;
 use bridge::Bridge;

@@ -57,13 +57,9 @@ impl Head {
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(Side::Client, lease) => self.received(lease, core, cx),
-            Input::Ended(_) => {
-                Next::Leave(if self.answered > 0 { End::Answered } else { End::ClientEnded })
-            }
+            Input::Ended(_) => Next::Leave(if self.answered > 0 { End::Answered } else { End::ClientEnded }),
             Input::Failed(_, Operation::Receive, _) => Next::Leave(End::ClientReset),
-            Input::Expired => {
-                Next::Leave(if self.answered > 0 { End::Answered } else { End::HeadTimeout })
-            }
+            Input::Expired => Next::Leave(if self.answered > 0 { End::Answered } else { End::HeadTimeout }),
             Input::Stop => Next::Leave(End::Stopped),
             // Nothing else is in flight in this phase.
             Input::Received(Side::Target, _)

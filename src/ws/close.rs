@@ -1,7 +1,7 @@
 //! Why a WebSocket is closed: codes, the payload of close frames, and the rules a client can break.
 //!
-//! Owns the table from broken rule to close code and reason (RFC 6455 sections 5.5.1 and 7.4). The reasons are those of
-//! Python's websockify where it has one, because people search their logs for them. Sends nothing itself.
+//! Owns the table from broken rule to close code and reason (RFC 6455 sections 5.5.1 and 7.4). The reasons are those
+//! of Python's websockify where it has one, because people search their logs for them. Sends nothing itself.
 
 use super::frame::ControlPayload;
 

@@ -1,9 +1,10 @@
 //! The decoder: what clients send, taken apart as it arrives (RFC 6455 sections 5 and 8.1).
 //!
-//! Owns the position in the stream of frames: a header that came in part (at most 14 bytes), how much payload the current
-//! frame still owes, its mask, the kind of the open message. Payload is never kept; only a control frame that came in part
-//! is, in a box of its own that goes when the frame is whole. Errors are found at the first byte that makes them certain, and after
-//! one, or after a close frame, nothing more is read. The decoder never decides what an event means for the session.
+//! Owns the position in the stream of frames: a header that came in part (at most 14 bytes), how much payload the
+//! current frame still owes, its mask, the kind of the open message. Payload is never kept; only a control frame
+//! that came in part is, in a box of its own that goes when the frame is whole. Errors are found at the first byte
+//! that makes them certain, and after one, or after a close frame, nothing more is read. The decoder never decides
+//! what an event means for the session.
 
 use std::ops::Range;
 
@@ -38,8 +39,8 @@ pub struct Decoder {
 /// What [`Decoder::next`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A run of a message's payload. Every empty frame yields one too, of no bytes, so that starts and ends of messages are
-    /// always seen and every frame counts for something.
+    /// A run of a message's payload. Every empty frame yields one too, of no bytes, so that starts and ends of
+    /// messages are always seen and every frame counts for something.
     Payload(Piece),
     /// The client asks for a pong with this payload.
     Ping(ControlPayload),
@@ -298,8 +299,8 @@ impl Decoder {
     }
 }
 
-/// Judges the header at the start of `bytes`, or as much of it as is there: `Ok(None)` if more is needed and nothing is
-/// wrong so far.
+/// Judges the header at the start of `bytes`, or as much of it as is there: `Ok(None)` if more is needed and nothing
+/// is wrong so far.
 #[inline]
 fn judge(bytes: &[u8], message: Option<Kind>, rules: Rules) -> Result<Option<Head>, Violation> {
     let Some(&first) = bytes.first() else { return Ok(None) };
@@ -361,8 +362,8 @@ fn judge_16_bits(bytes: &[u8]) -> Result<Option<u64>, Violation> {
     }
 }
 
-/// The length in eight bytes, which must need them and must leave the top bit clear (RFC 6455 section 5.2). Six zeros in front
-/// settle the matter before the last two bytes have come.
+/// The length in eight bytes, which must need them and must leave the top bit clear (RFC 6455 section 5.2). Six
+/// zeros in front settle the matter before the last two bytes have come.
 #[inline]
 fn judge_64_bits(bytes: &[u8]) -> Result<Option<u64>, Violation> {
     match bytes {

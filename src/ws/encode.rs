@@ -1,7 +1,7 @@
 //! What the server writes: frame headers, control frames, the payload of a close (RFC 6455 section 5).
 //!
-//! Everything goes into small arrays by value, so that the caller puts it into the headroom in front of its payload and one
-//! send takes both. Server frames are never masked, and lengths take the shortest form.
+//! Everything goes into small arrays by value, so that the caller puts it into the headroom in front of its payload
+//! and one send takes both. Server frames are never masked, and lengths take the shortest form.
 
 use super::close::code_is_valid;
 use super::frame::{ControlPayload, Opcode};
@@ -53,8 +53,8 @@ pub fn header(opcode: Opcode, fin: bool, len: u64) -> Header {
     Header { bytes, len: used }
 }
 
-/// The payload of a close frame. `code` must be one that may be sent (RFC 6455 section 7.4); `reason` is cut at the end of
-/// the last character that fits into 123 bytes.
+/// The payload of a close frame. `code` must be one that may be sent (RFC 6455 section 7.4); `reason` is cut at the
+/// end of the last character that fits into 123 bytes.
 pub fn close_payload(code: u16, reason: &str) -> ControlPayload {
     debug_assert!(code_is_valid(code), "close code {code} must not be sent");
     let mut end = reason.len().min(CLOSE_REASON_BYTES_MAX);

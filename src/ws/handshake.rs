@@ -23,8 +23,8 @@ pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
     answer
 }
 
-/// Whether `key` is base64 of sixteen bytes: 22 letters and two signs of padding (RFC 6455 section 4.1). The four bits that
-/// the last letter has too many are not looked at, because the RFC's own example leaves them set.
+/// Whether `key` is base64 of sixteen bytes: 22 letters and two signs of padding (RFC 6455 section 4.1). The four
+/// bits that the last letter has too many are not looked at, because the RFC's own example leaves them set.
 pub fn key_is_valid(key: &[u8]) -> bool {
     let Some((letters, b"==")) = key.split_at_checked(22) else { return false };
     letters.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))

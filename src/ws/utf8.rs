@@ -1,9 +1,9 @@
 //! UTF-8 checked as it arrives, in runs of any length (RFC 3629 section 4, for RFC 6455 section 8.1).
 //!
-//! The bulk of a run goes through the standard library's checker; only a character that is cut by the end of a run takes
-//! single steps. Between runs three bytes are kept, never text: how many bytes of the open character are due, and the
-//! range the next of them must lie in. That range is where overlong forms, surrogates and numbers above U+10FFFF are
-//! caught, at the first byte that makes them certain.
+//! The bulk of a run goes through the standard library's checker; only a character that is cut by the end of a run
+//! takes single steps. Between runs three bytes are kept, never text: how many bytes of the open character are due,
+//! and the range the next of them must lie in. That range is where overlong forms, surrogates and numbers above
+//! U+10FFFF are caught, at the first byte that makes them certain.
 
 /// Where a check stands between two runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ fn every_close_code() {
             // Registered with IANA after the RFC: service restart, try again later, bad gateway.
             1012..=1014 => true,
             // Of libraries and of applications.
-            3000..=3999 | 4000..=4999 => true,
+            3000..=4999 => true,
             _ => false,
         };
         let told = if valid { format!("[close {number} x]") } else { "[fail BadCloseCode]".to_string() };

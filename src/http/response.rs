@@ -133,5 +133,5 @@ pub(super) fn write_header(name: &str, value: &str, out: &mut Vec<u8>) {
 
 /// Whether `value` may stand in a header: no control character, so nothing that ends a line.
 pub(super) fn is_value(value: &str) -> bool {
-    value.bytes().all(|byte| super::scan::is(byte, super::scan::VALUE))
+    value.bytes().all(super::scan::is_in_value)
 }

@@ -19,6 +19,7 @@ const address = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.
 let socket = null;
 let trips = [];
 let bulk = null;
+let runs = 0;
 
 function connect() {
   trips = [];
@@ -62,7 +63,8 @@ function receive(data) {
     trips.push(now - view.getFloat64(8));
     if (trips.length > PROBES_KEPT) trips.shift();
   } else if (mark === BULK_MARK) {
-    if (bulk) {
+    // Messages of a run that was stopped still come back; they belong to no measurement.
+    if (bulk?.run === view.getUint32(4)) {
       bulk.received += data.byteLength;
       bulk.inFlight -= 1;
       fill();
@@ -85,9 +87,13 @@ function startBulk() {
   const size = Number(at("size").value);
   const message = new Uint8Array(size);
   for (let i = 0; i < size; i += 1) message[i] = i * 31;
-  new DataView(message.buffer).setUint32(0, BULK_MARK);
+  runs += 1;
+  const view = new DataView(message.buffer);
+  view.setUint32(0, BULK_MARK);
+  view.setUint32(4, runs);
   const window = Math.min(BULK_MESSAGES_IN_FLIGHT, Math.max(4, BULK_BYTES_IN_FLIGHT / size));
-  bulk = { message, window, inFlight: 0, sent: 0, received: 0, marks: [{ time: performance.now(), sent: 0, received: 0 }] };
+  const marks = [{ time: performance.now(), sent: 0, received: 0 }];
+  bulk = { run: runs, message, window, inFlight: 0, sent: 0, received: 0, marks };
   at("bulk").textContent = "Stop";
   fill();
 }

@@ -61,8 +61,14 @@ fn rfc6455(engine: &str) {
 
 /// Every case, or those whose name contains the words of `CONFORMANCE_ONLY`.
 fn all_cases() -> Vec<Case> {
-    let chapters =
-        [conformance::framing::cases(), conformance::control::cases(), conformance::fragments::cases(), conformance::utf8::cases(), conformance::closing::cases(), conformance::chopping::cases()];
+    let chapters = [
+        conformance::framing::cases(),
+        conformance::control::cases(),
+        conformance::fragments::cases(),
+        conformance::utf8::cases(),
+        conformance::closing::cases(),
+        conformance::chopping::cases(),
+    ];
     let mut cases = chapters.concat();
     if let Ok(words) = std::env::var("CONFORMANCE_ONLY") {
         cases.retain(|case| case.name().contains(&words));
@@ -77,5 +83,9 @@ fn at_least_three_hundred_cases_each_with_its_own_name() {
     names.sort_unstable();
     let doubled: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     assert!(doubled.is_empty(), "names used twice: {doubled:?}");
-    assert!(cases.len() >= 300 || std::env::var_os("CONFORMANCE_ONLY").is_some(), "only {} cases", cases.len());
+    assert!(
+        cases.len() >= 300 || std::env::var_os("CONFORMANCE_ONLY").is_some(),
+        "only {} cases",
+        cases.len()
+    );
 }

@@ -74,7 +74,8 @@ impl Case {
                 PING => round.pings.push(frame.payload),
                 TEXT | BINARY => self.data(frame.fin, frame.opcode, frame.payload),
                 CONTINUATION => {
-                    let (opcode, mut payload) = self.begun.take().expect("a legal continuation continues something");
+                    let (opcode, mut payload) =
+                        self.begun.take().expect("a legal continuation continues something");
                     payload.extend_from_slice(&frame.payload);
                     self.data(frame.fin, opcode, payload);
                 }
@@ -226,7 +227,9 @@ impl Case {
                         owed_pong = None;
                     }
                 }
-                Message::Close(payload) if ended && next.is_none() => return self.judge_close(client, payload),
+                Message::Close(payload) if ended && next.is_none() => {
+                    return self.judge_close(client, payload);
+                }
                 _ if next == Some(&got) => {
                     messages.next();
                 }
@@ -264,7 +267,11 @@ impl Case {
 
 fn say_goodbye(client: &mut WsClient) -> Result<(), String> {
     let goodbye = Frame::new(CLOSE, b"\x03\xe8bye".as_slice());
-    client.inbox.wire.write_chopped(&goodbye.bytes(), 0).map_err(|error| format!("cannot say goodbye: {error}"))?;
+    client
+        .inbox
+        .wire
+        .write_chopped(&goodbye.bytes(), 0)
+        .map_err(|error| format!("cannot say goodbye: {error}"))?;
     let expected = Message::Close(goodbye.payload);
     match client.try_next(Instant::now() + PATIENCE) {
         Ok(got) if got == expected => expect_end(client, END_AFTER_CLOSE),
@@ -275,5 +282,7 @@ fn say_goodbye(client: &mut WsClient) -> Result<(), String> {
 
 fn expect_end(client: &mut WsClient, time: Duration) -> Result<(), String> {
     let ended = client.inbox.end(Instant::now() + time);
-    ended.map_err(|fault| format!("after the close: expected the end of the stream within {time:?}, got {fault}"))
+    ended.map_err(|fault| {
+        format!("after the close: expected the end of the stream within {time:?}, got {fault}")
+    })
 }

@@ -34,7 +34,12 @@ fn pieces() -> Vec<Case> {
 
 /// One of each legal thing.
 fn everything() -> Vec<Frame> {
-    let mut frames = vec![Frame::text("hello"), Frame::binary(""), Frame::pong("unasked"), Frame::binary(pattern(130, 43))];
+    let mut frames = vec![
+        Frame::text("hello"),
+        Frame::binary(""),
+        Frame::pong("unasked"),
+        Frame::binary(pattern(130, 43)),
+    ];
     frames.extend(split(TEXT, &prose(1000), 3));
     frames.insert(5, Frame::ping("between"));
     frames.push(Frame::binary(pattern(66_000, 44)));
@@ -63,9 +68,12 @@ fn early() -> Vec<Case> {
         name("a close").closes(Frame::close(1000, "early")),
         name("a message and a close").frame(Frame::text("early")).closes(Frame::close(1000, "early")),
         name("an unmasked frame").offends(Frame::text("bare").unmasked(), 1002),
-        name("a reserved opcode behind a message").frame(Frame::text("good")).offends(Frame::new(0x7, ""), 1002),
+        name("a reserved opcode behind a message")
+            .frame(Frame::text("good"))
+            .offends(Frame::new(0x7, ""), 1002),
         name("text that is not UTF-8").offends(Frame::text([0xff]), 1007),
-        name("noise").offends_bytes(pattern(2000, 49).iter().map(|byte| byte | 0x70).collect::<Vec<_>>(), 1002),
+        name("noise")
+            .offends_bytes(pattern(2000, 49).iter().map(|byte| byte | 0x70).collect::<Vec<_>>(), 1002),
         name("one text, byte by byte").frame(Frame::text("early")).chopped(1),
     ]
 }

@@ -23,7 +23,8 @@ fn codes() -> Vec<Case> {
         cases.push(Case::new(format!("close {code} with a reason")).closes(Frame::close(code, "because")));
     }
     for code in INVALID {
-        cases.push(Case::new(format!("close {code}, which is invalid")).offends(Frame::close(code, ""), 1002));
+        cases
+            .push(Case::new(format!("close {code}, which is invalid")).offends(Frame::close(code, ""), 1002));
         let reason = Frame::close(code, "because");
         cases.push(Case::new(format!("close {code} with a reason, which is invalid")).offends(reason, 1002));
     }
@@ -57,7 +58,9 @@ fn reasons() -> Vec<Case> {
         ("the last character", "\u{10ffff}"),
     ] {
         cases.push(Case::new(format!("close reason of {name}")).closes(Frame::close(1000, reason)));
-        cases.push(Case::new(format!("close reason of {name}, by 1")).closes(Frame::close(1000, reason)).chopped(1));
+        cases.push(
+            Case::new(format!("close reason of {name}, by 1")).closes(Frame::close(1000, reason)).chopped(1),
+        );
     }
     let long = format!("{}\u{20ac}", "r".repeat(120));
     cases.push(Case::new("close reason of 123 bytes that ends in three").closes(Frame::close(1000, long)));
@@ -72,7 +75,9 @@ fn reasons() -> Vec<Case> {
     ] {
         let close = || Frame::close(1000, reason);
         cases.push(Case::new(format!("close reason of {name}, invalid")).offends(close(), 1007));
-        cases.push(Case::new(format!("close reason of {name}, invalid, by 1")).offends(close(), 1007).chopped(1));
+        cases.push(
+            Case::new(format!("close reason of {name}, invalid, by 1")).offends(close(), 1007).chopped(1),
+        );
     }
     // Both are wrong; either may be said first, but a server looks at the code before it reads the reason.
     cases.push(Case::new("invalid code and invalid reason").offends(Frame::close(1005, [0xff]), 1002));
@@ -81,7 +86,8 @@ fn reasons() -> Vec<Case> {
 
 fn afterwards() -> Vec<Case> {
     let close = || Frame::close(1000, "over");
-    let after = |what: &str, bytes: Vec<u8>| Case::new(format!("after close: {what}")).closes(close()).ignored(bytes);
+    let after =
+        |what: &str, bytes: Vec<u8>| Case::new(format!("after close: {what}")).closes(close()).ignored(bytes);
     let mut cases = vec![
         after("text", Frame::text("late").bytes()),
         after("binary of 100 KB", Frame::binary(pattern(100_000, 31)).bytes()),
@@ -116,14 +122,19 @@ fn inside() -> Vec<Case> {
             .ignored(Frame::last("end").bytes()),
         Case::new("close inside a cut character").frame(Frame::text([0xe2]).more()).closes(close()),
         Case::new("close behind a message").frame(Frame::text("first")).closes(close()),
-        Case::new("close behind a message of 300 KB").frame(Frame::binary(pattern(300_000, 35))).closes(close()),
+        Case::new("close behind a message of 300 KB")
+            .frame(Frame::binary(pattern(300_000, 35)))
+            .closes(close()),
         Case::new("close behind 1000 messages")
             .frames((0..1000).map(|at| Frame::text(format!("message {at}"))))
             .closes(close()),
         Case::new("close behind a ping").frame(Frame::ping("p")).closes(close()),
         Case::new("close behind a pong").frame(Frame::pong("p")).closes(close()),
         Case::new("close in a turn of its own").frame(Frame::text("first")).then().closes(close()),
-        Case::new("empty close in a turn of its own").frame(Frame::text("first")).then().closes(Frame::new(CLOSE, "")),
+        Case::new("empty close in a turn of its own")
+            .frame(Frame::text("first"))
+            .then()
+            .closes(Frame::new(CLOSE, "")),
         Case::new("close of the largest legal payload inside a message")
             .frame(Frame::binary("begun").more())
             .closes(Frame::new(CLOSE, close_payload(4999, prose(123)))),

@@ -18,12 +18,19 @@ fn pings() -> Vec<Case> {
     cases.push((0..=125).fold(Case::new("pings of every size in turn"), |case, size| {
         case.frame(Frame::ping(pattern(size, 12))).then()
     }));
-    cases.push(Case::new("ping of bytes that are not UTF-8").frame(Frame::ping([0x00, 0xff, 0xfe, 0xfd, 0xc0, 0x80])));
+    cases.push(
+        Case::new("ping of bytes that are not UTF-8")
+            .frame(Frame::ping([0x00, 0xff, 0xfe, 0xfd, 0xc0, 0x80])),
+    );
     cases.push(Case::new("ping with a zero mask").frame(Frame::ping("zero").key([0; 4])));
     cases.push(Case::new("ping of 125 bytes, byte by byte").frame(Frame::ping(pattern(125, 13))).chopped(1));
-    cases.push(Case::new("10 pings in one segment").frames((0..10).map(|at| Frame::ping(format!("ping {at}")))));
     cases.push(
-        Case::new("10 pings byte by byte").frames((0..10).map(|at| Frame::ping(format!("ping {at}")))).chopped(1),
+        Case::new("10 pings in one segment").frames((0..10).map(|at| Frame::ping(format!("ping {at}")))),
+    );
+    cases.push(
+        Case::new("10 pings byte by byte")
+            .frames((0..10).map(|at| Frame::ping(format!("ping {at}"))))
+            .chopped(1),
     );
     cases
 }
@@ -31,7 +38,10 @@ fn pings() -> Vec<Case> {
 fn pongs() -> Vec<Case> {
     let mut cases: Vec<_> = [0, 1, 125]
         .into_iter()
-        .map(|size| Case::new(format!("pong of {size} bytes that nobody asked for")).frame(Frame::pong(pattern(size, 14))))
+        .map(|size| {
+            Case::new(format!("pong of {size} bytes that nobody asked for"))
+                .frame(Frame::pong(pattern(size, 14)))
+        })
         .collect();
     cases.push(Case::new("pong, then ping").frames([Frame::pong("unasked"), Frame::ping("asked")]));
     cases.push(Case::new("pong, then text").frames([Frame::pong("unasked"), Frame::text("hello")]));
@@ -48,7 +58,11 @@ fn beside_data() -> Vec<Case> {
     vec![
         Case::new("ping before text").frames([ping(), Frame::text("hello")]),
         Case::new("ping behind text").frames([Frame::text("hello"), ping()]),
-        Case::new("ping between two fragments").frames([Frame::text("one ").more(), ping(), Frame::last("two")]),
+        Case::new("ping between two fragments").frames([
+            Frame::text("one ").more(),
+            ping(),
+            Frame::last("two"),
+        ]),
         Case::new("ping between two fragments, each sent alone")
             .frame(Frame::binary("one ").more())
             .then()
@@ -103,9 +117,12 @@ fn too_long() -> Vec<Case> {
         for size in [126, 127, 65_535, 65_536] {
             // A close starts with a valid code, so that only its length is wrong.
             let payload = [&[0x03, 0xe8][..], &vec![b'x'; size - 2]].concat();
-            cases.push(Case::new(format!("{name} of {size} bytes")).offends(Frame::new(opcode, payload), 1002));
+            cases.push(
+                Case::new(format!("{name} of {size} bytes")).offends(Frame::new(opcode, payload), 1002),
+            );
         }
-        let inside = Case::new(format!("{name} of 126 bytes inside a message")).frame(Frame::text("begun").more());
+        let inside =
+            Case::new(format!("{name} of 126 bytes inside a message")).frame(Frame::text("begun").more());
         cases.push(inside.offends(Frame::new(opcode, vec![3; 126]), 1002));
     }
     cases
@@ -116,10 +133,13 @@ fn fragmented() -> Vec<Case> {
     for (opcode, name) in [(PING, "ping"), (PONG, "pong"), (CLOSE, "close")] {
         let first = || Frame::new(opcode, b"\x03\xe8".as_slice()).more();
         cases.push(Case::new(format!("fragmented {name}")).offends(first(), 1002));
-        cases.push(Case::new(format!("fragmented empty {name}")).offends(Frame::new(opcode, "").more(), 1002));
+        cases
+            .push(Case::new(format!("fragmented empty {name}")).offends(Frame::new(opcode, "").more(), 1002));
         let rest = Frame::last("rest").bytes();
-        cases.push(Case::new(format!("fragmented {name} with its rest")).offends(first(), 1002).ignored(rest));
-        let inside = Case::new(format!("fragmented {name} inside a message")).frame(Frame::text("begun").more());
+        cases
+            .push(Case::new(format!("fragmented {name} with its rest")).offends(first(), 1002).ignored(rest));
+        let inside =
+            Case::new(format!("fragmented {name} inside a message")).frame(Frame::text("begun").more());
         cases.push(inside.offends(first(), 1002));
     }
     cases

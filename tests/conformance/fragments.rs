@@ -25,15 +25,19 @@ fn counts() -> Vec<Case> {
         cases.push(name("text").frames(split(TEXT, &prose(10_000), count)));
         cases.push(name("binary").frames(split(BINARY, &pattern(10_000, 21), count)));
         cases.push(name("text, by 7,").frames(split(TEXT, &prose(10_000), count)).chopped(7));
-        cases.push(name("twice binary").frames([21, 22].iter().flat_map(|seed| split(BINARY, &pattern(3000, *seed), count))));
+        cases.push(
+            name("twice binary")
+                .frames([21, 22].iter().flat_map(|seed| split(BINARY, &pattern(3000, *seed), count))),
+        );
     }
     let each = [0, 1, 125, 126, 65_535, 65_536, 65_537];
     let fragments = each.iter().map(|size| Frame::middle(pattern(*size, 23)));
     let all = Case::new("fragments of all length forms").frame(Frame::binary("first").more());
     cases.push(all.frames(fragments).frame(Frame::last("last")));
-    let slow = (0..20).fold(Case::new("fragments with a ping round between").frame(Frame::text("0").more()), |case, at| {
-        case.frame(Frame::ping(format!("{at}"))).then().frame(Frame::middle(format!(" {at}")))
-    });
+    let slow = (0..20)
+        .fold(Case::new("fragments with a ping round between").frame(Frame::text("0").more()), |case, at| {
+            case.frame(Frame::ping(format!("{at}"))).then().frame(Frame::middle(format!(" {at}")))
+        });
     cases.push(slow.frame(Frame::last(" end")));
     cases.push(Case::new("fragmented, then whole, then fragmented").frames([
         Frame::text("a").more(),
@@ -51,10 +55,18 @@ fn empties() -> Vec<Case> {
         let first = |payload: &str| Frame::new(opcode, payload).more();
         let name = |what: &str| Case::new(format!("{kind} with {what}"));
         cases.push(name("an empty first fragment").frames([first(""), Frame::last("rest")]));
-        cases.push(name("an empty middle fragment").frames([first("a"), Frame::middle(""), Frame::last("b")]));
+        cases.push(name("an empty middle fragment").frames([
+            first("a"),
+            Frame::middle(""),
+            Frame::last("b"),
+        ]));
         cases.push(name("an empty last fragment").frames([first("all"), Frame::last("")]));
         cases.push(name("three empty fragments").frames([first(""), Frame::middle(""), Frame::last("")]));
-        cases.push(name("only the middle not empty").frames([first(""), Frame::middle("mid"), Frame::last("")]));
+        cases.push(name("only the middle not empty").frames([
+            first(""),
+            Frame::middle("mid"),
+            Frame::last(""),
+        ]));
         let empties = (0..10_000).map(|_| Frame::middle(""));
         cases.push(name("10,000 empty fragments").frame(first("a")).frames(empties).frame(Frame::last("b")));
     }
@@ -77,7 +89,10 @@ fn strays() -> Vec<Case> {
         Case::new("stray continuation behind an empty fragmented message")
             .frames([Frame::binary("").more(), Frame::last("")])
             .offends(Frame::last(""), 1002),
-        Case::new("stray continuation behind a ping").frame(Frame::ping("p")).then().offends(Frame::last("stray"), 1002),
+        Case::new("stray continuation behind a ping")
+            .frame(Frame::ping("p"))
+            .then()
+            .offends(Frame::last("stray"), 1002),
         Case::new("stray continuation, byte by byte").offends(Frame::last("stray"), 1002).chopped(1),
         Case::new("stray continuation, later on").frame(good()).then().offends(Frame::last("stray"), 1002),
     ]
@@ -108,8 +123,14 @@ fn long() -> Vec<Case> {
     vec![
         Case::new("binary in 65,536 fragments of one byte").frames(of(BINARY, pattern(65_536, 24))),
         Case::new("text in 65,536 fragments of one byte").frames(of(TEXT, prose(65_536))),
-        Case::new("binary in 65,536 fragments of 16 bytes").frames(split(BINARY, &pattern(1 << 20, 25), 65_536)),
-        Case::new("binary of 16 MiB in 256 fragments").frames(split(BINARY, &pattern(16 << 20, 26), 256)).roomy(),
+        Case::new("binary in 65,536 fragments of 16 bytes").frames(split(
+            BINARY,
+            &pattern(1 << 20, 25),
+            65_536,
+        )),
+        Case::new("binary of 16 MiB in 256 fragments")
+            .frames(split(BINARY, &pattern(16 << 20, 26), 256))
+            .roomy(),
         Case::new("text of 16 MiB in 4096 fragments").frames(split(TEXT, &prose(16 << 20), 4096)).roomy(),
     ]
 }

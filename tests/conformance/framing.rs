@@ -10,8 +10,17 @@ const RESERVED: [u8; 10] = [3, 4, 5, 6, 7, 11, 12, 13, 14, 15];
 
 /// All cases of this chapter.
 pub fn cases() -> Vec<Case> {
-    [sizes(), several_in_one_segment(), masks(), length_forms(), impossible_lengths(), reserved_bits(), reserved_opcodes(), limits()]
-        .concat()
+    [
+        sizes(),
+        several_in_one_segment(),
+        masks(),
+        length_forms(),
+        impossible_lengths(),
+        reserved_bits(),
+        reserved_opcodes(),
+        limits(),
+    ]
+    .concat()
 }
 
 /// A frame that would be legal as the next one outside of a fragmented message.
@@ -20,7 +29,8 @@ fn sample(opcode: u8) -> Frame {
 }
 
 fn sizes() -> Vec<Case> {
-    let sizes = [0, 1, 2, 124, 125, 126, 127, 128, 4095, 4096, 65535, 65536, 65537, 262_144, MIB, 4 * MIB, 16 * MIB];
+    let sizes =
+        [0, 1, 2, 124, 125, 126, 127, 128, 4095, 4096, 65535, 65536, 65537, 262_144, MIB, 4 * MIB, 16 * MIB];
     let of_size = |size: usize| {
         let text = Case::new(format!("text of {size} bytes")).frame(Frame::text(prose(size)));
         let binary = Case::new(format!("binary of {size} bytes")).frame(Frame::binary(pattern(size, 1)));
@@ -39,14 +49,16 @@ fn several_in_one_segment() -> Vec<Case> {
         let frames = (0..count).map(|_| Frame::binary(""));
         cases.push(Case::new(format!("{count} empty messages in one segment")).frames(frames));
     }
-    let mixed = [Frame::text("one"), Frame::binary(pattern(70_000, 2)), Frame::text(""), Frame::binary([0xff])];
+    let mixed =
+        [Frame::text("one"), Frame::binary(pattern(70_000, 2)), Frame::text(""), Frame::binary([0xff])];
     cases.push(Case::new("text and binary of all length forms in one segment").frames(mixed));
+    cases.push((0..50).fold(Case::new("50 messages, each sent when the last came back"), |case, at| {
+        case.frame(Frame::text(format!("turn {at}"))).then()
+    }));
     cases.push(
-        (0..50).fold(Case::new("50 messages, each sent when the last came back"), |case, at| {
-            case.frame(Frame::text(format!("turn {at}"))).then()
-        }),
+        Case::new("500 messages of 4 KiB in one write")
+            .frames((0..500).map(|at| Frame::binary(pattern(4096, at)))),
     );
-    cases.push(Case::new("500 messages of 4 KiB in one write").frames((0..500).map(|at| Frame::binary(pattern(4096, at)))));
     cases.push(Case::new("20,000 small messages").frames((0..20_000).map(|at| Frame::text(at.to_string()))));
     cases
 }
@@ -71,7 +83,8 @@ fn masks() -> Vec<Case> {
         cases.push(Case::new(format!("mask phase: {size} bytes by 1")).frame(frame.clone()).chopped(1));
         cases.push(Case::new(format!("mask phase: {size} bytes by 3")).frame(frame).chopped(3));
     }
-    let keys = (0..64_u32).map(|at| Frame::binary(pattern(at as usize, 5)).key((at * 0x0101_0307).to_be_bytes()));
+    let keys =
+        (0..64_u32).map(|at| Frame::binary(pattern(at as usize, 5)).key((at * 0x0101_0307).to_be_bytes()));
     cases.push(Case::new("mask that changes with every frame, odd sizes").frames(keys));
     cases
 }
@@ -79,10 +92,9 @@ fn masks() -> Vec<Case> {
 fn length_forms() -> Vec<Case> {
     let mut cases = Vec::new();
     for opcode in [TEXT, BINARY] {
-        for (form, name, sizes) in [
-            (Length::Two, "two", &[0, 1, 125][..]),
-            (Length::Eight, "eight", &[0, 1, 125, 126, 65535][..]),
-        ] {
+        for (form, name, sizes) in
+            [(Length::Two, "two", &[0, 1, 125][..]), (Length::Eight, "eight", &[0, 1, 125, 126, 65535][..])]
+        {
             for size in sizes {
                 let frame = Frame::new(opcode, vec![b'x'; *size]).length(form);
                 let name = format!("length {size} in {name} bytes on opcode 0x{opcode:x}");
@@ -93,11 +105,17 @@ fn length_forms() -> Vec<Case> {
     for opcode in [PING, PONG, CLOSE] {
         for (form, name) in [(Length::Two, "two"), (Length::Eight, "eight")] {
             let frame = sample(opcode).length(form);
-            cases.push(Case::new(format!("length in {name} bytes on opcode 0x{opcode:x}")).offends(frame, 1002));
+            cases.push(
+                Case::new(format!("length in {name} bytes on opcode 0x{opcode:x}")).offends(frame, 1002),
+            );
         }
     }
     let padded = Frame::last("b").length(Length::Two);
-    cases.push(Case::new("length 1 in two bytes on a continuation").frame(Frame::text("a").more()).offends(padded, 1002));
+    cases.push(
+        Case::new("length 1 in two bytes on a continuation")
+            .frame(Frame::text("a").more())
+            .offends(padded, 1002),
+    );
     cases
 }
 
@@ -106,7 +124,9 @@ fn impossible_lengths() -> Vec<Case> {
     for opcode in [TEXT, BINARY] {
         for length in [1 << 63, u64::MAX, (1 << 63) | 5] {
             let frame = Frame::new(opcode, "hello").length(Length::ClaimedEight(length));
-            cases.push(Case::new(format!("top bit: length {length:#x} on opcode 0x{opcode:x}")).offends(frame, 1002));
+            cases.push(
+                Case::new(format!("top bit: length {length:#x} on opcode 0x{opcode:x}")).offends(frame, 1002),
+            );
         }
     }
     let frame = Frame::last("x").length(Length::ClaimedEight(u64::MAX));

@@ -96,7 +96,8 @@ fn invalid() -> Vec<Case> {
         cases.push(name("fragments of one byte").offends_bytes(fragments, 1007));
     }
     for (name, start, offence) in INVALID {
-        let after = Case::new(format!("invalid UTF-8: {name}, behind a good message")).frame(Frame::text("good"));
+        let after =
+            Case::new(format!("invalid UTF-8: {name}, behind a good message")).frame(Frame::text("good"));
         cases.push(after.offends(Frame::text([start, offence].concat()), 1007));
     }
     cases
@@ -163,7 +164,8 @@ fn elsewhere() -> Vec<Case> {
         Case::new("binary that is not UTF-8").frame(Frame::binary(&noise[..])),
         Case::new("binary that is not UTF-8, fragmented")
             .frames([Frame::binary(&noise[..3]).more(), Frame::last(&noise[3..])]),
-        Case::new("ping and pong that are not UTF-8").frames([Frame::ping(&noise[..]), Frame::pong(&noise[..])]),
+        Case::new("ping and pong that are not UTF-8")
+            .frames([Frame::ping(&noise[..]), Frame::pong(&noise[..])]),
         Case::new("binary that ends in a cut character, then text")
             .frames([Frame::binary(b"\xe2\x82".as_slice()), Frame::text("fresh")]),
         Case::new("cut character at the end of one text is not finished by the next")

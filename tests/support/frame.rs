@@ -57,7 +57,8 @@ impl Frame {
     pub fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Frame {
         let payload = payload.into();
         // A key that changes with the frame shows a server that keeps the key or its phase from the last one.
-        let key = (super::checksum(&payload[..payload.len().min(64)]) ^ payload.len() as u32 | 1).to_be_bytes();
+        let key =
+            (super::checksum(&payload[..payload.len().min(64)]) ^ payload.len() as u32 | 1).to_be_bytes();
         Frame { fin: true, rsv: 0, opcode, key: Some(key), length: Length::Minimal, payload }
     }
 
@@ -167,7 +168,8 @@ impl Frame {
             127 => (big_endian(&inbox.take(8, until)?), 0x1_0000),
             short => (u64::from(short), 0),
         };
-        let wrong = |what: &str| Err(Fault::Nonsense(format!("{what}: frame head {head:02x?}, length {len}")));
+        let wrong =
+            |what: &str| Err(Fault::Nonsense(format!("{what}: frame head {head:02x?}, length {len}")));
         if masked {
             return wrong("a masked frame from the server");
         } else if rsv != 0 {

@@ -35,7 +35,14 @@ impl Response {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}, {:?}, body of {}", self.status, self.reason, self.headers, super::brief(&self.body))
+        write!(
+            f,
+            "{} {:?}, {:?}, body of {}",
+            self.status,
+            self.reason,
+            self.headers,
+            super::brief(&self.body)
+        )
     }
 }
 
@@ -115,7 +122,8 @@ pub fn read_response(inbox: &mut Inbox, bodiless: bool, until: Instant) -> Resul
     let status = status.parse().map_err(|_| nonsense("no status"))?;
     let mut response = Response { status, reason: reason.to_owned(), headers: Vec::new(), body: Vec::new() };
     for line in lines {
-        let (name, value) = line.split_once(": ").or(line.split_once(':')).ok_or_else(|| nonsense("a bad header"))?;
+        let (name, value) =
+            line.split_once(": ").or(line.split_once(':')).ok_or_else(|| nonsense("a bad header"))?;
         response.headers.push((name.to_owned(), value.to_owned()));
     }
     if bodiless || status == 304 || status == 204 || status < 200 {

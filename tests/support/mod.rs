@@ -40,7 +40,8 @@ pub fn brief(bytes: &[u8]) -> String {
     write!(text, " \"{}\"", head.escape_ascii()).expect("writing to a string");
     if bytes.len() > ENDS {
         let tail = &bytes[bytes.len() - ENDS.min(bytes.len() - ENDS)..];
-        write!(text, " .. \"{}\" #{:08x}", tail.escape_ascii(), checksum(bytes)).expect("writing to a string");
+        write!(text, " .. \"{}\" #{:08x}", tail.escape_ascii(), checksum(bytes))
+            .expect("writing to a string");
     }
     text
 }

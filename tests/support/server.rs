@@ -88,7 +88,7 @@ impl Server {
         let mut all = vec!["--engine", engine];
         all.extend(Some(listen).filter(|word| !word.is_empty()));
         all.extend(args);
-        Server::launch(&program(), &all)
+        Server::launch(program(), &all)
     }
 
     /// Starts `program` with exactly these words.

@@ -41,7 +41,8 @@ impl TcpTarget {
 
     /// The same at another local address.
     pub fn on(address: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> TcpTarget {
-        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
+        let listener =
+            TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
         let address = listener.local_addr().expect("a bound socket has a name");
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -179,7 +180,9 @@ pub fn unix_echo(listener: UnixListener) {
 
 /// A Unix echo target at a path.
 pub fn unix_echo_at(path: &Path) {
-    unix_echo(UnixListener::bind(path).unwrap_or_else(|error| panic!("cannot bind {}: {error}", path.display())));
+    unix_echo(
+        UnixListener::bind(path).unwrap_or_else(|error| panic!("cannot bind {}: {error}", path.display())),
+    );
 }
 
 fn echo_unix(stream: &UnixStream) {

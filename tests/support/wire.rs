@@ -80,7 +80,9 @@ impl Wire {
     /// Ends the connection with a reset instead of an orderly end.
     pub fn abort(self) {
         if let Wire::Tcp(stream) = &self {
-            socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("a socket takes SO_LINGER");
+            socket2::SockRef::from(stream)
+                .set_linger(Some(Duration::ZERO))
+                .expect("a socket takes SO_LINGER");
         }
     }
 

@@ -4,8 +4,9 @@ use crate::support::client::{Handshake, Message, WsClient};
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
 use crate::support::server::Server;
-use crate::support::target::{TcpTarget, unix_echo_at};
+use crate::support::target::{TcpTarget, unix_echo, unix_echo_at};
 use crate::support::temp::TempDir;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::{Ipv6Addr, TcpListener};
 
 on_both_engines!(
@@ -99,21 +100,17 @@ fn unix_files_that_are_missing(engine: &str) {
     server.stop();
 }
 
-#[cfg(target_os = "linux")]
 fn abstract_sockets(engine: &str) {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::{SocketAddr, UnixListener};
-
     let name = format!("websplice-{engine}-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name).expect("the name is short");
-    crate::support::target::unix_echo(UnixListener::bind_addr(&address).expect("the name is free"));
+    let address = SockAddr::unix(format!("\0{name}")).expect("the name is short");
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a descriptor is free");
+    socket.bind(&address).expect("the name is free");
+    socket.listen(16).expect("it is bound");
+    unix_echo(socket.into());
     let server = Server::start(engine, &["--unix-target", &format!("@{name}")]);
     works(&server);
     server.stop();
 }
-
-#[cfg(not(target_os = "linux"))]
-fn abstract_sockets(_engine: &str) {}
 
 fn echo_by_name(engine: &str) {
     let server = Server::to(engine, "echo://");

@@ -18,7 +18,6 @@ use std::fmt::Write as _;
 /// Makes two tests of each named function `fn name(engine: &str)`: `ring::name` and `poll::name`.
 macro_rules! on_both_engines {
     ($($name:ident),* $(,)?) => {
-        #[cfg(target_os = "linux")]
         mod ring {
             $(#[test] fn $name() { super::$name("ring"); })*
         }

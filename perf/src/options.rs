@@ -44,8 +44,6 @@ pub struct Options {
     pub rounds: usize,
     /// How long things run.
     pub pace: Pace,
-    /// Whether windows were shortened.
-    pub quick: bool,
     /// Congestion control of the run's own network namespace.
     pub congestion: Option<String>,
     /// Where programs are.
@@ -89,7 +87,7 @@ impl Options {
         let window = window.unwrap_or(usual);
         let warm_up = (window / 3).max(Duration::from_millis(200));
         let pace = Pace { warm_up, window, idle_sessions: idle };
-        Ok(Some(Self { rows, peers, rounds, pace, quick, congestion, programs, json, out }))
+        Ok(Some(Self { rows, peers, rounds, pace, congestion, programs, json, out }))
     }
 }
 

@@ -41,14 +41,3 @@ pub const ROWS: [Row; 8] = [
     Row { name: "setup", title: "Set-up, one echo, close; 16 at a time", kind: Kind::Setup, sessions: 16 },
     Row { name: "idle", title: "Memory of an idle session", kind: Kind::Idle, sessions: 5000 },
 ];
-
-impl Row {
-    /// What is counted in this row.
-    pub fn unit(&self) -> &'static str {
-        match self.kind {
-            Kind::Down | Kind::Up => "bytes",
-            Kind::Echo => "messages",
-            Kind::Setup | Kind::Idle => "sessions",
-        }
-    }
-}

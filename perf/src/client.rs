@@ -64,7 +64,12 @@ impl Client {
     }
 
     /// Handles one readiness event.
-    pub fn handle(&mut self, link: &mut Link, flags: EpollFlags, shared: &mut Shared) -> Result<Fate, String> {
+    pub fn handle(
+        &mut self,
+        link: &mut Link,
+        flags: EpollFlags,
+        shared: &mut Shared,
+    ) -> Result<Fate, String> {
         if self.stage == Stage::Connecting {
             return self.connected(link, shared);
         }

@@ -22,13 +22,16 @@ static CHOSEN: OnceLock<Cores> = OnceLock::new();
 /// Chooses the cores and pins the caller to the load's.
 pub fn settle() -> Result<Cores, String> {
     let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this).map_err(|error| format!("cannot read the allowed cores: {error}"))?;
+    let allowed =
+        sched_getaffinity(this).map_err(|error| format!("cannot read the allowed cores: {error}"))?;
     let mut free = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
     let (Some(peer), Some(load)) = (free.next(), free.next()) else {
         return Err("two cores are needed: one for the peer, one for the load".into());
     };
     let mut set = CpuSet::new();
-    set.set(load).and_then(|()| sched_setaffinity(this, &set)).map_err(|error| format!("cannot pin: {error}"))?;
+    set.set(load)
+        .and_then(|()| sched_setaffinity(this, &set))
+        .map_err(|error| format!("cannot pin: {error}"))?;
     Ok(*CHOSEN.get_or_init(|| Cores { peer, load }))
 }
 

@@ -143,7 +143,8 @@ impl Reader {
                 if input.is_empty() {
                     return Ok(None);
                 }
-                let (piece, rest) = input.split_at(input.len().min(usize::try_from(self.left).unwrap_or(usize::MAX)));
+                let (piece, rest) =
+                    input.split_at(input.len().min(usize::try_from(self.left).unwrap_or(usize::MAX)));
                 *input = rest;
                 self.left -= piece.len() as u64;
                 if !self.control {

@@ -16,7 +16,8 @@ const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
 /// Lets this process and its children open as many descriptors as the system allows.
 pub fn raise_descriptor_limit() -> Result<(), String> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| format!("descriptor limit: {error}"))?;
+    let (_, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| format!("descriptor limit: {error}"))?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| format!("descriptor limit: {error}"))
 }
 
@@ -25,7 +26,8 @@ pub fn raise_descriptor_limit() -> Result<(), String> {
 pub fn enter_own_network(congestion: &str) -> Result<(), String> {
     let told = |what: &str, error: &dyn std::fmt::Display| format!("--congestion: {what}: {error}");
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| told("a network namespace", &error))?;
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().map_err(|error| told("ip", &error))?;
+    let up =
+        Command::new("ip").args(["link", "set", "lo", "up"]).status().map_err(|error| told("ip", &error))?;
     if !up.success() {
         return Err(told("loopback", &up));
     }
@@ -69,6 +71,7 @@ fn first_line(path: &str) -> String {
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     if text.is_empty() { "unknown".into() } else { text }
 }

@@ -90,10 +90,11 @@ fn present_peers(options: &Options) -> Vec<Peer> {
 
 fn measure_row(row: &Row, peers: &[Peer], options: &Options) -> Result<Vec<Cell>, String> {
     let empty = |peer: &Peer| Cell { row: row.name.into(), peer: peer.name().into(), rounds: Vec::new() };
-    let mut cells: Vec<Cell> = peers.iter().map(empty).collect();
+    let peers: Vec<&Peer> = peers.iter().filter(|peer| peer.fits(row.kind)).collect();
+    let mut cells: Vec<Cell> = peers.iter().copied().map(empty).collect();
     for round in 1..=options.rounds {
         for (peer, cell) in peers.iter().zip(&mut cells) {
-            let result = measure::measure(row, *peer, &options.programs, &options.pace);
+            let result = measure::measure(row, **peer, &options.programs, &options.pace);
             if sys::interrupted() {
                 return Err("interrupted".into());
             }

@@ -17,7 +17,7 @@ use crate::rows::{Kind, Row};
 /// How long opening all sessions may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
 /// How long the bytes under way may take to arrive when the senders have stopped.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Sessions of the idle row that are being opened at once.
 const OPENING_MAX: usize = 32;
 /// How long an idle peer may take to come to rest before its memory is read.
@@ -132,16 +132,20 @@ fn stream(load: &mut Load, peer: Option<&Running>, row: &Row, pace: &Pace) -> Re
     sample.work = if row.kind == Kind::Echo { count.messages as f64 } else { count.received as f64 };
     load.shared.flowing = false;
     if row.kind != Kind::Echo {
-        load.run_until("draining", DRAIN_LIMIT, |load| {
-            let count = load.shared.count;
-            Ok(sent + count.sent == received + count.received)
-        })?;
+        let missing = |load: &Load| sent + load.shared.count.sent - received - load.shared.count.received;
+        load.run_until("draining", DRAIN_LIMIT, |load| Ok(missing(load) == 0))
+            .map_err(|error| format!("{error}; {} bytes that were sent did not arrive", missing(load)))?;
     }
     Ok(sample)
 }
 
 /// The row whose sessions are short.
-fn come_and_go(load: &mut Load, peer: Option<&Running>, at_once: usize, pace: &Pace) -> Result<Sample, String> {
+fn come_and_go(
+    load: &mut Load,
+    peer: Option<&Running>,
+    at_once: usize,
+    pace: &Pace,
+) -> Result<Sample, String> {
     load.shared.flowing = true;
     load.connect(at_once)?;
     load.run_for(pace.warm_up)?;

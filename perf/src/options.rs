@@ -79,7 +79,9 @@ impl Options {
                 Long("peer-dir") => programs.peers = parser.value()?.into(),
                 Long("scratch") => programs.scratch = parser.value()?.into(),
                 Long("json") => json = Some(parser.value()?.into()),
-                Long("out") => out = Some(PathBuf::from(parser.value()?)).filter(|path| path.as_os_str() != "-"),
+                Long("out") => {
+                    out = Some(PathBuf::from(parser.value()?)).filter(|path| path.as_os_str() != "-")
+                }
                 other => return Err(other.unexpected()),
             }
         }
@@ -111,7 +113,8 @@ mod tests {
 
     #[test]
     fn rows_and_peers_are_picked_in_their_own_order() {
-        let options = parse(&["--rows", "echo-64,down-1", "--peers=python,haproxy"]).expect("legal").expect("no help");
+        let options =
+            parse(&["--rows", "echo-64,down-1", "--peers=python,haproxy"]).expect("legal").expect("no help");
         assert_eq!(options.rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["down-1", "echo-64"]);
         assert_eq!(options.peers, [Peer::Haproxy, Peer::Python]);
     }

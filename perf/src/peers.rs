@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::cores;
 use crate::procfs;
+use crate::rows::Kind;
 use crate::sys;
 
 /// How long a peer may take until it listens.
@@ -25,6 +26,8 @@ const END_LIMIT: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Most sessions a peer is told to expect.
 const SESSIONS_MAX: usize = 6000;
+/// Most idle sessions of a peer that starts a process for each.
+const PROCESSES_MAX: usize = 200;
 
 /// One peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +47,8 @@ pub enum Peer {
 }
 
 /// All peers, in the order in which they take their turns.
-pub const PEERS: [Peer; 6] = [
-    Peer::None,
-    Peer::WebspliceRing,
-    Peer::WebsplicePoll,
-    Peer::Haproxy,
-    Peer::Python,
-    Peer::Websocat,
-];
+pub const PEERS: [Peer; 6] =
+    [Peer::None, Peer::WebspliceRing, Peer::WebsplicePoll, Peer::Haproxy, Peer::Python, Peer::Websocat];
 
 /// Where the peers' programs are.
 #[derive(Clone, Debug)]
@@ -84,7 +81,12 @@ impl Peer {
 
     /// Sessions of the idle row: fewer where each is a process.
     pub fn idle_sessions(self, wanted: usize) -> usize {
-        if self == Self::Python { wanted.min(200) } else { wanted }
+        if self == Self::Python { wanted.min(PROCESSES_MAX) } else { wanted }
+    }
+
+    /// Whether a row of `kind` says anything about this peer: nobody has no memory.
+    pub fn fits(self, kind: Kind) -> bool {
+        self != Self::None || kind != Kind::Idle
     }
 
     /// The program; `None` for nobody.

@@ -102,7 +102,8 @@ pub fn core_seconds(core: usize) -> f64 {
     let name = format!("cpu{core}");
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let Some(line) = text.lines().find(|line| line.split(' ').next() == Some(&name)) else { return 0.0 };
-    let fields: Vec<f64> = line.split_ascii_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<f64> =
+        line.split_ascii_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal: all but the two kinds of idling.
     [0, 1, 2, 5, 6, 7].iter().filter_map(|at| fields.get(*at)).sum::<f64>() / TICKS_PER_SECOND
 }
@@ -123,7 +124,9 @@ pub fn memory(group: i32) -> Memory {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid)).unwrap_or_default();
         let bytes = |name: &str| {
             text.lines()
-                .find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next()?.parse::<u64>().ok())
+                .find_map(|line| {
+                    line.strip_prefix(name)?.split_ascii_whitespace().next()?.parse::<u64>().ok()
+                })
                 .unwrap_or_default()
                 * 1024
         };

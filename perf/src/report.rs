@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::goals;
 use crate::rows::{ROWS, Row};
-use crate::stats::{Cell, figures, headline};
+use crate::stats::{Cell, Spread, figures, headline};
 
 /// Peers that every other peer is compared with.
 const REFERENCES: [&str; 2] = ["haproxy", "python"];
@@ -30,12 +30,14 @@ impl Run {
 
     /// The whole report in Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = String::from("# Results\n\nWritten by `make perf`; `README.md` beside this file says what is measured and how to read it.\n\n");
+        let mut text = String::from(
+            "# Results\n\nWritten by `make perf`; `README.md` beside this file says what is measured and how to read it.\n\n",
+        );
         text += "| what | value |\n|---|---|\n";
         for (name, value) in &self.facts {
             let _ = writeln!(text, "| {name} | {} |", value.replace('|', "/"));
         }
-        text += "\nMedians of all rounds (smallest–largest). CPU time is that of the peer's process tree and the softirq \
+        text += "\nMedians of all rounds (smallest–largest); columns without brackets show the median alone. CPU time is that of the peer's process tree and the softirq \
                  thread of its core; \"of it tree\" leaves the latter out. Ratios are taken round by round.\n";
         for row in &ROWS {
             self.table(row, &mut text);
@@ -56,19 +58,25 @@ impl Run {
         heads.extend(REFERENCES.iter().map(|name| format!("to {name}")));
         heads.extend(columns.iter().map(|column| column.head.to_owned()));
         let _ = writeln!(text, "| {} |\n|{}", heads.join(" | "), "---|".repeat(heads.len()));
-        let shown = |spread: Option<crate::stats::Spread>| spread.map_or("–".to_owned(), |spread| spread.to_string());
+        let shown = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.to_string());
+        let middle = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.middle());
         let mut failures = String::new();
         for cell in cells {
             let mut line = vec![cell.peer.clone(), shown(cell.spread(figure))];
             for name in REFERENCES {
                 let ratio = self.cell(row.name, name).and_then(|other| cell.ratio(other, figure));
-                line.push(shown(ratio.filter(|_| cell.peer != "none")));
+                line.push(shown(ratio));
             }
-            line.extend(columns.iter().map(|column| shown(cell.spread(*column))));
+            line.extend(columns.iter().map(|column| middle(cell.spread(*column))));
             let _ = writeln!(text, "| {} |", line.join(" | "));
             if let Some(failure) = cell.failure() {
                 let failed = cell.rounds.iter().filter(|round| round.is_err()).count();
-                let _ = writeln!(failures, "\n{} failed in {failed} of {} rounds: {failure}", cell.peer, cell.rounds.len());
+                let _ = writeln!(
+                    failures,
+                    "\n{} failed in {failed} of {} rounds: {failure}",
+                    cell.peer,
+                    cell.rounds.len()
+                );
             }
         }
         *text += &failures;

@@ -74,9 +74,14 @@ pub struct Figure {
     pub of: fn(&Sample) -> f64,
 }
 
-/// CPU time charged to the peer: its process tree and the softirq thread of its core.
+/// CPU time charged to the peer: its process tree and the softirq thread of its core. Not a number without a peer.
 fn cpu(sample: &Sample) -> f64 {
-    sample.peer_cpu + sample.softirq_cpu
+    tree(sample) + sample.softirq_cpu
+}
+
+/// CPU time of the peer's process tree. Not a number without a peer.
+fn tree(sample: &Sample) -> f64 {
+    if sample.peer_cpu > 0.0 { sample.peer_cpu } else { f64::NAN }
 }
 
 /// What a row is judged by, and whether more is better.
@@ -91,23 +96,21 @@ pub fn headline(kind: Kind) -> (Figure, bool) {
 
 /// The other columns of a row: first what was reached, then what helps to judge it.
 pub fn figures(kind: Kind) -> Vec<Figure> {
-    let latency = [
-        Figure { head: "p50 us", of: |s| s.latency_p50 },
-        Figure { head: "p99 us", of: |s| s.latency_p99 },
-    ];
+    let latency =
+        [Figure { head: "p50 us", of: |s| s.latency_p50 }, Figure { head: "p99 us", of: |s| s.latency_p99 }];
     let mut all = match kind {
         Kind::Down | Kind::Up => vec![
             Figure { head: "MB/s", of: |s| s.work / 1e6 / s.seconds },
             Figure { head: "CPU s per GB", of: |s| cpu(s) * 1e9 / s.work },
-            Figure { head: "of it tree", of: |s| s.peer_cpu * 1e9 / s.work },
+            Figure { head: "of it tree", of: |s| tree(s) * 1e9 / s.work },
         ],
         Kind::Echo => vec![
             Figure { head: "messages/s", of: |s| s.work / s.seconds },
-            Figure { head: "of it tree", of: |s| s.peer_cpu * 1e6 / s.work },
+            Figure { head: "of it tree", of: |s| tree(s) * 1e6 / s.work },
         ],
         Kind::Setup => vec![
             Figure { head: "sessions/s", of: |s| s.work / s.seconds },
-            Figure { head: "of it tree", of: |s| s.peer_cpu * 1e6 / s.work },
+            Figure { head: "of it tree", of: |s| tree(s) * 1e6 / s.work },
         ],
         Kind::Idle => {
             return vec![
@@ -135,7 +138,9 @@ impl Cell {
     /// round falls out.
     pub fn ratio(&self, other: &Self, figure: Figure) -> Option<Spread> {
         let pairs = self.rounds.iter().zip(&other.rounds);
-        let ratios = pairs.filter_map(|(own, other)| Some((figure.of)(own.as_ref().ok()?) / (figure.of)(other.as_ref().ok()?)));
+        let ratios = pairs.filter_map(|(own, other)| {
+            Some((figure.of)(own.as_ref().ok()?) / (figure.of)(other.as_ref().ok()?))
+        });
         Spread::of(ratios.collect())
     }
 
@@ -151,7 +156,11 @@ mod tests {
 
     fn cell(work: &[f64]) -> Cell {
         let sample = |work: &f64| Sample { work: *work, seconds: 1.0, peer_cpu: 1.0, ..Sample::default() };
-        Cell { row: "down-1".into(), peer: "none".into(), rounds: work.iter().map(|work| Ok(sample(work))).collect() }
+        Cell {
+            row: "down-1".into(),
+            peer: "none".into(),
+            rounds: work.iter().map(|work| Ok(sample(work))).collect(),
+        }
     }
 
     #[test]

@@ -45,7 +45,12 @@ impl Target {
     }
 
     /// Handles one readiness event.
-    pub fn handle(&mut self, link: &mut Link, flags: EpollFlags, shared: &mut Shared) -> Result<Fate, String> {
+    pub fn handle(
+        &mut self,
+        link: &mut Link,
+        flags: EpollFlags,
+        shared: &mut Shared,
+    ) -> Result<Fate, String> {
         if let (Self::Source(at), true) = (&mut *self, flags.contains(EpollFlags::EPOLLOUT)) {
             if !shared.flowing {
                 link.want(shared, EpollFlags::EPOLLIN)?;

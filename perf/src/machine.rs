@@ -1,4 +1,4 @@
-//! The machine: what the report says about it, and the two things that a run changes for itself alone.
+//! The machine: what the report says about it, and the few things that a run changes for itself alone.
 //!
 //! Facts are read from `/proc` and from a few programs that may be missing. It never touches system-wide settings.
 
@@ -12,6 +12,9 @@ use crate::cores;
 use crate::options::Options;
 use crate::peers::Peer;
 
+/// How the scheduler treats this session against others (sched(7), "The autogroup feature").
+const AUTOGROUP: &str = "/proc/self/autogroup";
+const FIRST_NICE: &str = "-20";
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
 /// Lets this process and its children open as many descriptors as the system allows.
@@ -19,6 +22,31 @@ pub fn raise_descriptor_limit() -> Result<(), String> {
     let (_, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| format!("descriptor limit: {error}"))?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| format!("descriptor limit: {error}"))
+}
+
+/// The scheduler's preference for this login session over others, put back when dropped.
+#[derive(Debug)]
+pub struct First {
+    before: String,
+}
+
+impl First {
+    /// Asks the scheduler to prefer this session, so that other sessions on a busy machine get only what is left over.
+    pub fn ask() -> Result<Self, String> {
+        let told = |error: std::io::Error| format!("--first: {AUTOGROUP}: {error}");
+        let text = fs::read_to_string(AUTOGROUP).map_err(told)?;
+        let before = text.rsplit(' ').next().unwrap_or("0").trim().to_owned();
+        fs::write(AUTOGROUP, FIRST_NICE).map_err(told)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(AUTOGROUP, &self.before) {
+            eprintln!("{AUTOGROUP} could not be put back to {}: {error}", self.before);
+        }
+    }
 }
 
 /// Moves this process into a network namespace of its own, with loopback up and `congestion` as the default of every

@@ -60,6 +60,7 @@ fn run(options: &Options) -> Result<(), String> {
     if let Some(name) = &options.congestion {
         machine::enter_own_network(name)?;
     }
+    let _preference = if options.first { Some(machine::First::ask()?) } else { None };
     let cores = cores::settle()?;
     let present = present_peers(options);
     println!("peers on core {}, load on core {}; {} rounds", cores.peer, cores.load, options.rounds);

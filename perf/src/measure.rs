@@ -18,6 +18,8 @@ use crate::rows::{Kind, Row};
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
 /// How long the bytes under way may take to arrive when the senders have stopped.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Longest warm-up of short sessions: they use up ports as well.
+const SHORT_WARM_UP: Duration = Duration::from_millis(200);
 /// Sessions of the idle row that are being opened at once.
 const OPENING_MAX: usize = 32;
 /// How long an idle peer may take to come to rest before its memory is read.
@@ -148,7 +150,7 @@ fn come_and_go(
 ) -> Result<Sample, String> {
     load.shared.flowing = true;
     load.connect(at_once)?;
-    load.run_for(pace.warm_up)?;
+    load.run_for(pace.warm_up.min(SHORT_WARM_UP))?;
     let mut sample = window(load, peer, pace.window)?;
     sample.work = load.shared.count.sessions as f64;
     sample.resets = load.shared.count.resets;

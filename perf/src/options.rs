@@ -25,6 +25,8 @@ Usage: websplice-perf [options]
   --idle N           sessions of the idle row (default 5000)
   --congestion NAME  run everything in a network namespace of its own with this congestion control as
                      the default (needs root); without it, peers keep the system's default
+  --first            ask the scheduler to prefer this login session while the run lasts (needs root): for
+                     machines that others use as well
   --bin FILE         the websplice binary (default target/release/websplice)
   --peer-dir DIR     what scripts/perf-peers.sh installed (default target/peers)
   --scratch DIR      peers' logs and configurations (default target/perf)
@@ -44,6 +46,8 @@ pub struct Options {
     pub rounds: usize,
     /// How long things run.
     pub pace: Pace,
+    /// Whether the scheduler is asked for preference.
+    pub first: bool,
     /// Congestion control of the run's own network namespace.
     pub congestion: Option<String>,
     /// Where programs are.
@@ -58,7 +62,7 @@ impl Options {
     /// Reads the command line; `None` when help was asked for.
     pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let (mut rows, mut peers): (Vec<&'static Row>, _) = (ROWS.iter().collect(), PEERS.to_vec());
-        let (mut rounds, mut quick, mut window, mut idle) = (3, false, None, 5000);
+        let (mut rounds, mut quick, mut first, mut window, mut idle) = (3, false, false, None, 5000);
         let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
         let mut programs = Programs {
             websplice: "target/release/websplice".into(),
@@ -69,6 +73,7 @@ impl Options {
             match argument {
                 Short('h') | Long("help") => return Ok(None),
                 Long("quick") => quick = true,
+                Long("first") => first = true,
                 Long("rows") => rows = picked(&parser.value()?.string()?, &rows, |row| row.name)?,
                 Long("peers") => peers = picked(&parser.value()?.string()?, &peers, |peer| peer.name())?,
                 Long("rounds") => rounds = parser.value()?.parse::<usize>()?.max(1),
@@ -89,7 +94,7 @@ impl Options {
         let window = window.unwrap_or(usual);
         let warm_up = (window / 3).max(Duration::from_millis(200));
         let pace = Pace { warm_up, window, idle_sessions: idle };
-        Ok(Some(Self { rows, peers, rounds, pace, congestion, programs, json, out }))
+        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out }))
     }
 }
 

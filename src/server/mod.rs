@@ -55,12 +55,12 @@ fn serve(mut config: Config) -> Result<(), String> {
     let descriptors = memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
     let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
     config.sessions_max = config.sessions_max.min(most.max(1));
-    for line in banner::settings(&config) {
-        eprintln!("{line}");
-    }
     let (chosen, notice) = engines::choose(config.engine)?;
     let listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
+    for line in banner::settings(&config) {
+        eprintln!("{line}");
+    }
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
     let config = Arc::new(config);

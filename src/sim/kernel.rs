@@ -71,8 +71,7 @@ impl Network {
 
     fn watch(&mut self, token: Token, link: usize) -> io::Result<()> {
         self.note(format_args!("> watch {token:?} link {link}"));
-        let first = !self.links[link].near.used;
-        if first && self.dice.chance(self.odds.watch_fails) {
+        if self.dice.chance(self.odds.watch_fails) {
             return Err(io::Error::from_raw_os_error(libc::ENOMEM));
         }
         self.claim(token, link);

@@ -186,8 +186,9 @@ impl Kernel for Ring {
 
     fn arm_accept(&mut self, index: usize) {
         let Some(listener) = &self.listeners[index] else { return };
-        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
-            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+        let accept =
+            opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
+                .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
         self.push(&[accept.build().user_data(accept_word(index))]);
     }
 

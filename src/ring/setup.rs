@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn only_three_answers_are_refusals() {
         let remedy = |code, disabled, seccomp| {
-            classify(Some(code), io::ErrorKind::Other, Some(disabled), Some(seccomp)).map(|(_, remedy)| remedy)
+            classify(Some(code), io::ErrorKind::Other, Some(disabled), Some(seccomp))
+                .map(|(_, remedy)| remedy)
         };
         assert!(remedy(libc::EPERM, "2", "0").unwrap().contains("sysctl"));
         assert!(remedy(libc::EPERM, "0", "2").unwrap().contains("seccomp"));

@@ -41,7 +41,9 @@ pub fn quota() -> Option<usize> {
     let mut path = std::path::PathBuf::from("/sys/fs/cgroup").join(own.trim_start_matches('/'));
     let mut least: Option<usize> = None;
     while path.starts_with("/sys/fs/cgroup") {
-        if let Some(cores) = std::fs::read_to_string(path.join("cpu.max")).ok().as_deref().and_then(parse_quota) {
+        if let Some(cores) =
+            std::fs::read_to_string(path.join("cpu.max")).ok().as_deref().and_then(parse_quota)
+        {
             least = Some(least.map_or(cores, |least| least.min(cores)));
         }
         path.pop();

@@ -67,6 +67,8 @@ mod tests {
             source.waker().wake();
         }
         source.clear();
-        assert!((&source.near).read(&mut [0; 1]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        assert!(
+            (&source.near).read(&mut [0; 1]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! A bridge as small as one can be, with a ledger of what is in flight.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use websplice::engine::{Completion, Engine, Lane, Operation, Token};
 use websplice::limits::{CHUNK_CLASSES, HOT_BYTES};
-use websplice::pool::Lease;
-use websplice::sim::{Dice, SimKernel, SimSocket, World};
+use websplice::pool::{Lease, Pool};
+use websplice::sim::{Dice, Hand, SimKernel, SimSocket, World};
 use websplice::slab::{Key, Slab};
 use websplice::target::Address;
 
@@ -17,11 +17,15 @@ pub fn place() -> Address {
 /// One client and its target.
 #[derive(Default)]
 struct Pair {
-    /// By lane: is open, said its end, was told the other's end, is closing, is closed.
     sides: [Side; 2],
     leaving: bool,
-    /// Bytes received and bytes whose send was completed, by lane they came from.
+    /// Nothing failed and nothing was cancelled.
+    well: bool,
+    /// Bytes received, by the lane they came from.
     carried: [Vec<u8>; 2],
+    /// Which client it is, in the order they came, and which dial.
+    client: usize,
+    target: Option<usize>,
 }
 
 #[derive(Default)]
@@ -42,9 +46,10 @@ pub struct Bridge {
     came: usize,
     over: usize,
     ceiling: usize,
+    world: World,
     dice: Dice,
-    /// What the carried bytes of sessions that are over were, in the order they ended.
-    carried: BTreeMap<usize, [Vec<u8>; 2]>,
+    /// Pairs that are over.
+    gone: Vec<Pair>,
 }
 
 fn name(operation: Operation) -> &'static str {
@@ -60,17 +65,18 @@ fn other(lane: Lane) -> Lane {
 }
 
 impl Bridge {
-    pub fn new(engine: Engine<SimKernel>, ceiling: usize, dice: Dice) -> Bridge {
+    pub fn new(world: &World, ceiling: usize) -> Bridge {
         Bridge {
-            engine,
+            engine: Engine::new(world.kernel(), Pool::new(ceiling)),
             pairs: Slab::default(),
             ledger: BTreeSet::new(),
             accepting: false,
             came: 0,
             over: 0,
             ceiling,
-            dice,
-            carried: BTreeMap::new(),
+            world: world.clone(),
+            dice: world.dice(),
+            gone: Vec::new(),
         }
     }
 
@@ -163,8 +169,9 @@ impl Bridge {
 
     fn accepted(&mut self, socket: SimSocket) {
         self.accepting = false;
+        let client = self.came;
         self.came += 1;
-        let key = self.pairs.insert_with(|_| Pair::default());
+        let key = self.pairs.insert_with(|_| Pair { well: true, client, ..Pair::default() });
         let first = Token::new(key, Lane::First);
         if self.engine.adopt(first, socket).is_err() {
             self.pairs.remove(key);
@@ -172,8 +179,11 @@ impl Bridge {
             return;
         }
         let second = Token::new(key, Lane::Second);
+        let before = self.world.dialled().len();
         self.engine.connect(second, &place());
         self.submit(second, "connect");
+        let dialled = self.world.dialled().len();
+        self.pair(first).target = dialled.checked_sub(1).filter(|_| dialled > before);
         self.pair(first).sides.iter_mut().for_each(|side| side.open = true);
     }
 
@@ -215,6 +225,7 @@ impl Bridge {
     /// Gives up a pair: cancels what is in flight; the rest follows when that has come back.
     fn leave(&mut self, key: Key) {
         let Some(pair) = self.pairs.get_mut(key) else { return };
+        pair.well = false;
         if std::mem::replace(&mut pair.leaving, true) {
             return;
         }
@@ -247,14 +258,26 @@ impl Bridge {
         pair.sides[token.lane() as usize].open = false;
         if pair.sides.iter().all(|side| !side.open) {
             let pair = self.pairs.remove(token.key()).expect("it was just here");
-            self.carried.insert(self.over, pair.carried);
+            self.gone.push(pair);
             self.over += 1;
         }
     }
 
-    /// Each far end received nothing but a beginning of what another one wrote, all of it where both ended well.
-    pub fn check_bytes(&self, world: &World) {
+    /// Bytes came in order, nothing was made up, and nothing is missing where all ended well.
+    pub fn check_bytes(&self, clients: &[Hand]) {
         assert!(self.ledger.is_empty() && self.pairs.is_empty(), "{}", self.describe());
-        let _ = world;
+        let dialled = self.world.dialled();
+        for pair in &self.gone {
+            let client = &clients[pair.client];
+            assert!(client.written().starts_with(&pair.carried[0]), "client {}", pair.client);
+            assert!(pair.carried[1].starts_with(&client.received()), "client {}", pair.client);
+            let Some(target) = pair.target.map(|at| &dialled[at]) else { continue };
+            assert!(target.written().starts_with(&pair.carried[1]), "client {}", pair.client);
+            assert!(pair.carried[0].starts_with(&target.received()), "client {}", pair.client);
+            if pair.well && !client.is_broken() && !target.is_broken() {
+                assert!(client.written() == target.received(), "client {}", pair.client);
+                assert!(target.written() == client.received(), "client {}", pair.client);
+            }
+        }
     }
 }

@@ -48,6 +48,8 @@ pub struct Bridge {
     ceiling: usize,
     world: World,
     dice: Dice,
+    /// How often, in a thousand turns, somebody is given up. Most days nobody is, or a stuck one would be helped out.
+    cancels: usize,
     /// Pairs that are over.
     gone: Vec<Pair>,
 }
@@ -66,6 +68,7 @@ fn other(lane: Lane) -> Lane {
 
 impl Bridge {
     pub fn new(world: &World, ceiling: usize) -> Bridge {
+        let mut dice = world.dice();
         Bridge {
             engine: Engine::new(world.kernel(), Pool::new(ceiling)),
             pairs: Slab::default(),
@@ -75,7 +78,8 @@ impl Bridge {
             over: 0,
             ceiling,
             world: world.clone(),
-            dice: world.dice(),
+            cancels: *dice.pick(&[0, 0, 0, 5]),
+            dice,
             gone: Vec::new(),
         }
     }
@@ -92,14 +96,14 @@ impl Bridge {
         if !std::mem::replace(&mut self.accepting, true) {
             self.engine.arm_accept(0);
         }
-        if self.dice.chance(2) {
+        if self.dice.chance(self.cancels) {
             let keys: Vec<Key> = self.pairs.keys().collect();
             if !keys.is_empty() {
                 let key = *self.dice.pick(&keys);
                 self.leave(key);
             }
         }
-        self.engine.wait(Some(Duration::from_millis(50))).unwrap();
+        self.engine.wait(Some(Duration::from_millis(50))).expect("the simulated kernel turns");
         while let Some(completion) = self.engine.take() {
             self.check_pool();
             self.handle(completion);

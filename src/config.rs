@@ -4,12 +4,12 @@
 //! never touches the system.
 
 use crate::target::Target;
-use crate::{http, web};
+use crate::{http, limits, web};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The whole configuration of a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Base name of `argv[0]`, for messages.
     pub program: String,
@@ -19,21 +19,22 @@ pub struct Config {
     pub target: Target,
     /// Static files, if any are served.
     pub web: Option<web::Options>,
-    /// Directory of the static files, absolute; `None` with `web` set means the built-in page.
+    /// Directory of the static files, absolute, a directory when the process started; `None` with `web` set means the
+    /// built-in page.
     pub web_root: Option<PathBuf>,
     /// How upgrades are judged and sub-protocols chosen.
     pub upgrade: http::upgrade::Options,
     /// Every deadline.
     pub timing: Timing,
-    /// Largest message that is held whole, in bytes.
+    /// Largest message that is held whole, in bytes: 1 to [`crate::limits::MESSAGE_BYTES_MAX`].
     pub message_bytes_max: usize,
     /// Which engine carries the bytes.
     pub engine: EngineChoice,
-    /// Shards; `None`: one per allowed core.
+    /// Shards, 1 to [`crate::limits::SHARDS_MAX`]; `None`: one per allowed core.
     pub threads: Option<usize>,
-    /// Ceiling of all buffers of the process, in bytes; `None`: a quarter of memory or of the cgroup's limit.
+    /// Ceiling of all buffers of the process, in bytes, at least [`crate::limits::BUFFER_MEMORY_MIN`]; `None`: a quarter of memory or of the cgroup's limit.
     pub buffer_memory: Option<usize>,
-    /// Most sessions of the process.
+    /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
@@ -44,7 +45,7 @@ pub struct Config {
 pub enum Listen {
     /// TCP. An empty host means all interfaces, both families.
     Tcp {
-        /// Name or address as written, brackets removed.
+        /// Name or address as written, brackets removed. One that contains a colon is an IPv6 address, a scope included.
         host: String,
         /// Port; 0 lets the kernel choose.
         port: u16,
@@ -71,8 +72,9 @@ pub enum EngineChoice {
     Poll,
 }
 
-/// Deadlines; each is documented at its default in [`crate::limits`].
-#[derive(Clone, Debug)]
+/// Deadlines; each is documented at its default in [`crate::limits`]. None is zero unless its line says so, and none is
+/// above [`crate::limits::DEADLINE_MS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Accept to complete head.
     pub head: Duration,
@@ -82,8 +84,21 @@ pub struct Timing {
     pub close: Duration,
     /// A send without progress.
     pub write: Duration,
-    /// Between pings; zero: none.
+    /// Between pings; zero: none are sent.
     pub heartbeat: Duration,
-    /// Goodbyes when the server stops.
+    /// Goodbyes when the server stops; zero: closed at once.
     pub drain: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            head: Duration::from_millis(limits::HEAD_TIMEOUT_MS),
+            dial: Duration::from_millis(limits::DIAL_TIMEOUT_MS),
+            close: Duration::from_millis(limits::CLOSE_TIMEOUT_MS),
+            write: Duration::from_millis(limits::WRITE_TIMEOUT_MS),
+            heartbeat: Duration::from_millis(limits::HEARTBEAT_MS),
+            drain: Duration::from_millis(limits::DRAIN_TIMEOUT_MS),
+        }
+    }
 }

@@ -6,6 +6,8 @@
 
 /// Most bytes of one request head, request line and all headers. At the limit: 431, close.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of a method; the longest registered one has 17. At the limit: 501, close.
+pub const METHOD_BYTES_MAX: usize = 32;
 /// Most bytes of a request target. At the limit: 414, close.
 pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Most header lines of one request. At the limit: 431, close.
@@ -45,6 +47,8 @@ pub const DIAL_TIMEOUT_MS: u64 = 10_000;
 pub const DIAL_ADDRESS_TIMEOUT_MS: u64 = 3_000;
 /// From our close frame to the end of the client's stream. At the limit: the socket is closed.
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
+/// Bytes read and dropped while a session says goodbye, at most. At the limit: the socket is closed.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a send may make no progress. At the limit: the session ends.
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
 /// Default interval of pings to the client; 0 switches them off.
@@ -80,11 +84,30 @@ pub const HELPER_THREADS: usize = 4;
 pub const HELPER_QUEUE_MAX: usize = 1024;
 /// Most bytes of a static file read at once by a helper.
 pub const FILE_READ_BYTES: usize = 256 * 1024;
+/// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
+
+/// Largest `--max-sessions`: what the slots of a shard can count.
+pub const SESSIONS_MAX: usize = 1 << 24;
+/// Longest deadline or interval that can be configured, in milliseconds: a week, far inside what the timers can hold.
+pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
+/// Most `--subprotocol` names.
+pub const SUBPROTOCOLS_MAX: usize = 16;
+/// Longest name of a sub-protocol, in bytes, so that the head of an answer stays small.
+pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
+/// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
+pub const HOST_BYTES_MAX: usize = 255;
+/// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.
+pub const SERVICE_BYTES_MAX: usize = 15;
+/// Longest path or abstract name of a Unix socket, in bytes: `sun_path` of Linux less its final NUL.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Permission bits of a listening Unix socket if nothing else is configured: its owner only.
+pub const UNIX_LISTEN_MODE_DEFAULT: u32 = 0o600;
 
 /// Length of the listen queue asked of the kernel (it may hold less: `net.core.somaxconn`).
 pub const BACKLOG: i32 = 4096;
@@ -93,10 +116,13 @@ const _: () = {
     assert!(HEADROOM_BYTES.is_multiple_of(64));
     assert!(HEADROOM_BYTES >= SERVER_HEADER_BYTES_MAX + 2 + CONTROL_PAYLOAD_BYTES_MAX);
     assert!(REQUEST_TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(HEAD_BYTES_MAX <= u16::MAX as usize, "offsets within a head are kept in 16 bits");
     assert!(HEAD_BYTES_MAX <= CHUNK_CLASSES[1], "a split head is kept in one chunk");
     assert!(CHUNK_CLASSES[3] >= HOT_BYTES + HEADROOM_BYTES, "whatever a receive brought can be kept");
     assert!(BUFFER_MEMORY_MIN >= 4 * CHUNK_CLASSES[3]);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
+    assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
+    assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
 };

@@ -1,1 +1,189 @@
-//! listen.
+//! Listeners: opened before anything else runs, and a Unix socket's file taken away again.
+//!
+//! Owns the way from a configured address to open sockets. It never removes a file that is not a stale socket, and never
+//! accepts.
+
+use crate::config::Listen;
+use crate::sys::{resolve, socket};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How often an ephemeral port is tried that has to be free on several addresses.
+const PORT_TRIES: usize = 8;
+
+/// Open listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    /// One for each address.
+    pub sockets: Vec<Arc<OwnedFd>>,
+    /// The real port; 0 for a Unix socket.
+    pub port: u16,
+    file: Option<SocketFile>,
+}
+
+/// The file of a Unix listener; removed when dropped, if it is still ours.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+/// Opens what `listen` names.
+///
+/// # Errors
+/// When a name cannot be resolved or an address cannot be bound. The error says which.
+pub fn open(listen: &Listen) -> io::Result<Listeners> {
+    match listen {
+        Listen::Tcp { host, port, prefer_ipv6 } => open_tcp(host, *port, *prefer_ipv6),
+        Listen::Unix { path, mode } => open_unix(path, *mode),
+    }
+}
+
+fn open_tcp(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Listeners> {
+    let addresses = match host {
+        "" => return open_everywhere(port),
+        _ => resolve::stream(host, &port.to_string()).map_err(|error| named(host, error))?,
+    };
+    // Where a name has addresses of both families, preferring one means listening on that one.
+    let has_ipv6 = addresses.iter().any(SocketAddr::is_ipv6);
+    let wanted = addresses.into_iter().filter(|address| address.is_ipv6() || !(prefer_ipv6 && has_ipv6));
+    open_all(&wanted.collect::<Vec<_>>())
+}
+
+/// All interfaces: one dual-stack socket, or IPv4 alone where the system has no IPv6.
+fn open_everywhere(port: u16) -> io::Result<Listeners> {
+    match open_all(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]) {
+        Err(error) if is_without_ipv6(&error) => open_all(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]),
+        outcome => outcome,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+fn open_all(addresses: &[SocketAddr]) -> io::Result<Listeners> {
+    let mut tries = PORT_TRIES;
+    loop {
+        match open_once(addresses) {
+            // The port that the kernel chose for the first address may be taken on the next.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && is_shared_choice(addresses) && tries > 1 =>
+            {
+                tries -= 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_shared_choice(addresses: &[SocketAddr]) -> bool {
+    addresses.len() > 1 && addresses[0].port() == 0
+}
+
+fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
+    let mut listeners = Listeners { sockets: Vec::new(), port: 0, file: None };
+    for address in addresses {
+        let mut address = *address;
+        if address.port() == 0 {
+            address.set_port(listeners.port);
+        }
+        let socket = socket::listen_tcp(address).map_err(|error| match error.raw_os_error() {
+            Some(libc::EAFNOSUPPORT) => error,
+            _ => named(&address.to_string(), error),
+        })?;
+        listeners.port = socket::bound_to(&socket)?.map_or(0, |bound| bound.port());
+        listeners.sockets.push(Arc::new(socket));
+    }
+    if listeners.sockets.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"));
+    }
+    Ok(listeners)
+}
+
+fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
+    let shown = path.display().to_string();
+    remove_stale(path).map_err(|error| named(&shown, error))?;
+    let socket = socket::listen_unix(path, mode).map_err(|error| named(&shown, error))?;
+    let inode = std::fs::symlink_metadata(path)?.ino();
+    let file = Some(SocketFile { path: path.to_owned(), inode });
+    Ok(Listeners { sockets: vec![Arc::new(socket)], port: 0, file })
+}
+
+/// Removes what is at `path` if it is a socket at which nobody answers; nothing else is ever removed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if !found.file_type().is_socket() => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is in the way; move it",
+        )),
+        Ok(_) if socket::answers(path) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers there; stop it first"))
+        }
+        Ok(_) => std::fs::remove_file(path),
+    }
+}
+
+fn named(what: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have put another one there meanwhile; that is theirs.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Listeners {
+    /// Takes the file of a Unix socket away; the sockets themselves close when the last shard lets go.
+    pub fn close(mut self) {
+        self.file.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ephemeral_port_is_the_same_on_all_addresses() {
+        let addresses =
+            [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
+        let listeners = open_all(&addresses).unwrap();
+        assert_eq!(listeners.sockets.len(), 2);
+        for socket in &listeners.sockets {
+            assert_eq!(socket::bound_to(socket).unwrap().unwrap().port(), listeners.port);
+        }
+    }
+
+    #[test]
+    fn only_a_stale_socket_is_removed() {
+        let directory = std::env::temp_dir().join(format!("websplice-listen-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("socket");
+        std::fs::write(&path, "mine").unwrap();
+        assert_eq!(open_unix(&path, 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_file(&path).unwrap();
+
+        let first = open_unix(&path, 0o640).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(open_unix(&path, 0o600).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        first.close();
+        assert!(!path.exists());
+
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        open_unix(&path, 0o600).unwrap().close();
+        assert!(!path.exists());
+        std::fs::remove_dir(&directory).unwrap();
+    }
+}

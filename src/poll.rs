@@ -5,9 +5,9 @@
 
 use crate::engine::{Kernel, Readable, Ready, Token};
 use crate::limits::EVENTS_PER_TURN;
+use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::sys::wake::{WakeSource, Waker};
-use crate::target::Address;
 use mio::unix::SourceFd;
 use mio::{Events, Interest};
 use std::io;

@@ -1,1 +1,104 @@
-//! cli.
+//! The command line: what was typed, what it means, and everything the program says about itself.
+//!
+//! One constant table of options (`table`) feeds the parser, both helps, the man page and the completions of three shells.
+//! Arguments have two levels: [`parse`] gives typed [`Args`] and touches nothing; [`settle`] turns them into a
+//! [`Config`] and may look at the file system. Nothing here starts a server or prints:
+//! [`dispatch`] says what to print and with which status to exit.
+
+mod args;
+pub mod banner;
+mod complete;
+mod help;
+mod man;
+mod names;
+mod option;
+mod parse;
+mod settle;
+mod table;
+mod values;
+
+pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
+pub use option::{Act, Category, Complete, Opt, Refusal, Value};
+pub use parse::parse;
+pub use settle::{StartError, settle};
+pub use table::TABLE;
+
+use crate::config::Config;
+use std::ffi::OsString;
+
+/// Exit status of a server that could not start or failed.
+pub const EXIT_FAILURE: u8 = 1;
+/// Exit status of a command line that makes no sense.
+pub const EXIT_USAGE: u8 = 2;
+
+/// What a command line comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A server to run.
+    Run(Box<Config>),
+    /// Something to print, and then to exit.
+    Exit(Answer),
+}
+
+/// Last words of a process that serves nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// For standard output, final line end included; may be empty.
+    pub out: String,
+    /// For standard error, final line end included; may be empty.
+    pub err: String,
+    /// Exit status.
+    pub status: u8,
+}
+
+/// Reads a command line and answers it, as far as that can be done without serving.
+pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    let program = parse::program(argv.first());
+    let command = match parse(argv) {
+        Ok(command) => command,
+        Err(error) => {
+            return Outcome::Exit(Answer {
+                err: format!("{error}\n"),
+                status: EXIT_USAGE,
+                ..Answer::default()
+            });
+        }
+    };
+    let out = match command {
+        Command::Run(args) => {
+            return match settle(&args) {
+                Ok(config) => Outcome::Run(Box::new(config)),
+                Err(error) => Outcome::Exit(Answer {
+                    err: format!("{error}\n"),
+                    status: EXIT_FAILURE,
+                    ..Answer::default()
+                }),
+            };
+        }
+        Command::Help { long: false } => help::short(&program),
+        Command::Help { long: true } => help::long(&program),
+        Command::Version => format!("{}\n", version()),
+        Command::Generate(document) => generate(document),
+    };
+    Outcome::Exit(Answer { out, ..Answer::default() })
+}
+
+/// Name, version and commit: `websplice 0.1.0 (1a2b3c4)`. The commit is absent if it was not known when building.
+pub fn version() -> String {
+    let name = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+    match option_env!("WEBSPLICE_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{name} ({commit})"),
+        _ => name.to_owned(),
+    }
+}
+
+/// The text of a document made from the option table; the same for every build of a version.
+pub fn generate(document: Document) -> String {
+    match document {
+        Document::Man => man::page(),
+        Document::Bash => complete::bash(),
+        Document::Zsh => complete::zsh(),
+        Document::Fish => complete::fish(),
+    }
+}

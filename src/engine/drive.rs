@@ -17,7 +17,7 @@
 use super::{Completion, Kernel, Operation, Readable, Ready, Token};
 use crate::limits::{COMPLETIONS_PER_TURN, HOT_BYTES, TURN_BYTES};
 use crate::pool::{Lease, Pool};
-use crate::target::Address;
+use crate::sys::address::Address;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! payload byte, never retries, and never decides an order: all that is the engine's.
 
 use super::Token;
+use crate::sys::address::Address;
 use crate::sys::wake::Waker;
-use crate::target::Address;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,1 +1,96 @@
-//! helpers.
+//! Helpers: a few threads for work that blocks, so that a shard never does.
+//!
+//! Owns the threads, their bounded queue, and how each [`Job`] is done: name look-ups and files. A job carries where its
+//! verdict goes; who asked may be gone by then. Helpers never touch a session and never wait for a shard.
+
+use crate::config::Config;
+use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
+use crate::session::job::{Body, Fetched, Job, Verdict};
+use crate::sys::resolve;
+use crate::web::files::{self, Root};
+use crate::web::{Fetch, builtin};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Takes a verdict to where it is waited for.
+pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
+
+/// The way to all helpers; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Helpers {
+    queue: SyncSender<Task>,
+}
+
+struct Task {
+    job: Job,
+    reply: Reply,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.job.fmt(f)
+    }
+}
+
+impl Helpers {
+    /// Starts the threads. They end when the last clone of this is gone.
+    ///
+    /// # Errors
+    /// When the web root cannot be opened or a thread cannot be started.
+    pub fn start(config: &Config) -> io::Result<Helpers> {
+        let root = match (&config.web, &config.web_root) {
+            (Some(options), Some(directory)) => Some(Root::open(directory, options.clone())?),
+            _ => None,
+        };
+        let root = Arc::new(root);
+        let (queue, tasks) = sync_channel(HELPER_QUEUE_MAX);
+        let tasks = Arc::new(Mutex::new(tasks));
+        for number in 0..HELPER_THREADS {
+            let (tasks, root) = (tasks.clone(), root.clone());
+            let thread = std::thread::Builder::new().name(format!("helper-{number}"));
+            thread.spawn(move || serve(&tasks, root.as_ref().as_ref()))?;
+        }
+        Ok(Helpers { queue })
+    }
+
+    /// Has `job` done; its verdict, or [`Verdict::Busy`] when too many jobs wait, goes to `reply`.
+    pub fn ask(&self, job: Job, reply: Reply) {
+        if let Err(refused) = self.queue.try_send(Task { job, reply }) {
+            let (std::sync::mpsc::TrySendError::Full(task)
+            | std::sync::mpsc::TrySendError::Disconnected(task)) = refused;
+            (task.reply)(Verdict::Busy);
+        }
+    }
+}
+
+fn serve(tasks: &Mutex<Receiver<Task>>, root: Option<&Root>) {
+    loop {
+        // A helper that panicked held nothing but the lock, so what it guarded is as good as before.
+        let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Task { job, reply }) = next else { return };
+        reply(perform(job, root));
+    }
+}
+
+fn perform(job: Job, root: Option<&Root>) -> Verdict {
+    match job {
+        Job::Resolve { host, port } => Verdict::Addresses(resolve::stream(&host, &port.to_string())),
+        Job::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root)),
+        Job::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
+    }
+}
+
+fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Fetched {
+    let Some(root) = root else {
+        let page = builtin::serve(fetch);
+        return Fetched { response: page.response, body: Body::Bytes(page.body) };
+    };
+    let served = root.serve(fetch);
+    let body = match served.body {
+        files::Body::None => Body::None,
+        files::Body::Bytes(bytes) => Body::Bytes(bytes.into()),
+        files::Body::File { file, offset, len } => Body::File { file: Arc::new(file), offset, len },
+    };
+    Fetched { response: served.response, body }
+}

@@ -1,6 +1,6 @@
 //! Plain numbers that one shard owns and adds to; nobody shares them, so nothing on the way of a byte is atomic.
 
-use std::ops::AddAssign;
+use std::fmt;
 
 /// What one shard has seen since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,18 +29,25 @@ pub struct Counters {
     pub panics: u64,
 }
 
-impl AddAssign for Counters {
-    fn add_assign(&mut self, other: Counters) {
-        self.accepted += other.accepted;
-        self.bridged += other.bridged;
-        self.answered += other.answered;
-        self.accepts_failed += other.accepts_failed;
-        self.heads_shed += other.heads_shed;
-        self.starved += other.starved;
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
-        self.messages_in += other.messages_in;
-        self.messages_out += other.messages_out;
-        self.panics += other.panics;
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = [
+            ("accepted", self.accepted),
+            ("bridged", self.bridged),
+            ("answered", self.answered),
+            ("accepts_failed", self.accepts_failed),
+            ("heads_shed", self.heads_shed),
+            ("starved", self.starved),
+            ("bytes_in", self.bytes_in),
+            ("bytes_out", self.bytes_out),
+            ("messages_in", self.messages_in),
+            ("messages_out", self.messages_out),
+            ("panics", self.panics),
+        ];
+        for (number, (name, value)) in rows.into_iter().enumerate() {
+            let blank = if number == 0 { "" } else { " " };
+            write!(f, "{blank}{name}={value}")?;
+        }
+        Ok(())
     }
 }

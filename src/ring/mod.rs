@@ -12,9 +12,9 @@ mod setup;
 pub use setup::{Refusal, refusal_of, supported};
 
 use crate::engine::{Kernel, Readable, Ready, Token};
+use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::sys::wake::{WakeSource, Waker};
-use crate::target::Address;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;

@@ -31,7 +31,17 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring refused: {}; {} -> {}", self.error, self.evidence, self.remedy)
+        write!(f, "io_uring_setup: {}; {} -> {}", name(&self.error), self.evidence, self.remedy)
+    }
+}
+
+/// The error's short name where it has one that operators search for.
+fn name(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => "ENOSYS".into(),
+        Some(libc::EPERM) => "EPERM".into(),
+        Some(libc::EINVAL) => "EINVAL".into(),
+        _ => error.to_string(),
     }
 }
 

@@ -1,1 +1,212 @@
-//! session.
+//! A session: one client from accept to release, as a pure state machine.
+//!
+//! [`Session::handle`] takes one [`Input`], the time and the buffers, and leaves [`Action`]s; the shard carries those out
+//! and brings back what came of them. Owns every decision about a client: what its request is, when the target is
+//! dialled, what is received and sent and when not, how it ends. It never sees a descriptor, a clock, a thread or a log.
+//!
+//! The phases tell the story in order:
+//!
+//! | phase | file | what goes on |
+//! |---|---|---|
+//! | `Head` | `opening` | a request head is coming in and is judged |
+//! | `Answer` | `answer` | plain HTTP: an answer goes out, then the next head |
+//! | `Open` | `bridge`, with `dial` and `echo` | the 101 is out; two pumps carry bytes while the target is dialled or there |
+//! | `Close` | `leave` | goodbye is said and heard on both sides |
+//! | `Drain` | `leave` | what is in flight is joined, then descriptors are closed and the slot is released |
+
+mod answer;
+mod bridge;
+mod core;
+mod dial;
+mod echo;
+mod end;
+pub mod job;
+mod leave;
+mod opening;
+
+pub use self::core::Core;
+pub use end::End;
+
+use crate::config::Config;
+use crate::observe::counters::Counters;
+use crate::pool::{Lease, Pool};
+use crate::slab::Key;
+use crate::sys::address::Address;
+use crate::timers::Time;
+use answer::Answer;
+use bridge::Bridge;
+use job::{Job, Verdict};
+use leave::{Close, Drain};
+use opening::Head;
+use std::io;
+use std::net::SocketAddr;
+
+/// One of a session's two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The WebSocket side.
+    Client = 0,
+    /// The other one.
+    Target = 1,
+}
+
+/// What was in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Action::Receive`]
+    Receive,
+    /// [`Action::Send`]
+    Send,
+    /// [`Action::Connect`]
+    Connect,
+}
+
+/// What the world did.
+#[derive(Debug)]
+pub enum Input {
+    /// Bytes came. The lease is sent, kept or dropped before this input has been handled.
+    Received(Side, Lease),
+    /// A stream ended.
+    Ended(Side),
+    /// A send has gone out whole.
+    Sent(Side),
+    /// A send that is stuck has made progress.
+    Moved(Side),
+    /// The target is connected.
+    Connected,
+    /// Something in flight failed.
+    Failed(Side, Operation, io::Error),
+    /// Something in flight was cancelled.
+    Cancelled(Side, Operation),
+    /// A close is done.
+    Closed(Side),
+    /// A helper answered.
+    Verdict(Verdict),
+    /// The deadline has come.
+    Expired,
+    /// The server stops: say goodbye.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Receive, at most this many bytes.
+    Receive(Side, usize),
+    /// Send all of it.
+    Send(Side, Lease),
+    /// Connect the target.
+    Connect(Address),
+    /// Cancel what is in flight.
+    Cancel(Side),
+    /// Say end of stream.
+    Shut(Side),
+    /// Close the socket; nothing is in flight on it.
+    Close(Side),
+    /// Have a helper do it.
+    Ask(Job),
+    /// Set the deadline, replacing the one before.
+    Arm(Time),
+    /// The session became a bridge, on this request target: log it.
+    Opened(Box<str>),
+    /// A plain request was answered with this status: log it. Method and request target come first.
+    Answered(Box<str>, u16),
+    /// Everything is closed: free the slot.
+    Release,
+}
+
+/// What a session is given to work with, for one input.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    /// The time.
+    pub now: Time,
+    /// Where buffers come from.
+    pub pool: &'a Pool,
+    /// What the server was told to do.
+    pub config: &'a Config,
+    /// The wall clock's time for HTTP headers.
+    pub date: &'a [u8; 29],
+    /// The sums of the shard.
+    pub counters: &'a mut Counters,
+    /// Filled by the session, carried out by the shard, in order.
+    pub actions: &'a mut Vec<Action>,
+}
+
+/// One client from accept to release.
+#[derive(Debug)]
+pub struct Session {
+    core: Core,
+    phase: Phase,
+}
+
+/// Where a session stands, with exactly the data that means something there.
+#[derive(Debug)]
+enum Phase {
+    Head(Head),
+    Answer(Box<Answer>),
+    Open(Bridge),
+    Close(Box<Close>),
+    Drain(Drain),
+}
+
+/// What a phase wants after an input.
+enum Next {
+    Stay,
+    Go(Phase),
+    /// Goes on to a phase and ends there at once, for this reason.
+    GoAndLeave(Phase, End),
+    /// The session ends, for this reason.
+    Leave(End),
+}
+
+impl Session {
+    /// A session that was just accepted: begins to receive its head, with a deadline.
+    pub fn accept(key: Key, id: u64, client: Option<SocketAddr>, cx: &mut Cx<'_>) -> Session {
+        let mut core = Core::new(key, id, client, cx.now);
+        let head = Head::begin(&mut core, cx);
+        Session { core, phase: Phase::Head(head) }
+    }
+
+    /// What all phases share, for log lines.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Whether the first head is still to come.
+    pub fn pending(&self) -> bool {
+        matches!(&self.phase, Phase::Head(head) if head.is_first())
+    }
+
+    /// Takes one input and leaves the actions it calls for in `cx`.
+    pub fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
+        self.core.note(&input, cx.now);
+        let core = &mut self.core;
+        let next = match &mut self.phase {
+            Phase::Head(head) => head.handle(core, input, cx),
+            Phase::Answer(answer) => answer.handle(core, input, cx),
+            Phase::Open(bridge) => bridge.handle(core, input, cx),
+            Phase::Close(close) => close.handle(core, input, cx),
+            Phase::Drain(drain) => drain.handle(core, cx),
+        };
+        match next {
+            Next::Stay => {}
+            Next::Go(phase) => self.phase = phase,
+            Next::GoAndLeave(phase, end) => {
+                self.phase = phase;
+                self.leave(end, cx);
+            }
+            Next::Leave(end) => self.leave(end, cx),
+        }
+    }
+
+    /// Ends the session now and without a word: the last resort, also after a panic.
+    pub fn abort(&mut self, end: End, cx: &mut Cx<'_>) {
+        self.core.end.get_or_insert(end);
+        if !matches!(self.phase, Phase::Drain(_)) {
+            self.phase = Phase::Drain(Drain::begin(&mut self.core, cx));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

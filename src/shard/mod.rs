@@ -1,1 +1,319 @@
-//! shard.
+//! A shard: one thread with its engine, its sessions and their deadlines.
+//!
+//! The loop takes completions one at a time, lets the session they belong to decide, and carries its actions out before
+//! the next is taken. Owns its sessions from accept to release and never shares one. It never decides anything about a
+//! client, and never blocks but in the engine's wait.
+
+pub mod balance;
+pub mod mailbox;
+mod perform;
+mod report;
+
+use crate::config::Config;
+use crate::engine::{Completion, Engine, Kernel, Lane, Operation as Flown, Token};
+use crate::http::date;
+use crate::limits::{ACCEPT_PAUSE_MS, PENDING_HEADS_MAX};
+use crate::observe::counters::Counters;
+use crate::observe::log::Log;
+use crate::session::job::Job;
+use crate::session::{Action, Cx, End, Input, Operation, Session, Side};
+use crate::slab::{Key, Slab};
+use crate::timers::{Time, Wheel};
+use balance::Balance;
+use mailbox::{Mailbox, Note};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a shard is told and given when it is made.
+pub struct Setup {
+    /// Its number, 0 and up.
+    pub number: usize,
+    /// How many listeners its kernel has.
+    pub listeners: usize,
+    /// What the server was told to do.
+    pub config: Arc<Config>,
+    /// Where its log lines go.
+    pub log: Log,
+    /// Who has how many sessions.
+    pub balance: Balance,
+    /// Notes from other threads.
+    pub mailbox: Mailbox,
+    /// Where jobs go: the session's key comes back with the verdict, as a [`Note`].
+    pub desk: Box<dyn FnMut(Key, Job)>,
+}
+
+/// One shard.
+pub struct Shard<K: Kernel> {
+    setup: Setup,
+    engine: Engine<K>,
+    sessions: Slab<Session>,
+    wheel: Wheel,
+    counters: Counters,
+    /// Sessions before their first head, oldest first; some have gone on since.
+    pending: VecDeque<Key>,
+    /// Listeners whose accept is in flight.
+    accepting: Vec<bool>,
+    /// Accepts are paused until then, after the process ran out of something.
+    paused_until: Option<Time>,
+    stopping: bool,
+    now: Time,
+    date: [u8; date::BYTES],
+    /// Kept for their capacity.
+    actions: Vec<Action>,
+    notes: Vec<Note>,
+    due: Vec<u32>,
+    sessions_begun: u64,
+}
+
+impl<K: Kernel> Shard<K> {
+    /// A shard over `engine`, accepting as soon as it runs.
+    pub fn new(engine: Engine<K>, setup: Setup) -> Shard<K> {
+        Shard {
+            accepting: vec![false; setup.listeners],
+            setup,
+            engine,
+            sessions: Slab::default(),
+            wheel: Wheel::default(),
+            counters: Counters::default(),
+            pending: VecDeque::new(),
+            paused_until: None,
+            stopping: false,
+            now: Time::default(),
+            date: date::imf(0),
+            actions: Vec::new(),
+            notes: Vec::new(),
+            due: Vec::new(),
+            sessions_begun: 0,
+        }
+    }
+
+    /// One turn: waits for something to do, up to `most`, and does it. `clock` says what time it is, and the wall
+    /// clock's seconds since 1970; it is read once, behind the wait.
+    ///
+    /// # Errors
+    /// When the kernel can no longer be waited for; nothing can go on then.
+    pub fn turn(&mut self, most: Option<Duration>, clock: impl FnOnce() -> (Time, u64)) -> io::Result<()> {
+        self.arm_accepts();
+        self.engine.wait(self.wait_time(most))?;
+        let (now, seconds) = clock();
+        self.now = now;
+        self.date = date::imf(seconds);
+        while let Some(completion) = self.engine.take() {
+            self.complete(completion);
+        }
+        self.expire();
+        self.counters.starved = self.engine.starved();
+        self.setup.balance.set(self.setup.number, self.sessions.len());
+        Ok(())
+    }
+
+    /// Whether it was told to stop and the last session is gone.
+    pub fn is_done(&self) -> bool {
+        self.stopping && self.sessions.is_empty()
+    }
+
+    /// What it has seen.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many sessions it has.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Its engine, for what a simulation asserts.
+    pub fn engine(&mut self) -> &mut Engine<K> {
+        &mut self.engine
+    }
+
+    fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
+        let next = match (self.wheel.next_look(), self.paused_until) {
+            (Some(look), Some(pause)) => Some(look.min(pause)),
+            (one, other) => one.or(other),
+        };
+        let next = next.map(|next| next.since(self.now));
+        match (next, most) {
+            (Some(next), Some(most)) => Some(next.min(most)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn arm_accepts(&mut self) {
+        if self.stopping || self.paused_until.is_some_and(|until| self.now < until) {
+            return;
+        }
+        self.paused_until = None;
+        if !self.setup.balance.may_accept(self.setup.number) {
+            // Others may end sessions without this shard noticing, so it looks again by itself.
+            self.paused_until = Some(self.now + Duration::from_millis(ACCEPT_PAUSE_MS));
+            return;
+        }
+        for index in 0..self.accepting.len() {
+            if !std::mem::replace(&mut self.accepting[index], true) {
+                self.engine.arm_accept(index);
+            }
+        }
+    }
+
+    fn complete(&mut self, completion: Completion<K::Socket>) {
+        let (token, input) = match completion {
+            Completion::Accepted(socket, client) => return self.accepted(socket, client),
+            Completion::AcceptFailed(index, error) => return self.accept_failed(index, &error),
+            Completion::Woken => return self.read_notes(),
+            Completion::Received(token, lease) => (token, Input::Received(side(token), lease)),
+            Completion::Ended(token) => (token, Input::Ended(side(token))),
+            Completion::Sent(token) => (token, Input::Sent(side(token))),
+            Completion::Moved(token) => (token, Input::Moved(side(token))),
+            Completion::Connected(token) => (token, Input::Connected),
+            Completion::Failed(token, flown, error) => {
+                (token, Input::Failed(side(token), operation(flown), error))
+            }
+            Completion::Cancelled(token, flown) => (token, Input::Cancelled(side(token), operation(flown))),
+            Completion::Closed(token) => (token, Input::Closed(side(token))),
+        };
+        self.handle(token.key(), input);
+    }
+
+    fn accepted(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        // There is one listener's accept less in flight; which one does not matter, a second one in flight does no harm
+        // and a missing one would.
+        self.accepting.iter_mut().for_each(|accepting| *accepting = false);
+        if self.stopping {
+            return;
+        }
+        self.counters.accepted += 1;
+        self.sessions_begun += 1;
+        let id = self.sessions_begun * crate::limits::SHARDS_MAX as u64 + self.setup.number as u64;
+        self.shed_pending();
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut cx = Cx {
+            now: self.now,
+            pool: self.engine.pool(),
+            config: &self.setup.config,
+            date: &self.date,
+            counters: &mut self.counters,
+            actions: &mut actions,
+        };
+        let key = self.sessions.insert_with(|key| Session::accept(key, id, client, &mut cx));
+        self.setup.balance.set(self.setup.number, self.sessions.len());
+        match self.engine.adopt(Token::new(key, Lane::First), socket) {
+            Ok(()) => {
+                self.pending.push_back(key);
+                self.perform(key, &mut actions);
+            }
+            Err(error) => {
+                self.counters.accepts_failed += 1;
+                self.log_accept_failure(&error);
+                self.sessions.remove(key);
+                actions.clear();
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn accept_failed(&mut self, index: usize, error: &io::Error) {
+        self.accepting[index] = false;
+        const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+        if error.raw_os_error().is_some_and(|code| SHORT.contains(&code)) {
+            self.counters.accepts_failed += 1;
+            self.log_accept_failure(error);
+            self.paused_until = Some(self.now + Duration::from_millis(ACCEPT_PAUSE_MS));
+        }
+    }
+
+    /// Makes room before the bound of sessions without a head is passed: the oldest goes.
+    fn shed_pending(&mut self) {
+        while self.pending.len() >= PENDING_HEADS_MAX {
+            let Some(oldest) = self.pending.pop_front() else { return };
+            if self.sessions.get_mut(oldest).is_some_and(|session| session.pending()) {
+                self.counters.heads_shed += 1;
+                self.abort(oldest, End::Shed);
+            }
+        }
+    }
+
+    fn read_notes(&mut self) {
+        let mut notes = std::mem::take(&mut self.notes);
+        self.setup.mailbox.take(&mut notes);
+        for note in notes.drain(..) {
+            match note {
+                Note::Verdict(key, verdict) => self.handle(key, Input::Verdict(verdict)),
+                Note::Stop => self.stop(),
+                Note::Report => self.log_report(),
+            }
+        }
+        self.notes = notes;
+    }
+
+    fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        for index in 0..self.accepting.len() {
+            self.engine.close_listener(index);
+        }
+        for key in self.sessions.keys().collect::<Vec<_>>() {
+            self.handle(key, Input::Stop);
+        }
+    }
+
+    fn expire(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(self.now, &mut due);
+        for slot in due.drain(..) {
+            if let Some((key, _)) = self.sessions.at(slot) {
+                self.handle(key, Input::Expired);
+            }
+        }
+        self.due = due;
+    }
+
+    fn handle(&mut self, key: Key, input: Input) {
+        self.with_session(key, |session, cx| session.handle(input, cx));
+    }
+
+    fn abort(&mut self, key: Key, end: End) {
+        self.with_session(key, |session, cx| session.abort(end, cx));
+    }
+
+    /// Lets a session decide and carries out what it wants. A panic ends that session and no other.
+    fn with_session(&mut self, key: Key, decide: impl FnOnce(&mut Session, &mut Cx<'_>)) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut cx = Cx {
+            now: self.now,
+            pool: self.engine.pool(),
+            config: &self.setup.config,
+            date: &self.date,
+            counters: &mut self.counters,
+            actions: &mut actions,
+        };
+        if catch_unwind(AssertUnwindSafe(|| decide(session, &mut cx))).is_err() {
+            cx.counters.panics += 1;
+            // What was decided before the panic has left its mark in the session, so it is carried out.
+            session.abort(End::Internal, &mut cx);
+        }
+        self.perform(key, &mut actions);
+        self.actions = actions;
+    }
+}
+
+fn side(token: Token) -> Side {
+    match token.lane() {
+        Lane::First => Side::Client,
+        Lane::Second => Side::Target,
+    }
+}
+
+fn operation(flown: Flown) -> Operation {
+    match flown {
+        Flown::Receive => Operation::Receive,
+        Flown::Send => Operation::Send,
+        Flown::Connect => Operation::Connect,
+    }
+}

@@ -3,6 +3,8 @@
 //! Everything here is a single call or a single file of the system, with no policy in it: who calls decides what an
 //! error means. It never logs and never retries.
 
+pub mod address;
+pub mod beneath;
 pub mod cpu;
 pub mod memory;
 pub mod resolve;

@@ -1,7 +1,7 @@
 //! Stream sockets: opened, accepted, dialled, read and written without ever blocking.
 
+use super::address::Address;
 use crate::limits::BACKLOG;
-use crate::target::Address;
 use nix::sys::socket::MsgFlags;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io;

@@ -1,0 +1,54 @@
+# Every chore of the project, one command each, the same at the desk and in continuous integration.
+# `make` or `make help` lists them.
+
+VENV := target/peers/venv
+PYTEST := $(VENV)/bin/python -B -m pytest -p no:cacheprovider --durations=5
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint unit peers peers-self perf perf-quick sim bench demo-vnc setup
+
+help: ## List the chores.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+run: ## Build, and serve the built-in page with the echo target on http://127.0.0.1:6080/.
+	cargo run --release --locked -- --web=builtin: --echo 127.0.0.1:6080
+
+test: setup lint unit peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
+
+lint: setup ## Judge format, lints, documentation, dependencies and the order of the house.
+	cargo fmt --all -- --check
+	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
+	$(VENV)/bin/python -B scripts/deny.py
+	cargo test --quiet --locked --test tidy
+
+unit: ## All tests that cargo knows, the simulation with its seeds included.
+	cargo test --locked --workspace
+
+peers: setup ## The release build against noVNC, Chromium, Xtigervnc, curl and Python's websockets, on both engines.
+	cargo build --release --locked
+	$(PYTEST) tests/peers
+
+peers-self: setup ## The tests of `make peers` against Python's websockify, to see that the tests themselves work.
+	WEBSPLICE_BIN=$(VENV)/bin/websockify $(PYTEST) tests/peers
+
+sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
+	cargo test --locked --test sim -- --nocapture
+
+bench: ## Time codec, unmasking and request heads.
+	cargo bench --locked
+
+perf: ## Measure the server beside its peers, and write perf/RESULTS.md.
+	cargo build --release --locked
+	cargo run --release --locked --package websplice-perf
+
+perf-quick: ## The same with small amounts, to see that it works.
+	cargo build --release --locked
+	cargo run --release --locked --package websplice-perf -- --quick
+
+demo-vnc: ## Show a real desktop in your browser: installs noVNC and Xtigervnc if they are absent.
+	cargo build --release --locked
+	scripts/demo-vnc.sh
+
+setup: ## Install what tests need: a browser, a desktop, and pinned clients under target/.
+	scripts/setup-test.sh

@@ -1,0 +1,330 @@
+//! The load: one thread that plays all clients and all targets of a measurement.
+//!
+//! It owns the sockets, the waiting and the counting. Clients and targets share one loop, so that the load core never
+//! switches between threads; each readiness event leads to one receive or one send, which is fair and keeps every
+//! buffer in the core's own cache. It never measures CPU time and knows no peers: it connects to a port and listens on
+//! another, and whether somebody stands between the two is not its business.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::{Domain, Socket, Type};
+
+use crate::client::Client;
+use crate::frames;
+use crate::rows::Kind;
+use crate::sys;
+use crate::target::Target;
+
+/// Bytes of the one receive buffer.
+const RECEIVE_BYTES: usize = 256 * 1024;
+/// Queue of the target's listener: as many as the kernel allows.
+const BACKLOG: i32 = 4096;
+/// Most events taken from the kernel in one wait.
+const EVENTS: usize = 256;
+/// Token of the listener; slots count from zero.
+const LISTENER: u64 = u64::MAX;
+/// Most short sessions in one window. Each leaves its ports in TIME_WAIT, on the client's leg or the target's; beyond about
+/// 14,000, half of the usual range, `connect` has to search for a free one and the search is what would be measured.
+const SESSIONS_MAX: u64 = 8000;
+/// Longest round trip that is told apart, in nanoseconds.
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// How long one wait may last, in milliseconds, so that deadlines and interrupts are seen.
+const WAIT_MS: u16 = 20;
+
+/// What has been counted since the last [`Load::reset`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    /// Payload bytes handed to the kernel by the sending end.
+    pub sent: u64,
+    /// Payload bytes that arrived and were checked at the receiving end.
+    pub received: u64,
+    /// Messages that came back.
+    pub messages: u64,
+    /// Sessions that ran from connect to the end of the stream.
+    pub sessions: u64,
+    /// Of these, sessions that ended by a reset instead of an orderly end.
+    pub resets: u64,
+}
+
+/// What happens to a socket after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays.
+    Keep,
+    /// It is closed.
+    Close,
+}
+
+/// What clients and targets share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the sessions do.
+    pub kind: Kind,
+    /// Whether clients speak WebSocket, or send the bare payload.
+    pub websocket: bool,
+    /// Where clients connect to.
+    pub port: u16,
+    /// One period of payload.
+    pub pattern: Vec<u8>,
+    /// One period of masked frames.
+    pub frames: Vec<u8>,
+    /// The receive buffer; taken out while its bytes are looked at.
+    pub buffer: Vec<u8>,
+    /// Whether data is to flow; when not, senders stop at the next boundary.
+    pub flowing: bool,
+    /// Clients that are ready for data, of those that are connected.
+    pub opened: usize,
+    /// Target connections taken.
+    pub accepted: usize,
+    /// What was counted.
+    pub count: Count,
+    /// Round trips, in nanoseconds.
+    pub latency: Histogram<u64>,
+    epoll: Epoll,
+}
+
+/// A socket and what it waits for.
+#[derive(Debug)]
+pub struct Link {
+    /// The socket, non-blocking.
+    pub socket: Socket,
+    slot: u64,
+    interest: EpollFlags,
+}
+
+impl Link {
+    /// Waits for `interest` from now on.
+    pub fn want(&mut self, shared: &Shared, interest: EpollFlags) -> Result<(), String> {
+        if interest != self.interest {
+            let mut event = EpollEvent::new(interest, self.slot);
+            shared
+                .epoll
+                .modify(self.socket.as_fd(), &mut event)
+                .map_err(|error| format!("epoll: {error}"))?;
+            self.interest = interest;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Side {
+    Client(Client),
+    Target(Target),
+}
+
+/// All sockets of one measurement.
+#[derive(Debug)]
+pub struct Load {
+    /// What clients and targets share.
+    pub shared: Shared,
+    listener: Socket,
+    congestion: Option<&'static [u8]>,
+    slots: Vec<Option<(Link, Side)>>,
+    free: Vec<usize>,
+    clients: usize,
+}
+
+impl Load {
+    /// A load with its target listening and no client yet. `websocket` and the port to connect to come with
+    /// [`Load::aim`], when the peer is up.
+    pub fn new(kind: Kind) -> io::Result<Self> {
+        let congestion = plain_congestion_control();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // Accepted sockets inherit both settings, so they are made once, before listening.
+        listener.set_tcp_nodelay(true)?;
+        if let Some(name) = congestion {
+            listener.set_tcp_congestion(name)?;
+        }
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        listener.listen(BACKLOG)?;
+        listener.set_nonblocking(true)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+        let pattern = frames::pattern();
+        let shared = Shared {
+            kind,
+            websocket: false,
+            port: 0,
+            frames: frames::frame_stream(&pattern),
+            pattern,
+            buffer: vec![0; RECEIVE_BYTES],
+            flowing: false,
+            opened: 0,
+            accepted: 0,
+            count: Count::default(),
+            latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are legal"),
+            epoll,
+        };
+        Ok(Self { shared, listener, congestion, slots: Vec::new(), free: Vec::new(), clients: 0 })
+    }
+
+    /// The port of the target.
+    pub fn target_port(&self) -> u16 {
+        let address = self.listener.local_addr().ok().and_then(|address| address.as_socket_ipv4());
+        address.expect("the listener is bound to an IPv4 address").port()
+    }
+
+    /// Clients connect to `port` from now on, with WebSocket or without.
+    pub fn aim(&mut self, port: u16, websocket: bool) {
+        self.shared.port = port;
+        self.shared.websocket = websocket;
+    }
+
+    /// Starts to connect `count` more clients.
+    pub fn connect(&mut self, count: usize) -> Result<(), String> {
+        for _ in 0..count {
+            let socket = self.dial().map_err(|error| format!("cannot connect: {error}"))?;
+            let client = Client::new();
+            self.insert(socket, Side::Client(client), EpollFlags::EPOLLOUT)?;
+            self.clients += 1;
+        }
+        Ok(())
+    }
+
+    fn dial(&self) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(name) = self.congestion {
+            socket.set_tcp_congestion(name)?;
+        }
+        match socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.shared.port)).into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+            _ => Ok(socket),
+        }
+    }
+
+    fn insert(&mut self, socket: Socket, side: Side, interest: EpollFlags) -> Result<(), String> {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let event = EpollEvent::new(interest, slot as u64);
+        self.shared.epoll.add(&socket, event).map_err(|error| format!("epoll: {error}"))?;
+        self.slots[slot] = Some((Link { socket, slot: slot as u64, interest }, side));
+        Ok(())
+    }
+
+    /// Clients that have a socket.
+    pub fn clients(&self) -> usize {
+        self.clients
+    }
+
+    /// Lets data flow: targets and clients that send begin to.
+    pub fn go(&mut self) -> Result<(), String> {
+        self.shared.flowing = true;
+        for (link, side) in self.slots.iter_mut().flatten() {
+            match side {
+                Side::Client(client) => client.go(link, &mut self.shared)?,
+                Side::Target(target) => target.go(link, &self.shared)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what was counted.
+    pub fn reset(&mut self) {
+        self.shared.count = Count::default();
+        self.shared.latency.reset();
+    }
+
+    /// Runs for `span`, or until so many short sessions have ended that more would run out of ports.
+    pub fn run_for(&mut self, span: Duration) -> Result<(), String> {
+        let start = Instant::now();
+        while start.elapsed() < span && self.shared.count.sessions < SESSIONS_MAX {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Runs until `done`, or fails naming `what` after `limit`.
+    pub fn run_until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut done: impl FnMut(&mut Self) -> Result<bool, String>,
+    ) -> Result<(), String> {
+        let start = Instant::now();
+        while !done(self)? {
+            if start.elapsed() > limit {
+                let Shared { opened, accepted, .. } = self.shared;
+                return Err(format!(
+                    "{what}: not within {limit:?} ({opened} open, {accepted} at the target)"
+                ));
+            }
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<(), String> {
+        if sys::interrupted() {
+            return Err("interrupted".into());
+        }
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let count = match self.shared.epoll.wait(&mut events, EpollTimeout::from(WAIT_MS)) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(format!("epoll: {error}")),
+        };
+        // A slot freed in this turn may still have an event further on, so it is given out again only afterwards.
+        let mut freed = Vec::new();
+        let mut ended = 0;
+        for event in &events[..count] {
+            if event.data() == LISTENER {
+                self.accept()?;
+                continue;
+            }
+            let slot = event.data() as usize;
+            let Some((link, side)) = self.slots[slot].as_mut() else { continue };
+            let fate = match side {
+                Side::Client(client) => client.handle(link, event.events(), &mut self.shared),
+                Side::Target(target) => target.handle(link, event.events(), &mut self.shared),
+            }?;
+            if fate == Fate::Close {
+                ended += usize::from(matches!(side, Side::Client(_)));
+                self.slots[slot] = None;
+                freed.push(slot);
+            }
+        }
+        self.free.append(&mut freed);
+        self.clients -= ended;
+        if self.shared.kind == Kind::Setup && self.shared.flowing {
+            self.connect(ended)?;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> Result<(), String> {
+        loop {
+            match self.listener.accept() {
+                Ok((socket, _)) => {
+                    socket.set_nonblocking(true).map_err(|error| format!("accept: {error}"))?;
+                    self.shared.accepted += 1;
+                    let target = Target::new(self.shared.kind);
+                    let interest = target.interest(&self.shared);
+                    self.insert(socket, Side::Target(target), interest)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(format!("accept: {error}")),
+            }
+        }
+    }
+}
+
+/// The congestion control for the load's own sockets, when the system's default is one that paces by a timer: over
+/// loopback that measures the timer. Peers keep the system's default or set what they set.
+fn plain_congestion_control() -> Option<&'static [u8]> {
+    let probe = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+    let default = probe.tcp_congestion().ok()?;
+    if !default.starts_with(b"bbr") {
+        return None;
+    }
+    [&b"cubic"[..], b"reno"].into_iter().find(|name| probe.set_tcp_congestion(name).is_ok())
+}

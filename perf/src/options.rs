@@ -1,0 +1,133 @@
+//! The command line.
+//!
+//! It turns words into checked values and knows the help text. It never opens or starts anything.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::{Long, Short, ValueExt};
+
+use crate::measure::Pace;
+use crate::peers::{PEERS, Peer, Programs};
+use crate::rows::{ROWS, Row};
+
+/// Text of `--help`.
+pub const HELP: &str = "\
+Measures websplice and its peers side by side, in interleaved rounds.
+
+Usage: websplice-perf [options]
+
+  --quick            short windows, for a first look in about three minutes
+  --rows A,B         only these rows: down-1 down-16 up-1 up-16 echo-1 echo-64 setup idle
+  --peers X,Y        only these peers: none websplice-ring websplice-poll haproxy python websocat
+  --rounds N         rounds over all peers (default 3)
+  --window MS        length of one measurement in milliseconds (default 2000, quick 600)
+  --idle N           sessions of the idle row (default 5000)
+  --congestion NAME  run everything in a network namespace of its own with this congestion control as
+                     the default (needs root); without it, peers keep the system's default
+  --first            ask the scheduler to prefer this login session while the run lasts (needs root): for
+                     machines that others use as well
+  --bin FILE         the websplice binary (default target/release/websplice)
+  --peer-dir DIR     what scripts/perf-peers.sh installed (default target/peers)
+  --scratch DIR      peers' logs and configurations (default target/perf)
+  --json FILE        write every sample to FILE
+  --out FILE         write the report to FILE (default perf/RESULTS.md, `-` for none)
+  --help             this text
+";
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Options {
+    /// The rows to run.
+    pub rows: Vec<&'static Row>,
+    /// The peers to run them with.
+    pub peers: Vec<Peer>,
+    /// Rounds over all peers.
+    pub rounds: usize,
+    /// How long things run.
+    pub pace: Pace,
+    /// Whether the scheduler is asked for preference.
+    pub first: bool,
+    /// Congestion control of the run's own network namespace.
+    pub congestion: Option<String>,
+    /// Where programs are.
+    pub programs: Programs,
+    /// Where the samples go.
+    pub json: Option<PathBuf>,
+    /// Where the report goes.
+    pub out: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads the command line; `None` when help was asked for.
+    pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        let (mut rows, mut peers): (Vec<&'static Row>, _) = (ROWS.iter().collect(), PEERS.to_vec());
+        let (mut rounds, mut quick, mut first, mut window, mut idle) = (3, false, false, None, 5000);
+        let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
+        let mut programs = Programs {
+            websplice: "target/release/websplice".into(),
+            peers: "target/peers".into(),
+            scratch: "target/perf".into(),
+        };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(None),
+                Long("quick") => quick = true,
+                Long("first") => first = true,
+                Long("rows") => rows = picked(&parser.value()?.string()?, &rows, |row| row.name)?,
+                Long("peers") => peers = picked(&parser.value()?.string()?, &peers, |peer| peer.name())?,
+                Long("rounds") => rounds = parser.value()?.parse::<usize>()?.max(1),
+                Long("window") => window = Some(Duration::from_millis(parser.value()?.parse()?)),
+                Long("idle") => idle = parser.value()?.parse()?,
+                Long("congestion") => congestion = Some(parser.value()?.string()?),
+                Long("bin") => programs.websplice = parser.value()?.into(),
+                Long("peer-dir") => programs.peers = parser.value()?.into(),
+                Long("scratch") => programs.scratch = parser.value()?.into(),
+                Long("json") => json = Some(parser.value()?.into()),
+                Long("out") => {
+                    out = Some(PathBuf::from(parser.value()?)).filter(|path| path.as_os_str() != "-")
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+        let usual = Duration::from_millis(if quick { 600 } else { 2000 });
+        let window = window.unwrap_or(usual);
+        let warm_up = (window / 3).max(Duration::from_millis(200));
+        let pace = Pace { warm_up, window, idle_sessions: idle };
+        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out }))
+    }
+}
+
+/// Those of `all` that are named in a list with commas, in the order of `all`.
+fn picked<T: Copy>(list: &str, all: &[T], name: impl Fn(&T) -> &'static str) -> Result<Vec<T>, String> {
+    let wanted: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if let Some(word) = wanted.iter().find(|word| !all.iter().any(|each| name(each) == **word)) {
+        let known: Vec<&str> = all.iter().map(&name).collect();
+        return Err(format!("unknown name '{word}'; known are {}", known.join(" ")));
+    }
+    Ok(all.iter().filter(|each| wanted.contains(&name(each))).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Option<Options>, lexopt::Error> {
+        Options::parse(lexopt::Parser::from_args(words))
+    }
+
+    #[test]
+    fn rows_and_peers_are_picked_in_their_own_order() {
+        let options =
+            parse(&["--rows", "echo-64,down-1", "--peers=python,haproxy"]).expect("legal").expect("no help");
+        assert_eq!(options.rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["down-1", "echo-64"]);
+        assert_eq!(options.peers, [Peer::Haproxy, Peer::Python]);
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        assert!(parse(&["--rows", "sideways"]).is_err());
+        assert!(parse(&["--peers", "nginx"]).is_err());
+        assert!(parse(&["--fast"]).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! The report: what is printed at the end and written to RESULTS.md.
+//!
+//! It turns samples into tables. It never measures; everything it says about the machine is handed to it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::goals;
+use crate::rows::{ROWS, Row};
+use crate::stats::{Cell, Spread, figures, headline};
+
+/// Peers that every other peer is compared with.
+const REFERENCES: [&str; 2] = ["haproxy", "python"];
+
+/// A whole run: where and when, and every sample.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Facts about the machine and the run, in order: name and value.
+    pub facts: Vec<(String, String)>,
+    /// All cells, row by row.
+    pub cells: Vec<Cell>,
+}
+
+impl Run {
+    /// The cell of one row and peer.
+    pub fn cell(&self, row: &str, peer: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.row == row && cell.peer == peer)
+    }
+
+    /// The whole report in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = String::from(
+            "# Results\n\nWritten by `make perf`; `README.md` beside this file says what is measured and how to read it.\n\n",
+        );
+        text += "| what | value |\n|---|---|\n";
+        for (name, value) in &self.facts {
+            let _ = writeln!(text, "| {name} | {} |", value.replace('|', "/"));
+        }
+        text += "\nMedians of all rounds (smallest–largest); columns without brackets show the median alone. CPU time is that of the peer's process tree and the softirq \
+                 thread of its core; \"of it tree\" leaves the latter out. Ratios are taken round by round.\n";
+        for row in &ROWS {
+            self.table(row, &mut text);
+        }
+        text + &goals::table(self)
+    }
+
+    fn table(&self, row: &Row, text: &mut String) {
+        let cells: Vec<&Cell> = self.cells.iter().filter(|cell| cell.row == row.name).collect();
+        if cells.is_empty() {
+            return;
+        }
+        let (figure, more) = headline(row.kind);
+        let columns = figures(row.kind);
+        let direction = if more { "more" } else { "less" };
+        let _ = writeln!(text, "\n## {} (`{}`; {direction} is better)\n", row.title, row.name);
+        let mut heads = vec!["peer".to_owned(), format!("**{}**", figure.head)];
+        heads.extend(REFERENCES.iter().map(|name| format!("to {name}")));
+        heads.extend(columns.iter().map(|column| column.head.to_owned()));
+        let _ = writeln!(text, "| {} |\n|{}", heads.join(" | "), "---|".repeat(heads.len()));
+        let shown = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.to_string());
+        let middle = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.middle());
+        let mut failures = String::new();
+        for cell in cells {
+            let mut line = vec![cell.peer.clone(), shown(cell.spread(figure))];
+            for name in REFERENCES {
+                let ratio = self.cell(row.name, name).and_then(|other| cell.ratio(other, figure));
+                line.push(shown(ratio));
+            }
+            line.extend(columns.iter().map(|column| middle(cell.spread(*column))));
+            let _ = writeln!(text, "| {} |", line.join(" | "));
+            if let Some(failure) = cell.failure() {
+                let failed = cell.rounds.iter().filter(|round| round.is_err()).count();
+                let _ = writeln!(
+                    failures,
+                    "\n{} failed in {failed} of {} rounds: {failure}",
+                    cell.peer,
+                    cell.rounds.len()
+                );
+            }
+        }
+        *text += &failures;
+    }
+}

@@ -1,0 +1,179 @@
+//! Medians, spreads and ratios.
+//!
+//! Pure arithmetic over the samples of a run: the data that goes to the JSON file, and what the report takes from it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::measure::Sample;
+use crate::rows::Kind;
+
+/// One peer in one row: a sample a round, or why there is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cell {
+    /// The row's name.
+    pub row: String,
+    /// The peer's name.
+    pub peer: String,
+    /// One entry a round, in order.
+    pub rounds: Vec<Result<Sample, String>>,
+}
+
+/// Median and extremes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Middle value; of an even number the mean of the middle two.
+    pub median: f64,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of `values`; `None` when there are none or one is not a number.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+            return None;
+        }
+        values.sort_by(f64::total_cmp);
+        let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
+        let median = f64::midpoint(values[low], values[high]);
+        Some(Self { median, min: values[0], max: values[values.len() - 1] })
+    }
+
+    /// The median alone, as text.
+    pub fn middle(&self) -> String {
+        short(self.median)
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({}–{})", short(self.median), short(self.min), short(self.max))
+    }
+}
+
+/// Three significant digits, no exponent.
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// A figure taken from a sample.
+#[derive(Clone, Copy)]
+pub struct Figure {
+    /// Head of its column.
+    pub head: &'static str,
+    /// How it is computed; not finite where it means nothing.
+    pub of: fn(&Sample) -> f64,
+}
+
+/// CPU time charged to the peer: its process tree and the softirq thread of its core. Not a number without a peer.
+fn cpu(sample: &Sample) -> f64 {
+    tree(sample) + sample.softirq_cpu
+}
+
+/// CPU time of the peer's process tree. Not a number without a peer.
+fn tree(sample: &Sample) -> f64 {
+    if sample.peer_cpu > 0.0 { sample.peer_cpu } else { f64::NAN }
+}
+
+/// What a row is judged by, and whether more is better.
+pub fn headline(kind: Kind) -> (Figure, bool) {
+    match kind {
+        Kind::Down | Kind::Up => (Figure { head: "MB per CPU s", of: |s| s.work / 1e6 / cpu(s) }, true),
+        Kind::Echo => (Figure { head: "CPU us per message", of: |s| cpu(s) * 1e6 / s.work }, false),
+        Kind::Setup => (Figure { head: "CPU us per session", of: |s| cpu(s) * 1e6 / s.work }, false),
+        Kind::Idle => (Figure { head: "KiB per session (PSS)", of: |s| s.pss_each / 1024.0 }, false),
+    }
+}
+
+/// The other columns of a row: first what was reached, then what helps to judge it.
+pub fn figures(kind: Kind) -> Vec<Figure> {
+    let latency =
+        [Figure { head: "p50 us", of: |s| s.latency_p50 }, Figure { head: "p99 us", of: |s| s.latency_p99 }];
+    let mut all = match kind {
+        Kind::Down | Kind::Up => vec![
+            Figure { head: "MB/s", of: |s| s.work / 1e6 / s.seconds },
+            Figure { head: "CPU s per GB", of: |s| cpu(s) * 1e9 / s.work },
+            Figure { head: "of it tree", of: |s| tree(s) * 1e9 / s.work },
+        ],
+        Kind::Echo => vec![
+            Figure { head: "messages/s", of: |s| s.work / s.seconds },
+            Figure { head: "of it tree", of: |s| tree(s) * 1e6 / s.work },
+        ],
+        Kind::Setup => vec![
+            Figure { head: "sessions/s", of: |s| s.work / s.seconds },
+            Figure { head: "of it tree", of: |s| tree(s) * 1e6 / s.work },
+        ],
+        Kind::Idle => {
+            return vec![
+                Figure { head: "KiB per session (RSS)", of: |s| s.rss_each / 1024.0 },
+                Figure { head: "sessions held", of: |s| s.work },
+            ];
+        }
+    };
+    if matches!(kind, Kind::Echo | Kind::Setup) {
+        all.extend(latency);
+    }
+    all.push(Figure { head: "peer core %", of: |s| 100.0 * cpu(s) / s.seconds });
+    all.push(Figure { head: "others there %", of: |s| 100.0 * (s.peer_core - cpu(s)).max(0.0) / s.seconds });
+    all.push(Figure { head: "load core %", of: |s| 100.0 * s.load_cpu / s.seconds });
+    all
+}
+
+impl Cell {
+    /// The spread of a figure over the rounds that worked.
+    pub fn spread(&self, figure: Figure) -> Option<Spread> {
+        Spread::of(self.rounds.iter().flatten().map(figure.of).collect())
+    }
+
+    /// The spread of this cell's figure divided by another's, round by round, so that what the machine did to a whole
+    /// round falls out.
+    pub fn ratio(&self, other: &Self, figure: Figure) -> Option<Spread> {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        let ratios = pairs.filter_map(|(own, other)| {
+            Some((figure.of)(own.as_ref().ok()?) / (figure.of)(other.as_ref().ok()?))
+        });
+        Spread::of(ratios.collect())
+    }
+
+    /// Why the first failed round failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.rounds.iter().find_map(|round| round.as_ref().err().map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(work: &[f64]) -> Cell {
+        let sample = |work: &f64| Sample { work: *work, seconds: 1.0, peer_cpu: 1.0, ..Sample::default() };
+        Cell {
+            row: "down-1".into(),
+            peer: "none".into(),
+            rounds: work.iter().map(|work| Ok(sample(work))).collect(),
+        }
+    }
+
+    #[test]
+    fn spread_has_a_middle() {
+        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Spread::of(vec![1.0, 2.0]).map(|spread| spread.median), Some(1.5));
+        assert_eq!(Spread::of(vec![]), None);
+        assert_eq!(Spread::of(vec![f64::INFINITY]), None);
+    }
+
+    #[test]
+    fn ratios_pair_rounds() {
+        let ratio = cell(&[2e6, 40e6, 6e6]).ratio(&cell(&[1e6, 10e6, 3e6]), headline(Kind::Down).0);
+        assert_eq!(ratio, Some(Spread { median: 2.0, min: 2.0, max: 4.0 }));
+    }
+}

@@ -1,0 +1,52 @@
+#!/bin/sh
+# Installs the peers that `make perf` measures against, by name and only where they are absent: HAProxy from the
+# distribution, websockify from PyPI with numpy in an environment of its own, websocat from crates.io. Everything but
+# HAProxy goes under target/peers. A peer that cannot be installed is named and left out; the run goes on without it.
+#
+# Usage: scripts/perf-peers.sh [peer...]      (default: haproxy python websocat)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+WEBSOCKIFY=0.13.0
+WEBSOCAT='^1.14'
+peers=target/peers
+mkdir -p "$peers"
+
+missing() {
+    echo "perf-peers: $1 could not be installed: $2" >&2
+}
+
+install_haproxy() {
+    command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] && return
+    sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    # Only the program is wanted, so a service that the package brings is not started.
+    $sudo apt-get update -qq &&
+        $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends haproxy ||
+        missing haproxy 'apt-get failed'
+}
+
+install_python() {
+    [ -x "$peers/python/bin/websockify" ] && "$peers/python/bin/python" -c 'import numpy, websockify' 2>/dev/null && return
+    python3 -m venv "$peers/python" &&
+        "$peers/python/bin/pip" install --quiet --disable-pip-version-check "websockify==$WEBSOCKIFY" numpy ||
+        missing python 'a virtual environment with websockify and numpy failed'
+}
+
+install_websocat() {
+    [ -x "$peers/bin/websocat" ] || command -v websocat >/dev/null && return
+    cargo install --quiet --locked websocat --version "$WEBSOCAT" --root "$peers" -j 2 ||
+        missing websocat 'cargo install failed'
+}
+
+[ "$#" -gt 0 ] || set -- haproxy python websocat
+for peer; do
+    case $peer in
+        haproxy | python | websocat) "install_$peer" ;;
+        none | websplice-*) ;; # Nothing to install.
+        *)
+            echo "perf-peers: unknown peer '$peer'; known are haproxy python websocat" >&2
+            exit 2
+            ;;
+    esac
+done

@@ -1,0 +1,151 @@
+//! What a command line says, as types: the low level of arguments.
+//!
+//! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
+//! machine. It never touches the system, so `--help` works even where nothing else does.
+
+use crate::config::{EngineChoice, Listen, Timing};
+use crate::limits;
+use crate::target::Target;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Run(Box<Args>),
+    /// Print help.
+    Help {
+        /// With everything there is to say, or one line an option.
+        long: bool,
+    },
+    /// Print name, version and commit.
+    Version,
+    /// Print a generated document.
+    Generate(Document),
+}
+
+/// A document that is made from the option table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// The man page, section 1, in roff.
+    Man,
+    /// Completions for bash.
+    Bash,
+    /// Completions for zsh.
+    Zsh,
+    /// Completions for fish.
+    Fish,
+}
+
+/// A command line that serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Args {
+    /// Base name of `argv[0]`.
+    pub program: String,
+    /// Where clients come in; a Unix path is as written.
+    pub listen: Listen,
+    /// Where they are carried; a Unix path is as written.
+    pub target: Target,
+    /// Everything that was said with options.
+    pub options: Options,
+}
+
+/// What was said with options, each field starting at its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `--verbose`
+    pub verbose: bool,
+    /// `--prefer-ipv6`
+    pub prefer_ipv6: bool,
+    /// `--unix-listen`, as written.
+    pub unix_listen: Option<PathBuf>,
+    /// `--unix-listen-mode`: permission bits, at most 0o777.
+    pub unix_listen_mode: u32,
+    /// `--unix-target`, as written.
+    pub unix_target: Option<Target>,
+    /// `--echo`
+    pub echo: bool,
+    /// `--web`
+    pub web: Option<WebRoot>,
+    /// `--file-only`
+    pub file_only: bool,
+    /// `--web-index`: one path component, not hidden.
+    pub web_index: Option<String>,
+    /// `--subprotocol`: tokens of RFC 9110 section 5.6.2, in the order given, none twice.
+    pub subprotocols: Vec<String>,
+    /// `--lenient-handshake`
+    pub lenient_handshake: bool,
+    /// `--max-message`, in bytes.
+    pub message_bytes_max: usize,
+    /// `--heartbeat` and every `--...-timeout`.
+    pub timing: Timing,
+    /// `--engine`
+    pub engine: EngineChoice,
+    /// `--threads`
+    pub threads: Option<usize>,
+    /// `--buffer-memory`, in bytes.
+    pub buffer_memory: Option<usize>,
+    /// `--max-sessions`
+    pub sessions_max: usize,
+}
+
+/// Where static files come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebRoot {
+    /// The page inside the program, written `builtin:`.
+    Builtin,
+    /// A directory, as written.
+    Dir(PathBuf),
+}
+
+/// A command line that makes no sense. `Display` is what the user sees: the whole usage, an empty line, and one line
+/// that says what is wrong. The exit status is 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError {
+    /// Base name of `argv[0]`.
+    pub program: String,
+    /// One line, in websockify's words where it has some.
+    pub message: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            verbose: false,
+            prefer_ipv6: false,
+            unix_listen: None,
+            unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
+            unix_target: None,
+            echo: false,
+            web: None,
+            file_only: false,
+            web_index: None,
+            subprotocols: Vec::new(),
+            lenient_handshake: false,
+            message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
+            timing: Timing::default(),
+            engine: EngineChoice::Auto,
+            threads: None,
+            buffer_memory: None,
+            sessions_max: limits::SESSIONS_DEFAULT,
+        }
+    }
+}
+
+impl Args {
+    /// Was the program called by one of websockify's names? Then sloppy handshakes pass and `--web` directories are
+    /// listed; nothing else differs.
+    pub fn compatible(&self) -> bool {
+        matches!(self.program.as_str(), "websockify" | "run")
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UsageError { program, message } = self;
+        write!(f, "{}\n{program}: error: {message}", super::help::usage(program))
+    }
+}
+
+impl std::error::Error for UsageError {}

@@ -1,0 +1,40 @@
+//! What the server says when it starts: one line a setting, on standard error, in websockify's words. Pure.
+//!
+//! Launchers wait for the `proxying from` line, so its words and blanks are an interface, and it must come only when
+//! clients can connect. That is why the banner has two parts.
+
+use crate::config::{Config, Listen};
+
+/// The settings, to be printed before anything is opened.
+pub fn settings(config: &Config) -> Vec<String> {
+    let mut lines = vec!["WebSocket server settings:".to_owned()];
+    lines.push(match &config.listen {
+        Listen::Tcp { host, port, .. } => format!("  - Listen on {}:{port}", bracketed(host)),
+        Listen::Unix { path, .. } => format!("  - Listen on unix socket {}", path.display()),
+    });
+    if let Some(web) = &config.web {
+        let listings = if web.listings { "" } else { " (no directory listings)" };
+        let root = match &config.web_root {
+            Some(root) => root.display().to_string(),
+            None => "built-in page".to_owned(),
+        };
+        lines.push(format!("  - Web server{listings}. Web root: {root}"));
+    }
+    lines.push("  - No SSL/TLS support (no cert file)".to_owned());
+    lines
+}
+
+/// The line that says that clients can connect, to be printed once they can. `port` is the port that the kernel gave,
+/// which differs from the configured one if that is 0; it is not looked at for a Unix socket. The host is printed as it
+/// was written: nothing if it was not given.
+pub fn proxying(config: &Config, port: u16) -> String {
+    let source = match &config.listen {
+        Listen::Tcp { host, .. } => format!("{}:{port}", bracketed(host)),
+        Listen::Unix { path, .. } => path.display().to_string(),
+    };
+    format!("  - proxying from {source} to {}", config.target)
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}

@@ -1,0 +1,143 @@
+//! `-h`, `--help` and the usage text of errors: walks of the option table with prose around them. Pure.
+//!
+//! Every line fits 80 columns. Owns the prose that is not about one option (forms, examples, exit statuses), which the man
+//! page shows too.
+
+use super::option::{Category, Opt};
+use super::table::TABLE;
+
+/// What the program is, in one line.
+pub const SUMMARY: &str = "Carries WebSocket clients to TCP and Unix sockets.";
+
+/// What it does, in paragraphs.
+pub const DESCRIPTION: &str = "Browsers can only speak WebSocket. This server accepts them on source_port and carries \
+    their bytes to a target that speaks plain TCP, such as a VNC server, and back.\n\n\
+    Options and words may stand in any order. Long options take --name=value or --name value and may be shortened as \
+    long as they stay unambiguous; short ones may be joined. Without source_addr it listens on all interfaces; port 0 \
+    takes any free port, and the start messages name it. A target port may be the name of a service. IPv6 addresses \
+    are written in brackets: [::1]:6080. An empty target_addr is this machine.\n\n\
+    Called as websockify or run it behaves as its namesake in two matters: it accepts sloppy handshakes and lists \
+    directories of --web.";
+
+/// The forms of a command line, without the program's name.
+pub const FORMS: [&str; 4] = [
+    "[options] [source_addr:]source_port target_addr:target_port",
+    "[options] --unix-target=FILE [source_addr:]source_port",
+    "[options] --echo [source_addr:]source_port",
+    "[options] --unix-listen=FILE target_addr:target_port",
+];
+
+/// Command lines worth knowing, without the program's name, and what they are for.
+pub const EXAMPLES: [(&str, &str); 5] = [
+    ("6080 localhost:5901", "carry clients of port 6080 to a VNC server"),
+    ("--web=/usr/share/novnc 6080 localhost:5901", "the same, and serve noVNC on that port"),
+    ("--web=builtin: --echo 127.0.0.1:6080", "try it in a browser, without a target"),
+    ("--unix-target=/run/vnc.sock [::1]:6080", "IPv6 only, to a Unix socket"),
+    ("--unix-listen=/run/ws.sock 10.0.0.7:5900", "behind a web server on this machine"),
+];
+
+/// Exit statuses and what they mean.
+pub const STATUSES: [(&str, &str); 3] = [
+    ("0", "stopped by SIGTERM or SIGINT, or what was asked for has been shown"),
+    ("1", "could not start, or failed"),
+    ("2", "the command line makes no sense"),
+];
+
+const COLUMNS: usize = 80;
+/// Where the text of an option starts in `-h`.
+const BRIEF_COLUMN: usize = 31;
+
+/// The forms of a command line, with a final line end.
+pub fn usage(program: &str) -> String {
+    let mut out = String::from("Usage:\n");
+    for form in FORMS {
+        out += &format!("    {program} {form}\n");
+    }
+    out
+}
+
+/// `-h`: one line an option.
+pub fn short(program: &str) -> String {
+    let mut out = format!("{SUMMARY}\n\n{}", usage(program));
+    for category in Category::ALL {
+        out += &format!("\n{}:\n", category.heading());
+        for opt in of(category) {
+            out += &brief_line(opt);
+        }
+    }
+    out += "\nExamples:\n";
+    for (line, _) in EXAMPLES.iter().take(2) {
+        out += &format!("    {program} {line}\n");
+    }
+    out + "\nMore, with defaults and details: --help\n"
+}
+
+/// `--help`: everything.
+pub fn long(program: &str) -> String {
+    let mut out = format!("{}\n{SUMMARY}\n\n{}\n", super::version(), usage(program));
+    out += &paragraphs(DESCRIPTION, 0);
+    out += "\nExamples:\n";
+    for (line, purpose) in EXAMPLES {
+        out += &format!("    {program} {line}\n        {purpose}\n");
+    }
+    for category in Category::ALL {
+        out += &format!("\n{}:\n", category.heading());
+        for (index, opt) in of(category).enumerate() {
+            let gap = if index == 0 { "" } else { "\n" };
+            out += &format!("{gap}  {}\n{}", opt.spelled(), paragraphs(&full_text(opt), 6));
+        }
+    }
+    out += "\nExit status:\n";
+    for (status, meaning) in STATUSES {
+        out += &format!("  {status}   {meaning}\n");
+    }
+    out
+}
+
+/// The options of a category, in the order of the table.
+pub fn of(category: Category) -> impl Iterator<Item = &'static Opt> {
+    TABLE.iter().filter(move |opt| opt.category == category)
+}
+
+/// What there is to know about an option: its detail, its values and its default, in paragraphs.
+pub fn full_text(opt: &Opt) -> String {
+    let mut out = opt.detail.to_owned();
+    if let Some(value) = opt.value().filter(|value| !value.choices.is_empty()) {
+        out += &format!("\n\n{} is one of: {}.", value.word, value.choices.join(", "));
+    }
+    match opt.default.strip_prefix('(').and_then(|default| default.strip_suffix(')')) {
+        Some(default) => out += &format!("\n\nDefault: {default}."),
+        None if !opt.default.is_empty() => out += &format!("\n\nDefault: {}", opt.default),
+        None => {}
+    }
+    out
+}
+
+fn brief_line(opt: &Opt) -> String {
+    let indent = if opt.short.is_some() { "" } else { "    " };
+    let left = format!("  {indent}{}", opt.spelled());
+    format!("{left:<BRIEF_COLUMN$} {}\n", opt.brief)
+}
+
+/// Text in paragraphs, wrapped and indented, an empty line between two.
+fn paragraphs(text: &str, indent: usize) -> String {
+    let wrapped: Vec<_> = text.split("\n\n").map(|paragraph| wrap(paragraph, indent)).collect();
+    wrapped.join("\n")
+}
+
+fn wrap(paragraph: &str, indent: usize) -> String {
+    let margin = " ".repeat(indent);
+    let mut out = String::new();
+    let mut line = margin.clone();
+    for word in paragraph.split_whitespace() {
+        if line.len() + 1 + word.len() > COLUMNS && line.len() > indent {
+            out += &format!("{line}\n");
+            line.clone_from(&margin);
+        }
+        if line.len() > indent {
+            line.push(' ');
+        }
+        line += word;
+    }
+    out + &line + "\n"
+}

@@ -1,0 +1,181 @@
+//! The grammar of the command line: `argv` in, a [`Command`] or a [`UsageError`] out. Pure.
+//!
+//! Options and words stand in any order, long options may be abbreviated, short ones clustered. Checks come in
+//! websockify's order, so that a line with two faults gets the same complaint: options from left to right, how they go
+//! together, the listen word, the target word, words too many.
+
+use super::args::{Args, Command, Options, UsageError};
+use super::names;
+use super::option::{Act, Opt, Refusal, Value};
+use super::values::quoted;
+use crate::config::Listen;
+use crate::target::{self, Port, Target, TargetError};
+use lexopt::{Arg, Parser};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// Name in messages if `argv` is empty.
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
+/// Reads a command line; the first word is the program's own name.
+///
+/// # Errors
+/// [`UsageError`], whatever was written: any bytes are fine as input.
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut argv = argv.into_iter();
+    let program = program(argv.next().as_ref());
+    parse_words(&program, argv).map_err(|message| UsageError { program, message })
+}
+
+/// The base name of `argv[0]`.
+pub fn program(path: Option<&OsString>) -> String {
+    path.and_then(|path| Path::new(path).file_name())
+        .map_or_else(|| PROGRAM.into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn parse_words(program: &str, words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let mut parser = Parser::from_args(words);
+    parser.set_short_equals(false);
+    let mut options = Options::default();
+    let mut words = Vec::new();
+    let mut wrap = false;
+    loop {
+        // The two dashes mean something here, and only here: as the value of an option they are a value.
+        wrap |= parser.try_raw_args().is_some_and(|rest| rest.peek() == Some(OsStr::new("--")));
+        let met = match parser.next().map_err(|error| error.to_string())? {
+            None => break,
+            Some(Arg::Value(word)) => {
+                words.push(word);
+                continue;
+            }
+            Some(Arg::Long(name)) => Met { opt: names::long(name)?, long: true },
+            Some(Arg::Short(name)) => Met { opt: names::short(name)?, long: false },
+        };
+        if let Some(command) = met.act(&mut parser, &mut options)? {
+            return Ok(command);
+        }
+    }
+    check_pairs(&options)?;
+    if wrap {
+        return Err("wrap mode (-- COMMAND) is not supported by this version".into());
+    }
+    let (listen, target) = positionals(&options, words)?;
+    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, options })))
+}
+
+/// An option where it was met.
+struct Met {
+    opt: &'static Opt,
+    /// Written by its long name?
+    long: bool,
+}
+
+impl Met {
+    /// Takes the value, if there is to be one, and does what the row says. A command ends parsing.
+    fn act(&self, parser: &mut Parser, options: &mut Options) -> Result<Option<Command>, String> {
+        match &self.opt.act {
+            Act::Switch(update) => {
+                self.refuse_value(parser)?;
+                update(options);
+                Ok(None)
+            }
+            Act::Ask(command) => {
+                self.refuse_value(parser)?;
+                Ok(Some(command(self.long)))
+            }
+            Act::Take(value, update) => {
+                let text = self.take_value(parser, value)?;
+                update(options, &text).map_err(|refusal| self.explain(refusal, &text))?;
+                Ok(None)
+            }
+            Act::AskFor(value, command) => Ok(Some(command(&self.take_value(parser, value)?))),
+        }
+    }
+
+    fn spelled(&self) -> String {
+        match self.opt.short {
+            Some(short) if !self.long => format!("-{short}"),
+            _ => format!("--{}", self.opt.long),
+        }
+    }
+
+    fn refuse_value(&self, parser: &mut Parser) -> Result<(), String> {
+        // After a short option the rest of the word is more short options, not a value.
+        if self.long && parser.optional_value().is_some() {
+            return Err(format!("{} option does not take a value", self.spelled()));
+        }
+        Ok(())
+    }
+
+    fn take_value(&self, parser: &mut Parser, value: &Value) -> Result<OsString, String> {
+        let text = parser.value().map_err(|_| format!("{} option requires 1 argument", self.spelled()))?;
+        if !value.choices.is_empty() && !value.choices.iter().any(|choice| text == *choice) {
+            let name = self.spelled();
+            let choices = value.choices.join("', '");
+            return Err(format!(
+                "option {name}: invalid choice: {} (choose from '{choices}')",
+                quoted(&text)
+            ));
+        }
+        Ok(text)
+    }
+
+    fn explain(&self, refusal: Refusal, text: &OsStr) -> String {
+        match refusal {
+            Refusal::Message(message) => message,
+            Refusal::Invalid { kind, hint } => {
+                format!("option {}: invalid {kind} value: {} ({hint})", self.spelled(), quoted(text))
+            }
+        }
+    }
+}
+
+/// Options that make no sense without, or beside, another one.
+fn check_pairs(options: &Options) -> Result<(), String> {
+    if options.web_index.is_some() && options.web.is_none() {
+        return Err("You must use --web to use --web-index".into());
+    }
+    if options.echo && options.unix_target.is_some() {
+        return Err("You cannot use --echo together with --unix-target".into());
+    }
+    Ok(())
+}
+
+/// The words that are no options: first the listen word, unless an option stands for it, then the target word, the same.
+fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Target), String> {
+    let mut words = words.into_iter();
+    let mut next = || words.next().ok_or("Too few arguments");
+    let listen = match &options.unix_listen {
+        Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
+        None => listen_word(&next()?, options.prefer_ipv6)?,
+    };
+    let target = match &options.unix_target {
+        Some(target) => target.clone(),
+        None if options.echo => Target::Echo,
+        None => {
+            let word = next()?;
+            let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
+            Target::parse(word).map_err(|error| error.to_string())?
+        }
+    };
+    if words.next().is_some() {
+        return Err("Too many arguments".into());
+    }
+    Ok((listen, target))
+}
+
+/// Reads `[source_addr:]source_port`. Port 0 lets the kernel choose.
+fn listen_word(word: &OsStr, prefer_ipv6: bool) -> Result<Listen, String> {
+    const MESSAGE: &str = "Error parsing listen port";
+    let word = word.to_str().ok_or(MESSAGE)?;
+    let (host, port) = target::split(word).unwrap_or(("", word));
+    let port = match Port::parse(port) {
+        Ok(Port::Number(number)) => number,
+        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => return Err(MESSAGE.into()),
+        Err(TargetError::PortRange(text)) => return Err(format!("{MESSAGE}: {text} is above 65535")),
+    };
+    if !target::plausible_host(host) {
+        return Err(format!("Error parsing listen address: {}", quoted(OsStr::new(host))));
+    }
+    Ok(Listen::Tcp { host: host.to_owned(), port, prefer_ipv6 })
+}

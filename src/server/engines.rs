@@ -1,0 +1,98 @@
+//! The one door where systems differ in engines: which there are, which is chosen, and a shard run on it.
+
+use crate::config::EngineChoice;
+use crate::engine::{Engine, Kernel};
+use crate::poll::Poll;
+use crate::pool::Pool;
+#[cfg(target_os = "linux")]
+use crate::ring::{self, Ring};
+use crate::shard::{Setup, Shard};
+use crate::sys::wake::Waker;
+use crate::timers::Time;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The engine that all shards use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// io_uring.
+    #[cfg(target_os = "linux")]
+    Ring,
+    /// mio.
+    Poll,
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            #[cfg(target_os = "linux")]
+            Chosen::Ring => "ring",
+            Chosen::Poll => "poll",
+        })
+    }
+}
+
+/// Decides which engine to use, once for all shards, and why it is not the one that was hoped for.
+///
+/// # Errors
+/// When `--engine ring` cannot be had, or io_uring fails for want of something: falling back would hide that.
+#[cfg(target_os = "linux")]
+pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> {
+    if choice == EngineChoice::Poll {
+        return Ok((Chosen::Poll, None));
+    }
+    let Err(error) = ring::supported() else { return Ok((Chosen::Ring, None)) };
+    match ring::refusal_of(error) {
+        Ok(refusal) if choice == EngineChoice::Auto => {
+            Ok((Chosen::Poll, Some(format!("engine=poll instead of ring: {refusal}"))))
+        }
+        Ok(refusal) => Err(format!("--engine ring: {refusal}; or use --engine auto")),
+        Err(error) => Err(format!(
+            "io_uring_setup: {error}: raise the limits (ulimit -l, ulimit -n, the cgroup's memory) or use --engine poll"
+        )),
+    }
+}
+
+/// Decides which engine to use: there is one.
+#[cfg(not(target_os = "linux"))]
+pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> {
+    match choice {
+        EngineChoice::Ring => Err("--engine ring: io_uring is Linux's own; use --engine poll".into()),
+        EngineChoice::Auto | EngineChoice::Poll => Ok((Chosen::Poll, None)),
+    }
+}
+
+/// Runs one shard on this thread until it is told to stop and its sessions are gone. `setup` is called with the waker
+/// once the engine stands.
+///
+/// # Errors
+/// When the engine cannot be made or no longer works.
+pub fn run(
+    chosen: Chosen,
+    listeners: Vec<Arc<OwnedFd>>,
+    buffer_bytes: usize,
+    setup: impl FnOnce(Waker) -> Setup,
+) -> io::Result<()> {
+    match chosen {
+        #[cfg(target_os = "linux")]
+        Chosen::Ring => run_on(Ring::new(listeners)?, buffer_bytes, setup),
+        Chosen::Poll => run_on(Poll::new(listeners)?, buffer_bytes, setup),
+    }
+}
+
+fn run_on<K: Kernel>(kernel: K, buffer_bytes: usize, setup: impl FnOnce(Waker) -> Setup) -> io::Result<()> {
+    let waker = kernel.waker();
+    let mut shard = Shard::new(Engine::new(kernel, Pool::new(buffer_bytes)), setup(waker));
+    let began = Instant::now();
+    let clock = || {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        (Time(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)), seconds)
+    };
+    while !shard.is_done() {
+        shard.turn(None, clock)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! The process: opens what it needs, starts one shard per core, and stops in order when it is told to.
+//!
+//! Owns start, signals and stop. Everything that can fail fails before the first client: one line on standard error and
+//! a status that says so. It never touches a session.
+
+mod engines;
+
+use crate::cli::banner;
+use crate::config::Config;
+use crate::helpers::Helpers;
+use crate::limits::{BUFFER_MEMORY_MIN, DESCRIPTORS_RESERVED, SHARDS_MAX};
+use crate::listen::{self, Listeners};
+use crate::observe::log::{Level, Log};
+use crate::shard::Setup;
+use crate::shard::balance::Balance;
+use crate::shard::mailbox::{Mailbox, Note};
+use crate::sys::signal::Signals;
+use crate::sys::{cpu, memory};
+use engines::Chosen;
+use nix::sys::signal::Signal;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Exit status when the server could not start or broke.
+const FAILURE: u8 = 1;
+
+/// What the main thread waits for.
+enum News {
+    /// A shard can take clients; its mailbox.
+    Ready(Mailbox),
+    /// A shard has ended, well or with this message.
+    Ended(Result<(), String>),
+    /// A signal came.
+    Signal(Signal),
+}
+
+/// Runs a server until it is told to stop. Returns the exit status.
+pub fn run(config: Config) -> u8 {
+    let program = config.program.clone();
+    match serve(config) {
+        Ok(()) => 0,
+        Err(message) => {
+            eprintln!("{program}: {message}");
+            FAILURE
+        }
+    }
+}
+
+fn serve(mut config: Config) -> Result<(), String> {
+    // Before the first thread, so that all of them leave signals to the one that waits for them.
+    let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
+    let descriptors = memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
+    let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    config.sessions_max = config.sessions_max.min(most.max(1));
+    let (chosen, notice) = engines::choose(config.engine)?;
+    let listeners =
+        listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
+    for line in banner::settings(&config) {
+        eprintln!("{line}");
+    }
+    let level = if config.verbose { Level::Debug } else { Level::Info };
+    let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
+    let config = Arc::new(config);
+    let outcome = Crew::start(&config, chosen, &listeners, &log).and_then(|crew| {
+        if let Some(notice) = notice {
+            log.line(Level::Warn, notice);
+        }
+        log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+        eprintln!("{}", banner::proxying(&config, listeners.port));
+        crew.watch(signals, &config, &log)
+    });
+    listeners.close();
+    log.stop(log_thread);
+    outcome
+}
+
+/// The shards that run.
+struct Crew {
+    shards: usize,
+    mailboxes: Vec<Mailbox>,
+    news: Receiver<News>,
+    tell: Sender<News>,
+}
+
+impl Crew {
+    /// Starts the helpers and all shards, and waits until every one of them can take clients.
+    fn start(config: &Arc<Config>, chosen: Chosen, listeners: &Listeners, log: &Log) -> Result<Crew, String> {
+        let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
+        let cores = cpu::allowed();
+        let shards = shard_count(config, &cores);
+        let balance = Balance::new(shards, config.sessions_max);
+        let buffer_bytes = buffer_bytes(config) / shards;
+        let (tell, news) = channel();
+        for number in 0..shards {
+            let start = Start {
+                number,
+                core: if shards <= cores.len() { Some(cores[number]) } else { None },
+                chosen,
+                sockets: listeners.sockets.clone(),
+                buffer_bytes: buffer_bytes.max(BUFFER_MEMORY_MIN),
+                config: config.clone(),
+                log: log.clone(),
+                balance: balance.clone(),
+                helpers: helpers.clone(),
+                tell: tell.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("shard-{number}"));
+            thread.spawn(move || start.run()).map_err(|error| format!("starting a shard: {error}"))?;
+        }
+        let mut mailboxes = Vec::new();
+        while mailboxes.len() < shards {
+            match news.recv() {
+                Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
+                Ok(News::Ended(Err(message))) => return Err(message),
+                Ok(News::Ended(Ok(())) | News::Signal(_)) | Err(_) => {
+                    return Err("a shard did not start".into());
+                }
+            }
+        }
+        Ok(Crew { shards, mailboxes, news, tell })
+    }
+
+    /// Waits until the last shard has ended: by itself never, after a signal soon, after a second signal at once.
+    fn watch(self, signals: Signals, config: &Config, log: &Log) -> Result<(), String> {
+        let tell = self.tell.clone();
+        let waiting = move || {
+            while let Ok(signal) = signals.wait() {
+                if tell.send(News::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("signals".into());
+        thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        let mut left = self.shards;
+        let mut deadline: Option<Instant> = None;
+        while left > 0 {
+            let wait = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            match self.news.recv_timeout(wait) {
+                Ok(News::Ended(Ok(()))) => left -= 1,
+                Ok(News::Ended(Err(message))) => return Err(message),
+                Ok(News::Ready(_)) => {}
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if deadline.is_some() => return Ok(()),
+                Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
+                    log.line(Level::Info, format!("stop signal={signal}"));
+                    deadline = Some(Instant::now() + config.timing.drain);
+                    self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+                }
+                Ok(News::Signal(Signal::SIGQUIT)) => {
+                    self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
+                }
+                // Nothing can be reloaded or reopened yet; dying of these would surprise whoever sends them.
+                Ok(News::Signal(_)) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err("all shards are gone".into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a shard's thread is started with.
+struct Start {
+    number: usize,
+    core: Option<usize>,
+    chosen: Chosen,
+    sockets: Vec<Arc<OwnedFd>>,
+    buffer_bytes: usize,
+    config: Arc<Config>,
+    log: Log,
+    balance: Balance,
+    helpers: Helpers,
+    tell: Sender<News>,
+}
+
+impl Start {
+    fn run(self) {
+        let (number, tell) = (self.number, self.tell.clone());
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        // A shard that panicked outside of a session takes the process down: half a server is worse than none.
+        let outcome = outcome.unwrap_or_else(|_| Err("panicked".into()));
+        let _ = tell.send(News::Ended(outcome.map_err(|message| format!("shard {number}: {message}"))));
+    }
+
+    fn serve(self) -> Result<(), String> {
+        if let Some(core) = self.core
+            && let Err(error) = cpu::pin(core)
+        {
+            self.log.line(
+                Level::Warn,
+                format!("shard={} could not be pinned to core {core}: {error}", self.number),
+            );
+        }
+        let Start { number, chosen, sockets, buffer_bytes, config, log, balance, helpers, tell, .. } = self;
+        let listeners = sockets.len();
+        let setup = |waker| {
+            let mailbox = Mailbox::new(waker);
+            let _ = tell.send(News::Ready(mailbox.clone()));
+            let replies = mailbox.clone();
+            let desk = Box::new(move |key, job| {
+                let replies = replies.clone();
+                helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
+            });
+            Setup { number, listeners, config, log, balance, mailbox, desk }
+        };
+        engines::run(chosen, sockets, buffer_bytes, setup).map_err(|error| error.to_string())
+    }
+}
+
+/// One shard for each allowed core, and no more than the cgroup grants time for.
+fn shard_count(config: &Config, cores: &[usize]) -> usize {
+    let granted = cpu::quota().map_or(cores.len(), |quota| quota.min(cores.len()));
+    config.threads.unwrap_or(granted).clamp(1, SHARDS_MAX)
+}
+
+/// Bytes that all buffers may take together: a quarter of what there is, if nothing was said.
+fn buffer_bytes(config: &Config) -> usize {
+    config.buffer_memory.unwrap_or_else(|| {
+        let quarter = memory::available().map_or(0, |bytes| bytes / 4);
+        usize::try_from(quarter).unwrap_or(usize::MAX)
+    })
+}

@@ -1,0 +1,141 @@
+//! Plain HTTP: a helper finds the file, the answer goes out piece by piece, then the next head is waited for.
+
+use super::job::{Body, Fetched, Job, Verdict};
+use super::opening::{Head, SERVER};
+use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
+use crate::http::{After, Refusal};
+use crate::pool::Lease;
+use crate::web::Fetch;
+use std::fs::File;
+use std::sync::Arc;
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(super) struct Answer {
+    after: After,
+    head_only: bool,
+    /// Method and request target, for the log.
+    line: Box<str>,
+    /// Requests answered before this one.
+    answered: u32,
+    /// Bytes behind the request: the next one.
+    rest: Option<Lease>,
+    file: Option<Pieces>,
+}
+
+/// What is still to be read of a file.
+#[derive(Debug)]
+struct Pieces {
+    file: Arc<File>,
+    offset: u64,
+    left: u64,
+}
+
+impl Answer {
+    /// Has the file looked for.
+    pub fn begin(
+        fetch: Box<Fetch>,
+        after: After,
+        line: Box<str>,
+        answered: u32,
+        rest: Option<Lease>,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let head_only = fetch.head_only;
+        core.ask(Job::Fetch(fetch), cx);
+        core.arm(cx.now + cx.config.timing.write, cx);
+        let rest = rest.map(Lease::kept);
+        Next::Go(Phase::Answer(Box::new(Answer { after, head_only, line, answered, rest, file: None })))
+    }
+
+    pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
+        match input {
+            Input::Verdict(Verdict::Fetched(fetched)) => self.fetched(fetched, core, cx),
+            Input::Verdict(Verdict::Busy) => self.refuse(&Refusal::BUSY, core, cx),
+            Input::Verdict(Verdict::Piece(Ok(piece))) if !piece.is_empty() => self.piece(piece, core, cx),
+            // The head has promised a length that can no longer be kept: only an abrupt end tells the client.
+            Input::Verdict(Verdict::Piece(_)) => self.broken(core),
+            Input::Sent(Side::Client) => self.sent(core, cx),
+            Input::Failed(..) => Next::Leave(End::ClientReset),
+            Input::Expired => self.expired(core, cx),
+            Input::Stop => {
+                self.after = After::Close;
+                Next::Stay
+            }
+            // A client that is not received from cannot end, and no target is there.
+            Input::Received(..)
+            | Input::Ended(_)
+            | Input::Sent(Side::Target)
+            | Input::Moved(_)
+            | Input::Connected
+            | Input::Cancelled(..)
+            | Input::Closed(_)
+            | Input::Verdict(Verdict::Addresses(_)) => Next::Stay,
+        }
+    }
+
+    fn fetched(&mut self, fetched: Fetched, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let Fetched { response, body } = fetched;
+        self.after = response.after(self.after);
+        let mut bytes = Vec::with_capacity(512);
+        response.write(self.after, SERVER, cx.date, &mut bytes);
+        match body {
+            Body::None => {}
+            Body::Bytes(body) => bytes.extend_from_slice(&body),
+            Body::File { file, offset, len } => {
+                self.file = Some(Pieces { file, offset, left: len }).filter(|pieces| pieces.left > 0);
+            }
+        }
+        cx.counters.answered += 1;
+        cx.actions.push(Action::Answered(std::mem::take(&mut self.line), response.status()));
+        core.send(Side::Client, Lease::own(bytes), cx);
+        Next::Stay
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let mut bytes = Vec::new();
+        refusal.write(self.head_only, SERVER, cx.date, &mut bytes);
+        cx.actions.push(Action::Answered(std::mem::take(&mut self.line), refusal.status()));
+        core.send(Side::Client, Lease::own(bytes), cx);
+        Next::Leave(End::Refused(refusal.status()))
+    }
+
+    fn piece(&mut self, piece: Vec<u8>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let Some(file) = &mut self.file else { return Next::Stay };
+        let len = piece.len() as u64;
+        file.offset += len;
+        file.left = file.left.saturating_sub(len);
+        if file.left == 0 {
+            self.file = None;
+        }
+        core.send(Side::Client, Lease::own(piece), cx);
+        Next::Stay
+    }
+
+    fn sent(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if let Some(Pieces { file, offset, left }) = &self.file {
+            let job = Job::Read { file: file.clone(), offset: *offset, len: *left };
+            core.ask(job, cx);
+            core.arm(cx.now + cx.config.timing.write, cx);
+            return Next::Stay;
+        }
+        match self.after {
+            After::Close => Next::Leave(End::Answered),
+            After::Keep | After::KeepSaid => Head::again(self.answered + 1, self.rest.take(), core, cx),
+        }
+    }
+
+    fn expired(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let due = core.moved(Side::Client) + cx.config.timing.write;
+        if core.sending(Side::Client) && cx.now < due {
+            core.arm(due, cx);
+            return Next::Stay;
+        }
+        self.broken(core)
+    }
+
+    fn broken(&self, core: &Core) -> Next {
+        Next::Leave(if core.sending(Side::Client) { End::ClientStalled } else { End::Internal })
+    }
+}

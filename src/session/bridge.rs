@@ -1,0 +1,355 @@
+//! The open part of a session: two pumps that never wait for each other, and what the client is owed.
+//!
+//! Up, from client to target: frames are taken apart in the buffer they came in, payloads slide together, and one send
+//! passes them on. Down, from target to client: what one receive brought becomes one frame, its header written in front
+//! of it, and one send. A pump receives again when its send is done, so back pressure needs no rule. The client's writer
+//! is shared by the down pump and by pongs, pings and the close; one send at a time keeps frames whole.
+
+use super::dial::{Dial, Dialled};
+use super::echo::Echo;
+use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::limits::{HOT_BYTES, PONG_TIMEOUT_MS};
+use crate::pool::Lease;
+use crate::timers::Time;
+use crate::ws::{self, CloseReason, ControlFrame, ControlPayload, Decoder, Event, Opcode, Rules};
+use std::time::Duration;
+
+/// An open bridge, or one whose target is being dialled.
+#[derive(Debug)]
+pub(super) struct Bridge {
+    decoder: Decoder,
+    writer: Writer,
+    far: Far,
+    /// When the next ping is due.
+    ping_due: Time,
+    /// When the oldest ping was sent that nothing has come after.
+    pinged: Option<Time>,
+    /// Answer to the client's close frame, once it has come.
+    reply: Option<Box<ControlPayload>>,
+}
+
+/// What is at the other end of a bridge.
+#[derive(Debug)]
+enum Far {
+    /// A target that is being dialled, and payload that waits for it.
+    Dialling(Box<Dial>, Option<Lease>),
+    /// A connected target.
+    Target,
+    /// No socket.
+    Echo(Box<Echo>),
+}
+
+/// The client's writer.
+#[derive(Debug)]
+struct Writer {
+    out: Out,
+    /// A whole frame that came while a control frame was on its way.
+    waiting: Option<Lease>,
+    /// The newest ping that is not answered yet (RFC 6455 section 5.5.3 lets us skip older ones).
+    pong: Option<Box<ControlPayload>>,
+    ping: bool,
+}
+
+/// What the client is being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    Nothing,
+    Control,
+    Data,
+}
+
+/// What a bridge leaves behind when its session ends: what still has to go out.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Frames for the client.
+    pub waiting: Option<Lease>,
+    /// Answer to the client's close frame.
+    pub reply: Option<Box<ControlPayload>>,
+    /// A dial whose target has payload waiting for it.
+    pub dial: Option<(Box<Dial>, Lease)>,
+}
+
+impl Bridge {
+    /// Sends the 101, dials the target at the same time, and takes what the client sent right behind its request.
+    pub fn open(switching: Lease, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let text = cx.config.target == crate::target::Target::Echo;
+        let config = cx.config;
+        let far = match Dial::begin(&config.target, core, cx) {
+            Some(dial) => Far::Dialling(dial, None),
+            None => Far::Echo(Box::default()),
+        };
+        let mut bridge = Bridge {
+            decoder: Decoder::new(Rules { text }),
+            writer: Writer { out: Out::Control, waiting: None, pong: None, ping: false },
+            far,
+            ping_due: cx.now + config.timing.heartbeat,
+            pinged: None,
+            reply: None,
+        };
+        core.send(Side::Client, switching, cx);
+        bridge.arm(core, cx);
+        match rest {
+            Some(rest) => match bridge.up(rest, core, cx) {
+                Next::Leave(end) => return Next::GoAndLeave(Phase::Open(bridge), end),
+                _ => {}
+            },
+            None => core.receive(Side::Client, HOT_BYTES, cx),
+        }
+        Next::Go(Phase::Open(bridge))
+    }
+
+    pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
+        match input {
+            Input::Received(Side::Client, lease) => self.up(lease, core, cx),
+            Input::Received(Side::Target, lease) => self.down(lease, core, cx),
+            Input::Sent(Side::Client) => self.written(core, cx),
+            Input::Sent(Side::Target) => {
+                core.receive(Side::Client, HOT_BYTES, cx);
+                Next::Stay
+            }
+            Input::Moved(_) => Next::Stay,
+            Input::Ended(Side::Client) => Next::Leave(End::ClientEnded),
+            Input::Ended(Side::Target) => Next::Leave(End::TargetClosed),
+            Input::Failed(side, Operation::Send, _) => {
+                // What it sent before it went can still be read; the end of that is the end of the session.
+                core.receive(side, HOT_BYTES, cx);
+                Next::Stay
+            }
+            Input::Failed(Side::Client, ..) => Next::Leave(End::ClientReset),
+            Input::Failed(Side::Target, Operation::Receive, _) => Next::Leave(End::TargetReset),
+            Input::Stop => Next::Leave(End::Stopped),
+            Input::Expired => self.expired(core, cx),
+            Input::Connected
+            | Input::Failed(Side::Target, Operation::Connect, _)
+            | Input::Cancelled(..)
+            | Input::Closed(_)
+            | Input::Verdict(_) => self.dialled(input, core, cx),
+        }
+    }
+
+    /// What still has to go out when the session ends.
+    pub fn into_rest(self) -> Rest {
+        let dial = match self.far {
+            Far::Dialling(dial, Some(held)) => Some((dial, held)),
+            Far::Dialling(_, None) | Far::Target | Far::Echo(_) => None,
+        };
+        Rest { waiting: self.writer.waiting, reply: self.reply, dial }
+    }
+
+    fn up(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if let Far::Echo(echo) = &mut self.far {
+            let echoed = echo.turn_round(&mut self.decoder, lease, cx);
+            core.count_in(echoed.bytes, echoed.messages, cx);
+            core.count_out(echoed.bytes, echoed.messages, cx);
+            return self.echoed(echoed, core, cx);
+        }
+        let mut read = 0;
+        let mut messages = 0;
+        let mut payload = 0..0;
+        let end = loop {
+            let into = if payload.is_empty() { None } else { Some(payload.end) };
+            match self.decoder.next(&mut lease, &mut read, into) {
+                Event::Payload(piece) => {
+                    messages += u64::from(piece.ends);
+                    match payload.is_empty() {
+                        true => payload = piece.range,
+                        false => payload.end = piece.range.end.max(payload.end),
+                    }
+                }
+                Event::Ping(ping) => self.writer.pong = Some(Box::new(ping)),
+                Event::Pong(_) => {}
+                Event::Close(reason) => break Some(self.client_closes(reason)),
+                Event::Fail(violation) => break Some(End::Protocol(violation)),
+                Event::Starved => break None,
+            }
+        };
+        core.count_in(payload.len() as u64, messages, cx);
+        if payload.is_empty() {
+            drop(lease);
+        } else {
+            lease.narrow(payload);
+            self.pass_up(lease, core, cx);
+        }
+        self.flush(core, cx);
+        match end {
+            Some(end) => Next::Leave(end),
+            None => {
+                self.receive_up(core, cx);
+                Next::Stay
+            }
+        }
+    }
+
+    fn client_closes(&mut self, reason: Option<CloseReason>) -> End {
+        let code = reason.as_ref().map(CloseReason::code);
+        self.reply = Some(Box::new(reason.map_or(ControlPayload::EMPTY, |reason| *reason.payload())));
+        End::ClientClosed(code)
+    }
+
+    fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) {
+        match &mut self.far {
+            Far::Dialling(_, held) => *held = Some(lease.kept()),
+            Far::Target if core.may_send(Side::Target) => core.send(Side::Target, lease, cx),
+            // A target that broke takes nothing more; its last words are being read.
+            Far::Target | Far::Echo(_) => {}
+        }
+    }
+
+    /// Receives from the client again, unless something it sent has not been passed on yet.
+    fn receive_up(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        let full = match &self.far {
+            Far::Dialling(_, held) => held.is_some(),
+            Far::Target => core.sending(Side::Target) || core.broken(Side::Target),
+            Far::Echo(_) => self.writer.out == Out::Data || self.writer.waiting.is_some(),
+        };
+        if !full {
+            core.receive(Side::Client, HOT_BYTES, cx);
+        }
+    }
+
+    fn echoed(&mut self, echoed: super::echo::Echoed, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if let Some(out) = echoed.out {
+            self.put(out, core, cx);
+        }
+        match echoed.end {
+            Some((end, reply)) => {
+                self.reply = reply.map(Box::new);
+                Next::Leave(end)
+            }
+            None => {
+                self.receive_up(core, cx);
+                Next::Stay
+            }
+        }
+    }
+
+    fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        core.count_out(lease.len() as u64, 1, cx);
+        lease.prepend(ws::header(Opcode::Binary, true, lease.len() as u64).as_slice());
+        if let Some(ping) = self.writer.pong.take() {
+            lease.prepend(ControlFrame::pong(&ping).as_slice());
+        }
+        self.put(lease, core, cx);
+        Next::Stay
+    }
+
+    /// Sends whole frames to the client, or keeps them until a control frame has gone.
+    fn put(&mut self, frames: Lease, core: &mut Core, cx: &mut Cx<'_>) {
+        if core.may_send(Side::Client) {
+            self.writer.out = Out::Data;
+            core.send(Side::Client, frames, cx);
+        } else if !core.broken(Side::Client) {
+            self.writer.waiting = Some(frames.kept());
+        }
+    }
+
+    /// A send to the client is done: the pump that fed it receives again, and what is owed goes out.
+    fn written(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let out = std::mem::replace(&mut self.writer.out, Out::Nothing);
+        self.flush(core, cx);
+        if out == Out::Data {
+            match self.far {
+                Far::Target => core.receive(Side::Target, HOT_BYTES, cx),
+                Far::Echo(_) => self.receive_up(core, cx),
+                Far::Dialling(..) => {}
+            }
+        }
+        Next::Stay
+    }
+
+    /// Sends the next of what is owed, if the client's writer is free.
+    fn flush(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
+        if !core.may_send(Side::Client) {
+            return;
+        }
+        let frame = if let Some(ping) = self.writer.pong.take() {
+            ControlFrame::pong(&ping)
+        } else if std::mem::take(&mut self.writer.ping) {
+            ControlFrame::ping(&ControlPayload::EMPTY)
+        } else {
+            if let Some(frames) = self.writer.waiting.take() {
+                self.put(frames, core, cx);
+            }
+            return;
+        };
+        self.writer.out = Out::Control;
+        let mut lease = cx.pool.chunk(frame.as_slice().len());
+        lease.append(frame.as_slice());
+        core.send(Side::Client, lease, cx);
+    }
+
+    fn dialled(&mut self, input: Input, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let Far::Dialling(dial, held) = &mut self.far else { return Next::Stay };
+        match dial.handle(input, core, cx) {
+            Dialled::Pending => Next::Stay,
+            Dialled::Failed(end) => Next::Leave(end),
+            Dialled::Connected => {
+                let held = held.take();
+                self.far = Far::Target;
+                core.receive(Side::Target, HOT_BYTES, cx);
+                if let Some(held) = held {
+                    core.send(Side::Target, held, cx);
+                }
+                self.receive_up(core, cx);
+                self.arm(core, cx);
+                Next::Stay
+            }
+        }
+    }
+
+    fn expired(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let now = cx.now;
+        for (side, end) in [(Side::Client, End::ClientStalled), (Side::Target, End::TargetStalled)] {
+            if core.sending(side) && now >= core.moved(side) + cx.config.timing.write {
+                return Next::Leave(end);
+            }
+        }
+        if let Far::Dialling(dial, _) = &mut self.far
+            && let Dialled::Failed(end) = dial.handle(Input::Expired, core, cx)
+        {
+            return Next::Leave(end);
+        }
+        if self.heart_is_lost(core, cx) {
+            return Next::Leave(End::HeartbeatLost);
+        }
+        if !cx.config.timing.heartbeat.is_zero() && now >= self.ping_due {
+            self.ping_due = now + cx.config.timing.heartbeat;
+            self.pinged.get_or_insert(now);
+            self.writer.ping = true;
+            self.flush(core, cx);
+        }
+        self.arm(core, cx);
+        Next::Stay
+    }
+
+    /// Whether a ping has gone unanswered for too long. Any byte counts as life; a client that is not being received from
+    /// cannot be judged, and then the write deadline of the other side is what runs.
+    fn heart_is_lost(&mut self, core: &Core, cx: &Cx<'_>) -> bool {
+        self.pinged = self.pinged.filter(|&pinged| core.seen <= pinged && core.receiving(Side::Client));
+        self.pinged.is_some_and(|pinged| cx.now >= pinged + pong_timeout(cx))
+    }
+
+    /// Sets the deadline to the next moment at which something may be due.
+    fn arm(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        let write = cx.config.timing.write;
+        let mut due = cx.now + write;
+        for side in [Side::Client, Side::Target] {
+            if core.sending(side) {
+                due = due.min(core.moved(side) + write);
+            }
+        }
+        if let Far::Dialling(dial, _) = &self.far {
+            due = due.min(dial.due());
+        }
+        if !cx.config.timing.heartbeat.is_zero() {
+            due = due.min(self.ping_due);
+            due = self.pinged.map_or(due, |pinged| due.min(pinged + pong_timeout(cx)));
+        }
+        core.arm(due, cx);
+    }
+}
+
+/// How long a ping may go unanswered: two intervals, and never longer than the bound.
+fn pong_timeout(cx: &Cx<'_>) -> Duration {
+    (cx.config.timing.heartbeat * 2).min(Duration::from_millis(PONG_TIMEOUT_MS))
+}

@@ -1,0 +1,256 @@
+//! What every phase of a session shares: its lanes, what is in flight on them, its deadline and its sums.
+//!
+//! Every action goes out through here, so that the in-flight marks are exact whatever phase is on. It never decides
+//! anything.
+
+use super::{Action, Cx, End, Input, Operation, Side};
+use crate::pool::Lease;
+use crate::session::job::Job;
+use crate::slab::Key;
+use crate::timers::Time;
+use std::net::SocketAddr;
+
+/// The part of a session that outlives its phases.
+#[derive(Debug)]
+pub struct Core {
+    /// Its slot.
+    pub key: Key,
+    /// Number for log lines, unique in the process.
+    pub id: u64,
+    /// Where the client is; `None` on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// When it was accepted.
+    pub opened: Time,
+    /// When bytes last came from the client.
+    pub seen: Time,
+    /// Payload bytes from the client and to it.
+    pub bytes_in: u64,
+    /// See `bytes_in`.
+    pub bytes_out: u64,
+    /// Messages from the client and to it.
+    pub messages_in: u64,
+    /// See `messages_in`.
+    pub messages_out: u64,
+    /// Whether it became a bridge.
+    pub bridged: bool,
+    /// Why it ended, once that is decided.
+    pub end: Option<End>,
+    /// The code of the close frame that was sent or, if none was, received.
+    pub close_code: Option<u16>,
+    /// What the system said about it, for the operator only.
+    pub detail: Option<Box<str>>,
+    lanes: [Lane; 2],
+}
+
+/// One side's socket and what is in flight on it.
+#[derive(Debug, Default)]
+struct Lane {
+    open: bool,
+    receiving: bool,
+    sending: bool,
+    connecting: bool,
+    cancelled: bool,
+    closing: bool,
+    /// Nothing more comes from it: it ended or broke.
+    ended: bool,
+    /// It broke: nothing can be sent either.
+    broken: bool,
+    /// When a send was begun or last made progress.
+    moved: Time,
+}
+
+impl Core {
+    /// A session that was just accepted.
+    pub fn new(key: Key, id: u64, client: Option<SocketAddr>, now: Time) -> Core {
+        Core {
+            key,
+            id,
+            client,
+            opened: now,
+            seen: now,
+            bytes_in: 0,
+            bytes_out: 0,
+            messages_in: 0,
+            messages_out: 0,
+            bridged: false,
+            end: None,
+            close_code: None,
+            detail: None,
+            lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
+        }
+    }
+
+    /// Keeps the in-flight marks true to what has come back. Called once for each input, before any phase sees it.
+    pub fn note(&mut self, input: &Input, now: Time) {
+        match input {
+            Input::Received(side, _) => {
+                self.lane(*side).receiving = false;
+                if *side == Side::Client {
+                    self.seen = now;
+                }
+            }
+            Input::Ended(side) => {
+                let lane = self.lane(*side);
+                (lane.receiving, lane.ended) = (false, true);
+            }
+            Input::Sent(side) => self.lane(*side).sending = false,
+            Input::Moved(side) => self.lane(*side).moved = now,
+            Input::Connected => self.lane(Side::Target).connecting = false,
+            Input::Failed(side, operation, error) => {
+                self.detail = Some(error.to_string().into());
+                let lane = self.lane(*side);
+                lane.settle(*operation);
+                lane.broken = true;
+                // What came before a send failed can still be read.
+                lane.ended |= *operation != Operation::Send;
+            }
+            Input::Cancelled(side, operation) => self.lane(*side).settle(*operation),
+            Input::Closed(side) => *self.lane(*side) = Lane::default(),
+            Input::Verdict(_) | Input::Expired | Input::Stop => {}
+        }
+    }
+
+    /// Counts payload that came from the client.
+    pub fn count_in(&mut self, bytes: u64, messages: u64, cx: &mut Cx<'_>) {
+        self.bytes_in += bytes;
+        self.messages_in += messages;
+        cx.counters.bytes_in += bytes;
+        cx.counters.messages_in += messages;
+    }
+
+    /// Counts payload that goes to the client.
+    pub fn count_out(&mut self, bytes: u64, messages: u64, cx: &mut Cx<'_>) {
+        self.bytes_out += bytes;
+        self.messages_out += messages;
+        cx.counters.bytes_out += bytes;
+        cx.counters.messages_out += messages;
+    }
+
+    /// Receives from `side` up to `most` bytes, unless that is on already or nothing more can come.
+    pub fn receive(&mut self, side: Side, most: usize, cx: &mut Cx<'_>) {
+        let lane = self.lane(side);
+        if lane.open && !lane.receiving && !lane.ended && !lane.connecting {
+            lane.receiving = true;
+            cx.actions.push(Action::Receive(side, most));
+        }
+    }
+
+    /// Sends `lease` to `side`. The side must be idle: see [`Core::may_send`].
+    pub fn send(&mut self, side: Side, lease: Lease, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        let lane = self.lane(side);
+        debug_assert!(lane.open && !lane.sending && !lane.connecting);
+        lane.sending = true;
+        lane.moved = now;
+        cx.actions.push(Action::Send(side, lease));
+    }
+
+    /// Opens the target's lane.
+    pub fn connect(&mut self, address: crate::sys::address::Address, cx: &mut Cx<'_>) {
+        let lane = self.lane(Side::Target);
+        debug_assert!(!lane.open);
+        *lane = Lane { open: true, connecting: true, ..Lane::default() };
+        cx.actions.push(Action::Connect(address));
+    }
+
+    /// Gives up what is in flight on `side`, once.
+    pub fn cancel(&mut self, side: Side, cx: &mut Cx<'_>) {
+        let lane = self.lane(side);
+        if lane.busy() && !lane.cancelled {
+            lane.cancelled = true;
+            cx.actions.push(Action::Cancel(side));
+        }
+    }
+
+    /// Says end of stream to `side`.
+    pub fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
+        if self.lane(side).open {
+            cx.actions.push(Action::Shut(side));
+        }
+    }
+
+    /// Closes `side`, on which nothing may be in flight.
+    pub fn close(&mut self, side: Side, cx: &mut Cx<'_>) {
+        let lane = self.lane(side);
+        if lane.open && !lane.closing {
+            debug_assert!(!lane.busy());
+            lane.closing = true;
+            cx.actions.push(Action::Close(side));
+        }
+    }
+
+    /// Asks a helper.
+    pub fn ask(&mut self, job: Job, cx: &mut Cx<'_>) {
+        cx.actions.push(Action::Ask(job));
+    }
+
+    /// Sets the session's one deadline.
+    pub fn arm(&mut self, due: Time, cx: &mut Cx<'_>) {
+        cx.actions.push(Action::Arm(due));
+    }
+
+    /// Whether a send to `side` may be begun.
+    pub fn may_send(&self, side: Side) -> bool {
+        let lane = &self.lanes[side as usize];
+        lane.open && !lane.sending && !lane.connecting && !lane.broken
+    }
+
+    /// Whether a send to `side` is in flight.
+    pub fn sending(&self, side: Side) -> bool {
+        self.lanes[side as usize].sending
+    }
+
+    /// Whether a receive from `side` is in flight.
+    pub fn receiving(&self, side: Side) -> bool {
+        self.lanes[side as usize].receiving
+    }
+
+    /// Whether a connect to the target is in flight.
+    pub fn connecting(&self) -> bool {
+        self.lanes[Side::Target as usize].connecting
+    }
+
+    /// Whether `side` has a socket.
+    pub fn open(&self, side: Side) -> bool {
+        self.lanes[side as usize].open
+    }
+
+    /// Whether `side` will bring nothing more.
+    pub fn ended(&self, side: Side) -> bool {
+        self.lanes[side as usize].ended
+    }
+
+    /// Whether `side` can neither bring nor take anything.
+    pub fn broken(&self, side: Side) -> bool {
+        self.lanes[side as usize].broken
+    }
+
+    /// Whether anything is in flight on `side`.
+    pub fn busy(&self, side: Side) -> bool {
+        self.lanes[side as usize].busy()
+    }
+
+    /// When a send to `side` was begun or last made progress.
+    pub fn moved(&self, side: Side) -> Time {
+        self.lanes[side as usize].moved
+    }
+
+    fn lane(&mut self, side: Side) -> &mut Lane {
+        &mut self.lanes[side as usize]
+    }
+}
+
+impl Lane {
+    fn busy(&self) -> bool {
+        self.receiving || self.sending || self.connecting
+    }
+
+    fn settle(&mut self, operation: Operation) {
+        match operation {
+            Operation::Receive => self.receiving = false,
+            Operation::Send => self.sending = false,
+            Operation::Connect => self.connecting = false,
+        }
+        self.cancelled &= self.busy();
+    }
+}

@@ -1,0 +1,104 @@
+//! Dialling a target: names become addresses, addresses are tried in turn, each with its own deadline and all with one.
+
+use super::job::{Job, Verdict};
+use super::{Core, Cx, End, Input, Operation, Side};
+use crate::limits::DIAL_ADDRESS_TIMEOUT_MS;
+use crate::sys::address::Address;
+use crate::target::{Port, Target};
+use crate::timers::Time;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A dial that is going on.
+#[derive(Debug)]
+pub(super) struct Dial {
+    /// Not yet tried.
+    left: VecDeque<Address>,
+    /// When all of it must be done.
+    deadline: Time,
+    /// When the address that is being tried is given up for the next.
+    address_deadline: Time,
+}
+
+/// How a dial stands.
+pub(super) enum Dialled {
+    Pending,
+    Connected,
+    Failed(End),
+}
+
+impl Dial {
+    /// Begins to dial `target`; `None` for one that needs no socket.
+    pub fn begin(target: &Target, core: &mut Core, cx: &mut Cx<'_>) -> Option<Box<Dial>> {
+        let mut dial = Dial {
+            left: VecDeque::new(),
+            deadline: cx.now + cx.config.timing.dial,
+            address_deadline: cx.now + cx.config.timing.dial,
+        };
+        match target {
+            Target::Echo => return None,
+            Target::Unix(path) => dial.left.push_back(Address::Unix(path.clone())),
+            Target::Abstract(name) => dial.left.push_back(Address::Abstract(name.clone())),
+            Target::Tcp { host, port } => match (host.parse::<IpAddr>(), port) {
+                (Ok(ip), Port::Number(port)) => {
+                    dial.left.push_back(Address::Tcp(SocketAddr::new(ip, *port)));
+                }
+                _ => core.ask(Job::Resolve { host: host.clone(), port: port.clone() }, cx),
+            },
+        }
+        if !dial.left.is_empty() {
+            dial.next(core, cx);
+        }
+        Some(Box::new(dial))
+    }
+
+    /// When [`Input::Expired`] means something to this dial.
+    pub fn due(&self) -> Time {
+        self.deadline.min(self.address_deadline)
+    }
+
+    /// Takes an input that is about the target.
+    pub fn handle(&mut self, input: Input, core: &mut Core, cx: &mut Cx<'_>) -> Dialled {
+        match input {
+            Input::Connected => Dialled::Connected,
+            Input::Verdict(Verdict::Addresses(Ok(addresses))) => {
+                self.left.extend(addresses.into_iter().map(Address::Tcp));
+                self.next(core, cx)
+            }
+            Input::Verdict(Verdict::Addresses(Err(error))) => {
+                core.detail = Some(error.to_string().into());
+                Dialled::Failed(End::TargetRefused)
+            }
+            Input::Verdict(Verdict::Busy) => {
+                core.detail = Some("too many name look-ups are waiting".into());
+                Dialled::Failed(End::TargetRefused)
+            }
+            Input::Failed(Side::Target, Operation::Connect, _) | Input::Cancelled(Side::Target, _) => {
+                core.close(Side::Target, cx);
+                Dialled::Pending
+            }
+            Input::Closed(Side::Target) => self.next(core, cx),
+            Input::Expired if cx.now >= self.deadline => Dialled::Failed(End::DialTimeout),
+            Input::Expired if cx.now >= self.address_deadline => {
+                core.detail = Some("connect timed out".into());
+                self.address_deadline = self.deadline;
+                core.cancel(Side::Target, cx);
+                Dialled::Pending
+            }
+            _ => Dialled::Pending,
+        }
+    }
+
+    fn next(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Dialled {
+        let Some(address) = self.left.pop_front() else { return Dialled::Failed(End::TargetRefused) };
+        // The last address may use all the time that is left.
+        self.address_deadline = match self.left.is_empty() {
+            true => self.deadline,
+            false => cx.now + Duration::from_millis(DIAL_ADDRESS_TIMEOUT_MS),
+        };
+        core.connect(address, cx);
+        core.arm(self.due(), cx);
+        Dialled::Pending
+    }
+}

@@ -1,0 +1,213 @@
+//! Leaving, in three named steps: `Close` says goodbye to both sides, `Drain` joins what is in flight and closes, and
+//! the slot is released. Every end of every session goes this one road.
+
+use super::bridge::Rest;
+use super::dial::{Dial, Dialled};
+use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Session, Side};
+use crate::limits::{HOT_BYTES, LINGER_BYTES_MAX};
+use crate::pool::Lease;
+use crate::ws::{self, ControlFrame, ControlPayload};
+
+/// Goodbye on both sides: what is owed goes out, then our end of stream, then theirs is waited for. Closing a socket with
+/// unread bytes would send a reset that can overtake the last frame, so what still comes is read and dropped.
+#[derive(Debug)]
+pub(super) struct Close {
+    parts: [Part; 2],
+    /// Frames for the client, and after them its close frame.
+    waiting: Option<Lease>,
+    goodbye: Option<ControlPayload>,
+    /// A dial that is finished because payload waits for its target.
+    dial: Option<(Box<Dial>, Lease)>,
+    /// Bytes read and dropped.
+    dropped: usize,
+}
+
+/// How far the goodbye to one side has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Something still has to go out.
+    Flushing,
+    /// Our end of stream has gone out; theirs is waited for.
+    Lingering,
+    /// There is nothing left to say or hear.
+    Gone,
+}
+
+impl Session {
+    /// Ends the session, for the reason `end`.
+    pub(super) fn leave(&mut self, end: End, cx: &mut Cx<'_>) {
+        self.core.end = Some(end);
+        let phase = std::mem::replace(&mut self.phase, Phase::Drain(Drain));
+        let rest = match phase {
+            Phase::Open(bridge) => Some(bridge.into_rest()),
+            Phase::Head(_) | Phase::Answer(_) | Phase::Close(_) | Phase::Drain(_) => None,
+        };
+        self.phase = match Close::begin(end, rest, &mut self.core, cx) {
+            Some(close) => Phase::Close(close),
+            None => Phase::Drain(Drain::begin(&mut self.core, cx)),
+        };
+    }
+}
+
+impl Close {
+    /// Begins to say goodbye; `None` when there is nothing to say to anyone.
+    fn begin(end: End, rest: Option<Rest>, core: &mut Core, cx: &mut Cx<'_>) -> Option<Box<Close>> {
+        let mut close =
+            Close { parts: [Part::Flushing; 2], waiting: None, goodbye: None, dial: None, dropped: 0 };
+        if let Some(rest) = rest {
+            let told = end.goodbye().map(|(code, reason)| ws::close_payload(code, reason));
+            close.goodbye = rest.reply.map(|reply| *reply).or(told);
+            close.waiting = rest.waiting;
+            close.dial = rest.dial;
+            core.close_code = match end {
+                End::ClientClosed(code) => code,
+                _ => end.goodbye().map(|(code, _)| code),
+            };
+        } else if !matches!(end, End::Answered | End::Refused(_)) {
+            return None;
+        }
+        for side in [Side::Client, Side::Target] {
+            if gone_at_once(side, end, core) && !(side == Side::Target && close.dial.is_some()) {
+                close.parts[side as usize] = Part::Gone;
+            }
+        }
+        core.arm(cx.now + cx.config.timing.close, cx);
+        close.advance(Side::Client, core, cx);
+        close.advance(Side::Target, core, cx);
+        if close.is_done() { None } else { Some(Box::new(close)) }
+    }
+
+    pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
+        match input {
+            Input::Received(side, lease) => {
+                self.dropped += lease.len();
+                drop(lease);
+                if self.dropped > LINGER_BYTES_MAX {
+                    self.parts[side as usize] = Part::Gone;
+                } else {
+                    core.receive(side, HOT_BYTES, cx);
+                }
+            }
+            Input::Ended(side) | Input::Sent(side) => self.advance(side, core, cx),
+            Input::Failed(Side::Target, Operation::Connect, _)
+            | Input::Connected
+            | Input::Closed(_)
+            | Input::Cancelled(..)
+            | Input::Verdict(_) => self.dialled(input, core, cx),
+            Input::Failed(side, ..) => self.parts[side as usize] = Part::Gone,
+            Input::Expired => self.expired(core, cx),
+            Input::Moved(_) | Input::Stop => {}
+        }
+        if self.is_done() { Next::Go(Phase::Drain(Drain::begin(core, cx))) } else { Next::Stay }
+    }
+
+    fn is_done(&self) -> bool {
+        self.parts == [Part::Gone; 2]
+    }
+
+    /// Takes the next step on `side`: the next send, our end of stream, or the end of waiting for theirs.
+    fn advance(&mut self, side: Side, core: &mut Core, cx: &mut Cx<'_>) {
+        if self.parts[side as usize] == Part::Gone || (side == Side::Target && self.dial.is_some()) {
+            return;
+        }
+        // Reading on lets a side that is blocked in sending come round to taking what it is owed.
+        core.receive(side, HOT_BYTES, cx);
+        if self.parts[side as usize] == Part::Flushing && !core.sending(side) {
+            match self.next_frames(side, cx) {
+                Some(frames) if core.may_send(side) => core.send(side, frames, cx),
+                _ => {
+                    core.shut(side, cx);
+                    self.parts[side as usize] = Part::Lingering;
+                }
+            }
+        }
+        if self.parts[side as usize] == Part::Lingering && core.ended(side) {
+            self.parts[side as usize] = Part::Gone;
+        }
+    }
+
+    fn next_frames(&mut self, side: Side, cx: &Cx<'_>) -> Option<Lease> {
+        if side == Side::Target {
+            return None;
+        }
+        if let Some(waiting) = self.waiting.take() {
+            return Some(waiting);
+        }
+        let goodbye = ControlFrame::close(&self.goodbye.take()?);
+        let mut lease = cx.pool.chunk(goodbye.as_slice().len());
+        lease.append(goodbye.as_slice());
+        Some(lease)
+    }
+
+    fn dialled(&mut self, input: Input, core: &mut Core, cx: &mut Cx<'_>) {
+        let Some((dial, _)) = &mut self.dial else { return };
+        match dial.handle(input, core, cx) {
+            Dialled::Pending => {}
+            Dialled::Failed(_) => {
+                self.dial = None;
+                self.parts[Side::Target as usize] = Part::Gone;
+            }
+            Dialled::Connected => {
+                if let Some((_, held)) = self.dial.take() {
+                    core.send(Side::Target, held, cx);
+                }
+                self.advance(Side::Target, core, cx);
+            }
+        }
+        // A dial sets its own deadlines; here the goodbye's is the one that counts.
+        core.arm(cx.now + cx.config.timing.close, cx);
+    }
+
+    /// The goodbye has taken long enough. Only a target that is still taking what the client sent gets the time that any
+    /// send has.
+    fn expired(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
+        self.parts[Side::Client as usize] = Part::Gone;
+        core.cancel(Side::Client, cx);
+        let due = core.moved(Side::Target) + cx.config.timing.write;
+        if core.sending(Side::Target) && cx.now < due {
+            core.arm(due.min(cx.now + cx.config.timing.close), cx);
+        } else {
+            self.parts[Side::Target as usize] = Part::Gone;
+        }
+    }
+}
+
+/// Whether nothing can or should be said to `side`.
+fn gone_at_once(side: Side, end: End, core: &Core) -> bool {
+    if !core.open(side) || core.broken(side) {
+        return true;
+    }
+    match side {
+        Side::Client => matches!(end, End::ClientStalled),
+        Side::Target => core.connecting() || matches!(end, End::TargetStalled),
+    }
+}
+
+/// Joins what is in flight, then closes, then releases.
+#[derive(Debug)]
+pub(super) struct Drain;
+
+impl Drain {
+    pub fn begin(core: &mut Core, cx: &mut Cx<'_>) -> Drain {
+        Drain.step(core, cx);
+        Drain
+    }
+
+    pub fn handle(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        self.step(core, cx);
+        Next::Stay
+    }
+
+    fn step(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        for side in [Side::Client, Side::Target] {
+            if core.busy(side) {
+                core.cancel(side, cx);
+            } else {
+                core.close(side, cx);
+            }
+        }
+        if !core.open(Side::Client) && !core.open(Side::Target) {
+            cx.actions.push(Action::Release);
+        }
+    }
+}

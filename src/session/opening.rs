@@ -1,0 +1,160 @@
+//! The opening, in story order: a head comes in, is judged, and becomes a bridge, an answer or a refusal.
+
+use super::answer::Answer;
+use super::bridge::Bridge;
+use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::http::upgrade::{self, Request, Upgrade};
+use crate::http::{self, After, Progress, Refusal, Scan};
+use crate::limits::{HEAD_BYTES_MAX, LOG_FIELD_BYTES_MAX};
+use crate::pool::Lease;
+use crate::web;
+use crate::ws;
+
+/// What the Server header says.
+pub(super) const SERVER: &str = concat!("websplice/", env!("CARGO_PKG_VERSION"));
+
+/// A request head that is coming in.
+#[derive(Debug)]
+pub(super) struct Head {
+    scan: Scan,
+    /// The part that has come, if it is not whole.
+    kept: Option<Lease>,
+    /// Requests answered on this connection before this one.
+    answered: u32,
+}
+
+impl Head {
+    /// Waits for the first head.
+    pub fn begin(core: &mut Core, cx: &mut Cx<'_>) -> Head {
+        let head = Head { scan: Scan::new(), kept: None, answered: 0 };
+        core.receive(Side::Client, HEAD_BYTES_MAX, cx);
+        core.arm(cx.now + cx.config.timing.head, cx);
+        head
+    }
+
+    /// Whether no request has been answered before.
+    pub fn is_first(&self) -> bool {
+        self.answered == 0
+    }
+
+    /// Waits for the next head, whose first bytes may have come already.
+    pub fn again(answered: u32, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let mut head = Head { scan: Scan::new(), kept: None, answered };
+        core.arm(cx.now + cx.config.timing.head, cx);
+        let next = match rest {
+            Some(rest) => head.received(rest, core, cx),
+            None => {
+                core.receive(Side::Client, HEAD_BYTES_MAX, cx);
+                Next::Stay
+            }
+        };
+        match next {
+            Next::Stay => Next::Go(Phase::Head(head)),
+            next => next,
+        }
+    }
+
+    pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
+        match input {
+            Input::Received(Side::Client, lease) => self.received(lease, core, cx),
+            Input::Ended(_) => Next::Leave(if self.answered > 0 { End::Answered } else { End::ClientEnded }),
+            Input::Failed(_, Operation::Receive, _) => Next::Leave(End::ClientReset),
+            Input::Expired => Next::Leave(if self.answered > 0 { End::Answered } else { End::HeadTimeout }),
+            Input::Stop => Next::Leave(End::Stopped),
+            // Nothing else is in flight in this phase.
+            Input::Received(Side::Target, _)
+            | Input::Sent(_)
+            | Input::Moved(_)
+            | Input::Connected
+            | Input::Failed(..)
+            | Input::Cancelled(..)
+            | Input::Closed(_)
+            | Input::Verdict(_) => Next::Stay,
+        }
+    }
+
+    fn received(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let mut bytes = match self.kept.take() {
+            Some(kept) => kept.joined(&lease, cx.pool),
+            None => lease,
+        };
+        let len = match self.scan.feed(&bytes) {
+            Progress::Partial => {
+                // The scan refuses a head that is too long, so there is always room left for more of it.
+                let room = HEAD_BYTES_MAX.saturating_sub(bytes.len()).max(1);
+                self.kept = Some(bytes.kept());
+                core.receive(Side::Client, room, cx);
+                return Next::Stay;
+            }
+            Progress::Refused(refusal) => return refuse(&refusal, false, "-", core, cx),
+            Progress::Complete { len } => len,
+        };
+        // The head borrows the bytes, and what follows it is wanted too: decide first, then move on.
+        let decision = match http::Head::parse(&bytes[..len]) {
+            Ok(head) => decide(&head, cx),
+            Err(refusal) => Decision::Refuse { refusal, head_only: false, line: "-".into() },
+        };
+        bytes.advance(len);
+        let rest = if bytes.is_empty() { None } else { Some(bytes) };
+        match decision {
+            Decision::Open { switching, path } => {
+                core.bridged = true;
+                cx.counters.bridged += 1;
+                cx.actions.push(Action::Opened(path));
+                Bridge::open(switching, rest, core, cx)
+            }
+            Decision::Fetch { fetch, after, line } => {
+                Answer::begin(fetch, after, line, self.answered, rest, core, cx)
+            }
+            Decision::Refuse { refusal, head_only, line } => refuse(&refusal, head_only, &line, core, cx),
+        }
+    }
+}
+
+/// What a head asks for, freed from its bytes.
+enum Decision {
+    Open { switching: Lease, path: Box<str> },
+    Fetch { fetch: Box<web::Fetch>, after: After, line: Box<str> },
+    Refuse { refusal: Refusal, head_only: bool, line: Box<str> },
+}
+
+fn decide(head: &http::Head<'_>, cx: &mut Cx<'_>) -> Decision {
+    let line = || format!("{} {}", head.method(), cut(head.target())).into_boxed_str();
+    let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
+    match upgrade::judge(head, &cx.config.upgrade) {
+        Ok(Request::Upgrade(upgrade)) => {
+            Decision::Open { switching: switching(&upgrade, cx), path: cut(head.target()).into() }
+        }
+        Ok(Request::Plain) if cx.config.web.is_some() => match web::plan(head) {
+            Ok(fetch) => Decision::Fetch { fetch: Box::new(fetch), after: After::of(head), line: line() },
+            Err(refusal) => refuse(refusal),
+        },
+        Ok(Request::Plain) => refuse(web::plan::without_files(head)),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+fn switching(upgrade: &Upgrade<'_>, cx: &Cx<'_>) -> Lease {
+    let mut bytes = Vec::with_capacity(256);
+    let accept = ws::accept_key(upgrade.key);
+    upgrade::write_switching(&accept, upgrade.subprotocol, SERVER, cx.date, &mut bytes);
+    Lease::own(bytes)
+}
+
+/// Answers with a refusal; the session ends when that has gone out.
+fn refuse(refusal: &Refusal, head_only: bool, line: &str, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+    let mut bytes = Vec::with_capacity(512);
+    refusal.write(head_only, SERVER, cx.date, &mut bytes);
+    cx.counters.answered += 1;
+    cx.actions.push(Action::Answered(line.into(), refusal.status()));
+    core.send(Side::Client, Lease::own(bytes), cx);
+    Next::Leave(End::Refused(refusal.status()))
+}
+
+fn cut(target: &str) -> &str {
+    let mut end = target.len().min(LOG_FIELD_BYTES_MAX);
+    while !target.is_char_boundary(end) {
+        end -= 1;
+    }
+    &target[..end]
+}

@@ -1,0 +1,1 @@
+//! Tables for the session: inputs in, actions out.

@@ -1,0 +1,42 @@
+//! Turns a session's actions into submissions, in their order.
+
+use super::Shard;
+use crate::engine::{Kernel, Lane, Token};
+use crate::session::{Action, Side};
+use crate::slab::Key;
+
+impl<K: Kernel> Shard<K> {
+    pub(super) fn perform(&mut self, key: Key, actions: &mut Vec<Action>) {
+        let token = |side| {
+            Token::new(
+                key,
+                match side {
+                    Side::Client => Lane::First,
+                    Side::Target => Lane::Second,
+                },
+            )
+        };
+        for action in actions.drain(..) {
+            match action {
+                Action::Receive(side, most) => self.engine.receive(token(side), most),
+                Action::Send(side, lease) => self.engine.send(token(side), lease),
+                Action::Connect(address) => self.engine.connect(token(Side::Target), &address),
+                Action::Cancel(side) => self.engine.cancel(token(side)),
+                Action::Shut(side) => self.engine.shut(token(side)),
+                Action::Close(side) => self.engine.close(token(side)),
+                Action::Ask(job) => (self.setup.desk)(key, job),
+                Action::Arm(due) => self.wheel.arm(key.index, due),
+                Action::Opened(path) => self.log_opened(key, &path),
+                Action::Answered(line, status) => self.log_answered(key, &line, status),
+                Action::Release => self.release(key),
+            }
+        }
+    }
+
+    fn release(&mut self, key: Key) {
+        self.wheel.disarm(key.index);
+        if let Some(session) = self.sessions.remove(key) {
+            self.log_end(session.core());
+        }
+    }
+}

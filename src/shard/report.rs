@@ -1,0 +1,100 @@
+//! What a shard says: one line when a session opens, one when it ends, and its state when asked.
+
+use super::Shard;
+use crate::engine::Kernel;
+use crate::observe::log::{Escaped, Level};
+use crate::session::Core;
+use crate::slab::Key;
+use std::fmt::{self, Display, Write};
+use std::io;
+use std::net::SocketAddr;
+
+/// A client's address as it is logged.
+struct Client(Option<SocketAddr>);
+
+impl Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
+impl<K: Kernel> Shard<K> {
+    pub(super) fn log_opened(&mut self, key: Key, path: &str) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (id, client) = (session.core().id, Client(session.core().client));
+        let target = self.setup.config.target.to_string();
+        let (target, path) = (Escaped(&target), Escaped(path));
+        self.setup
+            .log
+            .line(Level::Info, format!("open id={id} client={client} target=\"{target}\" path=\"{path}\""));
+    }
+
+    pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
+        let level = if status >= 400 { Level::Info } else { Level::Debug };
+        if !self.setup.log.takes(level) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (id, client) = (session.core().id, Client(session.core().client));
+        self.setup.log.line(
+            level,
+            format!("http id={id} client={client} request=\"{}\" status={status}", Escaped(line)),
+        );
+    }
+
+    /// The access line of a bridge; other connections leave one only when everything is wanted.
+    pub(super) fn log_end(&self, core: &Core) {
+        let level = if core.bridged { Level::Info } else { Level::Debug };
+        if !self.setup.log.takes(level) {
+            return;
+        }
+        let target = self.setup.config.target.to_string();
+        let mut line = format!(
+            "end id={} client={} target=\"{}\" duration={:.3}s in_bytes={} out_bytes={} in_msgs={} out_msgs={} close=",
+            core.id,
+            Client(core.client),
+            Escaped(if core.bridged { &target } else { "-" }),
+            self.now.since(core.opened).as_secs_f64(),
+            core.bytes_in,
+            core.bytes_out,
+            core.messages_in,
+            core.messages_out,
+        );
+        let _ = match core.close_code {
+            Some(code) => write!(line, "{code}"),
+            None => line.write_char('-'),
+        };
+        let _ = write!(line, " end={}", core.end.map_or("unknown", crate::session::End::name));
+        if let Some(detail) = &core.detail {
+            let _ = write!(line, " detail=\"{}\"", Escaped(detail));
+        }
+        self.setup.log.line(level, line);
+    }
+
+    pub(super) fn log_accept_failure(&self, error: &io::Error) {
+        // The pause behind each failure is what bounds the rate of this line.
+        self.setup.log.line(
+            Level::Warn,
+            format!(
+                "accept shard={} error=\"{error}\": raise the limit (ulimit -n) or lower --max-sessions",
+                self.setup.number
+            ),
+        );
+    }
+
+    pub(super) fn log_report(&self) {
+        let counters = &self.counters;
+        self.setup.log.line(
+            Level::Info,
+            format!(
+                "report shard={} sessions={} buffers_bytes={} {counters}",
+                self.setup.number,
+                self.sessions.len(),
+                self.engine.pool().in_use()
+            ),
+        );
+    }
+}

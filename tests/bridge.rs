@@ -1,0 +1,13 @@
+//! Sessions from end to end: clients carried to TCP and Unix targets that behave and misbehave, how each session ends,
+//! and how the process starts and stops, on both engines.
+
+mod support;
+
+/// The chapters.
+mod bridge {
+    mod ends;
+    mod flow;
+    mod listeners;
+    mod stopping;
+    mod targets;
+}

@@ -1,0 +1,137 @@
+//! How the process stops: goodbyes to all, in time, status 0; and at once when told twice.
+
+use crate::support::client::{Message, WsClient};
+use crate::support::frame::Frame;
+use crate::support::on_both_engines;
+use crate::support::server::Server;
+use crate::support::target::TcpTarget;
+use crate::support::wire::PATIENCE;
+use nix::sys::signal::Signal;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+on_both_engines!(
+    every_client_gets_1001,
+    an_idle_server_stops_at_once,
+    interrupt_is_like_terminate,
+    stuck_clients_are_not_waited_for_without_end,
+    a_second_signal_ends_it_at_once,
+    nobody_new_gets_in,
+    targets_see_an_orderly_end,
+    heads_under_way_do_not_hold_it,
+);
+
+fn every_client_gets_1001(engine: &str) {
+    let target = TcpTarget::echo();
+    for server in [Server::echo(engine), Server::to(engine, &target)] {
+        let mut clients: Vec<_> = (0..50).map(|_| server.client()).collect();
+        for client in &mut clients {
+            client.send_all(&[Frame::binary("x"), Frame::ping("sync")]);
+            expect_echo_and_pong(client);
+        }
+        server.signal(Signal::SIGTERM);
+        let begun = Instant::now();
+        for client in &mut clients {
+            client.expect_close(1001);
+        }
+        for client in clients {
+            client.answer_close(1001);
+        }
+        server.stop();
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "everybody answered; it took {:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+/// Takes the echo and the pong, in whichever order they come.
+#[track_caller]
+fn expect_echo_and_pong(client: &mut WsClient) {
+    let both = [client.next(), client.next()];
+    assert!(both.contains(&Message::Binary(b"x".to_vec())), "{both:?}");
+    assert!(both.contains(&Message::Pong(b"sync".to_vec())), "{both:?}");
+}
+
+fn an_idle_server_stops_at_once(engine: &str) {
+    let server = Server::echo(engine);
+    server.client().leave();
+    let begun = Instant::now();
+    server.stop();
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+}
+
+fn interrupt_is_like_terminate(engine: &str) {
+    let mut server = Server::echo(engine);
+    let mut client = server.client();
+    server.signal(Signal::SIGINT);
+    client.expect_close(1001);
+    client.answer_close(1001);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
+}
+
+fn stuck_clients_are_not_waited_for_without_end(engine: &str) {
+    let flood = TcpTarget::flood();
+    let mut server = Server::to(engine, &flood);
+    // One never answers its close, one does not even read what is under way.
+    let mut rude = server.client();
+    rude.expect_stream(100_000);
+    let _asleep = server.client();
+    server.signal(Signal::SIGTERM);
+    rude.expect_close(1001);
+    let begun = Instant::now();
+    assert_eq!(server.wait_exit(Duration::from_secs(14)).code(), Some(0), "{}", server.log());
+    assert!(begun.elapsed() < Duration::from_secs(14));
+}
+
+fn a_second_signal_ends_it_at_once(engine: &str) {
+    let mut server = Server::echo(engine);
+    let mut client = server.client();
+    server.signal(Signal::SIGTERM);
+    client.expect_close(1001);
+    let begun = Instant::now();
+    server.signal(Signal::SIGTERM);
+    server.wait_exit(PATIENCE);
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+}
+
+fn nobody_new_gets_in(engine: &str) {
+    let mut server = Server::echo(engine);
+    let address = server.address();
+    let mut client = server.client();
+    server.signal(Signal::SIGTERM);
+    client.expect_close(1001);
+    // The goodbye was said after the listener was closed, and the session still holds the process.
+    let late = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    assert!(late.is_err(), "a connection was taken while stopping");
+    client.answer_close(1001);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
+}
+
+fn targets_see_an_orderly_end(engine: &str) {
+    let (target, captured) = TcpTarget::capturing(Duration::ZERO);
+    let server = Server::to(engine, &target);
+    let mut client = server.client();
+    client.send_all(&[Frame::binary("last words"), Frame::ping("sync")]);
+    client.expect(&Message::Pong(b"sync".to_vec()));
+    server.signal(Signal::SIGTERM);
+    client.expect_close(1001);
+    client.answer_close(1001);
+    let seen = captured.recv_timeout(PATIENCE).expect("the target sees the end");
+    assert!(seen.orderly && seen.bytes == b"last words", "{seen:?}");
+    server.stop();
+}
+
+fn heads_under_way_do_not_hold_it(engine: &str) {
+    let server = Server::echo(engine);
+    let silent = server.wire();
+    let mut half = server.http();
+    half.send("GET / HTTP/1.1\r\n");
+    let client = server.client();
+    client.leave();
+    let begun = Instant::now();
+    server.stop();
+    assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
+    drop((silent, half));
+}

@@ -1,0 +1,71 @@
+"""Fixtures of the tests against real programs: engines, the server, targets, a desktop and a browser."""
+
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+from support import BINARY, BUILT, ENGINES, OURS, Bridge, Target, ring_refused
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binary_is_built():
+    """Nothing here can work without the server."""
+    assert BINARY.exists(), f"{BINARY} is missing: run `cargo build --release`, or set WEBSPLICE_BIN"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    """Each engine in turn."""
+    if request.param == "ring" and ring_refused():
+        pytest.skip(f"this machine refuses io_uring with errno {ring_refused()}")
+    return request.param
+
+
+@pytest.fixture
+def ours():
+    """For what only our own server promises."""
+    if not OURS:
+        pytest.skip("only our own server promises this")
+
+
+@pytest.fixture
+def keep():
+    """Ends every process it is handed, last one first, when the test is over."""
+    kept = []
+
+    def remember(process):
+        kept.append(process)
+        return process
+
+    yield remember
+    slow = [process for process in reversed(kept) if process.end() is None]
+    assert not (OURS and slow), f"had to be killed: {slow[0].child.args}"
+
+
+@pytest.fixture
+def bridge(engine, keep):
+    """Starts the server with these words and waits until it accepts."""
+    return lambda *words, **options: keep(Bridge(*words, engine=engine, **options)).ready()
+
+
+@pytest.fixture
+def target(keep):
+    """Starts one of the targets of targets.py."""
+    return lambda mode: keep(Target(mode))
+
+
+@pytest.fixture
+def place():
+    """A fresh directory with a short name, which can be typed."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="ws"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shots():
+    """Where screenshots are left for people to look at."""
+    path = BUILT / "peers/shots"
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,181 @@
+"""What the tests against real programs share: starting the server under test and its neighbours, and watching them.
+
+WEBSPLICE_BIN names the server; it defaults to the release build. Any program with websockify's command line will do:
+with Python's websockify in its place the tests themselves are tested, with smaller amounts and without our own options.
+"""
+
+import ctypes
+import functools
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILT = ROOT / "target"
+BINARY = pathlib.Path(os.environ.get("WEBSPLICE_BIN", BUILT / "release/websplice")).absolute()
+OURS = BINARY.name != "websockify"
+ENGINES = ["ring", "poll"] if OURS else ["theirs"]
+SYS_IO_URING_SETUP = 425
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+def free_port():
+    """A TCP port of the loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(condition, what, seconds=20.0):
+    """Waits until the condition gives something true, and returns that; for things that raise no event of their own."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.01)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+@functools.cache
+def ring_refused():
+    """The errno with which this machine refuses io_uring, or 0."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    parameters = ctypes.create_string_buffer(120)
+    descriptor = libc.syscall(SYS_IO_URING_SETUP, 4, parameters)
+    if descriptor < 0:
+        return ctypes.get_errno()
+    os.close(descriptor)
+    return 0
+
+
+class Process:
+    """A program of its own process group, whose standard error is read as it comes."""
+
+    def __init__(self, command, **options):
+        self.started = time.monotonic()
+        self.child = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, errors="replace", start_new_session=True, **options,
+        )  # fmt: skip
+        self.pid = self.child.pid
+        self.lines = []
+        self.news = threading.Condition()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.child.stderr:
+            with self.news:
+                self.lines.append((time.monotonic() - self.started, line.rstrip("\n")))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append((time.monotonic() - self.started, "(end of output)"))
+            self.news.notify_all()
+
+    def said(self):
+        """Everything it wrote on standard error."""
+        with self.news:
+            return "\n".join(line for _, line in self.lines)
+
+    def wait_for(self, pattern, seconds=10.0):
+        """Waits for a line that the pattern finds; returns its time since the start in seconds, and the line."""
+        seen = re.compile(pattern, re.IGNORECASE)
+        with self.news:
+            self.news.wait_for(lambda: any(seen.search(line) for _, line in self.lines) or self._ended(), seconds)
+            hit = next(((when, line) for when, line in self.lines if seen.search(line)), None)
+        assert hit, f"no line like {pattern!r} within {seconds} s in:\n{self.said()}"
+        return hit
+
+    def _ended(self):
+        return bool(self.lines) and self.lines[-1][1] == "(end of output)"
+
+    def group(self):
+        """Ids of all living processes of its group, itself included."""
+        members = []
+        for entry in os.listdir("/proc"):
+            try:
+                if entry.isdigit():
+                    fields = pathlib.Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                    if int(fields[2]) == self.pid and fields[0] != "Z":
+                        members.append(int(entry))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return members
+
+    def resident(self):
+        """Resident bytes of the whole group."""
+        total = 0
+        for member in self.group():
+            try:
+                status = pathlib.Path(f"/proc/{member}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            total += sum(int(line.split()[1]) * KIB for line in status.splitlines() if line.startswith("VmRSS:"))
+        return total
+
+    def end(self, sign=signal.SIGTERM, seconds=15.0):
+        """Asks it to leave, insists after a while, and returns its exit status."""
+        if self.child.poll() is None:
+            self.child.send_signal(sign)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            self._sweep()
+
+    def _sweep(self):
+        if self.group():
+            os.killpg(self.pid, signal.SIGKILL)
+            until(lambda: not self.group(), "the group is gone")
+        self.child.wait()
+        self.reader.join(5)
+        self.child.stderr.close()
+
+
+class Bridge(Process):
+    """The server under test, listening on a loopback port."""
+
+    def __init__(self, *words, engine=None, target=None, **options):
+        self.port = free_port()
+        ours = ["--engine", engine] if OURS and engine else []
+        positionals = [f"127.0.0.1:{self.port}"] + ([target] if target else [])
+        super().__init__([BINARY, *ours, *words, *positionals], **options)
+
+    def ready(self):
+        """Waits until it accepts."""
+        until(self._accepts, "the server accepts")
+        assert self.child.poll() is None, self.said()
+        return self
+
+    def _accepts(self):
+        if self.child.poll() is not None:
+            self.reader.join(5)
+            raise AssertionError(f"the server left with {self.child.returncode}:\n{self.said()}")
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def url(self, path="", scheme="http"):
+        """An address of this server."""
+        return f"{scheme}://127.0.0.1:{self.port}/{path}"
+
+
+class Target(Process):
+    """One of the targets of targets.py, in a process of its own, on a loopback port."""
+
+    def __init__(self, mode):
+        super().__init__([sys.executable, HERE / "targets.py", mode])
+        _, line = self.wait_for(r"listening on \d+")
+        self.port = int(line.split()[-1])
+        self.address = f"127.0.0.1:{self.port}"

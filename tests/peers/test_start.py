@@ -1,0 +1,119 @@
+"""How the server starts: the line that launchers wait for, and what it does where the kernel refuses io_uring."""
+
+import ctypes
+import errno
+import struct
+import sys
+
+import pytest
+from support import BINARY, OURS, SYS_IO_URING_SETUP, Bridge, Process, free_port
+from websockets.sync.client import connect
+
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
+RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
+
+
+class Program(ctypes.Structure):
+    """`struct sock_fprog`."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
+def refusing(number):
+    """What a child runs before it becomes the server: a seccomp filter that answers io_uring_setup with this errno."""
+    steps = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, SYS_IO_URING_SETUP), (RETURN, 0, 0, RET_ERRNO | number),
+             (RETURN, 0, 0, RET_ALLOW)]  # fmt: skip
+    text = b"".join(struct.pack("HBBI", *step) for step in steps)
+    libc = ctypes.CDLL(None, use_errno=True)
+    # The text holds zero bytes, so it is handed over as a buffer; it has to outlive this function.
+    buffer = ctypes.create_string_buffer(text, len(text))
+    program = Program(len(steps), ctypes.cast(buffer, ctypes.c_char_p))
+
+    def install():
+        held = buffer
+        assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0, held
+
+    return install
+
+
+def test_the_line_that_launchers_wait_for(engine, keep, target):
+    """Open OnDemand greps standard error for it, and for no other sign of life."""
+    carried = target("echo")
+    server = Bridge(engine=engine, target=carried.address)
+    keep(server)
+    when, _ = server.wait_for(rf"proxying from 127\.0\.0\.1:{server.port} to {carried.address}")
+    if OURS:
+        assert when < 0.2, f"the line came after {when * 1000:.0f} ms"
+
+
+def test_the_line_without_a_host(engine, keep):
+    port = free_port()
+    engine_words = ["--engine", engine] if OURS else []
+    server = keep(Process([BINARY, *engine_words, port, "localhost:5901"]))
+    when, _ = server.wait_for(f"proxying from :{port} to localhost:5901")
+    if OURS:
+        assert when < 0.2, f"the line came after {when * 1000:.0f} ms"
+
+
+def says_hello(server):
+    """Whether a session works."""
+    with connect(server.url(scheme="ws"), proxy=None) as session:
+        session.send(b"hello")
+        assert session.recv(timeout=10) == b"hello"
+
+
+def test_the_filter_of_this_test_refuses():
+    """Without this, a filter that does nothing would make the tests below pass for the wrong reason."""
+    probe = f"import ctypes; l = ctypes.CDLL(None, use_errno=True); assert l.syscall({SYS_IO_URING_SETUP}, 1, 0) < 0; " \
+            "import sys; print(ctypes.get_errno(), file=sys.stderr)"  # fmt: skip
+    for number in (errno.EPERM, errno.ENOSYS):
+        process = Process([sys.executable, "-c", probe], preexec_fn=refusing(number))
+        process.wait_for(f"^{number}$")
+        process.end()
+
+
+@pytest.mark.parametrize("name", ["EPERM", "ENOSYS", "EINVAL"])
+def test_auto_falls_back_once_and_says_why(ours, keep, target, name):
+    server = Bridge("--engine", "auto", target=target("echo").address, preexec_fn=refusing(getattr(errno, name)))
+    keep(server).ready()
+    _, line = server.wait_for(f"io_uring_setup.*{name}")
+    assert server.said().count("io_uring_setup") == 1, "once for all shards"
+    if name == "EPERM":
+        assert "Seccomp: 2" in line and "io_uring_disabled" in line, "the evidence"
+        assert "seccomp" in line.partition("->")[2], "the remedy"
+    says_hello(server)
+
+
+@pytest.mark.parametrize("name", ["EPERM", "ENOSYS"])
+def test_ring_refuses_to_start(ours, keep, name):
+    server = keep(Bridge("--engine", "ring", target="127.0.0.1:1", preexec_fn=refusing(getattr(errno, name))))
+    server.wait_for(f"io_uring_setup.*{name}")
+    assert server.child.wait(10) == 1
+    assert "panicked" not in server.said()
+
+
+def test_a_lack_of_memory_is_no_reason_to_fall_back(ours, keep):
+    server = keep(Bridge("--engine", "auto", target="127.0.0.1:1", preexec_fn=refusing(errno.ENOMEM)))
+    server.wait_for("ENOMEM")
+    assert server.child.wait(10) == 1
+
+
+def test_an_address_in_use_is_told_in_one_line(ours, engine, keep, bridge):
+    first = bridge(target="127.0.0.1:1")
+    second = keep(Process([BINARY, "--engine", engine, f"127.0.0.1:{first.port}", "127.0.0.1:1"]))
+    assert second.child.wait(10) == 1
+    second.wait_for("in use")
+
+
+def test_a_signal_ends_it_with_success(ours, bridge, target):
+    server = bridge(target=target("echo").address)
+    with connect(server.url(scheme="ws"), proxy=None) as session:
+        session.send(b"hello")
+        assert session.recv(timeout=10) == b"hello"
+        server.child.terminate()
+        for _ in session:
+            pass
+        assert session.close_code == 1001
+    assert server.child.wait(10) == 0

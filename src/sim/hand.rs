@@ -1,7 +1,7 @@
 //! A test's hand: the far end of one stream, a client or a target.
 
 use super::network::Network;
-use crate::target::Address;
+use crate::sys::address::Address;
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -4,7 +4,7 @@
 
 use super::script::Behaviour;
 use crate::engine::{Readable, Token};
-use crate::target::Address;
+use crate::sys::address::Address;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 

@@ -17,7 +17,7 @@ pub use hand::Hand;
 pub use kernel::{SimKernel, SimSocket};
 pub use script::Behaviour;
 
-use crate::target::Address;
+use crate::sys::address::Address;
 use crate::timers::Time;
 use network::Network;
 use std::cell::RefCell;

@@ -7,7 +7,7 @@ use super::dice::{Dice, Odds};
 use super::link::{Dial, Link, Way};
 use super::script::Behaviour;
 use crate::engine::{Readable, Token};
-use crate::target::Address;
+use crate::sys::address::Address;
 use crate::timers::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Arguments;

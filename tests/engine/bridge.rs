@@ -7,7 +7,7 @@ use websplice::limits::{CHUNK_CLASSES, HOT_BYTES};
 use websplice::pool::{Lease, Pool};
 use websplice::sim::{Dice, Hand, SimKernel, SimSocket, World};
 use websplice::slab::{Key, Slab};
-use websplice::target::Address;
+use websplice::sys::address::Address;
 
 /// Where all clients are led.
 pub fn place() -> Address {

@@ -5,6 +5,7 @@
 //! answered by exactly one completion, that the pool keeps its ceiling, and at the end that bytes came in order. Each seed
 //! is another world; `SIM_SEED=n` plays one aloud, `SIM_SEEDS=n` plays so many.
 
+#[path = "engine/bridge.rs"]
 mod bridge;
 
 use bridge::{Bridge, place};

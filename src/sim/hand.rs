@@ -2,6 +2,7 @@
 
 use super::network::Network;
 use crate::sys::address::Address;
+use crate::timers::Time;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -73,6 +74,11 @@ impl Hand {
     /// Everything read here so far.
     pub fn received(&self) -> Vec<u8> {
         self.network.borrow().links[self.link].far.read.clone()
+    }
+
+    /// When the other end took this stream up: a client's accept, a target's connect.
+    pub fn met_at(&self) -> Option<Time> {
+        self.network.borrow().links[self.link].far.met
     }
 
     /// Of a target: the address that was dialled.

@@ -7,8 +7,8 @@
 use super::link::{Dial, Way};
 use super::network::{Event, Network, Report};
 use crate::engine::{Kernel, Readable, Ready, Token};
-use crate::sys::wake::Waker;
 use crate::sys::address::Address;
+use crate::sys::wake::Waker;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;

@@ -5,6 +5,7 @@
 use super::script::Behaviour;
 use crate::engine::{Readable, Token};
 use crate::sys::address::Address;
+use crate::timers::Time;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -81,6 +82,8 @@ pub(super) struct Near {
 pub(super) struct Far {
     /// Of a target: where it was dialled.
     pub address: Option<Address>,
+    /// When the stream came up.
+    pub met: Option<Time>,
     pub behaviour: Behaviour,
     /// Closed for good: bytes that come break the stream.
     pub gone: bool,
@@ -159,6 +162,7 @@ impl Link {
             },
             far: Far {
                 address: None,
+                met: None,
                 behaviour,
                 gone: false,
                 broken: false,

@@ -338,6 +338,7 @@ impl Network {
         if let Some(link) = listener.queue.pop_front() {
             self.links[link].near.dial = Dial::Up;
             self.links[link].near.open = true;
+            self.links[link].far.met = Some(self.now);
             self.report(Report::Accepted(link));
         }
     }
@@ -372,6 +373,7 @@ impl Network {
         }
         near.dial = if accepted && !far.broken { Dial::Up } else { Dial::Refused };
         if near.dial == Dial::Up {
+            far.met = Some(self.now);
             self.far_begins(link);
             self.set_moving(link, Way::Near);
         } else {

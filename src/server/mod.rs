@@ -9,7 +9,7 @@ use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::limits::{BUFFER_MEMORY_MIN, DESCRIPTORS_RESERVED, SHARDS_MAX};
-use crate::listen::{self, Listeners};
+use crate::listen;
 use crate::observe::log::{Level, Log};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
@@ -56,7 +56,7 @@ fn serve(mut config: Config) -> Result<(), String> {
     let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
     config.sessions_max = config.sessions_max.min(most.max(1));
     let (chosen, notice) = engines::choose(config.engine)?;
-    let listeners =
+    let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
     for line in banner::settings(&config) {
         eprintln!("{line}");
@@ -64,14 +64,15 @@ fn serve(mut config: Config) -> Result<(), String> {
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
     let config = Arc::new(config);
-    let outcome = Crew::start(&config, chosen, &listeners, &log).and_then(|crew| {
-        if let Some(notice) = notice {
-            log.line(Level::Warn, notice);
-        }
-        log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        eprintln!("{}", banner::proxying(&config, listeners.port));
-        crew.watch(signals, &config, &log)
-    });
+    let outcome =
+        Crew::start(&config, chosen, std::mem::take(&mut listeners.sockets), &log).and_then(|crew| {
+            if let Some(notice) = notice {
+                log.line(Level::Warn, notice);
+            }
+            log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+            eprintln!("{}", banner::proxying(&config, listeners.port));
+            crew.watch(signals, &config, &log)
+        });
     listeners.close();
     log.stop(log_thread);
     outcome
@@ -86,8 +87,14 @@ struct Crew {
 }
 
 impl Crew {
-    /// Starts the helpers and all shards, and waits until every one of them can take clients.
-    fn start(config: &Arc<Config>, chosen: Chosen, listeners: &Listeners, log: &Log) -> Result<Crew, String> {
+    /// Starts the helpers and all shards, and waits until every one of them can take clients. From here on the shards
+    /// alone hold the listeners: when the last one lets go, they close.
+    fn start(
+        config: &Arc<Config>,
+        chosen: Chosen,
+        sockets: Vec<Arc<OwnedFd>>,
+        log: &Log,
+    ) -> Result<Crew, String> {
         let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
         let cores = cpu::allowed();
         let shards = shard_count(config, &cores);
@@ -99,7 +106,7 @@ impl Crew {
                 number,
                 core: if shards <= cores.len() { Some(cores[number]) } else { None },
                 chosen,
-                sockets: listeners.sockets.clone(),
+                sockets: sockets.clone(),
                 buffer_bytes: buffer_bytes.max(BUFFER_MEMORY_MIN),
                 config: config.clone(),
                 log: log.clone(),

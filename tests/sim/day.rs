@@ -85,7 +85,9 @@ impl Day {
             mailbox: mailbox.clone(),
             desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
         };
-        let most = if is_instant(&world.odds()) { *dice.pick(&[100, 20_000]) } else { 300 };
+        // Bytes that travel one by one, or late, are few.
+        let roomy = is_instant(&world.odds()) && world.odds().buffer_bytes > 64;
+        let most = if roomy { *dice.pick(&[100, 20_000]) } else { 200 };
         Day {
             shard: Shard::new(engine, setup),
             world,

@@ -153,7 +153,7 @@ impl Bench {
         self.engine.arm_accept(0);
         self.turns(5);
         let token = Token::new(Key { index, generation: 0 }, Lane::First);
-        let Some(Completion::Accepted(socket, _)) = self.done.pop() else { panic!("nobody came") };
+        let Some(Completion::Accepted(_, socket, _)) = self.done.pop() else { panic!("nobody came") };
         self.engine.adopt(token, socket).expect("a calm day");
         (hand, token)
     }

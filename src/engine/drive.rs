@@ -260,7 +260,9 @@ impl<K: Kernel> Engine<K> {
                 Some(entry) if entry.sending => self.push_out(token),
                 _ => {}
             },
-            Ready::Accepted(socket, client) => self.done.push_back(Completion::Accepted(socket, client)),
+            Ready::Accepted(index, socket, client) => {
+                self.done.push_back(Completion::Accepted(index, socket, client));
+            }
             Ready::AcceptFailed(index, error) => self.done.push_back(Completion::AcceptFailed(index, error)),
             Ready::Unwatched(token) => self.watch_again(token),
             Ready::Closed(token) => self.closed(token),

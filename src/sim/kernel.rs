@@ -217,7 +217,9 @@ impl Kernel for SimKernel {
             Report::Writable(token) => Ready::Writable(token),
             Report::Unwatched(token) => Ready::Unwatched(token),
             Report::Closed(token) => Ready::Closed(token),
-            Report::Accepted(link) => Ready::Accepted(self.socket(link), network.links[link].near.client),
+            Report::Accepted(index, link) => {
+                Ready::Accepted(index, self.socket(link), network.links[link].near.client)
+            }
             Report::AcceptFailed(index, error) => {
                 Ready::AcceptFailed(index, io::Error::from_raw_os_error(error))
             }

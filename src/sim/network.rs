@@ -37,7 +37,7 @@ pub(super) enum Report {
     Writable(Token),
     Unwatched(Token),
     Closed(Token),
-    Accepted(usize),
+    Accepted(usize, usize),
     AcceptFailed(usize, i32),
     Woken,
 }
@@ -339,7 +339,7 @@ impl Network {
             self.links[link].near.dial = Dial::Up;
             self.links[link].near.open = true;
             self.links[link].far.met = Some(self.now);
-            self.report(Report::Accepted(link));
+            self.report(Report::Accepted(index, link));
         }
     }
 

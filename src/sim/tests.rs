@@ -24,7 +24,7 @@ fn accepted(world: &World, kernel: &mut SimKernel) -> (Hand, SimSocket) {
     for _ in 0..100 {
         for report in turn(kernel, 1000) {
             match report {
-                Ready::Accepted(socket, _) => return (hand, socket),
+                Ready::Accepted(_, socket, _) => return (hand, socket),
                 Ready::AcceptFailed(index, _) => kernel.arm_accept(index),
                 _ => {}
             }

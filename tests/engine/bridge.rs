@@ -128,7 +128,7 @@ impl Bridge {
 
     fn handle(&mut self, completion: Completion<SimSocket>) {
         match completion {
-            Completion::Accepted(socket, _) => self.accepted(socket),
+            Completion::Accepted(_, socket, _) => self.accepted(socket),
             Completion::AcceptFailed(..) => self.accepting = false,
             Completion::Received(token, lease) => self.received(token, lease),
             Completion::Ended(token) => {

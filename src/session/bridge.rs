@@ -118,7 +118,7 @@ impl Bridge {
                 Next::Stay
             }
             Input::Failed(Side::Target, Operation::Send, _) => {
-                core.receive(Side::Target, HOT_BYTES, cx);
+                self.receive_down(core, cx);
                 Next::Stay
             }
             Input::Failed(Side::Client, ..) => Next::Leave(End::ClientReset),
@@ -210,6 +210,13 @@ impl Bridge {
         };
         if !full {
             core.receive(Side::Client, HOT_BYTES, cx);
+        }
+    }
+
+    /// Receives from the target again, unless something it sent has not been passed on yet.
+    fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        if self.writer.out != Out::Data && self.writer.waiting.is_none() {
+            core.receive(Side::Target, HOT_BYTES, cx);
         }
     }
 

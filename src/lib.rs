@@ -8,7 +8,7 @@
 //! | 0 | [`limits`] | every number with a name |
 //! | 1 | [`pool`] [`slab`] [`timers`] [`observe::counters`] [`sys`] | matter: memory, slots, deadlines, kernel calls |
 //! | 2 | [`ws`] [`http`] [`target`] | pure: slices in, events out |
-//! | 3 | [`route`] [`web`] | pure: a request in, a decision or an answer out |
+//! | 3 | [`web`] | pure: a request in, a decision or an answer out |
 //! | 4 | [`config`] | the rooms' own option structs, put together |
 //! | 5 | [`session`], and beside it [`engine`] [`ring`] [`poll`] [`sim`] | decisions, and completions; neither sees the other |
 //! | 6 | [`shard`] [`helpers`] `web::files` `observe::log` | the shells: here things really happen |
@@ -29,7 +29,6 @@ pub mod poll;
 pub mod pool;
 #[cfg(target_os = "linux")]
 pub mod ring;
-pub mod route;
 pub mod server;
 pub mod session;
 pub mod shard;

@@ -72,7 +72,7 @@ impl Poll {
             match socket::accept(socket) {
                 Ok(accepted) => {
                     let client = socket::remote(&accepted);
-                    ready.push(Ready::Accepted(accepted, client));
+                    ready.push(Ready::Accepted(index, accepted, client));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.waiting = false;

@@ -23,7 +23,7 @@ const FLOORS: &[Row] = &[
     Row { floor: 0, wing: "", rooms: &["limits"] },
     Row { floor: 1, wing: "", rooms: &["pool", "slab", "timers", "observe::counters", "sys"] },
     Row { floor: 2, wing: "", rooms: &["ws", "http", "target"] },
-    Row { floor: 3, wing: "", rooms: &["route", "web"] },
+    Row { floor: 3, wing: "", rooms: &["web"] },
     Row { floor: 4, wing: "", rooms: &["config"] },
     Row { floor: 5, wing: "decisions", rooms: &["session"] },
     Row { floor: 5, wing: "completions", rooms: &["engine"] },

@@ -59,6 +59,8 @@ struct Entry<S> {
     readable: bool,
     /// An end was reported: a short receive does not mean that nothing is left.
     ended: bool,
+    /// Why the socket cannot be watched any more: a receive that finds nothing fails with it.
+    blind: Option<io::Error>,
     /// What the kernel has not taken yet of the send in flight.
     parked: Option<Lease>,
 }
@@ -75,6 +77,7 @@ impl<S> Default for Entry<S> {
             queued: false,
             readable: false,
             ended: false,
+            blind: None,
             parked: None,
         }
     }
@@ -213,8 +216,8 @@ impl<K: Kernel> Engine<K> {
     pub fn wait(&mut self, wait: Option<Duration>) -> io::Result<()> {
         self.budget = COMPLETIONS_PER_TURN;
         self.bytes_budget = TURN_BYTES;
-        self.feed_starved();
-        let busy = !self.done.is_empty() || !self.run.is_empty();
+        let fed = !self.starved.is_empty() && self.pool.may_receive();
+        let busy = fed || !self.done.is_empty() || !self.run.is_empty();
         let wait = if busy { Some(Duration::ZERO) } else { wait };
         let mut ready = std::mem::take(&mut self.ready);
         let outcome = self.kernel.turn(wait, &mut ready);
@@ -235,7 +238,7 @@ impl<K: Kernel> Engine<K> {
             if self.bytes_budget == 0 {
                 return None;
             }
-            let place = self.run.pop_front()?;
+            let place = self.next_place()?;
             if let Some(completion) = self.try_receive(place) {
                 return Some(completion);
             }
@@ -257,7 +260,9 @@ impl<K: Kernel> Engine<K> {
                 Some(entry) if entry.sending => self.push_out(token),
                 _ => {}
             },
-            Ready::Accepted(socket, client) => self.done.push_back(Completion::Accepted(socket, client)),
+            Ready::Accepted(index, socket, client) => {
+                self.done.push_back(Completion::Accepted(index, socket, client));
+            }
             Ready::AcceptFailed(index, error) => self.done.push_back(Completion::AcceptFailed(index, error)),
             Ready::Unwatched(token) => self.watch_again(token),
             Ready::Closed(token) => self.closed(token),
@@ -271,9 +276,11 @@ impl<K: Kernel> Engine<K> {
         entry.readable = true;
         let armed = entry.receiving.is_some();
         if let Some(socket) = &self.sockets[token.place()].socket
-            && self.kernel.watch(token, socket).is_err()
+            && let Err(error) = self.kernel.watch(token, socket)
         {
-            self.sockets[token.place()].ended = true;
+            // What has arrived can still be read; after that nobody would tell about more.
+            let entry = &mut self.sockets[token.place()];
+            (entry.ended, entry.blind) = (true, Some(error));
         }
         if armed {
             self.enqueue(token);
@@ -319,10 +326,13 @@ impl<K: Kernel> Engine<K> {
                 self.bytes_budget = self.bytes_budget.saturating_sub(count);
                 Completion::Received(token, lease)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                entry.readable = false;
-                return None;
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match entry.blind.take() {
+                Some(error) => Completion::Failed(token, Operation::Receive, error),
+                None => {
+                    entry.readable = false;
+                    return None;
+                }
+            },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.enqueue(token);
                 return None;
@@ -377,11 +387,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn feed_starved(&mut self) {
-        while self.pool.may_receive() {
-            let Some(place) = self.starved.pop_front() else { return };
-            self.run.push_back(place);
-        }
+    /// Whose receive is tried next: as soon as there is memory again, those who waited for it go before all others.
+    fn next_place(&mut self) -> Option<usize> {
+        let fed = if self.pool.may_receive() { self.starved.pop_front() } else { None };
+        fed.or_else(|| self.run.pop_front())
     }
 
     fn enqueue(&mut self, token: Token) {

@@ -60,8 +60,8 @@ pub enum Ready<S> {
     Readable(Token, Readable),
     /// Output is possible again, or a connect has been decided.
     Writable(Token),
-    /// A client came in.
-    Accepted(S, Option<SocketAddr>),
+    /// A client came in on this listener.
+    Accepted(usize, S, Option<SocketAddr>),
     /// An accept failed, on this listener.
     AcceptFailed(usize, io::Error),
     /// Watching ended without being asked to: it must be begun again, and an edge may have been missed.

@@ -82,8 +82,9 @@ pub enum Operation {
 /// What came back. Every submission is answered by exactly one completion that names it.
 #[derive(Debug)]
 pub enum Completion<S> {
-    /// A client came in; its address is `None` on a Unix socket. The accept is spent and must be armed again.
-    Accepted(S, Option<SocketAddr>),
+    /// A client came in on this listener; its address is `None` on a Unix socket. The accept is spent and must be armed
+    /// again.
+    Accepted(usize, S, Option<SocketAddr>),
     /// The accept of this listener failed and is spent.
     AcceptFailed(usize, io::Error),
     /// A receive brought bytes, at least one. The lease is usually on the hot buffer: it must be sent, kept or dropped

@@ -124,11 +124,10 @@ impl Ring {
                 // SAFETY: a successful accept hands over a new descriptor, and this completion is its only mention.
                 let socket = unsafe { OwnedFd::from_raw_fd(result) };
                 let client = socket::remote(&socket);
-                ready.push(Ready::Accepted(socket, client));
+                ready.push(Ready::Accepted(listener_of(word), socket, client));
             }
             kind::ACCEPT if result != -libc::ECANCELED => {
-                let index = (word >> Token::SPARE_BITS) as usize;
-                ready.push(Ready::AcceptFailed(index, io::Error::from_raw_os_error(-result)));
+                ready.push(Ready::AcceptFailed(listener_of(word), io::Error::from_raw_os_error(-result)));
             }
             kind::WAKE => {
                 self.wake.clear();
@@ -157,6 +156,10 @@ fn round_trip(ring: &mut IoUring) -> io::Result<()> {
 
 fn accept_word(index: usize) -> u64 {
     (index as u64) << Token::SPARE_BITS | kind::ACCEPT
+}
+
+fn listener_of(accept_word: u64) -> usize {
+    (accept_word >> Token::SPARE_BITS) as usize
 }
 
 impl Kernel for Ring {

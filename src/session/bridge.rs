@@ -89,11 +89,12 @@ impl Bridge {
         core.send(Side::Client, switching, cx);
         bridge.arm(core, cx);
         match rest {
-            Some(rest) => match bridge.up(rest, core, cx) {
-                Next::Leave(end) => return Next::GoAndLeave(Phase::Open(bridge), end),
-                _ => {}
-            },
             None => core.receive(Side::Client, HOT_BYTES, cx),
+            Some(rest) => {
+                if let Next::Leave(end) = bridge.up(rest, core, cx) {
+                    return Next::GoAndLeave(Phase::Open(bridge), end);
+                }
+            }
         }
         Next::Go(Phase::Open(bridge))
     }

@@ -53,7 +53,7 @@ pub struct Shard<K: Kernel> {
     sessions: Slab<Session>,
     wheel: Wheel,
     counters: Counters,
-    /// Sessions before their first head, oldest first; some have gone on since.
+    /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
     pending: VecDeque<Key>,
     /// Listeners whose accept is in flight.
     accepting: Vec<bool>,
@@ -61,7 +61,9 @@ pub struct Shard<K: Kernel> {
     paused_until: Option<Time>,
     stopping: bool,
     now: Time,
+    /// The date of `date_seconds`, written once a second.
     date: [u8; date::BYTES],
+    date_seconds: u64,
     /// Kept for their capacity.
     actions: Vec<Action>,
     notes: Vec<Note>,
@@ -84,6 +86,7 @@ impl<K: Kernel> Shard<K> {
             stopping: false,
             now: Time::default(),
             date: date::imf(0),
+            date_seconds: 0,
             actions: Vec::new(),
             notes: Vec::new(),
             due: Vec::new(),
@@ -101,7 +104,9 @@ impl<K: Kernel> Shard<K> {
         self.engine.wait(self.wait_time(most))?;
         let (now, seconds) = clock();
         self.now = now;
-        self.date = date::imf(seconds);
+        if seconds != self.date_seconds {
+            (self.date, self.date_seconds) = (date::imf(seconds), seconds);
+        }
         while let Some(completion) = self.engine.take() {
             self.complete(completion);
         }
@@ -162,7 +167,7 @@ impl<K: Kernel> Shard<K> {
 
     fn complete(&mut self, completion: Completion<K::Socket>) {
         let (token, input) = match completion {
-            Completion::Accepted(socket, client) => return self.accepted(socket, client),
+            Completion::Accepted(index, socket, client) => return self.accepted(index, socket, client),
             Completion::AcceptFailed(index, error) => return self.accept_failed(index, &error),
             Completion::Woken => return self.read_notes(),
             Completion::Received(token, lease) => (token, Input::Received(side(token), lease)),
@@ -179,10 +184,8 @@ impl<K: Kernel> Shard<K> {
         self.handle(token.key(), input);
     }
 
-    fn accepted(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        // There is one listener's accept less in flight; which one does not matter, a second one in flight does no harm
-        // and a missing one would.
-        self.accepting.iter_mut().for_each(|accepting| *accepting = false);
+    fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
+        self.accepting[index] = false;
         if self.stopping {
             return;
         }
@@ -228,12 +231,15 @@ impl<K: Kernel> Shard<K> {
 
     /// Makes room before the bound of sessions without a head is passed: the oldest goes.
     fn shed_pending(&mut self) {
+        if self.pending.len() < PENDING_HEADS_MAX {
+            return;
+        }
+        let sessions = &mut self.sessions;
+        self.pending.retain(|&key| sessions.get_mut(key).is_some_and(|session| session.pending()));
         while self.pending.len() >= PENDING_HEADS_MAX {
             let Some(oldest) = self.pending.pop_front() else { return };
-            if self.sessions.get_mut(oldest).is_some_and(|session| session.pending()) {
-                self.counters.heads_shed += 1;
-                self.abort(oldest, End::Shed);
-            }
+            self.counters.heads_shed += 1;
+            self.abort(oldest, End::Shed);
         }
     }
 

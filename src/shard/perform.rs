@@ -37,6 +37,8 @@ impl<K: Kernel> Shard<K> {
         self.wheel.disarm(key.index);
         if let Some(session) = self.sessions.remove(key) {
             self.log_end(session.core());
+            // What the process was short of may be there again.
+            self.paused_until = None;
         }
     }
 }

@@ -1,0 +1,338 @@
+//! One day: a world, a shard in it, clients, targets, helpers; and what must be true.
+
+use super::client::{Client, Leaving};
+use super::desk::Desk;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use websplice::config::{Config, EngineChoice, Listen, Timing};
+use websplice::engine::{Engine, Kernel};
+use websplice::http::upgrade;
+use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, HEAD_TIMEOUT_MS, MESSAGE_BYTES_DEFAULT};
+use websplice::observe::log::Log;
+use websplice::pool::Pool;
+use websplice::shard::balance::Balance;
+use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::{Setup, Shard};
+use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
+use websplice::sys::address::Address;
+use websplice::target::{Port, Target};
+use websplice::timers::Time;
+use websplice::web;
+
+/// Bytes of the largest chunk.
+const LARGEST: usize = CHUNK_CLASSES[3];
+/// Turns in which any day must be over.
+const TURNS_MAX: usize = 400_000;
+
+/// A day.
+pub struct Day {
+    world: World,
+    shard: Shard<SimKernel>,
+    mailbox: Mailbox,
+    desk: Desk,
+    dice: Dice,
+    clients: Vec<Client>,
+    /// How many clients will come.
+    expected: usize,
+    ceiling: usize,
+    /// What the address or addresses of the target do.
+    behaviours: Vec<Behaviour>,
+    echo: bool,
+    heartbeat: bool,
+    /// Largest pieces that clients send.
+    most: usize,
+    /// In which turn the word to stop comes at the latest, and when it came.
+    stop_turn: usize,
+    stopped: Option<Time>,
+    quiet_turns: usize,
+}
+
+impl Day {
+    /// The day of `seed`.
+    pub fn new(seed: u64, aloud: bool) -> Day {
+        let mut dice = Dice::new(seed ^ 0xdada);
+        let mut odds = Odds::drawn(&mut dice);
+        if dice.chance(350) {
+            // A day on which nothing is late, so that no deadline excuses anything.
+            odds = Odds { delay_ms: 0, report_ms: 0, turn_ms: 0, ..odds };
+        }
+        let world = World::with_odds(seed, odds);
+        if aloud {
+            eprintln!("{:#?}", world.odds());
+            world.trace_aloud();
+        }
+        let ceiling = *dice.pick(&[LARGEST, 2 * LARGEST, 3 * LARGEST, BUFFER_MEMORY_MIN, BUFFER_MEMORY_MIN]);
+        let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
+        let mailbox = Mailbox::new(engine.kernel().waker());
+        let desk = Desk {
+            waiting: Default::default(),
+            addresses: Vec::new(),
+            speed: *dice.pick(&[10, 500]),
+            busy: *dice.pick(&[0, 0, 100]),
+        };
+        let mut behaviours = Vec::new();
+        let (target, addresses) = set_target(&world, &mut behaviours, &mut dice);
+        let config = config(target, &mut dice);
+        let (echo, heartbeat) = (config.target == Target::Echo, !config.timing.heartbeat.is_zero());
+        let waiting = desk.waiting.clone();
+        let setup = Setup {
+            number: 0,
+            listeners: 1,
+            log: Log::silent(),
+            balance: Balance::new(1, config.sessions_max),
+            config: Arc::new(config),
+            mailbox: mailbox.clone(),
+            desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
+        };
+        let most = if is_instant(&world.odds()) { *dice.pick(&[100, 20_000]) } else { 300 };
+        Day {
+            shard: Shard::new(engine, setup),
+            world,
+            mailbox,
+            desk: Desk { addresses, ..desk },
+            clients: Vec::new(),
+            expected: dice.between(1, 12),
+            ceiling,
+            behaviours,
+            echo,
+            heartbeat,
+            most,
+            stop_turn: if dice.chance(300) { dice.below(500) } else { TURNS_MAX / 4 },
+            stopped: None,
+            quiet_turns: 0,
+            dice,
+        }
+    }
+
+    /// Plays it to its end.
+    ///
+    /// # Returns
+    /// The hash of all that happened.
+    pub fn play(mut self) -> u64 {
+        for turn in 0.. {
+            self.turn();
+            self.check_turn();
+            if turn % 64 == 0 {
+                self.check_bytes();
+            }
+            let all_acted = self.clients.len() == self.expected && self.clients.iter().all(Client::has_acted);
+            self.quiet_turns = if all_acted { self.quiet_turns + 1 } else { 0 };
+            if self.stopped.is_none() && (turn == self.stop_turn || self.quiet_turns > 60) {
+                self.stopped = Some(self.world.now());
+                self.mailbox.put(Note::Stop);
+                self.world.wake();
+            }
+            if self.shard.is_done() && self.world.open_sockets() == 0 {
+                break;
+            }
+            assert!(turn < TURNS_MAX, "the day does not end: {} sessions", self.shard.sessions());
+        }
+        self.settle();
+        self.check_bytes();
+        self.check_ends();
+        assert_eq!(self.shard.counters().panics, 0, "a session panicked");
+        assert_eq!(self.shard.engine().pool().in_use(), 0, "buffers are left");
+        drop(self.shard);
+        self.world.check();
+        self.world.trace_hash()
+    }
+
+    fn turn(&mut self) {
+        if self.clients.len() < self.expected && self.dice.chance(200) {
+            let hand = self.world.client_connects(0);
+            self.clients.push(Client::new(hand, self.echo, self.most, &mut self.dice));
+        }
+        let now = self.world.now();
+        for client in &mut self.clients {
+            client.act(now, &mut self.dice);
+        }
+        if self.desk.act(&self.mailbox, &mut self.dice) {
+            self.world.wake();
+        }
+        let most = Duration::from_millis(self.dice.size(1000) as u64);
+        let world = self.world.clone();
+        self.shard.turn(Some(most), || (world.now(), 1_700_000_000)).expect("a simulated kernel turns");
+    }
+
+    /// What was on its way when the last socket was closed still arrives and is read.
+    fn settle(&mut self) {
+        for client in &mut self.clients {
+            client.appetite = usize::MAX;
+        }
+        for _ in 0..TURNS_MAX {
+            let now = self.world.now();
+            self.clients.iter_mut().for_each(|client| client.act(now, &mut self.dice));
+            if self.world.is_quiet() && self.clients.iter().all(|client| client.hand.read().is_empty()) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("the network does not come to rest");
+    }
+
+    fn check_turn(&mut self) {
+        let now = self.world.now();
+        // A frame of our own making takes a chunk of the smallest class, and is not asked for a receive.
+        let change = 2 * self.shard.sessions() * CHUNK_CLASSES[0];
+        let in_use = self.shard.engine().pool().in_use();
+        assert!(in_use <= self.ceiling + change, "{in_use} bytes in use of {}", self.ceiling);
+        for (number, client) in self.clients.iter().enumerate() {
+            if let Some(code) = client.reader.closed {
+                assert!(self.may_close_with(client, code), "client {number} was closed with {code:?}");
+            }
+            let Some(met) = client.hand.met_at().filter(|_| client.headless) else { continue };
+            let late = met + Duration::from_millis(HEAD_TIMEOUT_MS + 3000);
+            assert!(now < late || client.hand.is_over(), "client {number} may stay without a head");
+        }
+        if let Some(stopped) = self.stopped {
+            let odds = self.world.odds();
+            let slow = (odds.delay_ms + odds.report_ms + 4 * odds.turn_ms) as u64 * 100;
+            let late = stopped + Duration::from_secs(180 + slow);
+            let left = self.shard.sessions();
+            assert!(now < late || left == 0, "{left} sessions have not ended");
+        }
+    }
+
+    /// Whether something on this day can have caused this close code.
+    fn may_close_with(&self, client: &Client, code: Option<u16>) -> bool {
+        let odds = self.world.odds();
+        let caused = match client.leaving {
+            Leaving::InOrder(own) => own == code,
+            Leaving::BreaksRule(own) => Some(own) == code,
+            Leaving::Rudely | Leaving::Never => false,
+        };
+        let any = |which: fn(&Behaviour) -> bool| self.behaviours.iter().any(which);
+        let fails = self.behaviours.is_empty()
+            || any(|it| !matches!(it, Behaviour::Echo | Behaviour::Sink | Behaviour::Source(_)))
+            || odds.reset + odds.watch_fails + odds.connect_fails + odds.dial_ms / 2000 + self.desk.busy > 0;
+        caused
+            || match code {
+                Some(1000) => any(|it| matches!(it, Behaviour::Source(_) | Behaviour::CloseAfter(_))),
+                Some(1001) => self.stopped.is_some(),
+                Some(1008) => self.heartbeat,
+                Some(1009 | 1013) => self.echo,
+                // A target may also be slow enough to look stalled behind others who wait for memory.
+                Some(1011) => !self.echo && (fails || self.ceiling < BUFFER_MEMORY_MIN),
+                _ => false,
+            }
+    }
+
+    /// Nobody got what nobody sent.
+    fn check_bytes(&self) {
+        let longest =
+            self.behaviours.iter().map(|it| if let Behaviour::Source(count) = it { *count } else { 0 });
+        let source: Vec<u8> = (0..longest.max().unwrap_or(0)).map(Behaviour::byte).collect();
+        for (number, client) in self.clients.iter().enumerate() {
+            let got = &client.reader.payload;
+            assert!(
+                client.payload.starts_with(got) || source.starts_with(got),
+                "client {number} got other bytes"
+            );
+            if self.echo {
+                let messages = &client.reader.messages;
+                assert!(client.messages.starts_with(messages), "client {number} got other messages");
+            }
+        }
+        for target in self.world.dialled() {
+            let got = target.received();
+            let sent = self.clients.iter().any(|client| client.payload.starts_with(&got));
+            assert!(sent, "a target got other bytes");
+        }
+    }
+
+    /// Who behaved well was served well.
+    fn check_ends(&self) {
+        let odds = self.world.odds();
+        let calm =
+            is_instant(&odds) && odds.reset + odds.watch_fails + odds.connect_fails + odds.dial_ms == 0;
+        let kind = |it: &Behaviour| matches!(it, Behaviour::Echo | Behaviour::Sink | Behaviour::Source(_));
+        let targets = self.world.dialled();
+        for (number, client) in self.clients.iter().enumerate() {
+            let reader = &client.reader;
+            let served = calm && self.ceiling == BUFFER_MEMORY_MIN && client.hand.met_at().is_some();
+            let polite = matches!(client.leaving, Leaving::InOrder(_)) && client.appetite == usize::MAX;
+            if served && polite && reader.open && !client.hand.is_broken() {
+                assert!(reader.closed.is_some(), "client {number} was left without a word");
+            }
+            let Some(code) = reader.closed else { continue };
+            assert!(reader.is_whole());
+            let in_order = matches!(client.leaving, Leaving::InOrder(own) if own == code);
+            let ambiguous = matches!(code, Some(1000 | 1001));
+            if served
+                && in_order
+                && !ambiguous
+                && !self.behaviours.is_empty()
+                && self.behaviours.iter().all(kind)
+            {
+                let whole = self.echo || targets.iter().any(|it| it.received() == client.payload);
+                assert!(whole || client.payload.is_empty(), "client {number}: the target misses bytes");
+            }
+            if code == Some(1000) && !in_order && !self.echo {
+                let whole = targets.iter().any(|it| it.written() == reader.payload);
+                assert!(whole, "client {number} misses bytes of a target that ended in order");
+            }
+        }
+    }
+}
+
+/// Whether nothing is ever late on such a day.
+fn is_instant(odds: &Odds) -> bool {
+    odds.delay_ms + odds.report_ms + odds.turn_ms == 0
+}
+
+fn config(target: Target, dice: &mut Dice) -> Config {
+    let heartbeat = if dice.chance(500) { Duration::ZERO } else { Timing::default().heartbeat };
+    Config {
+        program: "websplice".into(),
+        listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
+        target,
+        web: dice.chance(500).then(web::Options::default),
+        web_root: None,
+        upgrade: upgrade::Options::default(),
+        timing: Timing { heartbeat, ..Timing::default() },
+        message_bytes_max: *dice.pick(&[1000, MESSAGE_BYTES_DEFAULT]),
+        engine: EngineChoice::Auto,
+        threads: None,
+        buffer_memory: None,
+        sessions_max: *dice.pick(&[3, 1000, 1000]),
+        verbose: false,
+    }
+}
+
+/// Decides what the target is and what becomes of those who dial it; gives back what its name will be found to be.
+fn set_target(world: &World, behaviours: &mut Vec<Behaviour>, dice: &mut Dice) -> (Target, Vec<SocketAddr>) {
+    let mut script = |dice: &mut Dice| {
+        let well = [Behaviour::Echo, Behaviour::Sink, Behaviour::Source(dice.size(4000))];
+        let any = [
+            Behaviour::Echo,
+            Behaviour::Sink,
+            Behaviour::Stall,
+            Behaviour::Source(dice.size(4000)),
+            Behaviour::CloseAfter(dice.below(300)),
+            Behaviour::ResetAfter(dice.below(300)),
+            Behaviour::Refuse,
+            Behaviour::Silent,
+        ];
+        let choices = if dice.chance(400) { &well[..] } else { &any[..] };
+        let script: Vec<Behaviour> = (0..dice.between(1, 8)).map(|_| *dice.pick(choices)).collect();
+        behaviours.extend(&script);
+        script
+    };
+    match dice.below(6) {
+        0 => (Target::Echo, Vec::new()),
+        1 => {
+            let addresses: Vec<SocketAddr> = (0..dice.below(4))
+                .map(|last| SocketAddr::from(([192, 0, 2, 10 + last as u8], 5900)))
+                .collect();
+            for &address in &addresses {
+                world.target(Address::Tcp(address), &script(dice));
+            }
+            (Target::Tcp { host: "a.example".into(), port: Port::Number(5900) }, addresses)
+        }
+        _ => {
+            world.target(Address::Abstract(b"target".to_vec()), &script(dice));
+            (Target::Abstract(b"target".to_vec()), Vec::new())
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The helpers' desk, played: jobs wait, then are answered as the day will have it.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use websplice::http::Response;
+use websplice::limits::FILE_READ_BYTES;
+use websplice::session::job::{Body, Fetched, Job, Verdict};
+use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::sim::Dice;
+use websplice::slab::Key;
+
+/// Jobs that nobody has answered yet.
+pub type Waiting = Rc<RefCell<Vec<(Key, Job)>>>;
+
+/// The desk and its manners.
+pub struct Desk {
+    pub waiting: Waiting,
+    /// What a name is found to be: nothing is an error.
+    pub addresses: Vec<SocketAddr>,
+    /// How often, in a thousand turns, a job is answered, and how often the answer is that everybody is busy.
+    pub speed: usize,
+    pub busy: usize,
+}
+
+impl Desk {
+    /// Answers some of the jobs; true when something was put into the mailbox.
+    pub fn act(&mut self, mailbox: &Mailbox, dice: &mut Dice) -> bool {
+        let mut answered = false;
+        let mut waiting = self.waiting.borrow_mut();
+        let mut left = Vec::new();
+        for (key, job) in waiting.drain(..) {
+            if dice.chance(self.speed) {
+                let verdict = if dice.chance(self.busy) { Verdict::Busy } else { self.verdict(job, dice) };
+                mailbox.put(Note::Verdict(key, verdict));
+                answered = true;
+            } else {
+                left.push((key, job));
+            }
+        }
+        *waiting = left;
+        answered
+    }
+
+    fn verdict(&self, job: Job, dice: &mut Dice) -> Verdict {
+        match job {
+            Job::Resolve { .. } if self.addresses.is_empty() => {
+                Verdict::Addresses(Err(io::Error::other("no such name")))
+            }
+            Job::Resolve { .. } => Verdict::Addresses(Ok(self.addresses.clone())),
+            Job::Read { len, .. } => {
+                let most = (len as usize).min(FILE_READ_BYTES);
+                Verdict::Piece(Ok(vec![b'f'; dice.size(most)]))
+            }
+            Job::Fetch(fetch) => {
+                let len = dice.size(20_000) as u64;
+                let response = Response::new(200, "OK").length(len);
+                let body = match dice.below(2) {
+                    _ if fetch.head_only => Body::None,
+                    0 => Body::Bytes(vec![b'b'; len as usize].into()),
+                    // What would be read from it is made up above.
+                    _ => Body::File {
+                        file: Arc::new(File::open("/dev/null").expect("there is always nothing")),
+                        offset: 0,
+                        len,
+                    },
+                };
+                Verdict::Fetched(Fetched { response, body })
+            }
+        }
+    }
+}

@@ -3,9 +3,10 @@
 
 VENV := target/peers/venv
 PYTEST := $(VENV)/bin/python -B -m pytest -p no:cacheprovider --durations=5
+comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit peers peers-self perf perf-quick sim bench demo-vnc setup
+.PHONY: help run test lint unit peers peers-self perf sim bench demo-vnc setup
 
 help: ## List the chores.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -38,13 +39,11 @@ sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
 bench: ## Time codec, unmasking and request heads.
 	cargo bench --locked
 
-perf: ## Measure the server beside its peers, and write perf/RESULTS.md.
-	cargo build --release --locked
-	cargo run --release --locked --package websplice-perf
-
-perf-quick: ## The same with small amounts, to see that it works.
-	cargo build --release --locked
-	cargo run --release --locked --package websplice-perf -- --quick
+perf: ## Measure the server beside its peers, and write perf/RESULTS.md; QUICK=1, ROWS=a,b and PEERS=a,b ask for less.
+	scripts/perf-peers.sh $(subst $(comma), ,$(PEERS))
+	cargo build --release --locked --workspace
+	target/release/websplice-perf $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(PEERS),--peers $(PEERS)) $(PERF_FLAGS)
 
 demo-vnc: ## Show a real desktop in your browser: installs noVNC and Xtigervnc if they are absent.
 	cargo build --release --locked

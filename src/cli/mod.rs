@@ -1,7 +1,7 @@
 //! The command line: what was typed, what it means, and everything the program says about itself.
 //!
 //! One constant table of options (`table`) feeds the parser, both helps, the man page and the completions of three shells.
-//! Arguments have two levels: [`parse`] gives typed [`Args`] and touches nothing; [`settle`] turns them into a
+//! Arguments have two levels: [`parse()`] gives typed [`Args`] and touches nothing; [`settle()`] turns them into a
 //! [`Config`] and may look at the file system. Nothing here starts a server or prints:
 //! [`dispatch`] says what to print and with which status to exit.
 

@@ -9,7 +9,7 @@
 
 mod setup;
 
-pub use setup::{Refusal, refusal_of, supported};
+pub use setup::{Refusal, error_name, refusal_of, supported};
 
 use crate::engine::{Kernel, Readable, Ready, Token};
 use crate::sys::address::Address;

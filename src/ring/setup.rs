@@ -3,6 +3,7 @@
 //! Features are tried, never guessed from a version number: vendor kernels back-port and disable.
 
 use io_uring::{IoUring, Probe, opcode, squeue};
+use nix::errno::Errno;
 use std::fmt;
 use std::io;
 
@@ -31,17 +32,15 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring_setup: {}; {} -> {}", name(&self.error), self.evidence, self.remedy)
+        write!(f, "io_uring_setup: {}; {} -> {}", error_name(&self.error), self.evidence, self.remedy)
     }
 }
 
-/// The error's short name where it has one that operators search for.
-fn name(error: &io::Error) -> String {
+/// The error's short name, which is what operators search for, where the system gave it one.
+pub fn error_name(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::ENOSYS) => "ENOSYS".into(),
-        Some(libc::EPERM) => "EPERM".into(),
-        Some(libc::EINVAL) => "EINVAL".into(),
-        _ => error.to_string(),
+        Some(code) => format!("{:?}", Errno::from_raw(code)),
+        None => error.to_string(),
     }
 }
 

@@ -51,7 +51,8 @@ pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> 
         }
         Ok(refusal) => Err(format!("--engine ring: {refusal}; or use --engine auto")),
         Err(error) => Err(format!(
-            "io_uring_setup: {error}: raise the limits (ulimit -l, ulimit -n, the cgroup's memory) or use --engine poll"
+            "io_uring_setup: {}: {error}; raise the limits (ulimit -l, ulimit -n, the cgroup's memory) or use --engine poll",
+            ring::error_name(&error)
         )),
     }
 }

@@ -1,6 +1,6 @@
 //! Static files as decisions: a request in, a plan out. Pure, but for [`files`], which carries plans out on a helper.
 //!
-//! Owns what a path, a range, a condition and an accepted coding mean ([`plan`]), what is answered once the facts of a
+//! Owns what a path, a range, a condition and an accepted coding mean ([`plan()`]), what is answered once the facts of a
 //! file are known ([`entity`]), the media types ([`media`]) and the page that is built in ([`builtin`]). It never joins a
 //! path to a directory as text: names go to the kernel piece by piece ([`crate::sys::beneath`]).
 

@@ -121,6 +121,11 @@ class Process:
             total += sum(int(line.split()[1]) * KIB for line in status.splitlines() if line.startswith("VmRSS:"))
         return total
 
+    def peak(self):
+        """The most resident bytes that the program itself, without children, ever had."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) * KIB for line in status.splitlines() if line.startswith("VmHWM:"))
+
     def end(self, sign=signal.SIGTERM, seconds=15.0):
         """Asks it to leave, insists after a while, and returns its exit status."""
         if self.child.poll() is None:

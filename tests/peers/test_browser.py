@@ -1,5 +1,5 @@
-"""noVNC in a real browser, through the server under test, to a real desktop: as a library pinned from npm, and as the
-application of the Debian package; started directly, and by noVNC's own launcher."""
+"""A real browser and the server under test. noVNC to a real desktop: as a library pinned from npm, and as the application
+of the Debian package; started directly, and by noVNC's own launcher. And the page that is built into the server."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def desktop(place, keep):
 
 @pytest.fixture
 def browser(tmp_path):
-    """A browser with nothing remembered; its page collects what it complains about."""
+    """A browser with nothing remembered; its page collects what it complains about and what it asks for."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(tmp_path / "profile"), executable_path=CHROMIUM, headless=True, args=FLAGS,
@@ -67,6 +67,8 @@ def browser(tmp_path):
         page.complaints = []
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("console", lambda message: complain(page, message))
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
         yield page
         context.close()
 
@@ -170,3 +172,30 @@ def accepts(browser, url):
         return browser.request.get(url).ok
     except Exception:  # Not yet listening is told in many ways, and all mean: ask again.
         return False
+
+
+# Shows a figure that is above zero; before the first measurement a dash stands there.
+SHOWS_A_FIGURE = "(id) => Number.parseFloat(document.getElementById(id).textContent) > 0"
+
+
+def test_built_in_page(ours, bridge, engine, browser, shots):
+    """It connects, measures, leaves and comes back, and never asks anyone but its own server."""
+    server = bridge("--web=builtin:", "--echo")
+    browser.goto(server.url())
+    browser.wait_for_selector("#light[data-state=open]")
+    browser.click("#bulk")
+    for figure in ("trip-now", "trip-min", "trip-median", "trip-p99", "bulk-down", "bulk-up", "bulk-total"):
+        browser.wait_for_function(SHOWS_A_FIGURE, arg=figure)
+    browser.select_option("#size", "1048576")
+    browser.wait_for_function(SHOWS_A_FIGURE, arg="bulk-down")
+    browser.screenshot(path=shots / f"built-in-{engine}.png", full_page=True)
+
+    browser.click("#toggle")
+    browser.wait_for_selector("#light[data-state=closed]")
+    assert browser.inner_text("#state").startswith("Closed: 1000")
+    browser.click("#toggle")
+    browser.wait_for_selector("#light[data-state=open]")
+    browser.wait_for_function(SHOWS_A_FIGURE, arg="trip-now")
+    assert browser.inner_text("#note") == ""
+    assert browser.complaints == []
+    assert [url for url in browser.asked if not url.startswith(server.url())] == []

@@ -19,6 +19,12 @@ LARGE_FRAME = 64 * MIB if OURS else MIB
 SESSIONS = 2_000 if OURS else 50
 BUSY = 100 if OURS else 20
 BUSY_SECONDS = 5
+# How much the server may grow. Measured are 4 to 13 MiB: two shards, each with a hot buffer of 256 KiB and up to 4 MiB of
+# spare chunks, and what the allocator rounds up. One large frame held whole would be twice this limit.
+GROWTH = 32 * MIB
+# What a client gets rid of while its target reads nothing. Measured are 8 to 12 MiB, nearly all of it in four socket
+# buffers of the kernel, which may be tuned to be larger; without back pressure it would be some hundred in the time.
+POURED = 48 * MIB
 DIGEST = hashlib.blake2b().digest_size
 PLAIN = {"compression": None, "max_size": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
 
@@ -104,7 +110,8 @@ def test_large_single_frames(bridge, target):
     before = server.resident()
     send_up(server, 3 * LARGE_FRAME, LARGE_FRAME)
     if OURS:
-        assert server.resident() - before < 32 * MIB, "a frame streams through; it is never held whole"
+        grown = server.peak() - before
+        assert grown < GROWTH, f"a frame streams through; it is never held whole, but memory grew by {grown / MIB:.0f} MiB"
 
 
 async def ping_pong(session, name, enough):
@@ -169,27 +176,19 @@ async def pour(session, poured):
         poured.append(64 * KIB)
 
 
-async def watch(server, seen):
-    """Samples the server's memory for ever."""
-    while True:
-        seen.append(server.resident())
-        await asyncio.sleep(0.1)
-
-
-async def busy_beside_stuck(server, poured, resident):
+async def busy_beside_stuck(server, poured):
     """A hundred pairs talk for a while beside a client that pours; returns the fewest rounds and the slowest."""
     sessions = await open_many(server, BUSY + 1)
     stuck = sessions.pop()
-    asides = [asyncio.create_task(pour(stuck, poured)), asyncio.create_task(watch(server, resident))]
+    pouring = asyncio.create_task(pour(stuck, poured))
     for session in sessions:
         await session.send(b"E")
     end = time.monotonic() + BUSY_SECONDS
     talks = [ping_pong(session, index, lambda _: time.monotonic() > end) for index, session in enumerate(sessions)]
     told = await asyncio.gather(*talks)
-    assert not asides[0].done(), "the session that is stuck stays open"
-    for aside in asides:
-        aside.cancel()
-    await asyncio.gather(*asides, return_exceptions=True)
+    assert not pouring.done(), "the session that is stuck stays open"
+    pouring.cancel()
+    await asyncio.gather(pouring, return_exceptions=True)
     stuck.transport.abort()
     await asyncio.gather(*(session.close() for session in sessions))
     return min(count for count, _ in told), max(slowest for _, slowest in told)
@@ -197,12 +196,15 @@ async def busy_beside_stuck(server, poured, resident):
 
 def test_sides_that_stop_reading(bridge, target):
     """One client does not read a flood, one target does not read what is poured into it: nobody else notices."""
-    server = bridge(target=target("mixed").address)
-    before, poured, resident = server.resident(), [], []
+    sides = target("mixed")
+    server = bridge(target=sides.address)
+    before, poured = server.resident(), []
     with deaf_client(server):
-        fewest, slowest = asyncio.run(busy_beside_stuck(server, poured, resident))
+        fewest, slowest = asyncio.run(busy_beside_stuck(server, poured))
     assert fewest >= 3, "every pair kept talking"
     assert slowest < 5.0, f"a round took {slowest:.2f} s"
+    grown = server.peak() - before
+    sides.end()  # Else the server, told to stop, would wait its ten seconds for the target that does not read.
     if OURS:
-        assert sum(poured) < 48 * MIB, "what a target does not read stays with its client"
-        assert max(resident) - before < 32 * MIB, f"grew by {(max(resident) - before) / MIB:.0f} MiB"
+        assert sum(poured) < POURED, f"{sum(poured) / MIB:.0f} MiB went out to a target that does not read"
+        assert grown < GROWTH, f"memory grew by {grown / MIB:.0f} MiB"

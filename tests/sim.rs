@@ -28,9 +28,10 @@
 //! - the bytes a client got are well-formed: whole answers, or a 101 and then frames as a server may send them (unmasked,
 //!   no reserved bits, shortest length, control frames short and whole, nothing behind the close frame);
 //! - pongs answer pings, in order; a close code is one that something on this day can have caused;
-//! - the bytes a target got are a beginning of the payload its client sent, and the payload a client got is a beginning
-//!   of what its target wrote (of its own messages, with the echo target);
 //! - buffers in use stay within the ceiling and the small change of control frames.
+//!
+//! Every now and then, and at the end: the bytes a target got are a beginning of the payload its client sent, and the
+//! payload a client got is a beginning of what its target wrote (of its own messages, with the echo target).
 //!
 //! At the end of a session: a client that closed in order and read on got its close frame back, and by then its target
 //! all of the payload; a client whose target ended in order got all the target wrote. A client that never completes a

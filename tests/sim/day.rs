@@ -22,6 +22,8 @@ use websplice::web;
 
 /// Bytes of the largest chunk.
 const LARGEST: usize = CHUNK_CLASSES[3];
+/// Listeners, each with its own accept in flight.
+const LISTENERS: usize = 2;
 /// Turns in which any day must be over.
 const TURNS_MAX: usize = 400_000;
 
@@ -78,7 +80,7 @@ impl Day {
         let waiting = desk.waiting.clone();
         let setup = Setup {
             number: 0,
-            listeners: 1,
+            listeners: LISTENERS,
             log: Log::silent(),
             balance: Balance::new(1, config.sessions_max),
             config: Arc::new(config),
@@ -123,6 +125,8 @@ impl Day {
             if self.stopped.is_none() && (turn == self.stop_turn || self.quiet_turns > 60) {
                 self.stopped = Some(self.world.now());
                 self.mailbox.put(Note::Stop);
+                // Deadlines are judged from here on, and helpers have none.
+                self.desk.speed = 500;
                 self.world.wake();
             }
             if self.shard.is_done() && self.world.open_sockets() == 0 {
@@ -142,7 +146,7 @@ impl Day {
 
     fn turn(&mut self) {
         if self.clients.len() < self.expected && self.dice.chance(200) {
-            let hand = self.world.client_connects(0);
+            let hand = self.world.client_connects(self.dice.below(LISTENERS));
             self.clients.push(Client::new(hand, self.echo, self.most, &mut self.dice));
         }
         let now = self.world.now();

@@ -48,12 +48,15 @@ fn silent_address_is_given_up_for_the_next() {
 
 #[test]
 fn failed_dials_end_with_1011() {
-    let rows: [(fn(&mut Play), _); 5] = [
-        (|play| drop(play.resolved(&[ONE]).refused()), "target_refused"),
-        (|play| drop(play.resolved(&[])), "target_refused"),
-        (|play| drop(play.verdict(Verdict::Busy)), "target_refused"),
-        (|play| drop(play.verdict(Verdict::Addresses(Err(io::ErrorKind::NotFound.into())))), "target_refused"),
-        (|play| drop(play.wait(10_000)), "dial_timeout"),
+    let rows: [(fn(&mut Play) -> &mut Play, _); 5] = [
+        (|play| play.resolved(&[ONE]).refused(), "target_refused"),
+        (|play| play.resolved(&[]), "target_refused"),
+        (|play| play.verdict(Verdict::Busy), "target_refused"),
+        (
+            |play| drop(play.verdict(Verdict::Addresses(Err(io::ErrorKind::NotFound.into())))),
+            "target_refused",
+        ),
+        (|play| play.wait(10_000), "dial_timeout"),
     ];
     for (fails, end) in rows {
         for early in [Vec::new(), binary("held")] {
@@ -108,11 +111,11 @@ fn heartbeat_goes_on_while_dialling() {
 
 #[test]
 fn held_payload_reaches_the_target_after_the_client_has_gone() {
-    let rows: [(fn(&mut Play), _); 4] = [
-        (|play| drop(play.client([binary("ab"), close(1000, "")].concat()).fin(Client)), "client_closed"),
-        (|play| drop(play.client([binary("ab"), vec![0xff]].concat()).fin(Client)), "protocol_error"),
-        (|play| drop(play.client(binary("ab")).stop().fin(Client)), "stopped"),
-        (|play| drop(play.client([binary("ab"), close(1000, "")].concat()).reset(Client)), "client_closed"),
+    let rows: [(fn(&mut Play) -> &mut Play, _); 4] = [
+        (|play| play.client([binary("ab"), close(1000, "")].concat()).fin(Client), "client_closed"),
+        (|play| play.client([binary("ab"), vec![0xff]].concat()).fin(Client), "protocol_error"),
+        (|play| play.client(binary("ab")).stop().fin(Client), "stopped"),
+        (|play| play.client([binary("ab"), close(1000, "")].concat()).reset(Client), "client_closed"),
     ];
     for (goes, end) in rows {
         let mut play = Play::open(NAME);

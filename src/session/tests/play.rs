@@ -141,7 +141,7 @@ impl Play {
             released: false,
             done: VecDeque::new(),
         };
-        play.decide(|_, cx| Some(Session::accept(Key::default(), 1, None, cx)));
+        play.decide(|_, cx| Some(Session::accept(Key { index: 0, generation: 0 }, 1, None, cx)));
         play
     }
 
@@ -269,7 +269,7 @@ impl Play {
 
     /// Ends the session without a word.
     pub fn abort(&mut self, end: End) -> &mut Play {
-        self.decide(|session, cx| {
+        self.decide(|mut session, cx| {
             session.as_mut().expect("it is there").abort(end, cx);
             session
         });

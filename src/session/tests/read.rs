@@ -76,7 +76,8 @@ fn answer(bytes: &[u8], head_only: bool) -> Option<(String, usize)> {
     if status == "101" {
         return Some((status.into(), end));
     }
-    let len: usize = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
+    let len: usize =
+        head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
     if head_only {
         return Some((format!("{status}:"), end));
     }

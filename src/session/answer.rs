@@ -96,6 +96,7 @@ impl Answer {
     fn refuse(&mut self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::new();
         refusal.write(self.head_only, SERVER, cx.date, &mut bytes);
+        cx.counters.answered += 1;
         cx.actions.push(Action::Answered(std::mem::take(&mut self.line), refusal.status()));
         core.send(Side::Client, Lease::own(bytes), cx);
         Next::Leave(End::Refused(refusal.status()))

@@ -241,7 +241,10 @@ impl Bridge {
     fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         core.count_out(lease.len() as u64, 1, cx);
         lease.prepend(ws::header(Opcode::Binary, true, lease.len() as u64).as_slice());
-        if let Some(ping) = self.writer.pong.take() {
+        // A frame that has to wait takes no pong along: the pong of a later ping could pass it.
+        if core.may_send(Side::Client)
+            && let Some(ping) = self.writer.pong.take()
+        {
             lease.prepend(ControlFrame::pong(&ping).as_slice());
         }
         self.put(lease, core, cx);

@@ -47,6 +47,8 @@ pub struct Client {
     pings: Vec<Vec<u8>>,
     /// Most bytes read in a turn; 0: it never reads.
     pub appetite: usize,
+    /// It read all that came, whenever it came.
+    pub attentive: bool,
     acts: VecDeque<Act>,
     idle_until: Time,
 }
@@ -67,9 +69,11 @@ impl Client {
             messages: Vec::new(),
             pings: Vec::new(),
             appetite: *dice.pick(&[usize::MAX, usize::MAX, usize::MAX, 1 << 14, 100, 0]),
+            attentive: false,
             acts: VecDeque::new(),
             idle_until: Time(0),
         };
+        client.attentive = client.appetite == usize::MAX;
         match dice.below(10) {
             0 => client.is_nobody(dice),
             1 | 2 => client.is_plain(dice),

@@ -23,7 +23,7 @@ use websplice::web;
 /// Bytes of the largest chunk.
 const LARGEST: usize = CHUNK_CLASSES[3];
 /// Turns in which any day must be over.
-const TURNS_MAX: usize = 40_000;
+const TURNS_MAX: usize = 400_000;
 
 /// A day.
 pub struct Day {
@@ -87,7 +87,7 @@ impl Day {
         };
         // Bytes that travel one by one, or late, are few.
         let roomy = is_instant(&world.odds()) && world.odds().buffer_bytes > 64;
-        let most = if roomy { *dice.pick(&[100, 20_000]) } else { 200 };
+        let most = if roomy { *dice.pick(&[100, 6_000]) } else { 200 };
         Day {
             shard: Shard::new(engine, setup),
             world,
@@ -100,7 +100,7 @@ impl Day {
             echo,
             heartbeat,
             most,
-            stop_turn: if dice.chance(300) { dice.below(500) } else { TURNS_MAX / 4 },
+            stop_turn: if dice.chance(300) { dice.below(500) } else { 20_000 },
             stopped: None,
             quiet_turns: 0,
             dice,
@@ -254,7 +254,7 @@ impl Day {
         for (number, client) in self.clients.iter().enumerate() {
             let reader = &client.reader;
             let served = calm && self.ceiling == BUFFER_MEMORY_MIN && client.hand.met_at().is_some();
-            let polite = matches!(client.leaving, Leaving::InOrder(_)) && client.appetite == usize::MAX;
+            let polite = matches!(client.leaving, Leaving::InOrder(_)) && client.attentive;
             if served && polite && reader.open && !client.hand.is_broken() {
                 assert!(reader.closed.is_some(), "client {number} was left without a word");
             }

@@ -3,6 +3,8 @@
 //! Owns values and their generations. A [`Key`] kept across a release finds nothing instead of a stranger. It never
 //! shrinks: its memory is the most sessions a shard ever had at once.
 
+use std::ops::{Index, IndexMut};
+
 /// Bits of a generation that a [`Key`] carries; 16 million reuses of one slot before a number comes again.
 pub const GENERATION_BITS: u32 = 24;
 
@@ -15,10 +17,70 @@ pub struct Key {
     pub generation: u32,
 }
 
+/// Elements of one page of [`Pages`].
+const PAGE: usize = 128;
+
+/// A table that grows by pages and never moves what is in it, so that its memory is what it holds: doubling a vector of
+/// ten thousand sessions leaves half as much again behind.
+#[derive(Debug)]
+pub struct Pages<T>(Vec<Box<[T]>>);
+
+impl<T> Default for Pages<T> {
+    fn default() -> Pages<T> {
+        Pages(Vec::new())
+    }
+}
+
+impl<T: Default> Pages<T> {
+    /// Grows so that `index` is there.
+    pub fn reach(&mut self, index: usize) {
+        while self.0.len() <= index / PAGE {
+            self.0.push((0..PAGE).map(|_| T::default()).collect());
+        }
+    }
+}
+
+impl<T> Pages<T> {
+    /// How many elements there are, a multiple of a page.
+    pub fn len(&self) -> usize {
+        self.0.len() * PAGE
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The element at `index`, if the table reaches that far.
+    pub fn get(&self, index: usize) -> Option<&T> {
+        Some(&self.0.get(index / PAGE)?[index % PAGE])
+    }
+
+    /// See [`Pages::get`].
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        Some(&mut self.0.get_mut(index / PAGE)?[index % PAGE])
+    }
+}
+
+impl<T> Index<usize> for Pages<T> {
+    type Output = T;
+    fn index(&self, index: usize) -> &T {
+        &self.0[index / PAGE][index % PAGE]
+    }
+}
+
+impl<T> IndexMut<usize> for Pages<T> {
+    fn index_mut(&mut self, index: usize) -> &mut T {
+        &mut self.0[index / PAGE][index % PAGE]
+    }
+}
+
 /// Values in slots.
 #[derive(Debug)]
 pub struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    slots: Pages<Slot<T>>,
+    /// Slots that were ever used, all others are behind them.
+    used: u32,
     /// Free slots, last in first out: the warmest is used next.
     free: Vec<u32>,
 }
@@ -29,16 +91,22 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+impl<T> Default for Slot<T> {
+    fn default() -> Slot<T> {
+        Slot { generation: 0, value: None }
+    }
+}
+
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab { slots: Vec::new(), free: Vec::new() }
+        Slab { slots: Pages::default(), used: 0, free: Vec::new() }
     }
 }
 
 impl<T> Slab<T> {
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.used as usize - self.free.len()
     }
 
     /// Whether there is none.
@@ -49,8 +117,9 @@ impl<T> Slab<T> {
     /// Puts in the value that `make` builds from its own key.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, value: None });
-            u32::try_from(self.slots.len() - 1).expect("descriptors run out before slots do")
+            self.used += 1;
+            self.slots.reach(self.used as usize - 1);
+            self.used - 1
         });
         let slot = &mut self.slots[index as usize];
         let key = Key { index, generation: slot.generation };
@@ -85,7 +154,7 @@ impl<T> Slab<T> {
 
     /// The keys of all values, in slot order.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        (0..self.slots.len() as u32).filter_map(|index| self.at(index).map(|(key, _)| key))
+        (0..self.used).filter_map(|index| self.at(index).map(|(key, _)| key))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns which slot is due when. Arming and disarming are O(1) and allocate nothing once a slot exists; precision is one
 //! tick, and a deadline never fires early. The wheel never reads a clock: time comes in as an argument.
 
+use crate::slab::Pages;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub struct Wheel {
     /// A bit for each bucket that has a list.
     filled: [u64; BUCKETS / 64],
     /// By slot.
-    links: Vec<Link>,
+    links: Pages<Link>,
     /// All ticks up to and including this one have been looked at.
     done_tick: u64,
     armed: usize,
@@ -52,12 +53,18 @@ struct Link {
     due_tick: u64,
 }
 
+impl Default for Link {
+    fn default() -> Link {
+        Link { previous: NONE, next: NONE, due_tick: 0 }
+    }
+}
+
 impl Default for Wheel {
     fn default() -> Wheel {
         Wheel {
             heads: Box::new([NONE; BUCKETS]),
             filled: [0; BUCKETS / 64],
-            links: Vec::new(),
+            links: Pages::default(),
             done_tick: 0,
             armed: 0,
         }
@@ -69,9 +76,7 @@ impl Wheel {
     /// [`Wheel::expire`] of a later tick.
     pub fn arm(&mut self, slot: u32, due: Time) {
         self.disarm(slot);
-        if self.links.len() <= slot as usize {
-            self.links.resize(slot as usize + 1, Link { previous: NONE, next: NONE, due_tick: 0 });
-        }
+        self.links.reach(slot as usize);
         let due_tick = due.0.div_ceil(TICK_MS).max(self.done_tick + 1);
         let bucket = bucket(due_tick);
         let next = self.heads[bucket];

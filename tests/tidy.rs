@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 /// listing, if they are of the same wing; and itself. Nothing else.
 const FLOORS: &[Row] = &[
     Row { floor: 0, wing: "", rooms: &["limits"] },
-    Row { floor: 1, wing: "", rooms: &["pool", "slab", "timers", "observe::counters", "sys"] },
+    Row { floor: 1, wing: "", rooms: &["pool", "slab", "observe::counters", "sys"] },
+    Row { floor: 1, wing: "", rooms: &["timers"] },
     Row { floor: 2, wing: "", rooms: &["ws", "http", "target"] },
     Row { floor: 3, wing: "", rooms: &["web"] },
     Row { floor: 4, wing: "", rooms: &["config"] },

@@ -17,6 +17,7 @@
 use super::{Completion, Kernel, Operation, Readable, Ready, Token};
 use crate::limits::{COMPLETIONS_PER_TURN, HOT_BYTES, TURN_BYTES};
 use crate::pool::{Lease, Pool};
+use crate::slab::Pages;
 use crate::sys::address::Address;
 use std::collections::VecDeque;
 use std::io;
@@ -27,7 +28,7 @@ pub struct Engine<K: Kernel> {
     kernel: K,
     pool: Pool,
     /// Two entries a slot, see [`Token::place`].
-    sockets: Vec<Entry<K::Socket>>,
+    sockets: Pages<Entry<K::Socket>>,
     /// Completions not yet taken.
     done: VecDeque<Completion<K::Socket>>,
     /// Places whose receive is to be tried, each at most once (`Entry::queued`). Places, not tokens: what stands there
@@ -89,7 +90,7 @@ impl<K: Kernel> Engine<K> {
         Engine {
             kernel,
             pool,
-            sockets: Vec::new(),
+            sockets: Pages::default(),
             done: VecDeque::new(),
             run: VecDeque::new(),
             starved: VecDeque::new(),
@@ -414,9 +415,7 @@ impl<K: Kernel> Engine<K> {
 
     fn vacant(&mut self, token: Token) -> &mut Entry<K::Socket> {
         let place = token.place();
-        if self.sockets.len() <= place {
-            self.sockets.resize_with(place + 1, Entry::default);
-        }
+        self.sockets.reach(place);
         let entry = &mut self.sockets[place];
         assert!(entry.token.is_none(), "a token is used for one socket at a time");
         entry.token = Some(token);

@@ -52,10 +52,10 @@ impl Answer {
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Verdict(Verdict::Fetched(fetched)) => self.fetched(fetched, core, cx),
-            Input::Verdict(Verdict::Busy) => self.refuse(&Refusal::BUSY, core, cx),
+            Input::Verdict(Verdict::Busy) if self.file.is_none() => self.refuse(&Refusal::BUSY, core, cx),
             Input::Verdict(Verdict::Piece(Ok(piece))) if !piece.is_empty() => self.piece(piece, core, cx),
             // The head has promised a length that can no longer be kept: only an abrupt end tells the client.
-            Input::Verdict(Verdict::Piece(_)) => self.broken(core),
+            Input::Verdict(Verdict::Piece(_) | Verdict::Busy) => self.broken(core),
             Input::Sent(Side::Client) => self.sent(core, cx),
             Input::Failed(..) => Next::Leave(End::ClientReset),
             Input::Expired => self.expired(core, cx),

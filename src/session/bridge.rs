@@ -111,9 +111,14 @@ impl Bridge {
             Input::Moved(_) => Next::Stay,
             Input::Ended(Side::Client) => Next::Leave(End::ClientEnded),
             Input::Ended(Side::Target) => Next::Leave(End::TargetClosed),
-            Input::Failed(side, Operation::Send, _) => {
-                // What it sent before it went can still be read; the end of that is the end of the session.
-                core.receive(side, HOT_BYTES, cx);
+            // What a side sent before it went can still be read; the end of that is the end of the session.
+            Input::Failed(Side::Client, Operation::Send, _) => {
+                (self.writer.out, self.writer.waiting) = (Out::Nothing, None);
+                self.receive_up(core, cx);
+                Next::Stay
+            }
+            Input::Failed(Side::Target, Operation::Send, _) => {
+                self.receive_down(core, cx);
                 Next::Stay
             }
             Input::Failed(Side::Client, ..) => Next::Leave(End::ClientReset),
@@ -205,6 +210,13 @@ impl Bridge {
         };
         if !full {
             core.receive(Side::Client, HOT_BYTES, cx);
+        }
+    }
+
+    /// Receives from the target again, unless something it sent has not been passed on yet.
+    fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        if self.writer.out != Out::Data && self.writer.waiting.is_none() {
+            core.receive(Side::Target, HOT_BYTES, cx);
         }
     }
 

@@ -137,7 +137,9 @@ impl<K: Kernel> Shard<K> {
     }
 
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
-        let next = match (self.wheel.next_look(), self.paused_until) {
+        // Nothing is accepted any more when stopping, so no pause ends then.
+        let pause = self.paused_until.filter(|_| !self.stopping);
+        let next = match (self.wheel.next_look(), pause) {
             (Some(look), Some(pause)) => Some(look.min(pause)),
             (one, other) => one.or(other),
         };

@@ -52,10 +52,7 @@ fn failed_dials_end_with_1011() {
         (|play| play.resolved(&[ONE]).refused(), "target_refused"),
         (|play| play.resolved(&[]), "target_refused"),
         (|play| play.verdict(Verdict::Busy), "target_refused"),
-        (
-            |play| drop(play.verdict(Verdict::Addresses(Err(io::ErrorKind::NotFound.into())))),
-            "target_refused",
-        ),
+        (|play| play.verdict(Verdict::Addresses(Err(io::ErrorKind::NotFound.into()))), "target_refused"),
         (|play| play.wait(10_000), "dial_timeout"),
     ];
     for (fails, end) in rows {

@@ -3,7 +3,8 @@
 use super::play::{Client, Far, Play};
 use super::read::{GET, UPGRADE, binary};
 use crate::http::Response;
-use crate::session::job::{Body, Fetched, Job, Verdict};
+use crate::session::job::{Job, Verdict};
+use crate::web::{Body, Served};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ const LAST: &str = "GET /f HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 fn page(text: &'static str) -> Verdict {
     let response = Response::new(200, "OK").length(text.len() as u64);
-    Verdict::Fetched(Fetched { response, body: Body::Bytes(text.as_bytes().into()) })
+    Verdict::Fetched(Served { response, body: Body::Bytes(text.as_bytes().into()) })
 }
 
 fn file(offset: u64, len: u64) -> Verdict {
     let file = Arc::new(File::open("/dev/null").unwrap());
-    Verdict::Fetched(Fetched {
+    Verdict::Fetched(Served {
         response: Response::new(200, "OK").length(len),
         body: Body::File { file, offset, len },
     })
@@ -78,7 +79,7 @@ fn empty_file_and_head_have_no_body() {
     let mut play = Play::web();
     play.head_only = true;
     let response = Response::new(200, "OK").length(5);
-    play.client(GET.replace("GET", "HEAD")).verdict(Verdict::Fetched(Fetched { response, body: Body::None }));
+    play.client(GET.replace("GET", "HEAD")).verdict(Verdict::Fetched(Served { response, body: Body::None }));
     assert_eq!(play.heard(), "200:");
 }
 

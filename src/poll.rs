@@ -128,9 +128,10 @@ impl Kernel for Poll {
     }
 
     fn close_listener(&mut self, index: usize) {
-        if let Some(socket) = self.listeners[index].socket.take() {
+        if let Some(listener) = self.listeners[index].socket.take() {
+            socket::stop_listening(&*listener);
             // The descriptor is shared by all shards, so it has to be taken out by hand; one that is out is out.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+            let _ = self.poll.registry().deregister(&mut SourceFd(&listener.as_raw_fd()));
         }
     }
 

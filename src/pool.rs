@@ -76,6 +76,17 @@ impl Pool {
         Lease { bytes, start: 0, end: 0, home: Home::Chunk(self.clone(), class) }
     }
 
+    /// An empty chunk as from [`Pool::chunk`], counted whatever its size; `None` when it does not fit under the ceiling.
+    pub fn chunk_within(&self, room: usize) -> Option<Lease> {
+        let reservation = self.reserve(room)?;
+        if room <= LARGEST {
+            drop(reservation);
+            return Some(self.chunk(room));
+        }
+        let bytes = vec![0; room].into_boxed_slice();
+        Some(Lease { bytes, start: 0, end: 0, home: Home::Reserved(reservation) })
+    }
+
     /// Sets `bytes` of the ceiling aside for memory that somebody else allocates; `None` when it does not fit.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
         if self.0.in_use.get() + bytes + LARGEST > self.0.ceiling {
@@ -139,6 +150,8 @@ pub struct Lease {
 enum Home {
     Hot(Pool),
     Chunk(Pool, usize),
+    /// Memory of its own size that counts.
+    Reserved(#[expect(dead_code, reason = "it gives the memory back when it is dropped")] Reservation),
     Own,
 }
 
@@ -244,7 +257,7 @@ impl Drop for Lease {
         match &self.home {
             Home::Hot(pool) => pool.0.hot.set(Some(bytes)),
             Home::Chunk(pool, class) => pool.take_back(*class, bytes),
-            Home::Own => {}
+            Home::Reserved(_) | Home::Own => {}
         }
     }
 }
@@ -254,6 +267,7 @@ impl fmt::Debug for Lease {
         let home = match self.home {
             Home::Hot(_) => "hot",
             Home::Chunk(..) => "chunk",
+            Home::Reserved(_) => "reserved",
             Home::Own => "own",
         };
         write!(f, "Lease({home}, {} bytes)", self.len())
@@ -316,6 +330,17 @@ mod tests {
         let mut reservation = pool.reserve(10).unwrap();
         assert!(reservation.grow(LARGEST - 10) && !reservation.grow(1));
         drop(reservation);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn chunks_within_the_ceiling_count_whatever_their_size() {
+        let pool = Pool::new(4 * LARGEST);
+        let large = pool.chunk_within(2 * LARGEST).unwrap();
+        assert_eq!((large.tailroom(), pool.in_use()), (2 * LARGEST, 2 * LARGEST));
+        let small = pool.chunk_within(1).unwrap();
+        assert!(pool.chunk_within(LARGEST).is_none());
+        drop((large, small));
         assert_eq!(pool.in_use(), 0);
     }
 

@@ -27,7 +27,8 @@ pub trait Kernel {
     /// Accepts one client on listener `index`; answered by one `Accepted` or `AcceptFailed`.
     fn arm_accept(&mut self, index: usize);
 
-    /// Gives listener `index` up: no accept will be armed again and those armed are cancelled.
+    /// Gives listener `index` up: no accept will be armed again, those armed are cancelled, and newcomers are refused when
+    /// this returns, although other shards hold the listener too.
     fn close_listener(&mut self, index: usize);
 
     /// Submits what is queued, waits up to `wait` (`None`: without end) for something to report, and adds reports to

@@ -5,10 +5,10 @@
 
 use crate::config::Config;
 use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
-use crate::session::job::{Body, Fetched, Job, Verdict};
+use crate::session::job::{Job, Verdict};
 use crate::sys::resolve;
 use crate::web::files::{self, Root};
-use crate::web::{Fetch, builtin};
+use crate::web::{Fetch, Served, builtin};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,16 +81,9 @@ fn perform(job: Job, root: Option<&Root>) -> Verdict {
     }
 }
 
-fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Fetched {
-    let Some(root) = root else {
-        let page = builtin::serve(fetch);
-        return Fetched { response: page.response, body: Body::Bytes(page.body) };
-    };
-    let served = root.serve(fetch);
-    let body = match served.body {
-        files::Body::None => Body::None,
-        files::Body::Bytes(bytes) => Body::Bytes(bytes.into()),
-        files::Body::File { file, offset, len } => Body::File { file: Arc::new(file), offset, len },
-    };
-    Fetched { response: served.response, body }
+fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Served {
+    match root {
+        Some(root) => root.serve(fetch),
+        None => builtin::serve(fetch).into(),
+    }
 }

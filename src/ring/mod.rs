@@ -196,7 +196,8 @@ impl Kernel for Ring {
     }
 
     fn close_listener(&mut self, index: usize) {
-        if self.listeners[index].take().is_some() {
+        if let Some(listener) = self.listeners[index].take() {
+            socket::stop_listening(&*listener);
             let cancel = opcode::AsyncCancel::new(accept_word(index)).build();
             self.push(&[cancel.user_data(kind::IGNORE)]);
         }

@@ -1,11 +1,11 @@
 //! Plain HTTP: a helper finds the file, the answer goes out piece by piece, then the next head is waited for.
 
-use super::job::{Body, Fetched, Job, Verdict};
+use super::job::{Job, Verdict};
 use super::opening::{Head, SERVER};
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
 use crate::http::{After, Refusal};
 use crate::pool::Lease;
-use crate::web::Fetch;
+use crate::web::{Body, Fetch, Served};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -75,8 +75,8 @@ impl Answer {
         }
     }
 
-    fn fetched(&mut self, fetched: Fetched, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Fetched { response, body } = fetched;
+    fn fetched(&mut self, fetched: Served, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let Served { response, body } = fetched;
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
         response.write(self.after, SERVER, cx.date, &mut bytes);
@@ -96,6 +96,7 @@ impl Answer {
     fn refuse(&mut self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::new();
         refusal.write(self.head_only, SERVER, cx.date, &mut bytes);
+        cx.counters.answered += 1;
         cx.actions.push(Action::Answered(std::mem::take(&mut self.line), refusal.status()));
         core.send(Side::Client, Lease::own(bytes), cx);
         Next::Leave(End::Refused(refusal.status()))

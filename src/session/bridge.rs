@@ -111,16 +111,7 @@ impl Bridge {
             Input::Moved(_) => Next::Stay,
             Input::Ended(Side::Client) => Next::Leave(End::ClientEnded),
             Input::Ended(Side::Target) => Next::Leave(End::TargetClosed),
-            // What a side sent before it went can still be read; the end of that is the end of the session.
-            Input::Failed(Side::Client, Operation::Send, _) => {
-                (self.writer.out, self.writer.waiting) = (Out::Nothing, None);
-                self.receive_up(core, cx);
-                Next::Stay
-            }
-            Input::Failed(Side::Target, Operation::Send, _) => {
-                self.receive_down(core, cx);
-                Next::Stay
-            }
+            Input::Failed(side, Operation::Send, _) => self.unsendable(side, core, cx),
             Input::Failed(Side::Client, ..) => Next::Leave(End::ClientReset),
             Input::Failed(Side::Target, Operation::Receive, _) => Next::Leave(End::TargetReset),
             Input::Stop => Next::Leave(End::Stopped),
@@ -131,6 +122,16 @@ impl Bridge {
             | Input::Closed(_)
             | Input::Verdict(_) => self.dialled(input, core, cx),
         }
+    }
+
+    /// A side takes nothing more. What it sent before it went can still be read; the end of that ends the session.
+    fn unsendable(&mut self, side: Side, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if side == Side::Client {
+            self.writer.forget();
+        }
+        self.receive_up(core, cx);
+        self.receive_down(core, cx);
+        Next::Stay
     }
 
     /// What still has to go out when the session ends.
@@ -205,8 +206,9 @@ impl Bridge {
     fn receive_up(&self, core: &mut Core, cx: &mut Cx<'_>) {
         let full = match &self.far {
             Far::Dialling(_, held) => held.is_some(),
-            Far::Target => core.sending(Side::Target) || core.broken(Side::Target),
-            Far::Echo(_) => self.writer.out == Out::Data || self.writer.waiting.is_some(),
+            // A target that broke takes nothing, but the client's goodbye is still to be heard.
+            Far::Target => core.sending(Side::Target),
+            Far::Echo(_) => self.writer.has_data(),
         };
         if !full {
             core.receive(Side::Client, HOT_BYTES, cx);
@@ -215,7 +217,7 @@ impl Bridge {
 
     /// Receives from the target again, unless something it sent has not been passed on yet.
     fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        if self.writer.out != Out::Data && self.writer.waiting.is_none() {
+        if matches!(self.far, Far::Target) && !self.writer.has_data() {
             core.receive(Side::Target, HOT_BYTES, cx);
         }
     }
@@ -265,7 +267,7 @@ impl Bridge {
         self.flush(core, cx);
         if out == Out::Data {
             match self.far {
-                Far::Target => core.receive(Side::Target, HOT_BYTES, cx),
+                Far::Target => self.receive_down(core, cx),
                 Far::Echo(_) => self.receive_up(core, cx),
                 Far::Dialling(..) => {}
             }
@@ -281,6 +283,8 @@ impl Bridge {
         let frame = if let Some(ping) = self.writer.pong.take() {
             ControlFrame::pong(&ping)
         } else if std::mem::take(&mut self.writer.ping) {
+            // The client's time to answer begins when the ping goes out, not while it waits behind a frame.
+            self.pinged.get_or_insert(cx.now);
             ControlFrame::ping(&ControlPayload::EMPTY)
         } else {
             if let Some(frames) = self.writer.waiting.take() {
@@ -297,8 +301,14 @@ impl Bridge {
     fn dialled(&mut self, input: Input, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let Far::Dialling(dial, held) = &mut self.far else { return Next::Stay };
         match dial.handle(input, core, cx) {
-            Dialled::Pending => Next::Stay,
-            Dialled::Failed(end) => Next::Leave(end),
+            Dialled::Pending => {
+                self.arm(core, cx);
+                Next::Stay
+            }
+            Dialled::Failed(end) => {
+                *held = None;
+                Next::Leave(end)
+            }
             Dialled::Connected => {
                 let held = held.take();
                 self.far = Far::Target;
@@ -320,9 +330,10 @@ impl Bridge {
                 return Next::Leave(end);
             }
         }
-        if let Far::Dialling(dial, _) = &mut self.far
+        if let Far::Dialling(dial, held) = &mut self.far
             && let Dialled::Failed(end) = dial.handle(Input::Expired, core, cx)
         {
+            *held = None;
             return Next::Leave(end);
         }
         if self.heart_is_lost(core, cx) {
@@ -330,7 +341,6 @@ impl Bridge {
         }
         if !cx.config.timing.heartbeat.is_zero() && now >= self.ping_due {
             self.ping_due = now + cx.config.timing.heartbeat;
-            self.pinged.get_or_insert(now);
             self.writer.ping = true;
             self.flush(core, cx);
         }
@@ -362,6 +372,18 @@ impl Bridge {
             due = self.pinged.map_or(due, |pinged| due.min(pinged + pong_timeout(cx)));
         }
         core.arm(due, cx);
+    }
+}
+
+impl Writer {
+    /// Whether frames from the other pump are on their way or wait: that pump must not bring more.
+    fn has_data(&self) -> bool {
+        self.out == Out::Data || self.waiting.is_some()
+    }
+
+    /// Drops what is owed: the client takes nothing more.
+    fn forget(&mut self) {
+        *self = Writer { out: Out::Nothing, waiting: None, pong: None, ping: false };
     }
 }
 

@@ -84,18 +84,19 @@ impl Core {
     pub fn note(&mut self, input: &Input, now: Time) {
         match input {
             Input::Received(side, _) => {
-                self.lane(*side).receiving = false;
+                self.lane(*side).settle(Operation::Receive);
                 if *side == Side::Client {
                     self.seen = now;
                 }
             }
             Input::Ended(side) => {
                 let lane = self.lane(*side);
-                (lane.receiving, lane.ended) = (false, true);
+                lane.settle(Operation::Receive);
+                lane.ended = true;
             }
-            Input::Sent(side) => self.lane(*side).sending = false,
+            Input::Sent(side) => self.lane(*side).settle(Operation::Send),
             Input::Moved(side) => self.lane(*side).moved = now,
-            Input::Connected => self.lane(Side::Target).connecting = false,
+            Input::Connected => self.lane(Side::Target).settle(Operation::Connect),
             Input::Failed(side, operation, error) => {
                 self.detail = Some(error.to_string().into());
                 let lane = self.lane(*side);
@@ -129,7 +130,7 @@ impl Core {
     /// Receives from `side` up to `most` bytes, unless that is on already or nothing more can come.
     pub fn receive(&mut self, side: Side, most: usize, cx: &mut Cx<'_>) {
         let lane = self.lane(side);
-        if lane.open && !lane.receiving && !lane.ended && !lane.connecting {
+        if lane.usable() && !lane.receiving && !lane.ended {
             lane.receiving = true;
             cx.actions.push(Action::Receive(side, most));
         }
@@ -139,7 +140,7 @@ impl Core {
     pub fn send(&mut self, side: Side, lease: Lease, cx: &mut Cx<'_>) {
         let now = cx.now;
         let lane = self.lane(side);
-        debug_assert!(lane.open && !lane.sending && !lane.connecting);
+        debug_assert!(lane.usable() && !lane.sending);
         lane.sending = true;
         lane.moved = now;
         cx.actions.push(Action::Send(side, lease));
@@ -192,7 +193,7 @@ impl Core {
     /// Whether a send to `side` may be begun.
     pub fn may_send(&self, side: Side) -> bool {
         let lane = &self.lanes[side as usize];
-        lane.open && !lane.sending && !lane.connecting && !lane.broken
+        lane.usable() && !lane.sending && !lane.broken
     }
 
     /// Whether a send to `side` is in flight.
@@ -205,9 +206,9 @@ impl Core {
         self.lanes[side as usize].receiving
     }
 
-    /// Whether a connect to the target is in flight.
-    pub fn connecting(&self) -> bool {
-        self.lanes[Side::Target as usize].connecting
+    /// Whether bytes can pass on `side`: its socket is connected and not being closed.
+    pub fn usable(&self, side: Side) -> bool {
+        self.lanes[side as usize].usable()
     }
 
     /// Whether `side` has a socket.
@@ -241,10 +242,16 @@ impl Core {
 }
 
 impl Lane {
+    fn usable(&self) -> bool {
+        self.open && !self.connecting && !self.closing
+    }
+
     fn busy(&self) -> bool {
         self.receiving || self.sending || self.connecting
     }
 
+    /// Joins one operation. A cancel is over when all that was in flight is joined, in whatever way each part ended:
+    /// one that was done already when it was cancelled comes back as done.
     fn settle(&mut self, operation: Operation) {
         match operation {
             Operation::Receive => self.receiving = false,

@@ -53,7 +53,7 @@ impl Dial {
         Some(Box::new(dial))
     }
 
-    /// When [`Input::Expired`] means something to this dial.
+    /// When [`Input::Expired`] means something to this dial; whoever owns it arms that.
     pub fn due(&self) -> Time {
         self.deadline.min(self.address_deadline)
     }
@@ -98,7 +98,6 @@ impl Dial {
             false => cx.now + Duration::from_millis(DIAL_ADDRESS_TIMEOUT_MS),
         };
         core.connect(address, cx);
-        core.arm(self.due(), cx);
         Dialled::Pending
     }
 }

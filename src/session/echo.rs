@@ -5,26 +5,19 @@
 //! ceiling of buffer memory.
 
 use super::{Cx, End};
-use crate::pool::{Lease, Reservation};
+use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, SERVER_HEADER_BYTES_MAX};
+use crate::pool::{Lease, Pool};
 use crate::ws::{self, ControlFrame, Decoder, Event, Kind, Piece};
 
 /// Messages on their way back.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
-    held: Option<Held>,
+    /// The part of a message that has come.
+    held: Option<Lease>,
 }
 
-/// The part of a message that has come.
-#[derive(Debug)]
-struct Held {
-    bytes: Vec<u8>,
-    /// Bytes of the ceiling that are set aside for `bytes`, in steps.
-    reserved: usize,
-    reservation: Reservation,
-}
-
-/// The ceiling is asked in steps of this many bytes, so that small pieces stay cheap.
-const RESERVE_STEP: usize = 16 * 1024;
+/// What may be written beyond what came: of one frame the client's header, or most of a ping, may have come earlier.
+const MORE_BYTES_MAX: usize = 2 * SERVER_HEADER_BYTES_MAX + CONTROL_PAYLOAD_BYTES_MAX;
 
 /// What one lease of client bytes became.
 pub(super) struct Echoed {
@@ -42,14 +35,17 @@ struct Output {
     /// Frames at the front of the lease itself, up to here ...
     written: usize,
     /// ... or all of them here, once a held message has made them longer than what came.
-    own: Option<Vec<u8>>,
+    own: Option<Lease>,
+    /// Bytes of the held message, if it will be among them.
+    held: usize,
 }
 
 impl Echo {
     /// Turns what one receive brought into what goes back.
     pub fn turn_round(&mut self, decoder: &mut Decoder, mut lease: Lease, cx: &mut Cx<'_>) -> Echoed {
         let mut echoed = Echoed { out: None, messages: 0, bytes: 0, end: None };
-        let mut output = Output { written: 0, own: None };
+        let mut output =
+            Output { written: 0, own: None, held: self.held.as_ref().map_or(0, |held| held.len()) };
         let mut read = 0;
         echoed.end = loop {
             match decoder.next(&mut lease, &mut read, None) {
@@ -61,7 +57,13 @@ impl Echo {
                     Ok(None) => {}
                     Err(end) => break Some((end, None)),
                 },
-                Event::Ping(payload) => output.push(&mut lease, ControlFrame::pong(&payload).as_slice()),
+                Event::Ping(payload) => {
+                    // The pong is shorter than its ping, but that may have come in two receives: it goes elsewhere.
+                    match output.own(&lease, cx.pool) {
+                        Ok(own) => append(own, ControlFrame::pong(&payload).as_slice()),
+                        Err(end) => break Some((end, None)),
+                    }
+                }
                 Event::Pong(_) => {}
                 Event::Close(reason) => {
                     let code = reason.as_ref().map(ws::CloseReason::code);
@@ -85,87 +87,90 @@ impl Echo {
         cx: &mut Cx<'_>,
     ) -> Result<Option<usize>, End> {
         let payload = piece.range.clone();
-        let before = self.held.as_ref().map_or(0, |held| held.bytes.len());
-        let len = before + payload.len();
+        let len = self.held.as_ref().map_or(0, |held| held.len()) + payload.len();
         if len > cx.config.message_bytes_max {
             return Err(End::TooLarge);
         }
-        if piece.ends && self.held.is_none() {
-            output.message(lease, piece.kind, payload);
+        if self.held.is_none() && piece.ends {
+            output.message(lease, piece.kind, payload, cx.pool)?;
             return Ok(Some(len));
         }
-        let held = match &mut self.held {
-            Some(held) => held,
-            none => none.insert(Held {
-                bytes: Vec::new(),
-                reserved: 0,
-                reservation: cx.pool.reserve(0).ok_or(End::NoMemory)?,
-            }),
-        };
-        if len > held.reserved {
-            let more = (len - held.reserved).next_multiple_of(RESERVE_STEP);
-            if !held.reservation.grow(more) {
-                return Err(End::NoMemory);
-            }
-            held.reserved += more;
-        }
-        held.bytes.extend_from_slice(&lease[payload]);
         if !piece.ends {
+            self.held = Some(joined(self.held.take(), &lease[payload], cx.pool)?);
             return Ok(None);
         }
-        let held = self.held.take().expect("a piece was just added to it");
-        let own = output.own(lease);
-        own.extend_from_slice(ws::header(piece.kind.opcode(), true, len as u64).as_slice());
-        own.extend_from_slice(&held.bytes);
+        let own = output.own(lease, cx.pool)?;
+        append(own, ws::header(piece.kind.opcode(), true, len as u64).as_slice());
+        if let Some(held) = self.held.take() {
+            append(own, &held);
+        }
+        append(own, &lease[payload]);
         Ok(Some(len))
     }
 }
 
+/// `held` with `more` behind it, in a larger chunk if it must; room doubles, so that many small pieces stay cheap.
+fn joined(held: Option<Lease>, more: &[u8], pool: &Pool) -> Result<Lease, End> {
+    let before = held.as_ref().map_or(0, |held| held.len());
+    let mut joined = match held {
+        Some(held) if held.tailroom() >= more.len() => held,
+        held => {
+            let room = (before + more.len()).max(2 * before);
+            let mut larger = pool.chunk_within(room).ok_or(End::NoMemory)?;
+            append(&mut larger, held.as_deref().unwrap_or_default());
+            larger
+        }
+    };
+    append(&mut joined, more);
+    Ok(joined)
+}
+
+fn append(lease: &mut Lease, bytes: &[u8]) {
+    let taken = lease.append(bytes);
+    assert_eq!(taken, bytes.len(), "room was made for all of it");
+}
+
 impl Output {
     /// Puts a whole message out whose payload lies in the lease.
-    fn message(&mut self, lease: &mut Lease, kind: Kind, payload: std::ops::Range<usize>) {
+    fn message(
+        &mut self,
+        lease: &mut Lease,
+        kind: Kind,
+        payload: std::ops::Range<usize>,
+        pool: &Pool,
+    ) -> Result<(), End> {
         let header = ws::header(kind.opcode(), true, payload.len() as u64);
         let header = header.as_slice();
-        match &mut self.own {
-            Some(own) => {
-                own.extend_from_slice(header);
-                own.extend_from_slice(&lease[payload]);
-            }
-            None if self.written + header.len() <= payload.start => {
-                let start = self.written + header.len();
-                lease[self.written..start].copy_from_slice(header);
-                self.written = start + payload.len();
-                lease.copy_within(payload, start);
-            }
-            // The client's header came with an earlier receive, so there is no room for ours here.
-            None => {
-                let own = self.own(lease);
-                own.extend_from_slice(header);
-                own.extend_from_slice(&lease[payload]);
-            }
+        let start = self.written + header.len();
+        if self.own.is_none() && start <= payload.start {
+            lease[self.written..start].copy_from_slice(header);
+            self.written = start + payload.len();
+            lease.copy_within(payload, start);
+            return Ok(());
         }
+        // The client's header came with an earlier receive, so there is no room for ours here.
+        let own = self.own(lease, pool)?;
+        append(own, header);
+        append(own, &lease[payload]);
+        Ok(())
     }
 
-    /// Puts a control frame out. The one it answers was longer, but it may have come in two receives.
-    fn push(&mut self, lease: &mut Lease, frame: &[u8]) {
-        // A pong is copied off the client's ping, whose bytes are consumed: whether they leave room is only known for
-        // pings that came whole, and pings are rare, so they always go to memory of their own.
-        self.own(lease).extend_from_slice(frame);
-    }
-
-    fn own(&mut self, lease: &Lease) -> &mut Vec<u8> {
-        let written = self.written;
-        self.own.get_or_insert_with(|| lease[..written].to_vec())
+    /// The frames, in memory of their own from here on.
+    fn own(&mut self, lease: &Lease, pool: &Pool) -> Result<&mut Lease, End> {
+        if self.own.is_none() {
+            let room = lease.len() + self.held + MORE_BYTES_MAX;
+            let mut own = pool.chunk_within(room).ok_or(End::NoMemory)?;
+            append(&mut own, &lease[..self.written]);
+            self.own = Some(own);
+        }
+        Ok(self.own.as_mut().expect("it was just put there"))
     }
 
     fn finish(self, mut lease: Lease) -> Option<Lease> {
-        match self.own {
-            Some(own) => Some(Lease::own(own)),
-            None if self.written > 0 => {
-                lease.narrow(0..self.written);
-                Some(lease)
-            }
-            None => None,
+        if self.own.is_some() {
+            return self.own;
         }
+        lease.narrow(0..self.written);
+        Some(lease).filter(|frames| !frames.is_empty())
     }
 }

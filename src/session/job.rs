@@ -1,9 +1,7 @@
 //! What a session may ask of a helper, and what comes back. Plain data that crosses threads.
 
-use crate::http::Response;
 use crate::target::Port;
-use crate::web::Fetch;
-use std::borrow::Cow;
+use crate::web::{Fetch, Served};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -38,36 +36,9 @@ pub enum Verdict {
     /// To [`Job::Resolve`].
     Addresses(io::Result<Vec<SocketAddr>>),
     /// To [`Job::Fetch`].
-    Fetched(Fetched),
+    Fetched(Served),
     /// To [`Job::Read`]; empty means that the file is shorter than it was.
     Piece(io::Result<Vec<u8>>),
     /// The queue of helpers is full, or they are stopping.
     Busy,
-}
-
-/// The answer to a request for a file.
-#[derive(Debug)]
-pub struct Fetched {
-    /// Status and headers, the length among them.
-    pub response: Response,
-    /// What follows them.
-    pub body: Body,
-}
-
-/// What follows the headers of an answer.
-#[derive(Debug)]
-pub enum Body {
-    /// Nothing.
-    None,
-    /// Bytes that are here already.
-    Bytes(Cow<'static, [u8]>),
-    /// Bytes of a file, to be read piece by piece.
-    File {
-        /// The open file.
-        file: Arc<File>,
-        /// Where the bytes begin.
-        offset: u64,
-        /// How many there are.
-        len: u64,
-    },
 }

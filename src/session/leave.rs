@@ -6,6 +6,7 @@ use super::dial::{Dial, Dialled};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Session, Side};
 use crate::limits::{HOT_BYTES, LINGER_BYTES_MAX};
 use crate::pool::Lease;
+use crate::timers::Time;
 use crate::ws::{self, ControlFrame, ControlPayload};
 
 /// Goodbye on both sides: what is owed goes out, then our end of stream, then theirs is waited for. Closing a socket with
@@ -18,8 +19,10 @@ pub(super) struct Close {
     goodbye: Option<ControlPayload>,
     /// A dial that is finished because payload waits for its target.
     dial: Option<(Box<Dial>, Lease)>,
-    /// Bytes read and dropped.
-    dropped: usize,
+    /// Bytes read and dropped on each side.
+    dropped: [usize; 2],
+    /// When the goodbye has taken long enough, whatever is still missing.
+    until: Time,
 }
 
 /// How far the goodbye to one side has got.
@@ -52,8 +55,14 @@ impl Session {
 impl Close {
     /// Begins to say goodbye; `None` when there is nothing to say to anyone.
     fn begin(end: End, rest: Option<Rest>, core: &mut Core, cx: &mut Cx<'_>) -> Option<Box<Close>> {
-        let mut close =
-            Close { parts: [Part::Flushing; 2], waiting: None, goodbye: None, dial: None, dropped: 0 };
+        let mut close = Close {
+            parts: [Part::Flushing; 2],
+            waiting: None,
+            goodbye: None,
+            dial: None,
+            dropped: [0; 2],
+            until: cx.now + cx.config.timing.close,
+        };
         if let Some(rest) = rest {
             let told = end.goodbye().map(|(code, reason)| ws::close_payload(code, reason));
             close.goodbye = rest.reply.map(|reply| *reply).or(told);
@@ -71,20 +80,20 @@ impl Close {
                 close.parts[side as usize] = Part::Gone;
             }
         }
-        core.arm(cx.now + cx.config.timing.close, cx);
         close.advance(Side::Client, core, cx);
         close.advance(Side::Target, core, cx);
+        close.arm(core, cx);
         if close.is_done() { None } else { Some(Box::new(close)) }
     }
 
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(side, lease) => {
-                self.dropped += lease.len();
+                self.dropped[side as usize] += lease.len();
                 drop(lease);
-                if self.dropped > LINGER_BYTES_MAX {
+                if self.dropped[side as usize] > LINGER_BYTES_MAX {
                     self.parts[side as usize] = Part::Gone;
-                } else {
+                } else if self.parts[side as usize] != Part::Gone {
                     core.receive(side, HOT_BYTES, cx);
                 }
             }
@@ -118,6 +127,8 @@ impl Close {
                 _ => {
                     core.shut(side, cx);
                     self.parts[side as usize] = Part::Lingering;
+                    self.until = cx.now + cx.config.timing.close;
+                    self.arm(core, cx);
                 }
             }
         }
@@ -154,32 +165,54 @@ impl Close {
                 self.advance(Side::Target, core, cx);
             }
         }
-        // A dial sets its own deadlines; here the goodbye's is the one that counts.
-        core.arm(cx.now + cx.config.timing.close, cx);
+        self.arm(core, cx);
     }
 
-    /// The goodbye has taken long enough. Only a target that is still taking what the client sent gets the time that any
-    /// send has.
+    /// Gives up each side that has had its time.
     fn expired(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
-        self.parts[Side::Client as usize] = Part::Gone;
-        core.cancel(Side::Client, cx);
-        let due = core.moved(Side::Target) + cx.config.timing.write;
-        if core.sending(Side::Target) && cx.now < due {
-            core.arm(due.min(cx.now + cx.config.timing.close), cx);
-        } else {
+        if let Some((dial, _)) = &mut self.dial
+            && let Dialled::Failed(_) = dial.handle(Input::Expired, core, cx)
+        {
+            self.dial = None;
             self.parts[Side::Target as usize] = Part::Gone;
+        }
+        for side in [Side::Client, Side::Target] {
+            if self.due(side, core, cx).is_some_and(|due| cx.now >= due) {
+                self.parts[side as usize] = Part::Gone;
+                core.cancel(side, cx);
+            }
+        }
+        self.arm(core, cx);
+    }
+
+    /// Sets the deadline to the next moment at which a side may have had its time.
+    fn arm(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        let dues = [Side::Client, Side::Target].map(|side| self.due(side, core, cx));
+        if let Some(due) = dues.into_iter().flatten().min() {
+            core.arm(due, cx);
+        }
+    }
+
+    /// When `side` has had its time, if it is still there. A target that takes what the client sent has that of any send,
+    /// and one that is dialled for it that of any dial: nothing a client sent is lost because the client was quick to go.
+    fn due(&self, side: Side, core: &Core, cx: &Cx<'_>) -> Option<Time> {
+        match (&self.dial, side) {
+            _ if self.parts[side as usize] == Part::Gone => None,
+            (Some((dial, _)), Side::Target) => Some(dial.due()),
+            (None, Side::Target) if core.sending(side) => Some(core.moved(side) + cx.config.timing.write),
+            _ => Some(self.until),
         }
     }
 }
 
 /// Whether nothing can or should be said to `side`.
 fn gone_at_once(side: Side, end: End, core: &Core) -> bool {
-    if !core.open(side) || core.broken(side) {
+    if !core.usable(side) || core.broken(side) {
         return true;
     }
     match side {
         Side::Client => matches!(end, End::ClientStalled),
-        Side::Target => core.connecting() || matches!(end, End::TargetStalled),
+        Side::Target => matches!(end, End::TargetStalled),
     }
 }
 

@@ -104,6 +104,12 @@ pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Refuses newcomers from now on, whoever else still holds the listener: closing one of several descriptors would not.
+/// Systems other than Linux may not know this for a listener; there it closes with its last descriptor.
+pub fn stop_listening(listener: impl AsFd) {
+    let _ = SockRef::from(&listener).shutdown(std::net::Shutdown::Read);
+}
+
 /// Whether somebody answers at the Unix socket `path`.
 pub fn answers(path: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()

@@ -6,6 +6,8 @@
 use super::plan::{Fetch, encode};
 use crate::http::{Refusal, Response, date};
 use std::borrow::Cow;
+use std::fs::File;
+use std::sync::Arc;
 
 /// What is known about something that can be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,40 @@ pub struct Page {
     pub response: Response,
     /// What follows; empty for HEAD.
     pub body: Cow<'static, [u8]>,
+}
+
+/// An answer and what follows it, in memory or not.
+#[derive(Debug)]
+pub struct Served {
+    /// Status and headers, not yet dated; the length among them.
+    pub response: Response,
+    /// What to send behind them.
+    pub body: Body,
+}
+
+/// What follows an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// Bytes at hand.
+    Bytes(Cow<'static, [u8]>),
+    /// A piece of a file, to be read as fast as the client takes it.
+    File {
+        /// The open file.
+        file: Arc<File>,
+        /// Where the piece begins, in bytes.
+        offset: u64,
+        /// Its bytes, more than zero.
+        len: u64,
+    },
+}
+
+impl From<Page> for Served {
+    fn from(page: Page) -> Served {
+        let body = if page.body.is_empty() { Body::None } else { Body::Bytes(page.body) };
+        Served { response: page.response, body }
+    }
 }
 
 impl Page {

@@ -3,11 +3,11 @@
 //! Owns opening, choosing the index and the gzip form, and listing. Every name goes through [`crate::sys::beneath`], so
 //! the kernel keeps it inside; only regular files are served. It never writes and never decides what a request means.
 
-use super::entity::{Answer, Entity, Page, answer};
+use super::entity::{Answer, Body, Entity, Page, Served, answer};
 use super::plan::encode;
 use super::{Fetch, Options, media};
+use crate::http::Refusal;
 use crate::http::refusal::escape;
-use crate::http::{Refusal, Response};
 use crate::limits::{FILE_READ_BYTES, LISTING_ENTRIES_MAX};
 use crate::sys::beneath;
 use nix::dir::{Dir, Type};
@@ -20,46 +20,13 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A directory whose files are served.
 #[derive(Debug)]
 pub struct Root {
     directory: File,
     options: Options,
-}
-
-/// An answer and what follows it.
-#[derive(Debug)]
-pub struct Served {
-    /// Status and headers, not yet dated.
-    pub response: Response,
-    /// What to send behind them.
-    pub body: Body,
-}
-
-/// What follows an answer.
-#[derive(Debug)]
-pub enum Body {
-    /// Nothing.
-    None,
-    /// Bytes at hand.
-    Bytes(Vec<u8>),
-    /// A piece of a file, to be read with [`read_piece`] as fast as the client takes it.
-    File {
-        /// The open file.
-        file: File,
-        /// Where the piece begins, in bytes.
-        offset: u64,
-        /// Its bytes, more than zero.
-        len: u64,
-    },
-}
-
-impl From<Page> for Served {
-    fn from(page: Page) -> Served {
-        let body = if page.body.is_empty() { Body::None } else { Body::Bytes(page.body.into_owned()) };
-        Served { response: page.response, body }
-    }
 }
 
 /// An open regular file and what the kernel says about it.
@@ -146,7 +113,7 @@ impl Root {
             Answer::Whole(page) => page.into(),
             Answer::Part(response, _, 0) => Served { response, body: Body::None },
             Answer::Part(response, offset, len) => {
-                Served { response, body: Body::File { file, offset, len } }
+                Served { response, body: Body::File { file: Arc::new(file), offset, len } }
             }
         })
     }

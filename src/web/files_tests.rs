@@ -55,7 +55,7 @@ fn fetch(path: &str) -> Fetch {
 fn text(served: &Served) -> String {
     let bytes = match &served.body {
         Body::None => Vec::new(),
-        Body::Bytes(bytes) => bytes.clone(),
+        Body::Bytes(bytes) => bytes.to_vec(),
         Body::File { file, offset, len } => read_piece(file, *offset, *len).unwrap(),
     };
     String::from_utf8(bytes).unwrap()

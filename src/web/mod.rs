@@ -10,7 +10,7 @@ pub mod files;
 pub mod media;
 pub mod plan;
 
-pub use entity::Page;
+pub use entity::{Body, Page, Served};
 pub use plan::{Fetch, plan};
 
 /// How files are served.

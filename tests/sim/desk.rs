@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use websplice::http::Response;
 use websplice::limits::FILE_READ_BYTES;
-use websplice::session::job::{Body, Fetched, Job, Verdict};
+use websplice::session::job::{Job, Verdict};
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::sim::Dice;
 use websplice::slab::Key;
+use websplice::web::{Body, Served};
 
 /// Jobs that nobody has answered yet.
 pub type Waiting = Rc<RefCell<Vec<(Key, Job)>>>;
@@ -68,7 +69,7 @@ impl Desk {
                         len,
                     },
                 };
-                Verdict::Fetched(Fetched { response, body })
+                Verdict::Fetched(Served { response, body })
             }
         }
     }

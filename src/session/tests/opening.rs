@@ -1,0 +1,103 @@
+//! Cases for the opening: heads in every cut, requests behind each other, frames behind the upgrade, refusals, time.
+
+use super::play::{Client, Play, config, every_cut};
+use super::read::{GET, UPGRADE, binary, row};
+use crate::limits::HEAD_BYTES_MAX;
+
+const TARGET: &str = "127.0.0.1:5900";
+
+#[test]
+fn head_in_every_cut_is_answered_once() {
+    every_cut(TARGET, |play| {
+        assert_eq!(play.client(UPGRADE).heard(), "101");
+        assert_eq!(play.lines, ["open /x"]);
+        assert_eq!(play.dialled, [TARGET]);
+    });
+}
+
+#[test]
+fn frames_right_behind_the_upgrade_are_kept_for_the_target() {
+    every_cut(TARGET, |play| {
+        play.client([UPGRADE.as_bytes(), &row(&[binary("ab"), binary(""), binary("cd")])].concat());
+        assert_eq!(play.connected().got(), "abcd");
+    });
+}
+
+#[test]
+fn frames_right_behind_the_upgrade_come_back_from_echo() {
+    every_cut("echo://", |play| {
+        play.client([UPGRADE.as_bytes(), &row(&[binary("ab"), binary("cd")])].concat());
+        assert_eq!(play.frames(), "binary:ab, binary:cd");
+    });
+}
+
+#[test]
+fn refusals_go_out_whole_and_are_logged() {
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000));
+    let much = format!("GET / HTTP/1.1\r\nHost: {}\r\n", "a".repeat(2 * HEAD_BYTES_MAX));
+    let rows = [
+        (GET, "405", "GET /f 405"),
+        ("POST / HTTP/1.1\r\nHost: h\r\n\r\n", "405", "POST / 405"),
+        ("BREW / HTTP/1.1\r\nHost: h\r\n\r\n", "501", "BREW / 501"),
+        ("GET / HTTP/1.1\n\n", "400", "- 400"),
+        (&long, "414", "- 414"),
+        (&much, "431", "- 431"),
+    ];
+    for (head, status, line) in rows {
+        let mut play = Play::new(config(TARGET));
+        play.client(head);
+        assert_eq!(play.heard(), status, "{line}");
+        assert_eq!(play.lines, [line]);
+        assert!(play.sockets[0].shut, "{line}");
+        assert_eq!(play.fin(Client).end(), "refused");
+    }
+}
+
+#[test]
+fn refusal_is_the_same_in_every_cut() {
+    every_cut(TARGET, |play| assert_eq!(play.client(GET).fin(Client).heard(), "405"));
+}
+
+#[test]
+fn refused_client_that_stays_is_let_go() {
+    let mut play = Play::new(config(TARGET));
+    play.client(GET).wait(4_900);
+    assert!(!play.released);
+    assert_eq!(play.wait(200).end(), "refused");
+}
+
+#[test]
+fn refused_client_that_takes_nothing_is_let_go() {
+    let mut play = Play::new(config(TARGET));
+    play.stick(Client).client(GET).wait(4_900);
+    assert!(!play.released);
+    assert_eq!(play.wait(200).end(), "refused");
+}
+
+#[test]
+fn head_has_one_deadline_however_it_dribbles() {
+    let mut play = Play::new(config(TARGET));
+    for byte in UPGRADE.bytes().take(99) {
+        play.client([byte]).wait(100);
+    }
+    assert!(!play.released);
+    assert_eq!(play.wait(101).end(), "head_timeout");
+    assert_eq!(play.heard(), "");
+}
+
+#[test]
+fn client_that_goes_before_its_head() {
+    let rows: [(fn(&mut Play) -> &mut Play, _); 4] = [
+        (|play| play.fin(Client), "client_ended"),
+        (|play| play.reset(Client), "client_reset"),
+        (|play| play.stop(), "stopped"),
+        (|play| play.abort(crate::session::End::Shed), "shed"),
+    ];
+    for (goes, end) in rows {
+        for head in ["", "GET /"] {
+            let mut play = Play::new(config(TARGET));
+            goes(play.client(head));
+            assert_eq!((play.end(), play.heard()), (end, String::new()));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A walk through sessions by chance: whatever the world does within the contract, no invariant of the play breaks.

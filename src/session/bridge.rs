@@ -204,14 +204,14 @@ impl Bridge {
 
     /// Receives from the client again, unless something it sent has not been passed on yet.
     fn receive_up(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        let full = match &self.far {
-            Far::Dialling(_, held) => held.is_some(),
+        let (full, most) = match &self.far {
+            Far::Dialling(_, held) => (held.is_some(), HOT_BYTES),
             // A target that broke takes nothing, but the client's goodbye is still to be heard.
-            Far::Target => core.sending(Side::Target),
-            Far::Echo(_) => self.writer.has_data(),
+            Far::Target => (core.sending(Side::Target), HOT_BYTES),
+            Far::Echo(echo) => (self.writer.has_data(), echo.receive_bytes()),
         };
         if !full {
-            core.receive(Side::Client, HOT_BYTES, cx);
+            core.receive(Side::Client, most, cx);
         }
     }
 

@@ -5,7 +5,7 @@
 //! ceiling of buffer memory.
 
 use super::{Cx, End};
-use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, SERVER_HEADER_BYTES_MAX};
+use crate::limits::{CHUNK_CLASSES, CONTROL_PAYLOAD_BYTES_MAX, HOT_BYTES, SERVER_HEADER_BYTES_MAX};
 use crate::pool::{Lease, Pool};
 use crate::ws::{self, ControlFrame, Decoder, Event, Kind, Piece};
 
@@ -18,6 +18,10 @@ pub(super) struct Echo {
 
 /// What may be written beyond what came: of one frame the client's header, or most of a ping, may have come earlier.
 const MORE_BYTES_MAX: usize = 2 * SERVER_HEADER_BYTES_MAX + CONTROL_PAYLOAD_BYTES_MAX;
+/// The largest chunk that is kept for reuse.
+const LARGEST: usize = CHUNK_CLASSES[CHUNK_CLASSES.len() - 1];
+
+const _: () = assert!(HOT_BYTES + MORE_BYTES_MAX <= LARGEST);
 
 /// What one lease of client bytes became.
 pub(super) struct Echoed {
@@ -41,6 +45,12 @@ struct Output {
 }
 
 impl Echo {
+    /// How much to receive next, so that it makes one chunk with what is held, unless a message fills most of one alone.
+    pub fn receive_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.len());
+        if held <= HOT_BYTES / 2 { HOT_BYTES - held } else { HOT_BYTES }
+    }
+
     /// Turns what one receive brought into what goes back.
     pub fn turn_round(&mut self, decoder: &mut Decoder, mut lease: Lease, cx: &mut Cx<'_>) -> Echoed {
         let mut echoed = Echoed { out: None, messages: 0, bytes: 0, end: None };
@@ -115,7 +125,8 @@ fn joined(held: Option<Lease>, more: &[u8], pool: &Pool) -> Result<Lease, End> {
     let mut joined = match held {
         Some(held) if held.tailroom() >= more.len() => held,
         held => {
-            let room = (before + more.len()).max(2 * before);
+            let more_room = if before < LARGEST { (2 * before).min(LARGEST) } else { 2 * before };
+            let room = more_room.max(before + more.len());
             let mut larger = pool.chunk_within(room).ok_or(End::NoMemory)?;
             append(&mut larger, held.as_deref().unwrap_or_default());
             larger

@@ -113,6 +113,24 @@ fn server_frame(bytes: &[u8]) -> Option<(String, usize)> {
     Some((word, at + len))
 }
 
+/// Payload bytes of all whole data frames behind the 101, in a row.
+pub fn payload(bytes: &[u8]) -> Vec<u8> {
+    let mut at = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
+    let mut payload = Vec::new();
+    while let Some((_, len)) = server_frame(&bytes[at..]) {
+        let header = match bytes[at + 1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        if bytes[at] & 0x0f < 8 {
+            payload.extend_from_slice(&bytes[at + header..at + len]);
+        }
+        at += len;
+    }
+    payload
+}
+
 fn words_of(payload: &[u8]) -> String {
     match payload.len() {
         0..=40 => String::from_utf8_lossy(payload).into_owned(),

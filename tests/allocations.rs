@@ -1,0 +1,144 @@
+//! The steady state asks for no memory: a million messages through the real parts of the server, on both kernels.
+//!
+//! A shard runs on a thread of its own, and an allocator that counts by thread tells what it asked for; what this test's
+//! client and target ask for does not count. Owns its listener, its threads and its target, all on loopback, and ends
+//! them.
+
+#[path = "allocations/counter.rs"]
+mod counter;
+#[path = "allocations/traffic.rs"]
+mod traffic;
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use websplice::config::{Config, EngineChoice, Listen, Timing};
+use websplice::engine::{Engine, Kernel};
+use websplice::http::upgrade;
+use websplice::limits::{CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
+use websplice::observe::log::Log;
+use websplice::poll::Poll;
+use websplice::pool::Pool;
+use websplice::shard::balance::Balance;
+use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::{Setup, Shard};
+use websplice::target::Target;
+use websplice::timers::Time;
+
+#[global_allocator]
+static ALLOCATOR: counter::Counter = counter::Counter;
+
+/// Messages that the client of one case sends; four cases make the million.
+const MESSAGES: usize = 250_000;
+/// How long a shard's turn waits at most, so that it ends soon after the last byte.
+const TURN: Duration = Duration::from_millis(5);
+
+/// What a shard's thread tells.
+#[derive(Default)]
+struct Told {
+    allocations: AtomicU64,
+    turns: AtomicU64,
+}
+
+impl Told {
+    /// What has been allocated when everything that was sent before this call is done with.
+    fn settled(&self) -> u64 {
+        let turns = self.turns.load(Ordering::Acquire);
+        while self.turns.load(Ordering::Acquire) < turns + 3 {
+            thread::sleep(TURN);
+        }
+        self.allocations.load(Ordering::Acquire)
+    }
+}
+
+fn config(target: Target) -> Config {
+    Config {
+        program: "websplice".into(),
+        listen: Listen::Tcp { host: "127.0.0.1".into(), port: 0, prefer_ipv6: false },
+        target,
+        web: None,
+        web_root: None,
+        upgrade: upgrade::Options { subprotocols: Vec::new(), lenient: false },
+        timing: Timing::default(),
+        message_bytes_max: MESSAGE_BYTES_DEFAULT,
+        engine: EngineChoice::Auto,
+        threads: None,
+        buffer_memory: None,
+        sessions_max: 16,
+        verbose: false,
+    }
+}
+
+/// Runs a shard until its mailbox says stop.
+fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
+    let setup = Setup {
+        number: 0,
+        listeners: 1,
+        config: Arc::new(config),
+        log: Log::silent(),
+        balance: Balance::new(1, 16),
+        mailbox,
+        desk: Box::new(|_, job| panic!("no case needs a helper: {job:?}")),
+    };
+    let engine = Engine::new(kernel, Pool::new(64 * 1024 * 1024));
+    // Which chunks are needed is up to the network, so the shelves are filled before.
+    let chunks = CHUNK_CLASSES.map(|size| [(); 4].map(|()| engine.pool().chunk(size)));
+    drop(chunks);
+    let mut shard = Shard::new(engine, setup);
+    let began = Instant::now();
+    while !shard.is_done() {
+        let clock = || (Time(u64::try_from(began.elapsed().as_millis()).expect("a test is short")), 0);
+        shard.turn(Some(TURN), clock).expect("the kernel can be waited for");
+        told.allocations.store(counter::count(), Ordering::Release);
+        told.turns.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Plays both cases on the kernel that `make` makes.
+fn measure<K: Kernel + 'static>(make: fn(Vec<Arc<OwnedFd>>) -> std::io::Result<K>) {
+    let (target, _echo) = traffic::target();
+    let port = websplice::target::Port::Number(target.port());
+    for target in [Target::Echo, Target::Tcp { host: "127.0.0.1".into(), port }] {
+        let name = target.to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = Arc::new(Told::default());
+        let (send, mailboxes) = std::sync::mpsc::channel();
+        let shard = thread::spawn({
+            let told = told.clone();
+            move || {
+                let kernel = make(vec![Arc::new(listener.into())]).unwrap();
+                let mailbox = Mailbox::new(kernel.waker());
+                send.send(mailbox.clone()).unwrap();
+                run(kernel, config(target), mailbox, &told);
+            }
+        });
+        let mailbox = mailboxes.recv().unwrap();
+        let mut client = traffic::Client::open(TcpStream::connect(address).unwrap());
+        client.exchange(MESSAGES / 20);
+        let before = told.settled();
+        client.exchange(MESSAGES);
+        assert_eq!(told.settled() - before, 0, "allocations in {MESSAGES} messages to {name}");
+        drop(client);
+        mailbox.put(Note::Stop);
+        shard.join().unwrap();
+    }
+}
+
+#[test]
+fn poll_allocates_nothing_for_a_message() {
+    measure(Poll::new);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ring_allocates_nothing_for_a_message() {
+    match websplice::ring::supported() {
+        Ok(()) => measure(websplice::ring::Ring::new),
+        Err(error) => eprintln!("not measured: io_uring is refused here: {error}"),
+    }
+}

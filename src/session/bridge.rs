@@ -89,10 +89,11 @@ impl Bridge {
         core.send(Side::Client, switching, cx);
         bridge.arm(core, cx);
         match rest {
-            Some(rest) => match bridge.up(rest, core, cx) {
-                Next::Leave(end) => return Next::GoAndLeave(Phase::Open(bridge), end),
-                _ => {}
-            },
+            Some(rest) => {
+                if let Next::Leave(end) = bridge.up(rest, core, cx) {
+                    return Next::GoAndLeave(Phase::Open(bridge), end);
+                }
+            }
             None => core.receive(Side::Client, HOT_BYTES, cx),
         }
         Next::Go(Phase::Open(bridge))

@@ -4,6 +4,8 @@
 //! client and target ask for does not count. Owns its listener, its threads and its target, all on loopback, and ends
 //! them.
 
+#![allow(clippy::unwrap_used, reason = "whatever fails here fails the test, and its line says what it was")]
+
 #[path = "allocations/counter.rs"]
 mod counter;
 #[path = "allocations/traffic.rs"]

@@ -3,7 +3,7 @@
 //!
 //! Only counts what comes back; that bytes are right is proven elsewhere.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -24,13 +24,25 @@ pub fn target() -> (SocketAddr, JoinHandle<()>) {
         let (mut socket, _) = listener.accept().unwrap();
         let mut bytes = vec![0; 256 * 1024];
         loop {
-            match socket.read(&mut bytes) {
-                Ok(count) if count > 0 => socket.write_all(&bytes[..count]).unwrap(),
-                _ => return,
+            let count = read_some(&mut socket, &mut bytes);
+            if count == 0 {
+                return;
             }
+            socket.write_all(&bytes[..count]).unwrap();
         }
     });
     (address, thread)
+}
+
+/// Reads what is there; 0 at the end of the stream. A read with a time-out may be interrupted for no fault of anyone's.
+fn read_some(socket: &mut TcpStream, bytes: &mut [u8]) -> usize {
+    loop {
+        match socket.read(bytes) {
+            Ok(count) => return count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("reading failed: {error}"),
+        }
+    }
 }
 
 /// Length of the message at `place` of a batch: mostly small, some medium, and one of 64 KiB.
@@ -109,7 +121,7 @@ impl Client {
     /// Payload bytes that one read brought.
     fn read(&mut self) -> usize {
         let mut buffer = [0; 64 * 1024];
-        let count = self.socket.read(&mut buffer).unwrap();
+        let count = read_some(&mut self.socket, &mut buffer);
         assert!(count > 0, "the stream ended early");
         self.bytes.extend_from_slice(&buffer[..count]);
         let (mut at, mut payload) = (0, 0);

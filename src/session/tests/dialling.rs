@@ -1,6 +1,6 @@
 //! Cases for the dial: literals, names, addresses in turn, every deadline, payload that waits, and leaving meanwhile.
 
-use super::play::{Client, Far, Play};
+use super::play::{Client, Event, Far, Play};
 use super::read::{binary, close, ping};
 use crate::session::job::{Job, Verdict};
 use std::io;
@@ -48,7 +48,7 @@ fn silent_address_is_given_up_for_the_next() {
 
 #[test]
 fn failed_dials_end_with_1011() {
-    let rows: [(fn(&mut Play) -> &mut Play, _); 5] = [
+    let rows: [(Event, _); 5] = [
         (|play| play.resolved(&[ONE]).refused(), "target_refused"),
         (|play| play.resolved(&[]), "target_refused"),
         (|play| play.verdict(Verdict::Busy), "target_refused"),
@@ -108,7 +108,7 @@ fn heartbeat_goes_on_while_dialling() {
 
 #[test]
 fn held_payload_reaches_the_target_after_the_client_has_gone() {
-    let rows: [(fn(&mut Play) -> &mut Play, _); 4] = [
+    let rows: [(Event, _); 4] = [
         (|play| play.client([binary("ab"), close(1000, "")].concat()).fin(Client), "client_closed"),
         (|play| play.client([binary("ab"), vec![0xff]].concat()).fin(Client), "protocol_error"),
         (|play| play.client(binary("ab")).stop().fin(Client), "stopped"),

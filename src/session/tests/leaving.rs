@@ -142,8 +142,8 @@ fn broken_rule_ends_behind_what_was_good() {
 
 #[test]
 fn stop_and_abort_in_every_phase() {
-    let phases: [(&str, fn() -> Play); 5] = [
-        ("dialling", || Play::open("h:1")),
+    let phases = [
+        ("dialling", (|| Play::open("h:1")) as fn() -> Play),
         ("connecting", || Play::open("127.0.0.1:1")),
         ("open", Play::bridge),
         ("echo", || Play::open("echo://")),

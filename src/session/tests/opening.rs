@@ -1,6 +1,6 @@
 //! Cases for the opening: heads in every cut, requests behind each other, frames behind the upgrade, refusals, time.
 
-use super::play::{Client, Play, config, every_cut};
+use super::play::{Client, Event, Play, config, every_cut};
 use super::read::{GET, UPGRADE, binary, row};
 use crate::limits::HEAD_BYTES_MAX;
 
@@ -87,7 +87,7 @@ fn head_has_one_deadline_however_it_dribbles() {
 
 #[test]
 fn client_that_goes_before_its_head() {
-    let rows: [(fn(&mut Play) -> &mut Play, _); 4] = [
+    let rows: [(Event, _); 4] = [
         (|play| play.fin(Client), "client_ended"),
         (|play| play.reset(Client), "client_reset"),
         (|play| play.stop(), "stopped"),

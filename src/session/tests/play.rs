@@ -77,6 +77,9 @@ pub struct Socket {
     pub shut: bool,
 }
 
+/// Something that happens, as a row of a table.
+pub type Event = fn(&mut Play) -> &mut Play;
+
 /// What comes behind the bytes that can be received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tail {

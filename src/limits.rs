@@ -39,6 +39,11 @@ pub const TLS_BUFFERED_MAX: usize = 64 * 1024;
 pub const TLS_CIPHER_RECEIVE_BYTES: usize = 4 * (TLS_RECORD_BYTES + 5 + 1 + 16);
 /// Most plaintext to receive at once that is sent as TLS: four full records, less the header of a frame.
 pub const TLS_PLAIN_RECEIVE_BYTES: usize = 4 * TLS_RECORD_BYTES - 16;
+/// Longest file of certificates or keys, in bytes; a system's whole list of authorities has a quarter of a million. At the
+/// limit: start error.
+pub const PEM_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often certificate, key and authority files are looked at for changes.
+pub const TLS_RENEWAL_MS: u64 = 1_000;
 
 /// Longest frame header of a server: two bytes, eight of length, no mask (RFC 6455 section 5.2).
 pub const SERVER_HEADER_BYTES_MAX: usize = 10;

@@ -188,7 +188,7 @@ fn bytes_behind_close_notify_are_dropped() {
         let heard = give(&mut pair.server, &world.pool, &wire, 300);
         assert!(heard.closed && heard.failed.is_none() && heard.plain.is_empty());
         assert_eq!(pair.server.carried(), 0);
-        assert_eq!(pair.to_client(b"still").plain, b"still");
+        assert_eq!(pair.send_to_client(b"still").plain, b"still");
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod material;
 mod pem;
+mod records;
 pub mod renewal;
 pub mod resolver;
 pub mod stream;

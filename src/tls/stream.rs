@@ -7,18 +7,15 @@
 //! The seam for TLS in the kernel is [`Stream::seal`]: where the kernel encrypts, plaintext would go to the socket as it
 //! is, and everything around this file stays the same.
 
+use super::records::{Out, Speech, process, say};
 use super::resolver;
-use crate::limits::{HEADROOM_BYTES, TLS_BUFFERED_MAX, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_MAX};
+use crate::limits::{TLS_BUFFERED_MAX, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_MAX};
 use crate::pool::{Lease, Pool};
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon, UnbufferedStatus,
-};
+use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// Bytes of a record's header: type, version, length (RFC 8446 section 5.1).
@@ -52,7 +49,7 @@ enum Role {
 /// What came of received bytes. All fields may be set together; they are to be acted upon in their order here.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// The application data of all whole records, contiguous, with [`HEADROOM_BYTES`] in front. Never empty.
+    /// The application data of all whole records, contiguous, with [`HEADROOM_BYTES`](crate::limits::HEADROOM_BYTES) in front. Never empty.
     pub plain: Option<Lease>,
     /// Handshake messages or alerts to send. Never empty.
     pub reply: Option<Lease>,
@@ -337,176 +334,4 @@ impl fmt::Debug for Stream {
         };
         write!(f, "Stream({role}, {}, {} carried)", self.version().unwrap_or("handshaking"), self.carried())
     }
-}
-
-/// Where the outcome of processing goes.
-struct Out<'a> {
-    pool: &'a Pool,
-    opened: &'a mut Opened,
-    /// Most bytes of plaintext that can come of what is at hand.
-    plain_most: usize,
-}
-
-impl Out<'_> {
-    fn plain(&mut self, payload: &[u8]) {
-        let plain = self.opened.plain.get_or_insert_with(|| {
-            let mut chunk = self.pool.chunk(HEADROOM_BYTES + self.plain_most);
-            chunk.append(&[0; HEADROOM_BYTES]);
-            chunk.advance(HEADROOM_BYTES);
-            chunk
-        });
-        let taken = plain.append(payload);
-        debug_assert_eq!(taken, payload.len(), "plaintext is never longer than its ciphertext");
-    }
-
-    fn reply<Data>(&mut self, data: EncodeTlsData<'_, Data>) -> Result<(), Failure> {
-        encode(data, &mut self.opened.reply, self.pool)
-    }
-}
-
-/// The one method that rustls has on both kinds of connection, under one name.
-trait Records: Deref<Target = CommonState> {
-    type Data;
-    fn next<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-}
-
-impl Records for UnbufferedConnectionCommon<ServerConnectionData> {
-    type Data = ServerConnectionData;
-    fn next<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
-}
-
-impl Records for UnbufferedConnectionCommon<ClientConnectionData> {
-    type Data = ClientConnectionData;
-    fn next<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
-}
-
-/// Works through `bytes` until rustls needs more, and says how many are used up.
-fn process<R: Records>(connection: &mut R, bytes: &mut [u8], out: &mut Out<'_>) -> Result<usize, Failure> {
-    let mut consumed = 0;
-    loop {
-        let UnbufferedStatus { mut discard, state, .. } = connection.next(&mut bytes[consumed..]);
-        let more = match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record.map_err(Failure::Tls)?;
-                    discard += record.discard;
-                    out.plain(record.payload);
-                }
-                true
-            }
-            Ok(ConnectionState::EncodeTlsData(data)) => {
-                out.reply(data)?;
-                true
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                true
-            }
-            Ok(ConnectionState::PeerClosed) => {
-                out.opened.closed = true;
-                true
-            }
-            Ok(
-                ConnectionState::BlockedHandshake
-                | ConnectionState::WriteTraffic(_)
-                | ConnectionState::Closed,
-            ) => false,
-            // Early data is never offered, so rustls never brings it (RFC 8446 section 4.2.10).
-            Ok(_) => return Err(Failure::NotOpen),
-            Err(error) => {
-                farewell(connection, out);
-                return Err(Failure::Tls(error));
-            }
-        };
-        consumed += discard;
-        if !more {
-            return Ok(consumed);
-        }
-    }
-}
-
-/// Gets the alert that rustls has ready after an error.
-fn farewell<R: Records>(connection: &mut R, out: &mut Out<'_>) {
-    // As long as it has something to say, rustls looks at no bytes.
-    while connection.wants_write()
-        && let Ok(ConnectionState::EncodeTlsData(data)) = connection.next(&mut []).state
-        && out.reply(data).is_ok()
-    {}
-}
-
-/// What we say ourselves once the handshake is done.
-#[derive(Clone, Copy)]
-enum Speech<'a> {
-    Data(&'a [u8]),
-    Goodbye,
-}
-
-/// Encrypts `speech` into `sealed`, behind what rustls wants to say itself.
-fn say<R: Records>(
-    connection: &mut R,
-    carry: &mut [u8],
-    speech: Speech<'_>,
-    sealed: Lease,
-    pool: &Pool,
-) -> Result<Lease, Failure> {
-    let mut sealed = Some(sealed);
-    loop {
-        let status = connection.next(carry);
-        // All that is whole was used up when it came; there is nothing to discard.
-        debug_assert_eq!(status.discard, 0);
-        match status.state.map_err(Failure::Tls)? {
-            ConnectionState::EncodeTlsData(data) => encode(data, &mut sealed, pool)?,
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            ConnectionState::WriteTraffic(mut traffic) => {
-                let mut lease = sealed.expect("it is put back by `encode`");
-                let mut encrypt = |lease: &mut Lease| match speech {
-                    Speech::Data(plain) => traffic.encrypt(plain, lease.spare_mut()),
-                    Speech::Goodbye => traffic.queue_close_notify(lease.spare_mut()),
-                };
-                let written = match encrypt(&mut lease) {
-                    Err(EncryptError::InsufficientSize(error)) => {
-                        lease = roomier(lease, error.required_size, pool);
-                        encrypt(&mut lease)
-                    }
-                    written => written,
-                };
-                lease.extend_filled(written.map_err(|_| Failure::Exhausted)?);
-                return Ok(lease);
-            }
-            _ => return Err(Failure::NotOpen),
-        }
-    }
-}
-
-/// Appends one of rustls' own messages to `reply`, moving it to a larger chunk where it has no room.
-fn encode<Data>(
-    mut data: EncodeTlsData<'_, Data>,
-    reply: &mut Option<Lease>,
-    pool: &Pool,
-) -> Result<(), Failure> {
-    let mut lease = reply.take().unwrap_or_else(|| pool.chunk(1));
-    let written = match data.encode(lease.spare_mut()) {
-        Err(EncodeError::InsufficientSize(error)) => {
-            if lease.len() + error.required_size > TLS_BUFFERED_MAX {
-                return Err(Failure::TooLong);
-            }
-            lease = roomier(lease, error.required_size, pool);
-            data.encode(lease.spare_mut())
-        }
-        written => written,
-    };
-    lease.extend_filled(written.map_err(|_| Failure::TooLong)?);
-    *reply = Some(lease);
-    Ok(())
-}
-
-/// The same bytes in a chunk with `more` bytes of room behind them.
-fn roomier(lease: Lease, more: usize, pool: &Pool) -> Lease {
-    let mut larger = pool.chunk(lease.len() + more);
-    larger.append(&lease);
-    larger
 }

@@ -154,12 +154,12 @@ impl Pair {
         assert!(!self.server.is_handshaking() && !self.client.is_handshaking());
     }
 
-    pub(super) fn to_server(&mut self, plain: &[u8]) -> Heard {
+    pub(super) fn send_to_server(&mut self, plain: &[u8]) -> Heard {
         let sealed = self.client.seal(Lease::own(plain.to_vec()), &self.pool).unwrap();
         give(&mut self.server, &self.pool, &sealed, self.cut)
     }
 
-    pub(super) fn to_client(&mut self, plain: &[u8]) -> Heard {
+    pub(super) fn send_to_client(&mut self, plain: &[u8]) -> Heard {
         let sealed = self.server.seal(Lease::own(plain.to_vec()), &self.pool).unwrap();
         give(&mut self.client, &self.pool, &sealed, self.cut)
     }
@@ -170,7 +170,7 @@ impl Pair {
         let heard = give(&mut self.server, &self.pool, &bye, self.cut);
         assert!(heard.closed && heard.failed.is_none());
         // A half-closed stream still carries data the other way.
-        assert_eq!(self.to_client(b"last words").plain, b"last words");
+        assert_eq!(self.send_to_client(b"last words").plain, b"last words");
         let bye = self.server.close_notify(&self.pool).unwrap();
         assert!(give(&mut self.client, &self.pool, &bye, self.cut).closed);
         assert_eq!(self.server.seal(Lease::own(vec![1]), &self.pool).unwrap_err(), Failure::NotOpen);
@@ -193,8 +193,8 @@ fn whole_life_cut_everywhere() {
             pair.handshake();
             for length in [0, 1, 125, 16_383, 16_384, 16_385, 40_000, 100_000] {
                 let plain = pattern(length);
-                assert_eq!(pair.to_server(&plain).plain, plain);
-                assert_eq!(pair.to_client(&plain).plain, plain);
+                assert_eq!(pair.send_to_server(&plain).plain, plain);
+                assert_eq!(pair.send_to_client(&plain).plain, plain);
                 assert_eq!((pair.server.carried(), pair.client.carried()), (0, 0));
             }
             pair.goodbyes();
@@ -215,7 +215,7 @@ fn keys_of_every_kind_and_client_certificates() {
         for (version, name) in [(&TLS13, "TLSv1.3"), (&TLS12, "TLSv1.2")] {
             let mut pair = world(kind, version, true).pair(3);
             pair.handshake();
-            assert_eq!(pair.to_server(b"hello").plain, b"hello");
+            assert_eq!(pair.send_to_server(b"hello").plain, b"hello");
             assert_eq!((pair.server.version(), pair.client.version()), (Some(name), Some(name)));
             assert!(pair.server.cipher().unwrap().contains("AES"));
             assert_eq!(pair.server.server_name(), Some(NAME));
@@ -234,7 +234,7 @@ fn tickets_resume() {
             let mut pair = world.pair(50);
             pair.handshake();
             assert_eq!((pair.server.resumed(), pair.client.resumed()), (resumed, resumed));
-            assert_eq!(pair.to_client(b"hello").plain, b"hello");
+            assert_eq!(pair.send_to_client(b"hello").plain, b"hello");
             assert_eq!(pair.server.server_name(), Some(NAME));
             pair.goodbyes();
         }

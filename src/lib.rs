@@ -37,5 +37,6 @@ pub mod slab;
 pub mod sys;
 pub mod target;
 pub mod timers;
+pub mod tls;
 pub mod web;
 pub mod ws;

@@ -20,11 +20,30 @@ pub const HOT_BYTES: usize = 256 * 1024;
 /// payload starts on a cache line.
 pub const HEADROOM_BYTES: usize = 256;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
-pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, HOT_BYTES + HEADROOM_BYTES];
+/// The middle ones hold one and four full TLS records with their overhead and headroom.
+pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
 /// Bytes of freed chunks a shard keeps for reuse before it gives memory back to the allocator.
 pub const CHUNK_CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest and default share of buffer memory of one shard, in bytes, if nothing else is configured.
 pub const BUFFER_MEMORY_MIN: usize = 4 * 1024 * 1024;
+
+/// Most plaintext of one TLS record (RFC 8446 section 5.1).
+pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+/// Most that one of our TLS records is longer than its plaintext: header 5, explicit nonce 8, tag 16 (TLS 1.2), or
+/// header 5, type 1, tag 16 (TLS 1.3).
+pub const TLS_RECORD_OVERHEAD_MAX: usize = 29;
+/// Most bytes of a peer's unfinished TLS record or handshake message that are kept, and of what is said in answer to
+/// them. At the limit: the session ends.
+pub const TLS_BUFFERED_MAX: usize = 64 * 1024;
+/// Most ciphertext to receive at once for TLS: four full records of TLS 1.3, so that a busy stream is cut between records.
+pub const TLS_CIPHER_RECEIVE_BYTES: usize = 4 * (TLS_RECORD_BYTES + 5 + 1 + 16);
+/// Most plaintext to receive at once that is sent as TLS: four full records, less the header of a frame.
+pub const TLS_PLAIN_RECEIVE_BYTES: usize = 4 * TLS_RECORD_BYTES - 16;
+/// Longest file of certificates or keys, in bytes; a system's whole list of authorities has a quarter of a million. At the
+/// limit: start error.
+pub const PEM_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often certificate, key and authority files are looked at for changes.
+pub const TLS_RENEWAL_MS: u64 = 1_000;
 
 /// Longest frame header of a server: two bytes, eight of length, no mask (RFC 6455 section 5.2).
 pub const SERVER_HEADER_BYTES_MAX: usize = 10;
@@ -120,6 +139,11 @@ const _: () = {
     assert!(HEAD_BYTES_MAX <= CHUNK_CLASSES[1], "a split head is kept in one chunk");
     assert!(CHUNK_CLASSES[3] >= HOT_BYTES + HEADROOM_BYTES, "whatever a receive brought can be kept");
     assert!(BUFFER_MEMORY_MIN >= 4 * CHUNK_CLASSES[3]);
+    assert!(TLS_RECORD_BYTES + TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[1]);
+    assert!(TLS_BUFFERED_MAX <= CHUNK_CLASSES[2]);
+    assert!(TLS_CIPHER_RECEIVE_BYTES + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
+    assert!(TLS_PLAIN_RECEIVE_BYTES + SERVER_HEADER_BYTES_MAX <= 4 * TLS_RECORD_BYTES);
+    assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);

@@ -1,0 +1,305 @@
+//! Reads certificates, keys and authorities, checks everything, and makes of them what sessions use.
+//!
+//! Blocking: it reads files, at start and on renewal. Each complaint is one line that names the file and the remedy. It
+//! never keeps anything; the same [`Options`] can be loaded again at any time.
+
+use super::resolver::Resolver;
+use super::verifier::AcceptAll;
+use super::{Options, Pair, TargetOptions, Version, pem, suites};
+use crate::limits::PEM_FILE_BYTES_MAX;
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use std::fs::{self, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// What sessions use. Cheap to clone; a session that has begun keeps what it began with.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// For clients; `None` without certificates.
+    pub server: Option<Arc<ServerConfig>>,
+    /// For targets; `None` without `--ssl-target`.
+    pub client: Option<Arc<ClientConfig>>,
+    /// The name of `--ssl-target-name`.
+    pub target_name: Option<ServerName<'static>>,
+    /// What the operator should look at: one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks everything that `options` names.
+///
+/// # Errors
+/// One line with the file and the remedy.
+pub fn load(options: &Options) -> Result<Material, String> {
+    let mut warnings = Vec::new();
+    let server = match options.pairs.is_empty() {
+        true => None,
+        false => Some(Arc::new(server(options, &mut warnings)?)),
+    };
+    let client = match &options.target {
+        None => None,
+        Some(target) => Some(Arc::new(client(target, options.version, &mut warnings)?)),
+    };
+    let target_name =
+        match options.target.as_ref().and_then(|target| target.name.as_ref()) {
+            None => None,
+            Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
+                format!("--ssl-target-name: \"{name}\" is neither a host name nor an address")
+            })?),
+        };
+    Ok(Material { server, client, target_name, warnings })
+}
+
+/// The shared ground: suites in our order, and the hybrid exchange first, so that whoever can is safe from later quantum
+/// computers; it costs a fifth of a handshake more.
+fn provider(ciphers: Option<&str>) -> Result<Arc<CryptoProvider>, String> {
+    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    let cipher_suites = match ciphers {
+        None => suites::all(),
+        Some(list) => suites::parse(list).map_err(|error| format!("--ssl-ciphers: {error}"))?,
+    };
+    let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
+    Ok(Arc::new(CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() }))
+}
+
+fn versions(oldest: Version) -> &'static [&'static SupportedProtocolVersion] {
+    static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match oldest {
+        Version::Tls12 => &ALL,
+        Version::Tls13 => &ALL[..1],
+    }
+}
+
+fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig, String> {
+    let provider = provider(options.ciphers.as_deref())?;
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions(options.version))
+        .map_err(
+            |_| "--ssl-ciphers: no cipher is left for the versions of --ssl-version; leave one of them out",
+        )?;
+    let builder = if options.verify_client {
+        let roots = Arc::new(roots(options.cafile.as_deref())?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| format!("--verify-client: {error}"))?;
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(resolver(&options.pairs, &provider, warnings)?));
+    // Only tickets, made with keys that change every six hours: they need no memory here, and all shards share them. New
+    // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
+    config.ticketer =
+        aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    config.ignore_client_order = true;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn client(
+    options: &TargetOptions,
+    oldest: Version,
+    warnings: &mut Vec<String>,
+) -> Result<ClientConfig, String> {
+    let provider = provider(None)?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions(oldest))
+        .map_err(|error| format!("--ssl-version: {error}"))?;
+    let builder = if options.insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAll(provider.clone())))
+    } else {
+        let roots = Arc::new(roots(options.ca.as_deref())?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| format!("--ssl-target: {error}"))?;
+        builder.with_webpki_verifier(verifier)
+    };
+    match &options.pair {
+        None => Ok(builder.with_no_client_auth()),
+        Some(pair) => {
+            let (certified, _) = certified(pair, &provider, warnings)?;
+            Ok(builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified))))
+        }
+    }
+}
+
+fn resolver(
+    pairs: &[Pair],
+    provider: &CryptoProvider,
+    warnings: &mut Vec<String>,
+) -> Result<Resolver, String> {
+    let mut resolver: Option<Resolver> = None;
+    for pair in pairs {
+        let (key, names) = certified(pair, provider, warnings)?;
+        let key = Arc::new(key);
+        let resolver = resolver.get_or_insert_with(|| Resolver::new(key.clone()));
+        for name in &names {
+            resolver.add(name, &key);
+        }
+    }
+    resolver.ok_or_else(|| "no certificate".into())
+}
+
+/// A pair, checked, with the names in its certificate.
+fn certified(
+    pair: &Pair,
+    provider: &CryptoProvider,
+    warnings: &mut Vec<String>,
+) -> Result<(CertifiedKey, Vec<String>), String> {
+    let cert_file = pair.cert.display();
+    let (text, cert_status) = read("certificate", &pair.cert)?;
+    let cert_sections = pem::sections(&text).map_err(|error| format!("certificate {cert_file} {error}"))?;
+    let chain = pem::certificates(&cert_sections);
+    let Some(leaf) = chain.first() else {
+        return Err(format!("certificate {cert_file} holds no certificate; put it in front of the key"));
+    };
+    let names = checked(leaf, &pair.cert)?;
+
+    let key_path = pair.key.as_deref().unwrap_or(&pair.cert);
+    let key_file = key_path.display();
+    let (key_text, key_status) = match &pair.key {
+        Some(path) => read("key", path)?,
+        None => (text.clone(), cert_status),
+    };
+    let key_sections = pem::sections(&key_text).map_err(|error| format!("key {key_file} {error}"))?;
+    let password = pair.password.as_ref().map(|secret| secret.0.as_str());
+    let key = pem::private_key(&key_sections, password)
+        .map_err(|error| format!("key {key_file} {error}"))?
+        .ok_or_else(|| match pair.key {
+        Some(_) => format!("key {key_file} holds no private key"),
+        None => format!(
+            "certificate {key_file} holds no private key; add it, or name the key's own file with --key"
+        ),
+    })?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| format!("key {key_file} is damaged or of no supported kind; use RSA, ECDSA (P-256, P-384, P-521) or Ed25519"))?;
+    if key_status.mode() & 0o077 != 0 {
+        warnings.push(format!("key {key_file} can be read by others; chmod 600 {key_file}"));
+    }
+
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((certified, names)),
+        Err(Error::InconsistentKeys(_)) => Err(mismatch(certified, pair)),
+        Err(error) => Err(format!("certificate {cert_file} cannot be used: {error}")),
+    }
+}
+
+/// Why a key does not belong to the first certificate of its file.
+fn mismatch(certified: CertifiedKey, pair: &Pair) -> String {
+    let file = pair.cert.display();
+    let belongs = |cert: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![cert.clone()], certified.key.clone()).keys_match().is_ok()
+    };
+    if certified.cert.iter().any(belongs) {
+        return format!(
+            "certificate {file} has its certificates in the wrong order; put the server's own first"
+        );
+    }
+    match &pair.key {
+        Some(key) => format!(
+            "key {} does not belong to certificate {file}; give the key it was made with",
+            key.display()
+        ),
+        None => format!(
+            "certificate {file} holds a key that does not belong to it; give the key it was made with"
+        ),
+    }
+}
+
+/// The names in a certificate, when now is within its time.
+fn checked(leaf: &CertificateDer<'_>, path: &Path) -> Result<Vec<String>, String> {
+    let file = path.display();
+    let certificate = Certificate::from_der(leaf)
+        .map_err(|error| format!("certificate {file} is damaged ({error}); get it anew"))?;
+    let body = certificate.tbs_certificate();
+    let (begin, end) = (body.validity().not_before, body.validity().not_after);
+    let now = SystemTime::now();
+    if end.to_system_time() < now {
+        return Err(format!("certificate {file} expired on {}; renew it", end.to_date_time()));
+    }
+    if begin.to_system_time() > now {
+        return Err(format!(
+            "certificate {file} is not valid before {}; check the clock",
+            begin.to_date_time()
+        ));
+    }
+    let alternative = body.get_extension::<SubjectAltName>().ok().flatten();
+    let mut names: Vec<String> = Vec::new();
+    for name in alternative.iter().flat_map(|(_, names)| &names.0) {
+        if let GeneralName::DnsName(name) = name {
+            names.push(name.as_str().to_string());
+        }
+    }
+    // Certificates from before RFC 2818 have their name in the subject only; clients may still ask for it.
+    if alternative.is_none()
+        && let Ok(Some(name)) = body.subject().common_name()
+    {
+        names.push(name.value().into_owned());
+    }
+    Ok(names)
+}
+
+/// The authorities in `file`, or the system's.
+fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = file else {
+        // Some of a system's many files may be odd; only nothing at all is an error.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(
+                "the system has no certificate authorities; install ca-certificates, or name a CA file"
+                    .into(),
+            );
+        }
+        return Ok(roots);
+    };
+    let file = path.display();
+    let (text, _) = read("CA file", path)?;
+    let sections = pem::sections(&text).map_err(|error| format!("CA file {file} {error}"))?;
+    let certificates = pem::certificates(&sections);
+    if certificates.is_empty() {
+        return Err(format!("CA file {file} holds no certificates; give the PEM file of the authority"));
+    }
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| format!("CA file {file} cannot be used: {error}"))?;
+    }
+    Ok(roots)
+}
+
+/// A whole file, which must be an ordinary one of ordinary size.
+fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
+    let file = path.display();
+    let status = fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{what} {file} does not exist"),
+        _ => format!("{what} {file} cannot be read: {error}"),
+    })?;
+    if !status.is_file() {
+        return Err(format!("{what} {file} is not a file"));
+    }
+    let unreadable =
+        |error| format!("{what} {file} cannot be read: {error}; check who owns it and its permissions");
+    let mut text = Vec::new();
+    let most = PEM_FILE_BYTES_MAX as u64 + 1;
+    fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(unreadable)?;
+    if text.len() > PEM_FILE_BYTES_MAX {
+        return Err(format!("{what} {file} is too long for one; more than {PEM_FILE_BYTES_MAX} bytes"));
+    }
+    Ok((text, status))
+}

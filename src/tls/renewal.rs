@@ -1,0 +1,231 @@
+//! Renewal: a thread that looks at the files of the TLS options and publishes new material when they change.
+//!
+//! It owns the published [`Material`], which sessions take a reference of when they begin. Files are looked at by following
+//! symbolic links, so that a renamed file, a rewritten one and a swapped directory link are all seen. Broken new files
+//! change nothing but a report. It never touches a session.
+
+use super::Options;
+use super::material::{self, Material};
+use crate::limits::TLS_RENEWAL_MS;
+use arc_swap::ArcSwap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Where sessions find the material of the hour. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    material: Arc<ArcSwap<Material>>,
+    options: Arc<Options>,
+    /// What the files looked like just before they were read first.
+    seen: Vec<Stamp>,
+}
+
+impl Shelf {
+    /// Reads and checks everything that `options` names, and puts it on a shelf.
+    ///
+    /// # Errors
+    /// One line with the file and the remedy.
+    pub fn load(options: Options) -> Result<Shelf, String> {
+        let seen = look(&files(&options));
+        let material = Arc::new(ArcSwap::from_pointee(material::load(&options)?));
+        Ok(Shelf { material, options: Arc::new(options), seen })
+    }
+
+    /// What a session that begins now shall use. Lock-free, without allocation.
+    pub fn current(&self) -> Arc<Material> {
+        self.material.load_full()
+    }
+
+    fn renew(&self) -> Result<Vec<String>, String> {
+        let material = material::load(&self.options)?;
+        let warnings = material.warnings.clone();
+        self.material.store(Arc::new(material));
+        Ok(warnings)
+    }
+}
+
+/// What came of a look at changed files.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// New material is on the shelf; with what the operator should look at.
+    Renewed(Vec<String>),
+    /// The new files cannot be used, for this reason; what was on the shelf stays.
+    Kept(String),
+}
+
+/// The watching thread; dropping it ends the thread.
+#[derive(Debug)]
+pub struct Watcher {
+    wake: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Begins to watch the files of `shelf`. `report` is called on the watching thread.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn start(shelf: Shelf, report: impl FnMut(Report) + Send + 'static) -> io::Result<Watcher> {
+        Watcher::every(Duration::from_millis(TLS_RENEWAL_MS), shelf, report)
+    }
+
+    fn every(
+        interval: Duration,
+        shelf: Shelf,
+        report: impl FnMut(Report) + Send + 'static,
+    ) -> io::Result<Watcher> {
+        let (wake, woken) = mpsc::channel();
+        let watch = move || watch(interval, &shelf, &woken, report);
+        let thread = thread::Builder::new().name("tls-renewal".into()).spawn(watch)?;
+        Ok(Watcher { wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Loads anew now, changed or not, as on SIGHUP. Does not wait for it.
+    pub fn renew(&self) {
+        if let Some(wake) = &self.wake {
+            // It fails only when the thread is gone, and then the process is ending.
+            let _ = wake.send(());
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.wake.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was shown when it happened; there is nothing to add at the end.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(interval: Duration, shelf: &Shelf, woken: &Receiver<()>, mut report: impl FnMut(Report)) {
+    let files = files(&shelf.options);
+    let mut seen = shelf.seen.clone();
+    // Certificate and key are often written one after the other, and do not fit together for a moment. So a complaint
+    // waits for one more look, and is dropped when that finds another change.
+    let mut complaint = None;
+    loop {
+        let asked = match woken.recv_timeout(interval) {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => false,
+            Ok(()) => true,
+        };
+        let now = look(&files);
+        if asked || now != seen {
+            // What changes while it is read shows at the next look.
+            seen = now;
+            match shelf.renew() {
+                Ok(warnings) => {
+                    complaint = None;
+                    report(Report::Renewed(warnings));
+                }
+                Err(reason) if asked => {
+                    complaint = None;
+                    report(Report::Kept(reason));
+                }
+                Err(reason) => complaint = Some(reason),
+            }
+        } else if let Some(reason) = complaint.take() {
+            report(Report::Kept(reason));
+        }
+    }
+}
+
+/// What tells one content of a file from another: device, inode, length, and both times to the nanosecond.
+type Stamp = Option<[i64; 7]>;
+
+fn look(files: &[PathBuf]) -> Vec<Stamp> {
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let status = fs::metadata(file).ok()?;
+    let (device, inode, length) = (status.dev() as i64, status.ino() as i64, status.size() as i64);
+    Some([device, inode, length, status.mtime(), status.mtime_nsec(), status.ctime(), status.ctime_nsec()])
+}
+
+/// All files that the options name.
+fn files(options: &Options) -> Vec<PathBuf> {
+    let target = options.target.iter();
+    let pairs = options.pairs.iter().chain(target.clone().filter_map(|target| target.pair.as_ref()));
+    let of_pairs = pairs.flat_map(|pair| [Some(pair.cert.clone()), pair.key.clone()]);
+    let authorities = [options.cafile.clone()].into_iter().chain(target.map(|target| target.ca.clone()));
+    of_pairs.chain(authorities).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::material_tests::{Files, serial};
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc::Receiver;
+
+    fn watched(options: Options) -> (Shelf, Watcher, Receiver<Report>) {
+        let shelf = Shelf::load(options).unwrap();
+        let (send, reports) = mpsc::channel();
+        let report = move |report| drop(send.send(report));
+        let watcher = Watcher::every(Duration::from_millis(5), shelf.clone(), report).unwrap();
+        (shelf, watcher, reports)
+    }
+
+    fn next(reports: &Receiver<Report>) -> Report {
+        reports.recv_timeout(Duration::from_secs(20)).expect("a change is reported")
+    }
+
+    #[test]
+    fn a_renamed_file_is_taken_up_and_a_broken_one_is_not() {
+        let files = Files::new();
+        let path = files.self_signed("cert.pem", 1);
+        let (shelf, watcher, reports) = watched(Files::options(&path));
+        assert_eq!(serial(&shelf.current()), [1]);
+        let begun = shelf.current();
+
+        let newer = files.self_signed("newer.pem", 2);
+        fs::rename(newer, &path).unwrap();
+        assert_eq!(next(&reports), Report::Renewed(Vec::new()));
+        assert_eq!(serial(&shelf.current()), [2]);
+        assert_eq!(serial(&begun), [1]);
+
+        fs::write(&path, "nonsense").unwrap();
+        let Report::Kept(reason) = next(&reports) else { panic!("nonsense was taken up") };
+        assert!(reason.contains("cert.pem is not PEM"), "{reason}");
+        assert_eq!(serial(&shelf.current()), [2]);
+
+        fs::remove_file(&path).unwrap();
+        let Report::Kept(reason) = next(&reports) else { panic!("nothing was taken up") };
+        assert!(reason.contains("does not exist"), "{reason}");
+
+        fs::rename(files.self_signed("newest.pem", 3), &path).unwrap();
+        assert_eq!(next(&reports), Report::Renewed(Vec::new()));
+        assert_eq!(serial(&shelf.current()), [3]);
+
+        watcher.renew();
+        assert_eq!(next(&reports), Report::Renewed(Vec::new()));
+        drop(watcher);
+        assert!(reports.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_swapped_directory_link_is_taken_up() {
+        let files = Files::new();
+        for (directory, number) in [("first", 1), ("second", 2)] {
+            fs::create_dir(files.path(directory)).unwrap();
+            files.self_signed(&format!("{directory}/tls.pem"), number);
+        }
+        symlink("first", files.path("..data")).unwrap();
+        symlink("..data/tls.pem", files.path("tls.pem")).unwrap();
+        let (shelf, _watcher, reports) = watched(Files::options(&files.path("tls.pem")));
+        assert_eq!(serial(&shelf.current()), [1]);
+        symlink("second", files.path("..data_tmp")).unwrap();
+        fs::rename(files.path("..data_tmp"), files.path("..data")).unwrap();
+        assert_eq!(next(&reports), Report::Renewed(Vec::new()));
+        assert_eq!(serial(&shelf.current()), [2]);
+    }
+}

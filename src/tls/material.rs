@@ -146,9 +146,9 @@ fn resolver(
     for pair in pairs {
         let (key, names) = certified(pair, provider, warnings)?;
         let key = Arc::new(key);
-        let resolver = resolver.get_or_insert_with(|| Resolver::new(key.clone()));
-        for name in &names {
-            resolver.add(name, &key);
+        match &mut resolver {
+            None => resolver = Some(Resolver::new(&key, &names)),
+            Some(resolver) => resolver.add(&key, &names),
         }
     }
     resolver.ok_or_else(|| "no certificate".into())
@@ -303,3 +303,7 @@ fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
     }
     Ok((text, status))
 }
+
+#[cfg(test)]
+#[path = "material_tests.rs"]
+pub(super) mod tests;

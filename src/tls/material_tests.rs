@@ -1,13 +1,16 @@
 //! Tests of what is read at start: every complaint with its file and remedy, every kind of key file, names and versions.
 
-use super::material::{Material, load};
-use super::stream_tests::{NAME, give};
-use super::{Options, Pair, Secret, TargetOptions, Version};
+use super::{Material, load};
 use crate::limits::BUFFER_MEMORY_MIN;
 use crate::pool::Pool;
 use crate::tls::stream::Stream;
+use crate::tls::stream_tests::{NAME, give};
+use crate::tls::verifier::AcceptAll;
+use crate::tls::{Options, Pair, Secret, TargetOptions, Version};
 use rcgen::{CertificateParams, DnType, KeyPair, SerialNumber, date_time_ymd};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, SignatureScheme};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,10 +20,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use x509_cert::der::Decode;
 
 /// A directory of its own, removed at the end.
-pub(super) struct Files(PathBuf);
+pub(in crate::tls) struct Files(PathBuf);
 
 impl Files {
-    pub(super) fn new() -> Files {
+    pub(in crate::tls) fn new() -> Files {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("websplice-tls-{}-{number}", std::process::id()));
@@ -28,11 +31,11 @@ impl Files {
         Files(path)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::tls) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(in crate::tls) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -40,12 +43,12 @@ impl Files {
     }
 
     /// A certificate with this serial number, and its key, in one file.
-    pub(super) fn self_signed(&self, name: &str, serial: u64) -> PathBuf {
+    pub(in crate::tls) fn self_signed(&self, name: &str, serial: u64) -> PathBuf {
         let (cert, key) = signed(NAME, serial);
         self.write(name, &format!("{cert}{key}"))
     }
 
-    pub(super) fn options(path: &Path) -> Options {
+    pub(in crate::tls) fn options(path: &Path) -> Options {
         Options { pairs: vec![Pair { cert: path.into(), ..Pair::default() }], ..Options::default() }
     }
 
@@ -72,9 +75,19 @@ fn signed(name: &str, serial: u64) -> (String, String) {
 
 /// The certificate that a client gets who asks for `name`, as its serial number.
 fn served(material: &Material, name: &str) -> Vec<u8> {
-    let target = TargetOptions { insecure: true, ..TargetOptions::default() };
-    let options = Options { target: Some(target), ..Options::default() };
-    let client = load(&options).unwrap().client.unwrap();
+    served_to(material, name, rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The same, for a client with this cryptography.
+fn served_to(material: &Material, name: &str, provider: CryptoProvider) -> Vec<u8> {
+    let provider = Arc::new(provider);
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
+        .with_no_client_auth();
+    let client = Arc::new(client);
     let pool = Pool::new(BUFFER_MEMORY_MIN);
     let mut server = Stream::server(material.server.clone().unwrap()).unwrap();
     let mut client = Stream::client(client, ServerName::try_from(name.to_string()).unwrap()).unwrap();
@@ -89,7 +102,7 @@ fn served(material: &Material, name: &str) -> Vec<u8> {
     certificate.tbs_certificate().serial_number().as_bytes().to_vec()
 }
 
-pub(super) fn serial(material: &Arc<Material>) -> Vec<u8> {
+pub(in crate::tls) fn serial(material: &Arc<Material>) -> Vec<u8> {
     served(material, NAME)
 }
 
@@ -229,6 +242,29 @@ fn the_name_asked_for_chooses_the_certificate() {
     ] {
         assert_eq!(served(&material, name), [serial], "{name}");
     }
+}
+
+#[test]
+fn two_kinds_of_keys_for_one_name() {
+    let files = Files::new();
+    let mut options = Options::default();
+    for (serial, algorithm) in [(1_u64, &rcgen::PKCS_ED25519), (2, &rcgen::PKCS_ECDSA_P256_SHA256)] {
+        let mut params = CertificateParams::new(vec![NAME.to_string()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(serial));
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let text = format!("{}{}", params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+        options.pairs.push(Pair { cert: files.write(&format!("{serial}.pem"), &text), ..Pair::default() });
+    }
+    let material = load(&options).unwrap();
+    for name in [NAME, "unknown.example"] {
+        assert_eq!(served(&material, name), [1]);
+    }
+    // As a browser, which does not know Ed25519.
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let all = provider.signature_verification_algorithms.mapping;
+    provider.signature_verification_algorithms.mapping = &all[..2];
+    assert!(all[..2].iter().any(|(scheme, _)| *scheme == SignatureScheme::ECDSA_NISTP256_SHA256));
+    assert_eq!(served_to(&material, NAME, provider), [2]);
 }
 
 #[test]

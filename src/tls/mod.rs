@@ -100,6 +100,4 @@ impl Version {
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
-mod material_tests;
-#[cfg(test)]
 mod stream_tests;

@@ -163,7 +163,7 @@ fn files(options: &Options) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::material_tests::{Files, serial};
+    use crate::tls::material::tests::{Files, serial};
     use std::os::unix::fs::symlink;
     use std::sync::mpsc::Receiver;
 

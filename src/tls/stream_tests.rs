@@ -71,7 +71,7 @@ pub(super) fn world(
     } else {
         server.with_no_client_auth()
     };
-    let mut server = server.with_cert_resolver(Arc::new(Resolver::new(Arc::new(certified))));
+    let mut server = server.with_cert_resolver(Arc::new(Resolver::new(&Arc::new(certified), &[])));
     server.ticketer = aws_lc_rs::Ticketer::new().unwrap();
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     let client = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();

@@ -4,12 +4,12 @@
 //! never touches the system.
 
 use crate::target::Target;
-use crate::{http, limits, web};
+use crate::{http, limits, tls, web};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The whole configuration of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Base name of `argv[0]`, for messages.
     pub program: String,
@@ -24,6 +24,10 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// How upgrades are judged and sub-protocols chosen.
     pub upgrade: http::upgrade::Options,
+    /// Certificates, keys and rules of TLS; without certificates clients are not offered any.
+    pub tls: tls::Options,
+    /// What becomes of clients without TLS; all are served where there is no certificate.
+    pub plain: http::secure::Plain,
     /// Every deadline.
     pub timing: Timing,
     /// Largest message that is held whole, in bytes: 1 to [`crate::limits::MESSAGE_BYTES_MAX`].

@@ -39,6 +39,11 @@ pub const TLS_BUFFERED_MAX: usize = 64 * 1024;
 pub const TLS_CIPHER_RECEIVE_BYTES: usize = 4 * (TLS_RECORD_BYTES + 5 + 1 + 16);
 /// Most plaintext to receive at once that is sent as TLS: four full records, less the header of a frame.
 pub const TLS_PLAIN_RECEIVE_BYTES: usize = 4 * TLS_RECORD_BYTES - 16;
+/// How long a client may stay silent where its first byte tells TLS from plain. At the limit: close, no answer.
+pub const SNIFF_TIMEOUT_MS: u64 = 3_000;
+/// Pieces that may wait to be sent on one TLS stream: what TLS itself answers to a peer that asks and does not read. At the
+/// limit: nothing more is received from that peer until some have gone.
+pub const TLS_QUEUE_MAX: usize = 8;
 /// Longest file of certificates or keys, in bytes; a system's whole list of authorities has a quarter of a million. At the
 /// limit: start error.
 pub const PEM_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -63,6 +63,8 @@ fn config(target: Target) -> Config {
         target,
         web: None,
         web_root: None,
+        tls: Default::default(),
+        plain: Default::default(),
         upgrade: upgrade::Options { subprotocols: Vec::new(), lenient: false },
         timing: Timing::default(),
         message_bytes_max: MESSAGE_BYTES_DEFAULT,
@@ -82,6 +84,7 @@ fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
         config: Arc::new(config),
         log: Log::silent(),
         balance: Balance::new(1, 16),
+        shelf: None,
         mailbox,
         desk: Box::new(|_, job| panic!("no case needs a helper: {job:?}")),
     };

@@ -6,11 +6,12 @@
 use crate::config::{EngineChoice, Listen, Timing};
 use crate::limits;
 use crate::target::Target;
+use crate::tls::{Secret, Version};
 use std::fmt;
 use std::path::PathBuf;
 
 /// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Serve.
     Run(Box<Args>),
@@ -39,7 +40,7 @@ pub enum Document {
 }
 
 /// A command line that serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Args {
     /// Base name of `argv[0]`.
     pub program: String,
@@ -52,7 +53,7 @@ pub struct Args {
 }
 
 /// What was said with options, each field starting at its default.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// `--verbose`
     pub verbose: bool,
@@ -76,6 +77,8 @@ pub struct Options {
     pub subprotocols: Vec<String>,
     /// `--lenient-handshake`
     pub lenient_handshake: bool,
+    /// `--cert`, `--key` and all `--ssl-...`
+    pub tls: Tls,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -88,6 +91,58 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+}
+
+/// What was said about TLS; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// `--cert`, in the order given.
+    pub certs: Vec<PathBuf>,
+    /// `--key`, the same.
+    pub keys: Vec<PathBuf>,
+    /// `--key-password`
+    pub password: Option<Secret>,
+    /// `--ssl-only`
+    pub only: SslOnly,
+    /// `--ssl-version`
+    pub version: Version,
+    /// `--ssl-ciphers`, not yet checked.
+    pub ciphers: Option<String>,
+    /// `--verify-client`
+    pub verify_client: bool,
+    /// `--cafile`
+    pub cafile: Option<PathBuf>,
+    /// `--ssl-target` and what begins with it.
+    pub target: TlsTarget,
+}
+
+/// What was said about TLS to the target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TlsTarget {
+    /// `--ssl-target`
+    pub on: bool,
+    /// `--ssl-target-ca`
+    pub ca: Option<PathBuf>,
+    /// `--ssl-target-cert`
+    pub cert: Option<PathBuf>,
+    /// `--ssl-target-key`
+    pub key: Option<PathBuf>,
+    /// `--ssl-target-name`
+    pub name: Option<String>,
+    /// `--ssl-target-insecure`
+    pub insecure: bool,
+}
+
+/// What was said with `--ssl-only`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslOnly {
+    /// Nothing: plain clients are served.
+    #[default]
+    No,
+    /// They are redirected or refused.
+    Yes,
+    /// They are closed.
+    Strict,
 }
 
 /// Where static files come from.
@@ -123,6 +178,7 @@ impl Default for Options {
             web_index: None,
             subprotocols: Vec::new(),
             lenient_handshake: false,
+            tls: Tls::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,

@@ -4,6 +4,7 @@
 //! clients can connect. That is why the banner has two parts.
 
 use crate::config::{Config, Listen};
+use crate::http::secure::Plain;
 
 /// The settings, to be printed before anything is opened.
 pub fn settings(config: &Config) -> Vec<String> {
@@ -20,7 +21,14 @@ pub fn settings(config: &Config) -> Vec<String> {
         };
         lines.push(format!("  - Web server{listings}. Web root: {root}"));
     }
-    lines.push("  - No SSL/TLS support (no cert file)".to_owned());
+    if config.tls.pairs.is_empty() {
+        lines.push("  - No SSL/TLS support (no cert file)".to_owned());
+    } else {
+        lines.push("  - SSL/TLS support".to_owned());
+        if config.plain != Plain::Served {
+            lines.push("  - Deny non-SSL/TLS connections".to_owned());
+        }
+    }
     lines
 }
 
@@ -32,7 +40,8 @@ pub fn proxying(config: &Config, port: u16) -> String {
         Listen::Tcp { host, .. } => format!("{}:{port}", bracketed(host)),
         Listen::Unix { path, .. } => path.display().to_string(),
     };
-    format!("  - proxying from {source} to {}", config.target)
+    let secure = if config.tls.target.is_some() { " (using SSL)" } else { "" };
+    format!("  - proxying from {source} to {}{secure}", config.target)
 }
 
 fn bracketed(host: &str) -> String {

@@ -13,6 +13,7 @@ mod man;
 mod names;
 mod option;
 mod parse;
+mod secure;
 mod settle;
 mod table;
 mod values;
@@ -32,7 +33,7 @@ pub const EXIT_FAILURE: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 
 /// What a command line comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// A server to run.
     Run(Box<Config>),
@@ -71,7 +72,7 @@ pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
                 Ok(config) => Outcome::Run(Box::new(config)),
                 Err(error) => Outcome::Exit(Answer {
                     err: format!("{error}\n"),
-                    status: EXIT_FAILURE,
+                    status: if error.usage { EXIT_USAGE } else { EXIT_FAILURE },
                     ..Answer::default()
                 }),
             };

@@ -32,6 +32,8 @@ pub struct Opt {
 pub enum Act {
     /// Takes no value and updates the options.
     Switch(fn(&mut Options)),
+    /// May be followed by `=` and this word, never by a word of its own; is told whether it was.
+    Maybe(&'static str, fn(&mut Options, bool)),
     /// Takes a value and updates the options.
     Take(Value, fn(&mut Options, &OsStr) -> Result<(), Refusal>),
     /// Takes no value and ends parsing; is told whether it was written by its long name.
@@ -87,6 +89,8 @@ pub enum Category {
     Target,
     /// WebSocket and messages.
     WebSocket,
+    /// TLS on both sides.
+    Tls,
     /// Static files.
     Files,
     /// Deadlines.
@@ -99,10 +103,11 @@ pub enum Category {
 
 impl Category {
     /// All of them, in the order of the documents.
-    pub const ALL: [Category; 7] = [
+    pub const ALL: [Category; 8] = [
         Category::Listening,
         Category::Target,
         Category::WebSocket,
+        Category::Tls,
         Category::Files,
         Category::Timing,
         Category::Resources,
@@ -115,6 +120,7 @@ impl Category {
             Category::Listening => "Listening",
             Category::Target => "Target",
             Category::WebSocket => "WebSocket",
+            Category::Tls => "TLS",
             Category::Files => "Static files",
             Category::Timing => "Deadlines",
             Category::Resources => "Resources",
@@ -128,14 +134,18 @@ impl Opt {
     pub fn value(&self) -> Option<&Value> {
         match &self.act {
             Act::Take(value, _) | Act::AskFor(value, _) => Some(value),
-            Act::Switch(_) | Act::Ask(_) => None,
+            Act::Switch(_) | Act::Maybe(..) | Act::Ask(_) => None,
         }
     }
 
     /// As the documents write it: `-v, --verbose`, `--web=DIR`.
     pub fn spelled(&self) -> String {
         let short = self.short.map(|short| format!("-{short}, ")).unwrap_or_default();
-        let value = self.value().map(|value| format!("={}", value.word)).unwrap_or_default();
+        let value = match (&self.act, self.value()) {
+            (Act::Maybe(word, _), _) => format!("[={word}]"),
+            (_, Some(value)) => format!("={}", value.word),
+            (_, None) => String::new(),
+        };
         format!("{short}--{}{value}", self.long)
     }
 }

@@ -4,7 +4,7 @@
 //! websockify's order, so that a line with two faults gets the same complaint: options from left to right, how they go
 //! together, the listen word, the target word, words too many.
 
-use super::args::{Args, Command, Options, UsageError};
+use super::args::{Args, Command, Options, Tls, UsageError};
 use super::names;
 use super::option::{Act, Opt, Refusal, Value};
 use super::values::quoted;
@@ -79,6 +79,18 @@ impl Met {
                 update(options);
                 Ok(None)
             }
+            Act::Maybe(word, update) => {
+                let said = if self.long { parser.optional_value() } else { None };
+                match said {
+                    None => update(options, false),
+                    Some(text) if text == *word => update(options, true),
+                    Some(text) => {
+                        let (name, text) = (self.spelled(), quoted(&text));
+                        return Err(format!("option {name}: invalid choice: {text} (choose from '{word}')"));
+                    }
+                }
+                Ok(None)
+            }
             Act::Ask(command) => {
                 self.refuse_value(parser)?;
                 Ok(Some(command(self.long)))
@@ -137,6 +149,34 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     }
     if options.echo && options.unix_target.is_some() {
         return Err("You cannot use --echo together with --unix-target".into());
+    }
+    if options.echo && options.tls.target.on {
+        return Err("You cannot use --echo together with --ssl-target".into());
+    }
+    check_tls(&options.tls, options.unix_target.is_some())
+}
+
+/// The same for options of TLS.
+fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
+    if tls.keys.len() > tls.certs.len().max(1) {
+        return Err("You must use --cert for each --key".into());
+    }
+    let target = &tls.target;
+    let needs_target = [
+        (target.ca.is_some(), "--ssl-target-ca"),
+        (target.cert.is_some(), "--ssl-target-cert"),
+        (target.key.is_some(), "--ssl-target-key"),
+        (target.name.is_some(), "--ssl-target-name"),
+        (target.insecure, "--ssl-target-insecure"),
+    ];
+    if let Some((_, name)) = needs_target.iter().find(|(said, _)| *said && !target.on) {
+        return Err(format!("You must use --ssl-target to use {name}"));
+    }
+    if target.key.is_some() && target.cert.is_none() {
+        return Err("You must use --ssl-target-cert to use --ssl-target-key".into());
+    }
+    if target.on && unix_target && target.name.is_none() && !target.insecure {
+        return Err("You must use --ssl-target-name or --ssl-target-insecure with --unix-target".into());
     }
     Ok(())
 }

@@ -3,23 +3,30 @@
 //! The only part of `cli` that looks at the system: at the working directory, to make paths absolute, and at the directory
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
-use super::args::{Args, WebRoot};
+use super::args::{Args, SslOnly, Tls, WebRoot};
 use crate::config::{Config, Listen};
+use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::target::Target;
-use crate::{http, web};
+use crate::{http, tls, web};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A command line that makes sense on a system where it does not work. `Display` is one line; the exit status is 1.
+/// The certificate that is used if none is named, where the program was started.
+const CERT_DEFAULT: &str = "self.pem";
+
+/// A command line that makes sense on a system where it does not work. `Display` is one line and the exit status 1, unless
+/// it is `usage`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
     /// Base name of `argv[0]`.
     pub program: String,
     /// The option concerned, its value, and what is wrong with it.
     pub message: String,
+    /// Where websockify shows its usage, and exits with 2.
+    pub usage: bool,
 }
 
 /// Completes a command line into a configuration.
@@ -27,7 +34,12 @@ pub struct StartError {
 /// # Errors
 /// [`StartError`] if a path cannot be made absolute, is too long for a socket, or is not the directory it should be.
 pub fn settle(args: &Args) -> Result<Config, StartError> {
-    complete(args).map_err(|message| StartError { program: args.program.clone(), message })
+    let program = args.program.clone();
+    if args.options.tls.only != SslOnly::No && pairs(&args.options.tls).is_empty() {
+        let message = format!("SSL only and {CERT_DEFAULT} not found");
+        return Err(StartError { program, message, usage: true });
+    }
+    complete(args).map_err(|message| StartError { program, message, usage: false })
 }
 
 fn complete(args: &Args) -> Result<Config, String> {
@@ -47,6 +59,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         }
         other => other.clone(),
     };
+    let tls = secure(&options.tls, &target)?;
     Ok(Config {
         program: args.program.clone(),
         listen,
@@ -60,6 +73,8 @@ fn complete(args: &Args) -> Result<Config, String> {
             subprotocols: options.subprotocols.clone(),
             lenient: args.compatible() || options.lenient_handshake,
         },
+        plain: plain(&options.tls),
+        tls,
         timing: options.timing.clone(),
         message_bytes_max: options.message_bytes_max,
         engine: options.engine,
@@ -68,6 +83,65 @@ fn complete(args: &Args) -> Result<Config, String> {
         sessions_max: options.sessions_max,
         verbose: options.verbose,
     })
+}
+
+/// What becomes of clients without TLS.
+fn plain(tls: &Tls) -> Plain {
+    match (tls.only, tls.verify_client) {
+        (SslOnly::Strict, _) => Plain::Closed,
+        (SslOnly::Yes, _) => Plain::Redirected,
+        (SslOnly::No, true) => Plain::Refused,
+        (SslOnly::No, false) => Plain::Served,
+    }
+}
+
+/// Certificates and the keys beside them, as written. The default certificate counts only where it is.
+fn pairs(tls: &Tls) -> Vec<(PathBuf, Option<PathBuf>)> {
+    let mut certs = tls.certs.clone();
+    if certs.is_empty() && (Path::new(CERT_DEFAULT).exists() || !tls.keys.is_empty()) {
+        certs.push(CERT_DEFAULT.into());
+    }
+    certs.into_iter().enumerate().map(|(at, cert)| (cert, tls.keys.get(at).cloned())).collect()
+}
+
+fn secure(said: &Tls, target: &Target) -> Result<tls::Options, String> {
+    let pair = |cert: &Path, key: Option<&Path>, password| -> Result<tls::Pair, String> {
+        let key = key.map(|key| absolute("--key", key)).transpose()?;
+        Ok(tls::Pair { cert: absolute("--cert", cert)?, key, password })
+    };
+    let file = |path: &Option<PathBuf>| path.as_deref().map(|path| absolute("--cafile", path)).transpose();
+    let mut options = tls::Options {
+        version: said.version,
+        ciphers: said.ciphers.clone(),
+        verify_client: said.verify_client,
+        cafile: file(&said.cafile)?,
+        ..tls::Options::default()
+    };
+    for (cert, key) in pairs(said) {
+        options.pairs.push(pair(&cert, key.as_deref(), said.password.clone())?);
+    }
+    if said.verify_client && options.pairs.is_empty() {
+        return Err(format!("--verify-client: {CERT_DEFAULT} not found; name a certificate with --cert"));
+    }
+    let theirs = &said.target;
+    if theirs.on {
+        let cert = theirs.cert.as_ref();
+        options.target = Some(tls::TargetOptions {
+            ca: file(&theirs.ca)?,
+            pair: cert.map(|cert| pair(cert, theirs.key.as_deref(), None)).transpose()?,
+            name: Some(theirs.name.clone().unwrap_or_else(|| host(target).to_owned())),
+            insecure: theirs.insecure,
+        });
+    }
+    Ok(options)
+}
+
+/// The name that a target goes by if it was given no other; what has none is not verified.
+fn host(target: &Target) -> &str {
+    match target {
+        Target::Tcp { host, .. } if !host.is_empty() => host,
+        Target::Tcp { .. } | Target::Unix(_) | Target::Abstract(_) | Target::Echo => "localhost",
+    }
 }
 
 /// The absolute path of a directory that is there and can be read.
@@ -107,7 +181,12 @@ fn reason(error: &io::Error) -> String {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.program, self.message)
+        match self.usage {
+            true => {
+                write!(f, "{}\n{}: error: {}", super::help::usage(&self.program), self.program, self.message)
+            }
+            false => write!(f, "{}: {}", self.program, self.message),
+        }
     }
 }
 

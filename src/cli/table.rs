@@ -5,18 +5,19 @@
 
 use super::args::{Command, Document, WebRoot};
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::secure;
 use super::values::{self, Zero};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
 
 /// A value of any form that a shell cannot help with.
-const fn free(word: &'static str) -> Value {
+pub(super) const fn free(word: &'static str) -> Value {
     Value { word, choices: &[], complete: Complete::Choices, repeats: false }
 }
 
 /// A value that names a file.
-const fn file(word: &'static str) -> Value {
+pub(super) const fn file(word: &'static str) -> Value {
     Value { word, choices: &[], complete: Complete::Files, repeats: false }
 }
 
@@ -149,6 +150,20 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    secure::CERT,
+    secure::KEY,
+    secure::KEY_PASSWORD,
+    secure::SSL_ONLY,
+    secure::SSL_VERSION,
+    secure::SSL_CIPHERS,
+    secure::VERIFY_CLIENT,
+    secure::CAFILE,
+    secure::SSL_TARGET,
+    secure::SSL_TARGET_CA,
+    secure::SSL_TARGET_CERT,
+    secure::SSL_TARGET_KEY,
+    secure::SSL_TARGET_NAME,
+    secure::SSL_TARGET_INSECURE,
     Opt {
         long: "web",
         short: None,

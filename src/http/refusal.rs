@@ -46,7 +46,7 @@ impl Refusal {
     /// A bound of the server is reached; later may be better.
     pub const BUSY: Refusal = Refusal::fixed(503, "Service Unavailable");
 
-    const fn fixed(status: u16, reason: &'static str) -> Refusal {
+    pub(super) const fn fixed(status: u16, reason: &'static str) -> Refusal {
         Refusal { status, reason: Cow::Borrowed(reason), headers: &[] }
     }
 

@@ -10,12 +10,13 @@ use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::limits::{BUFFER_MEMORY_MIN, DESCRIPTORS_RESERVED, SHARDS_MAX};
 use crate::listen;
-use crate::observe::log::{Level, Log};
+use crate::observe::log::{Escaped, Level, Log};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::sys::signal::Signals;
 use crate::sys::{cpu, memory};
+use crate::tls::renewal::{Report, Shelf, Watcher};
 use engines::Chosen;
 use nix::sys::signal::Signal;
 use std::os::fd::OwnedFd;
@@ -56,6 +57,8 @@ fn serve(mut config: Config) -> Result<(), String> {
     let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
     config.sessions_max = config.sessions_max.min(most.max(1));
     let (chosen, notice) = engines::choose(config.engine)?;
+    let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
+    let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
     for line in banner::settings(&config) {
@@ -63,19 +66,44 @@ fn serve(mut config: Config) -> Result<(), String> {
     }
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
+    let watcher = watch_material(shelf.as_ref(), &log)?;
     let config = Arc::new(config);
-    let outcome =
-        Crew::start(&config, chosen, std::mem::take(&mut listeners.sockets), &log).and_then(|crew| {
-            if let Some(notice) = notice {
-                log.line(Level::Warn, notice);
-            }
-            log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-            eprintln!("{}", banner::proxying(&config, listeners.port));
-            crew.watch(signals, &config, &log)
-        });
+    let sockets = std::mem::take(&mut listeners.sockets);
+    let outcome = Crew::start(&config, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
+        if let Some(notice) = notice {
+            log.line(Level::Warn, notice);
+        }
+        log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+        eprintln!("{}", banner::proxying(&config, listeners.port));
+        crew.watch(signals, watcher.as_ref(), &config, &log)
+    });
     listeners.close();
+    drop(watcher);
     log.stop(log_thread);
     outcome
+}
+
+/// Watches the files of TLS, if there are any, and reports what comes of a change.
+fn watch_material(shelf: Option<&Shelf>, log: &Log) -> Result<Option<Watcher>, String> {
+    let Some(shelf) = shelf else { return Ok(None) };
+    for warning in &shelf.current().warnings {
+        log.line(Level::Warn, format!("tls warning=\"{}\"", Escaped(warning)));
+    }
+    let log = log.clone();
+    let report = move |report| match report {
+        Report::Renewed(warnings) => {
+            log.line(Level::Info, "tls renewed: new sessions use the new files".into());
+            for warning in warnings {
+                log.line(Level::Warn, format!("tls warning=\"{}\"", Escaped(&warning)));
+            }
+        }
+        Report::Kept(reason) => {
+            let reason = Escaped(&reason);
+            log.line(Level::Error, format!("tls not renewed, what was there stays: error=\"{reason}\""));
+        }
+    };
+    let watcher = Watcher::start(shelf.clone(), report);
+    watcher.map(Some).map_err(|error| format!("starting the watch of certificates: {error}"))
 }
 
 /// The shards that run.
@@ -93,6 +121,7 @@ impl Crew {
         config: &Arc<Config>,
         chosen: Chosen,
         sockets: Vec<Arc<OwnedFd>>,
+        shelf: Option<&Shelf>,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
@@ -112,6 +141,7 @@ impl Crew {
                 log: log.clone(),
                 balance: balance.clone(),
                 helpers: helpers.clone(),
+                shelf: shelf.cloned(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -131,7 +161,13 @@ impl Crew {
     }
 
     /// Waits until the last shard has ended: by itself never, after a signal soon, after a second signal at once.
-    fn watch(self, signals: Signals, config: &Config, log: &Log) -> Result<(), String> {
+    fn watch(
+        self,
+        signals: Signals,
+        watcher: Option<&Watcher>,
+        config: &Config,
+        log: &Log,
+    ) -> Result<(), String> {
         let tell = self.tell.clone();
         let waiting = move || {
             while let Ok(signal) = signals.wait() {
@@ -159,7 +195,12 @@ impl Crew {
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
                 }
-                // Nothing can be reloaded or reopened yet; dying of these would surprise whoever sends them.
+                Ok(News::Signal(Signal::SIGHUP)) => {
+                    if let Some(watcher) = watcher {
+                        watcher.renew();
+                    }
+                }
+                // Nothing can be reopened yet; dying of these would surprise whoever sends them.
                 Ok(News::Signal(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
@@ -183,6 +224,7 @@ struct Start {
     log: Log,
     balance: Balance,
     helpers: Helpers,
+    shelf: Option<Shelf>,
     tell: Sender<News>,
 }
 
@@ -204,7 +246,9 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start { number, chosen, sockets, buffer_bytes, config, log, balance, helpers, tell, .. } = self;
+        let Start {
+            number, chosen, sockets, buffer_bytes, config, log, balance, helpers, shelf, tell, ..
+        } = self;
         let listeners = sockets.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
@@ -214,7 +258,7 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
         };
         engines::run(chosen, sockets, buffer_bytes, setup).map_err(|error| error.to_string())
     }

@@ -3,7 +3,9 @@
 //! Every action goes out through here, so that the in-flight marks are exact whatever phase is on. It never decides
 //! anything.
 
+use super::wire::Wire;
 use super::{Action, Cx, End, Input, Operation, Side};
+use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
 use crate::session::job::Job;
 use crate::slab::Key;
@@ -39,24 +41,29 @@ pub struct Core {
     pub close_code: Option<u16>,
     /// What the system said about it, for the operator only.
     pub detail: Option<Box<str>>,
-    lanes: [Lane; 2],
+    /// Version and cipher suite of the client's TLS, once they are agreed.
+    pub tls: Option<(&'static str, &'static str)>,
+    pub(super) lanes: [Lane; 2],
 }
 
 /// One side's socket and what is in flight on it.
 #[derive(Debug, Default)]
-struct Lane {
-    open: bool,
-    receiving: bool,
-    sending: bool,
-    connecting: bool,
-    cancelled: bool,
-    closing: bool,
+pub(super) struct Lane {
+    pub(super) open: bool,
+    pub(super) receiving: bool,
+    pub(super) sending: bool,
+    /// Also while a target that is connected is being secured.
+    pub(super) connecting: bool,
+    pub(super) cancelled: bool,
+    pub(super) closing: bool,
     /// Nothing more comes from it: it ended or broke.
-    ended: bool,
+    pub(super) ended: bool,
     /// It broke: nothing can be sent either.
     broken: bool,
     /// When a send was begun or last made progress.
     moved: Time,
+    /// Its TLS. The marks above then say what the phase has begun; what the engine has in flight is the wire's to know.
+    pub(super) wire: Option<Box<Wire>>,
 }
 
 impl Core {
@@ -76,6 +83,7 @@ impl Core {
             end: None,
             close_code: None,
             detail: None,
+            tls: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }
     }
@@ -102,8 +110,12 @@ impl Core {
                 let lane = self.lane(*side);
                 lane.settle(*operation);
                 lane.broken = true;
-                // What came before a send failed can still be read.
-                lane.ended |= *operation != Operation::Send;
+                match &mut lane.wire {
+                    // The socket is sound, and is read to its end so that the alert arrives.
+                    Some(wire) if wire.failed => wire.told(),
+                    // What came before a send failed can still be read.
+                    _ => lane.ended |= *operation != Operation::Send,
+                }
             }
             Input::Cancelled(side, operation) => self.lane(*side).settle(*operation),
             Input::Closed(side) => *self.lane(*side) = Lane::default(),
@@ -129,10 +141,14 @@ impl Core {
 
     /// Receives from `side` up to `most` bytes, unless that is on already or nothing more can come.
     pub fn receive(&mut self, side: Side, most: usize, cx: &mut Cx<'_>) {
+        let most = if self.is_secure(side.other()) { most.min(TLS_PLAIN_RECEIVE_BYTES) } else { most };
         let lane = self.lane(side);
         if lane.usable() && !lane.receiving && !lane.ended {
             lane.receiving = true;
-            cx.actions.push(Action::Receive(side, most));
+            match &mut lane.wire {
+                None => cx.actions.push(Action::Receive(side, most)),
+                Some(wire) => wire.want(most),
+            }
         }
     }
 
@@ -143,7 +159,10 @@ impl Core {
         debug_assert!(lane.usable() && !lane.sending);
         lane.sending = true;
         lane.moved = now;
-        cx.actions.push(Action::Send(side, lease));
+        match &mut lane.wire {
+            None => cx.actions.push(Action::Send(side, lease)),
+            Some(wire) => wire.seal(lease, side, cx),
+        }
     }
 
     /// Opens the target's lane.
@@ -165,8 +184,11 @@ impl Core {
 
     /// Says end of stream to `side`.
     pub fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
-        if self.lane(side).open {
-            cx.actions.push(Action::Shut(side));
+        let lane = self.lane(side);
+        match &mut lane.wire {
+            Some(wire) if lane.open => wire.shut(side, cx),
+            None if lane.open => cx.actions.push(Action::Shut(side)),
+            _ => {}
         }
     }
 
@@ -236,7 +258,7 @@ impl Core {
         self.lanes[side as usize].moved
     }
 
-    fn lane(&mut self, side: Side) -> &mut Lane {
+    pub(super) fn lane(&mut self, side: Side) -> &mut Lane {
         &mut self.lanes[side as usize]
     }
 }
@@ -247,7 +269,10 @@ impl Lane {
     }
 
     fn busy(&self) -> bool {
-        self.receiving || self.sending || self.connecting
+        match &self.wire {
+            None => self.receiving || self.sending || self.connecting,
+            Some(wire) => wire.busy(),
+        }
     }
 
     /// Joins one operation. A cancel is over when all that was in flight is joined, in whatever way each part ended:

@@ -11,10 +11,14 @@ pub enum End {
     ClientEnded,
     /// The client's connection broke.
     ClientReset,
+    /// The client's TLS was wrong, or no agreement was found.
+    ClientTls,
     /// The target ended its stream.
     TargetClosed,
     /// The target's connection broke.
     TargetReset,
+    /// The target's TLS was wrong after it had been agreed.
+    TargetTls,
     /// No address of the target could be connected, or its name is unknown.
     TargetRefused,
     /// The target did not answer in time.
@@ -39,6 +43,8 @@ pub enum End {
     Answered,
     /// A request was refused with this status.
     Refused(u16),
+    /// The client came without TLS where that is closed without a word.
+    PlainClosed,
     /// The server stops.
     Stopped,
     /// Handling the session panicked: a bug of ours.
@@ -52,8 +58,10 @@ impl End {
             End::ClientClosed(_) => "client_closed",
             End::ClientEnded => "client_ended",
             End::ClientReset => "client_reset",
+            End::ClientTls => "client_tls_failed",
             End::TargetClosed => "target_closed",
             End::TargetReset => "target_reset",
+            End::TargetTls => "target_tls_failed",
             End::TargetRefused => "target_refused",
             End::DialTimeout => "dial_timeout",
             End::Protocol(_) => "protocol_error",
@@ -66,6 +74,7 @@ impl End {
             End::TargetStalled => "target_stalled",
             End::Answered => "answered",
             End::Refused(_) => "refused",
+            End::PlainClosed => "plain_closed",
             End::Stopped => "stopped",
             End::Internal => "internal_error",
         }
@@ -76,7 +85,7 @@ impl End {
     pub fn goodbye(self) -> Option<(u16, &'static str)> {
         Some(match self {
             End::TargetClosed => (code::NORMAL, "Target closed"),
-            End::TargetReset => (code::INTERNAL, "Target reset"),
+            End::TargetReset | End::TargetTls => (code::INTERNAL, "Target reset"),
             End::TargetRefused | End::DialTimeout => {
                 (code::INTERNAL, "Failed to connect to downstream server")
             }
@@ -90,10 +99,12 @@ impl End {
             End::ClientClosed(_)
             | End::ClientEnded
             | End::ClientReset
+            | End::ClientTls
             | End::ClientStalled
             | End::HeadTimeout
             | End::Shed
             | End::Answered
+            | End::PlainClosed
             | End::Refused(_) => return None,
         })
     }

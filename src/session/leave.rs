@@ -39,11 +39,16 @@ enum Part {
 impl Session {
     /// Ends the session, for the reason `end`.
     pub(super) fn leave(&mut self, end: End, cx: &mut Cx<'_>) {
+        let end = match end {
+            End::ClientReset if self.core.is_garbled(Side::Client) => End::ClientTls,
+            End::TargetReset if self.core.is_garbled(Side::Target) => End::TargetTls,
+            other => other,
+        };
         self.core.end = Some(end);
         let phase = std::mem::replace(&mut self.phase, Phase::Drain(Drain));
         let rest = match phase {
             Phase::Open(bridge) => Some(bridge.into_rest()),
-            Phase::Head(_) | Phase::Answer(_) | Phase::Close(_) | Phase::Drain(_) => None,
+            Phase::Sniff(_) | Phase::Head(_) | Phase::Answer(_) | Phase::Close(_) | Phase::Drain(_) => None,
         };
         self.phase = match Close::begin(end, rest, &mut self.core, cx) {
             Some(close) => Phase::Close(close),
@@ -72,7 +77,7 @@ impl Close {
                 End::ClientClosed(code) => code,
                 _ => end.goodbye().map(|(code, _)| code),
             };
-        } else if !matches!(end, End::Answered | End::Refused(_)) {
+        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) {
             return None;
         }
         for side in [Side::Client, Side::Target] {
@@ -132,7 +137,7 @@ impl Close {
                 }
             }
         }
-        if self.parts[side as usize] == Part::Lingering && core.ended(side) {
+        if self.parts[side as usize] == Part::Lingering && core.ended(side) && !core.flying(side) {
             self.parts[side as usize] = Part::Gone;
         }
     }
@@ -207,7 +212,7 @@ impl Close {
 
 /// Whether nothing can or should be said to `side`.
 fn gone_at_once(side: Side, end: End, core: &Core) -> bool {
-    if !core.usable(side) || core.broken(side) {
+    if !core.usable(side) || (core.broken(side) && !core.is_garbled(side)) {
         return true;
     }
     match side {

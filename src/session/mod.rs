@@ -8,11 +8,14 @@
 //!
 //! | phase | file | what goes on |
 //! |---|---|---|
+//! | `Sniff` | `opening` | where TLS is spoken: the first byte tells whether it is TLS |
 //! | `Head` | `opening` | a request head is coming in and is judged |
 //! | `Answer` | `answer` | plain HTTP: an answer goes out, then the next head |
 //! | `Open` | `bridge`, with `dial` and `echo` | the 101 is out; two pumps carry bytes while the target is dialled or there |
 //! | `Close` | `leave` | goodbye is said and heard on both sides |
 //! | `Drain` | `leave` | what is in flight is joined, then descriptors are closed and the slot is released |
+//!
+//! No phase knows of TLS: a side that speaks it has a `wire`, which stands between the engine and the phase.
 
 mod answer;
 mod bridge;
@@ -23,9 +26,11 @@ mod end;
 pub mod job;
 mod leave;
 mod opening;
+mod wire;
 
 pub use self::core::Core;
 pub use end::End;
+pub use wire::Keys;
 
 use crate::config::Config;
 use crate::observe::counters::Counters;
@@ -37,7 +42,7 @@ use answer::Answer;
 use bridge::Bridge;
 use job::{Job, Verdict};
 use leave::{Close, Drain};
-use opening::Head;
+use opening::{Head, Sniff};
 use std::io;
 use std::net::SocketAddr;
 
@@ -48,6 +53,16 @@ pub enum Side {
     Client = 0,
     /// The other one.
     Target = 1,
+}
+
+impl Side {
+    /// The one across.
+    pub fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Target,
+            Side::Target => Side::Client,
+        }
+    }
 }
 
 /// What was in flight.
@@ -126,6 +141,8 @@ pub struct Cx<'a> {
     pub config: &'a Config,
     /// The wall clock's time for HTTP headers.
     pub date: &'a [u8; 29],
+    /// What TLS streams that begin now work with.
+    pub keys: Keys<'a>,
     /// The sums of the shard.
     pub counters: &'a mut Counters,
     /// Filled by the session, carried out by the shard, in order.
@@ -142,6 +159,7 @@ pub struct Session {
 /// Where a session stands, with exactly the data that means something there.
 #[derive(Debug)]
 enum Phase {
+    Sniff(Sniff),
     Head(Head),
     Answer(Box<Answer>),
     Open(Bridge),
@@ -157,14 +175,19 @@ enum Next {
     GoAndLeave(Phase, End),
     /// The session ends, for this reason.
     Leave(End),
+    /// The client speaks TLS: begins with the first bytes of its hello.
+    Secure(Lease),
 }
 
 impl Session {
-    /// A session that was just accepted: begins to receive its head, with a deadline.
+    /// A session that was just accepted: begins to receive its first bytes, with a deadline.
     pub fn accept(key: Key, id: u64, client: Option<SocketAddr>, cx: &mut Cx<'_>) -> Session {
         let mut core = Core::new(key, id, client, cx.now);
-        let head = Head::begin(&mut core, cx);
-        Session { core, phase: Phase::Head(head) }
+        let phase = match cx.keys.server {
+            None => Phase::Head(Head::begin(&mut core, cx)),
+            Some(_) => Phase::Sniff(Sniff::begin(&mut core, cx)),
+        };
+        Session { core, phase }
     }
 
     /// What all phases share, for log lines.
@@ -174,14 +197,36 @@ impl Session {
 
     /// Whether the first head is still to come.
     pub fn pending(&self) -> bool {
-        matches!(&self.phase, Phase::Head(head) if head.is_first())
+        match &self.phase {
+            Phase::Sniff(_) => true,
+            Phase::Head(head) => head.is_first(),
+            Phase::Answer(_) | Phase::Open(_) | Phase::Close(_) | Phase::Drain(_) => false,
+        }
     }
 
     /// Takes one input and leaves the actions it calls for in `cx`.
     pub fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
+        if self.core.is_wired(&input, cx) {
+            for told in self.core.unwrap(input, cx).into_iter().flatten() {
+                self.step(told, cx);
+            }
+        } else {
+            self.step(input, cx);
+        }
+        if self.core.has_wires() {
+            while let Some(failed) = self.core.unsealed() {
+                self.step(failed, cx);
+            }
+            self.core.hear(cx);
+        }
+    }
+
+    /// Has the phase take one input, as it is behind TLS.
+    fn step(&mut self, input: Input, cx: &mut Cx<'_>) {
         self.core.note(&input, cx.now);
         let core = &mut self.core;
         let next = match &mut self.phase {
+            Phase::Sniff(sniff) => sniff.handle(core, input, cx),
             Phase::Head(head) => head.handle(core, input, cx),
             Phase::Answer(answer) => answer.handle(core, input, cx),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
@@ -196,6 +241,22 @@ impl Session {
                 self.leave(end, cx);
             }
             Next::Leave(end) => self.leave(end, cx),
+            Next::Secure(hello) => self.secure(hello, cx),
+        }
+    }
+
+    /// Puts TLS before the head, and begins with the first bytes of the client's hello.
+    fn secure(&mut self, hello: Lease, cx: &mut Cx<'_>) {
+        let wired = cx.keys.server.map(|config| self.core.wire_client(config));
+        self.phase = Phase::Head(Head::begin(&mut self.core, cx));
+        match wired {
+            Some(Ok(())) => {
+                for told in self.core.unwrap(Input::Received(Side::Client, hello), cx).into_iter().flatten() {
+                    self.step(told, cx);
+                }
+            }
+            // What the server was told at its start has been checked, so this is ours.
+            Some(Err(_)) | None => self.leave(End::Internal, cx),
         }
     }
 

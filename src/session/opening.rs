@@ -3,15 +3,50 @@
 use super::answer::Answer;
 use super::bridge::Bridge;
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::http::secure::{self, Plain};
 use crate::http::upgrade::{self, Request, Upgrade};
 use crate::http::{self, After, Progress, Refusal, Scan};
-use crate::limits::{HEAD_BYTES_MAX, LOG_FIELD_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, LOG_FIELD_BYTES_MAX, SNIFF_TIMEOUT_MS};
 use crate::pool::Lease;
 use crate::web;
 use crate::ws;
+use std::time::Duration;
 
 /// What the Server header says.
 pub(super) const SERVER: &str = concat!("websplice/", env!("CARGO_PKG_VERSION"));
+
+/// The first byte of a TLS record with a handshake message (RFC 8446 section 5.1), and that of a hello in the format of
+/// SSL 2, which TLS answers with an alert.
+const TLS_FIRST_BYTES: [u8; 2] = [0x16, 0x80];
+
+/// A client that has not said yet whether it speaks TLS.
+#[derive(Debug)]
+pub(super) struct Sniff;
+
+impl Sniff {
+    /// Waits for the first byte.
+    pub fn begin(core: &mut Core, cx: &mut Cx<'_>) -> Sniff {
+        core.receive(Side::Client, HEAD_BYTES_MAX, cx);
+        core.arm(cx.now + cx.config.timing.head.min(Duration::from_millis(SNIFF_TIMEOUT_MS)), cx);
+        Sniff
+    }
+
+    pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
+        match input {
+            Input::Received(Side::Client, lease) => match lease.first() {
+                Some(first) if TLS_FIRST_BYTES.contains(first) => Next::Secure(lease),
+                _ if cx.config.plain == Plain::Closed => Next::Leave(End::PlainClosed),
+                _ => Head::again(0, Some(lease), core, cx),
+            },
+            Input::Ended(_) => Next::Leave(End::ClientEnded),
+            Input::Failed(_, Operation::Receive, _) => Next::Leave(End::ClientReset),
+            Input::Expired => Next::Leave(End::HeadTimeout),
+            Input::Stop => Next::Leave(End::Stopped),
+            // Nothing else is in flight in this phase.
+            _ => Next::Stay,
+        }
+    }
+}
 
 /// A request head that is coming in.
 #[derive(Debug)]
@@ -28,7 +63,7 @@ impl Head {
     pub fn begin(core: &mut Core, cx: &mut Cx<'_>) -> Head {
         let head = Head { scan: Scan::new(), kept: None, answered: 0 };
         core.receive(Side::Client, HEAD_BYTES_MAX, cx);
-        core.arm(cx.now + cx.config.timing.head, cx);
+        core.arm(core.opened + cx.config.timing.head, cx);
         head
     }
 
@@ -37,10 +72,11 @@ impl Head {
         self.answered == 0
     }
 
-    /// Waits for the next head, whose first bytes may have come already.
+    /// Waits for the next head, whose first bytes may have come already. The time for the first one began at accept.
     pub fn again(answered: u32, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut head = Head { scan: Scan::new(), kept: None, answered };
-        core.arm(cx.now + cx.config.timing.head, cx);
+        let from = if answered == 0 { core.opened } else { cx.now };
+        core.arm(from + cx.config.timing.head, cx);
         let next = match rest {
             Some(rest) => head.received(rest, core, cx),
             None => {
@@ -91,7 +127,7 @@ impl Head {
         };
         // The head borrows the bytes, and what follows it is wanted too: decide first, then move on.
         let decision = match http::Head::parse(&bytes[..len]) {
-            Ok(head) => decide(&head, cx),
+            Ok(head) => decide(&head, core.is_secure(Side::Client), cx),
             Err(refusal) => Decision::Refuse { refusal, head_only: false, line: "-".into() },
         };
         bytes.advance(len);
@@ -106,6 +142,7 @@ impl Head {
             Decision::Fetch { fetch, after, line } => {
                 Answer::begin(fetch, after, line, self.answered, rest, core, cx)
             }
+            Decision::Redirect { place, line } => redirect(place, &line, core, cx),
             Decision::Refuse { refusal, head_only, line } => refuse(&refusal, head_only, &line, core, cx),
         }
     }
@@ -115,13 +152,20 @@ impl Head {
 enum Decision {
     Open { switching: Lease, path: Box<str> },
     Fetch { fetch: Box<web::Fetch>, after: After, line: Box<str> },
+    Redirect { place: String, line: Box<str> },
     Refuse { refusal: Refusal, head_only: bool, line: Box<str> },
 }
 
-fn decide(head: &http::Head<'_>, cx: &mut Cx<'_>) -> Decision {
+fn decide(head: &http::Head<'_>, is_secure: bool, cx: &mut Cx<'_>) -> Decision {
     let line = || format!("{} {}", head.method(), cut(head.target())).into_boxed_str();
     let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
+    let plain = if is_secure { Plain::Served } else { cx.config.plain };
     match upgrade::judge(head, &cx.config.upgrade) {
+        Ok(Request::Plain) if plain == Plain::Redirected => match secure::place(head) {
+            Some(place) => Decision::Redirect { place, line: line() },
+            None => refuse(secure::REFUSAL),
+        },
+        Ok(_) if plain != Plain::Served => refuse(secure::REFUSAL),
         Ok(Request::Upgrade(upgrade)) => {
             Decision::Open { switching: switching(&upgrade, cx), path: cut(head.target()).into() }
         }
@@ -139,6 +183,16 @@ fn switching(upgrade: &Upgrade<'_>, cx: &Cx<'_>) -> Lease {
     let accept = ws::accept_key(upgrade.key);
     upgrade::write_switching(&accept, upgrade.subprotocol, SERVER, cx.date, &mut bytes);
     Lease::own(bytes)
+}
+
+/// Sends a client to the same page with TLS; the session ends when that has gone out.
+fn redirect(place: String, line: &str, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+    let mut bytes = Vec::with_capacity(512);
+    secure::write_redirect(place, SERVER, cx.date, &mut bytes);
+    cx.counters.answered += 1;
+    cx.actions.push(Action::Answered(line.into(), 301));
+    core.send(Side::Client, Lease::own(bytes), cx);
+    Next::Leave(End::Answered)
 }
 
 /// Answers with a refusal; the session ends when that has gone out.

@@ -11,4 +11,6 @@ mod leaving;
 mod opening;
 mod play;
 mod read;
+mod secure;
+mod settings;
 mod walk;

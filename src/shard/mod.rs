@@ -16,9 +16,11 @@ use crate::limits::{ACCEPT_PAUSE_MS, PENDING_HEADS_MAX};
 use crate::observe::counters::Counters;
 use crate::observe::log::Log;
 use crate::session::job::Job;
-use crate::session::{Action, Cx, End, Input, Operation, Session, Side};
+use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side};
 use crate::slab::{Key, Slab};
 use crate::timers::{Time, Wheel};
+use crate::tls::material::Material;
+use crate::tls::renewal::Shelf;
 use balance::Balance;
 use mailbox::{Mailbox, Note};
 use std::collections::VecDeque;
@@ -40,6 +42,8 @@ pub struct Setup {
     pub log: Log,
     /// Who has how many sessions.
     pub balance: Balance,
+    /// Where the material of TLS is; `None`: no TLS on either side.
+    pub shelf: Option<Shelf>,
     /// Notes from other threads.
     pub mailbox: Mailbox,
     /// Where jobs go: the session's key comes back with the verdict, as a [`Note`].
@@ -53,6 +57,8 @@ pub struct Shard<K: Kernel> {
     sessions: Slab<Session>,
     wheel: Wheel,
     counters: Counters,
+    /// What was on the shelf when this turn began.
+    material: Option<Arc<Material>>,
     /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
     pending: VecDeque<Key>,
     /// Listeners whose accept is in flight.
@@ -76,6 +82,7 @@ impl<K: Kernel> Shard<K> {
     pub fn new(engine: Engine<K>, setup: Setup) -> Shard<K> {
         Shard {
             accepting: vec![false; setup.listeners],
+            material: setup.shelf.as_ref().map(Shelf::current),
             setup,
             engine,
             sessions: Slab::default(),
@@ -106,6 +113,9 @@ impl<K: Kernel> Shard<K> {
         self.now = now;
         if seconds != self.date_seconds {
             (self.date, self.date_seconds) = (date::imf(seconds), seconds);
+        }
+        if let Some(shelf) = &self.setup.shelf {
+            self.material = Some(shelf.current());
         }
         while let Some(completion) = self.engine.take() {
             self.complete(completion);
@@ -201,6 +211,7 @@ impl<K: Kernel> Shard<K> {
             pool: self.engine.pool(),
             config: &self.setup.config,
             date: &self.date,
+            keys: keys(self.material.as_deref()),
             counters: &mut self.counters,
             actions: &mut actions,
         };
@@ -298,6 +309,7 @@ impl<K: Kernel> Shard<K> {
             pool: self.engine.pool(),
             config: &self.setup.config,
             date: &self.date,
+            keys: keys(self.material.as_deref()),
             counters: &mut self.counters,
             actions: &mut actions,
         };
@@ -309,6 +321,14 @@ impl<K: Kernel> Shard<K> {
         self.perform(key, &mut actions);
         self.actions = actions;
     }
+}
+
+/// What of the shelf's material sessions work with.
+fn keys(material: Option<&Material>) -> Keys<'_> {
+    material.map_or_else(Keys::default, |material| Keys {
+        server: material.server.as_ref(),
+        client: material.client.as_ref().zip(material.target_name.as_ref()),
+    })
 }
 
 fn side(token: Token) -> Side {

@@ -67,6 +67,10 @@ impl<K: Kernel> Shard<K> {
             Some(code) => write!(line, "{code}"),
             None => line.write_char('-'),
         };
+        let _ = match core.tls {
+            Some((version, cipher)) => write!(line, " tls={version},{cipher}"),
+            None => line.write_str(" tls=-"),
+        };
         let _ = write!(line, " end={}", core.end.map_or("unknown", crate::session::End::name));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));

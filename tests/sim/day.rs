@@ -84,6 +84,7 @@ impl Day {
             log: Log::silent(),
             balance: Balance::new(1, config.sessions_max),
             config: Arc::new(config),
+            shelf: None,
             mailbox: mailbox.clone(),
             desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
         };
@@ -300,6 +301,8 @@ fn config(target: Target, dice: &mut Dice) -> Config {
         target,
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
+        tls: Default::default(),
+        plain: Default::default(),
         upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat, ..Timing::default() },
         message_bytes_max: *dice.pick(&[1000, MESSAGE_BYTES_DEFAULT]),

@@ -11,6 +11,7 @@ pub mod http;
 pub mod server;
 pub mod target;
 pub mod temp;
+pub mod tls;
 pub mod wire;
 
 use std::fmt::Write as _;

@@ -1,7 +1,8 @@
-//! A client's byte stream, TCP or Unix, and the inbox that reads from it with a deadline.
+//! A client's byte stream, TCP, Unix or TLS, and the inbox that reads from it with a deadline.
 //!
 //! It knows nothing of HTTP or WebSocket; it tells an orderly end from a reset and from silence.
 
+use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -24,6 +25,8 @@ pub enum Wire {
     Tcp(TcpStream),
     /// Over a Unix stream socket.
     Unix(UnixStream),
+    /// TLS over TCP. Its end counts as orderly only behind a close_notify.
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Wire {
@@ -51,6 +54,7 @@ impl Wire {
         match self {
             Wire::Tcp(stream) => Wire::Tcp(stream.try_clone().expect("a descriptor is free")),
             Wire::Unix(stream) => Wire::Unix(stream.try_clone().expect("a descriptor is free")),
+            Wire::Tls(_) => panic!("a TLS stream has no twin"),
         }
     }
 
@@ -60,11 +64,16 @@ impl Wire {
             return Ok(());
         }
         let piece = if piece == 0 { bytes.len() } else { piece };
-        bytes.chunks(piece).try_for_each(|part| self.write_all(part))
+        bytes.chunks(piece).try_for_each(|part| self.write_all(part).and_then(|()| self.flush()))
     }
 
     /// Ends our direction only.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        if let Wire::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            // As below: the server may be gone.
+            let _ = stream.flush();
+        }
         self.shut(Shutdown::Write);
     }
 
@@ -74,6 +83,7 @@ impl Wire {
         let _ = match self {
             Wire::Tcp(stream) => stream.shutdown(how),
             Wire::Unix(stream) => stream.shutdown(how),
+            Wire::Tls(stream) => stream.sock.shutdown(how),
         };
     }
 
@@ -90,6 +100,7 @@ impl Wire {
         match self {
             Wire::Tcp(stream) => stream.set_read_timeout(Some(time)),
             Wire::Unix(stream) => stream.set_read_timeout(Some(time)),
+            Wire::Tls(stream) => stream.sock.set_read_timeout(Some(time)),
         }
     }
 }
@@ -99,6 +110,7 @@ impl Read for Wire {
         match self {
             Wire::Tcp(stream) => stream.read(buffer),
             Wire::Unix(stream) => stream.read(buffer),
+            Wire::Tls(stream) => stream.read(buffer),
         }
     }
 }
@@ -108,11 +120,15 @@ impl Write for Wire {
         match self {
             Wire::Tcp(stream) => stream.write(bytes),
             Wire::Unix(stream) => stream.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Wire::Tls(stream) => stream.flush(),
+            Wire::Tcp(_) | Wire::Unix(_) => Ok(()),
+        }
     }
 }
 

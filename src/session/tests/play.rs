@@ -6,19 +6,22 @@
 //! judges what a case is about: that is read off [`Play::heard`], [`Play::got`] and [`Play::end`].
 
 use super::read;
-use crate::config::{Config, EngineChoice, Listen, Timing};
+pub use super::settings::config;
+use crate::config::Config;
 use crate::limits::{BUFFER_MEMORY_MIN, HOT_BYTES};
 use crate::observe::counters::Counters;
 use crate::pool::{Lease, Pool};
 use crate::session::job::{Job, Verdict};
-use crate::session::{Action, Cx, End, Input, Operation, Session, Side};
+use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side};
 use crate::slab::Key;
 use crate::sys::address::Address;
-use crate::target::Target;
 use crate::timers::Time;
-use crate::{http, web};
+use crate::web;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use Side::{Client, Target as Far};
@@ -48,6 +51,9 @@ pub struct Play {
     /// A place in the client's stream where a receive ends, whatever was asked.
     pub cut: usize,
     pub released: bool,
+    /// What TLS towards the client works with, and towards the target, if there is any.
+    pub tls: Option<Arc<ServerConfig>>,
+    pub target_tls: TargetTls,
     /// Nothing is handed over but by [`Play::step`].
     pub slow: bool,
     /// Completions that have not been handed over.
@@ -77,6 +83,9 @@ pub struct Socket {
     pub shut: bool,
 }
 
+/// A client's part of TLS, and the name it verifies.
+pub type TargetTls = Option<(Arc<ClientConfig>, ServerName<'static>)>;
+
 /// Something that happens, as a row of a table.
 pub type Event = fn(&mut Play) -> &mut Play;
 
@@ -87,28 +96,6 @@ pub enum Tail {
     Open,
     Fin,
     Reset,
-}
-
-/// A configuration with `target` and default timing.
-pub fn config(target: &str) -> Config {
-    Config {
-        program: "websplice".into(),
-        listen: Listen::Tcp { host: String::new(), port: 0, prefer_ipv6: false },
-        target: match target.strip_prefix("unix:") {
-            Some(name) => Target::parse_unix(name.as_ref()).unwrap(),
-            None => Target::parse(target).unwrap(),
-        },
-        web: None,
-        web_root: None,
-        upgrade: http::upgrade::Options { subprotocols: Vec::new(), lenient: false },
-        timing: Timing::default(),
-        message_bytes_max: crate::limits::MESSAGE_BYTES_DEFAULT,
-        engine: EngineChoice::Poll,
-        threads: None,
-        buffer_memory: None,
-        sessions_max: 1,
-        verbose: false,
-    }
 }
 
 /// Plays `case` once with everything coming at once, once byte by byte, and once for each place where the client's
@@ -129,6 +116,11 @@ pub fn every_cut(target: &str, case: impl Fn(&mut Play)) {
 impl Play {
     /// A session that was just accepted.
     pub fn new(config: Config) -> Play {
+        Play::with_tls(config, None, None)
+    }
+
+    /// The same where TLS is spoken.
+    pub fn with_tls(config: Config, tls: Option<Arc<ServerConfig>>, target_tls: TargetTls) -> Play {
         let mut play = Play {
             config,
             pool: Pool::new(BUFFER_MEMORY_MIN),
@@ -144,6 +136,8 @@ impl Play {
             gulp: usize::MAX,
             cut: usize::MAX,
             released: false,
+            tls,
+            target_tls,
             slow: false,
             done: VecDeque::new(),
         };
@@ -377,6 +371,10 @@ impl Play {
             pool: &self.pool,
             config: &self.config,
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+            keys: Keys {
+                server: self.tls.as_ref(),
+                client: self.target_tls.as_ref().map(|(config, name)| (config, name)),
+            },
             counters: &mut self.counters,
             actions: &mut actions,
         };

@@ -1,0 +1,362 @@
+//! A wire: the TLS that stands between what the engine brings to one side and what the phases see of it.
+//!
+//! A side with a wire receives ciphertext and its phase hears of plaintext; what the phase sends is sealed and put in line
+//! behind what TLS itself has to say. So a wire owns two marks that a plain side does not need: what the engine has in
+//! flight, apart from what the phase believes. It never decides how a session goes on.
+
+use super::core::Lane;
+use super::{Action, Core, Cx, Input, Operation, Side};
+use crate::limits::{TLS_CIPHER_RECEIVE_BYTES, TLS_QUEUE_MAX};
+use crate::pool::Lease;
+use crate::tls::stream::{Failure, Opened, Stream};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// What TLS streams that begin now work with. Without any of it there is no TLS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keys<'a> {
+    /// Towards clients.
+    pub server: Option<&'a Arc<ServerConfig>>,
+    /// Towards the target, and the name it is verified as.
+    pub client: Option<(&'a Arc<ClientConfig>, &'a ServerName<'static>)>,
+}
+
+/// Whose bytes are being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// The phase's: it is told when they have gone.
+    Phase,
+    /// TLS's own.
+    Stream,
+}
+
+/// One side's TLS.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Stream,
+    /// What is to be sent behind what is in flight, in order.
+    queue: VecDeque<(Lease, Owner)>,
+    /// The engine has a send in flight, for this owner.
+    flying: Option<Owner>,
+    /// The engine has a receive in flight.
+    hearing: bool,
+    /// The most plaintext the phase asked for.
+    most: usize,
+    /// An end or a failure is about to be told: nothing more is received until then.
+    over: bool,
+    /// The stream has failed: what still comes is passed on as it is, to be dropped.
+    pub(super) failed: bool,
+    /// End of stream is said when the queue is empty.
+    shut: bool,
+    /// Why the target could not be secured; told as soon as nothing is in flight.
+    doom: Option<io::Error>,
+    /// Why what the phase sent could not be sealed.
+    unsealed: Option<Failure>,
+}
+
+/// What a raw input means for the phase: at most a connect, bytes, and an end, in this order.
+pub(super) type Told = [Option<Input>; 3];
+
+fn one(input: Input) -> Told {
+    [Some(input), None, None]
+}
+
+impl Wire {
+    fn new(stream: Stream) -> Box<Wire> {
+        Box::new(Wire {
+            stream,
+            queue: VecDeque::new(),
+            flying: None,
+            hearing: false,
+            most: TLS_CIPHER_RECEIVE_BYTES,
+            over: false,
+            failed: false,
+            shut: false,
+            doom: None,
+            unsealed: None,
+        })
+    }
+
+    pub(super) fn busy(&self) -> bool {
+        self.flying.is_some() || self.hearing
+    }
+
+    /// Whether something the phase or TLS has said is still on its way.
+    pub(super) fn flying(&self) -> bool {
+        self.flying.is_some()
+    }
+
+    /// Notes that the phase wants up to `most` bytes; [`Core::hear`] receives them.
+    pub(super) fn want(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// What was about to be told has been told: from a stream that failed, receiving goes on.
+    pub(super) fn told(&mut self) {
+        self.over &= !self.failed;
+    }
+
+    /// Puts `lease` in line, and sends it if the line is empty.
+    fn put(&mut self, lease: Lease, owner: Owner, side: Side, cx: &mut Cx<'_>) {
+        if self.flying.is_none() {
+            self.flying = Some(owner);
+            cx.actions.push(Action::Send(side, lease));
+        } else {
+            self.queue.push_back((lease, owner));
+        }
+    }
+
+    /// Seals and sends what the phase sends.
+    pub(super) fn seal(&mut self, lease: Lease, side: Side, cx: &mut Cx<'_>) {
+        match self.stream.seal(lease, cx.pool) {
+            Ok(sealed) => self.put(sealed, Owner::Phase, side, cx),
+            Err(failure) => self.unsealed = Some(failure),
+        }
+    }
+
+    /// Says close_notify, and end of stream when that has gone.
+    pub(super) fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
+        if let Some(goodbye) = self.stream.close_notify(cx.pool) {
+            self.put(goodbye, Owner::Stream, side, cx);
+        }
+        self.shut = self.flying.is_some();
+        if !self.shut {
+            cx.actions.push(Action::Shut(side));
+        }
+    }
+
+    /// Takes a send that has gone, and sends the next. Says what the phase hears of it.
+    fn sent(&mut self, side: Side, cx: &mut Cx<'_>) -> Told {
+        let owner = self.flying.take();
+        match self.queue.pop_front() {
+            Some((lease, owner)) => self.put(lease, owner, side, cx),
+            None if std::mem::take(&mut self.shut) => {
+                cx.actions.push(Action::Shut(side));
+                return one(Input::Sent(side));
+            }
+            None => {}
+        }
+        if owner == Some(Owner::Phase) { one(Input::Sent(side)) } else { Told::default() }
+    }
+
+    /// Nothing that waits will be sent any more.
+    pub(super) fn forget(&mut self) {
+        self.queue.clear();
+        self.shut = false;
+    }
+}
+
+impl Core {
+    /// Whether what the phase shall hear of `input` is for a wire to say.
+    pub(super) fn is_wired(&self, input: &Input, cx: &Cx<'_>) -> bool {
+        match input {
+            Input::Received(side, _)
+            | Input::Ended(side)
+            | Input::Sent(side)
+            | Input::Failed(side, ..)
+            | Input::Cancelled(side, _) => self.lanes[*side as usize].wire.is_some(),
+            Input::Connected => cx.keys.client.is_some(),
+            Input::Moved(_) | Input::Closed(_) | Input::Verdict(_) | Input::Expired | Input::Stop => false,
+        }
+    }
+
+    /// Puts a wire on the client's side, where a TLS hello has come.
+    pub(super) fn wire_client(&mut self, config: &Arc<ServerConfig>) -> Result<(), Failure> {
+        self.lane(Side::Client).wire = Some(Wire::new(Stream::server(config.clone())?));
+        Ok(())
+    }
+
+    /// Turns a raw input of a wired side into what its phase hears.
+    pub(super) fn unwrap(&mut self, input: Input, cx: &mut Cx<'_>) -> Told {
+        let side = match &input {
+            Input::Received(side, _)
+            | Input::Ended(side)
+            | Input::Sent(side)
+            | Input::Failed(side, ..)
+            | Input::Cancelled(side, _) => *side,
+            _ => return self.secure_target(cx),
+        };
+        let lane = &mut self.lanes[side as usize];
+        let Some(wire) = &mut lane.wire else { return one(input) };
+        match &input {
+            Input::Failed(_, Operation::Send, _) | Input::Cancelled(_, Operation::Send) => wire.flying = None,
+            Input::Sent(_) if lane.cancelled => wire.flying = None,
+            Input::Received(..) | Input::Ended(_) | Input::Failed(..) | Input::Cancelled(..) => {
+                wire.hearing = false;
+            }
+            _ => {}
+        }
+        if lane.cancelled {
+            return lane.joined(side);
+        }
+        let securing = lane.connecting;
+        match input {
+            Input::Received(_, lease) if wire.failed => one(Input::Received(side, lease)),
+            Input::Received(_, lease) if wire.doom.is_none() => self.opened(side, lease, cx),
+            Input::Received(..) => self.doomed(side, cx),
+            Input::Sent(_) => {
+                let told = wire.sent(side, cx);
+                if wire.doom.is_some() { self.doomed(side, cx) } else { told }
+            }
+            Input::Ended(_) if securing => self.doom(
+                side,
+                io::Error::new(io::ErrorKind::UnexpectedEof, "TLS: ended in the handshake"),
+                cx,
+            ),
+            Input::Failed(_, _, error) if securing => self.doom(side, error, cx),
+            Input::Failed(_, operation, error) => {
+                if operation == Operation::Send {
+                    wire.forget();
+                }
+                one(Input::Failed(side, operation, error))
+            }
+            other => one(other),
+        }
+    }
+
+    /// Begins the handshake with a target that is connected now.
+    fn secure_target(&mut self, cx: &mut Cx<'_>) -> Told {
+        let lane = self.lane(Side::Target);
+        let Some((config, name)) = cx.keys.client else { return one(Input::Connected) };
+        if lane.cancelled {
+            return one(Input::Cancelled(Side::Target, Operation::Connect));
+        }
+        let mut stream = match Stream::client(config.clone(), name.clone()) {
+            Ok(stream) => stream,
+            Err(failure) => {
+                return one(Input::Failed(Side::Target, Operation::Connect, io::Error::other(failure)));
+            }
+        };
+        let hello = stream.hello(cx.pool);
+        let mut wire = Wire::new(stream);
+        if let Some(hello) = hello {
+            wire.put(hello, Owner::Stream, Side::Target, cx);
+        }
+        lane.wire = Some(wire);
+        Told::default()
+    }
+
+    /// Decrypts what came, and says what is owed for it.
+    fn opened(&mut self, side: Side, lease: Lease, cx: &mut Cx<'_>) -> Told {
+        let lane = &mut self.lanes[side as usize];
+        let Some(wire) = &mut lane.wire else { return Told::default() };
+        let Opened { plain, reply, established, closed, failed } = wire.stream.received(lease, cx.pool);
+        if let Some(reply) = reply {
+            wire.put(reply, Owner::Stream, side, cx);
+        }
+        wire.over = closed || failed.is_some();
+        if established && side == Side::Client {
+            self.tls = wire.stream.version().zip(wire.stream.cipher());
+        }
+        let connected = (established && lane.connecting).then_some(Input::Connected);
+        let end = match failed {
+            Some(failure) => {
+                wire.failed = true;
+                let error = io::Error::other(failure);
+                if lane.connecting && connected.is_none() {
+                    return self.doom(side, error, cx);
+                }
+                Some(Input::Failed(side, Operation::Receive, error))
+            }
+            None if closed && lane.connecting && connected.is_none() => {
+                let error = io::Error::other("TLS: closed in the handshake");
+                return self.doom(side, error, cx);
+            }
+            None => closed.then_some(Input::Ended(side)),
+        };
+        [connected, plain.map(|plain| Input::Received(side, plain)), end]
+    }
+
+    /// The target cannot be secured: what TLS has to say about that goes out, then the dial hears of it.
+    fn doom(&mut self, side: Side, error: io::Error, cx: &mut Cx<'_>) -> Told {
+        if let Some(wire) = &mut self.lane(side).wire {
+            wire.over = true;
+            wire.doom.get_or_insert(error);
+        }
+        self.doomed(side, cx)
+    }
+
+    fn doomed(&mut self, side: Side, cx: &mut Cx<'_>) -> Told {
+        let lane = self.lane(side);
+        let Some(wire) = &mut lane.wire else { return Told::default() };
+        if wire.flying.is_none() && wire.hearing {
+            self.cancel(side, cx);
+            return Told::default();
+        }
+        match wire.doom.take_if(|_| wire.flying.is_none()) {
+            Some(error) => one(Input::Failed(side, Operation::Connect, error)),
+            None => Told::default(),
+        }
+    }
+
+    /// Receives again on wired sides whose phase waits for bytes, or whose handshake does.
+    pub(super) fn hear(&mut self, cx: &mut Cx<'_>) {
+        for side in [Side::Client, Side::Target] {
+            let lane = self.lane(side);
+            let waits = lane.receiving || lane.connecting;
+            let may = lane.open && !lane.closing && !lane.cancelled && !lane.ended;
+            if let Some(wire) = &mut lane.wire
+                && waits
+                && may
+                && !wire.hearing
+                && !wire.over
+                && wire.queue.len() < TLS_QUEUE_MAX
+            {
+                wire.hearing = true;
+                cx.actions.push(Action::Receive(side, wire.most.min(TLS_CIPHER_RECEIVE_BYTES)));
+            }
+        }
+    }
+
+    /// A failure to seal that no phase has heard of. A stream that cannot speak is of no use, so it counts as failed.
+    pub(super) fn unsealed(&mut self) -> Option<Input> {
+        [Side::Client, Side::Target].into_iter().find_map(|side| {
+            let lane = self.lane(side);
+            let wire = lane.wire.as_mut()?;
+            let failure = wire.unsealed.take()?;
+            (wire.failed, lane.sending) = (true, false);
+            Some(Input::Failed(side, Operation::Receive, io::Error::other(failure)))
+        })
+    }
+
+    /// Whether either side has a wire.
+    pub(super) fn has_wires(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.wire.is_some())
+    }
+
+    /// Whether `side` has a wire, so that what it carries is encrypted.
+    pub fn is_secure(&self, side: Side) -> bool {
+        self.lanes[side as usize].wire.is_some()
+    }
+
+    /// Whether the TLS of `side` has failed. Its socket has not: the alert that says so is to arrive.
+    pub fn is_garbled(&self, side: Side) -> bool {
+        self.lanes[side as usize].wire.as_ref().is_some_and(|wire| wire.failed)
+    }
+
+    /// Whether anything sent to `side` is still on its way.
+    pub fn flying(&self, side: Side) -> bool {
+        let lane = &self.lanes[side as usize];
+        lane.sending || lane.wire.as_ref().is_some_and(|wire| wire.flying())
+    }
+}
+
+impl Lane {
+    /// A cancelled side: tells of the cancel once, when everything is joined.
+    fn joined(&mut self, side: Side) -> Told {
+        let Some(wire) = &mut self.wire else { return Told::default() };
+        if wire.busy() {
+            return Told::default();
+        }
+        let doom = wire.doom.take();
+        let operation = if self.connecting { Operation::Connect } else { Operation::Receive };
+        (self.receiving, self.sending, self.cancelled) = (false, false, false);
+        one(match doom {
+            Some(error) => Input::Failed(side, operation, error),
+            None => Input::Cancelled(side, operation),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! Certificates made for a test, and TLS clients and targets that use them.
+
+use super::target::TcpTarget;
+use super::temp::TempDir;
+use super::wire::{PATIENCE, Wire};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{SupportedProtocolVersion, version};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+/// Both versions there are.
+pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+/// An authority that signs for a test.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate in PEM.
+    pub pem: String,
+}
+
+/// A certificate and its key in PEM.
+#[derive(Clone)]
+pub struct Signed {
+    /// The certificate.
+    pub cert: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Signed {
+    /// Both, as `--cert` takes them.
+    pub fn both(&self) -> String {
+        format!("{}{}", self.cert, self.key)
+    }
+
+    /// The certificate in DER.
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("it was just made")
+    }
+
+    fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it was just made")
+    }
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "authority of a test");
+        let key = KeyPair::generate().expect("keys can be made");
+        let pem = params.self_signed(&key).expect("it can sign").pem();
+        Authority { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A certificate for `names`.
+    pub fn sign(&self, names: &[&str]) -> Signed {
+        self.sign_until(names, 2099)
+    }
+
+    /// The same, valid up to a year.
+    pub fn sign_until(&self, names: &[&str], year: i32) -> Signed {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("the names are names");
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().expect("keys can be made");
+        let cert = params.signed_by(&key, &self.issuer).expect("it can sign").pem();
+        Signed { cert, key: key.serialize_pem() }
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        let own = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("it was just made");
+        roots.add(own).expect("it is an authority");
+        roots
+    }
+
+    /// A client that trusts this authority and shows `own`.
+    pub fn client(&self, versions: &[&'static SupportedProtocolVersion], own: Option<&Signed>) -> Client {
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("the versions have suites")
+            .with_root_certificates(self.roots());
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                builder.with_client_auth_cert(vec![own.der()], own.key_der()).expect("the pair fits")
+            }
+        };
+        config.resumption = Resumption::in_memory_sessions(8);
+        Client(Arc::new(config))
+    }
+
+    /// A TLS target that sends back what comes, `buffered` bytes at a time; each end is reported: orderly or not.
+    pub fn echo_target(
+        &self,
+        own: &Signed,
+        versions: &[&'static SupportedProtocolVersion],
+        verify: bool,
+    ) -> (TcpTarget, Receiver<Result<(), String>>) {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .expect("the versions have suites");
+        let builder = match verify {
+            false => builder.with_no_client_auth(),
+            true => builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider)
+                    .build()
+                    .expect("there is an authority"),
+            ),
+        };
+        let config =
+            Arc::new(builder.with_single_cert(vec![own.der()], own.key_der()).expect("the pair fits"));
+        let (tell, ends) = channel();
+        let target = TcpTarget::new(move |stream| {
+            let connection = ServerConnection::new(config.clone()).expect("the configuration is good");
+            let mut stream = StreamOwned::new(connection, stream);
+            let mut buffer = vec![0; 64 * 1024];
+            let end = loop {
+                match stream.read(&mut buffer) {
+                    Ok(0) => break Ok(()),
+                    Ok(count) => {
+                        if let Err(error) = stream.write_all(&buffer[..count]) {
+                            break Err(error.to_string());
+                        }
+                    }
+                    Err(error) => break Err(error.to_string()),
+                }
+            };
+            // Whoever asked may have seen enough.
+            let _ = tell.send(end);
+        });
+        (target, ends)
+    }
+}
+
+/// What TLS clients of a test share.
+#[derive(Clone)]
+pub struct Client(Arc<ClientConfig>);
+
+impl Client {
+    /// Connects and shakes hands, asking for `name`, in pieces of `piece` bytes; zero: as TLS has them.
+    pub fn connect(&self, address: SocketAddr, name: &str, piece: usize) -> Result<Wire, String> {
+        let Wire::Tcp(mut socket) = Wire::tcp(address) else { unreachable!("it is TCP") };
+        socket.set_read_timeout(Some(PATIENCE)).expect("the time-out is not zero");
+        let name = ServerName::try_from(name.to_owned()).expect("the name is one");
+        let mut connection = ClientConnection::new(self.0.clone(), name).expect("the configuration is good");
+        while connection.is_handshaking() || connection.wants_write() {
+            let mut out = Vec::new();
+            while connection.wants_write() {
+                connection.write_tls(&mut out).expect("a vector takes all");
+            }
+            for part in out.chunks(if piece == 0 { usize::MAX } else { piece }) {
+                socket.write_all(part).map_err(|error| error.to_string())?;
+            }
+            if connection.is_handshaking() {
+                let count = connection.read_tls(&mut socket).map_err(|error| error.to_string())?;
+                let state = connection.process_new_packets().map_err(|error| error.to_string())?;
+                if count == 0 && state.tls_bytes_to_write() == 0 {
+                    return Err("ended in the handshake".into());
+                }
+            }
+        }
+        Ok(Wire::Tls(Box::new(StreamOwned::new(connection, socket))))
+    }
+
+    /// The same, which must work.
+    #[track_caller]
+    pub fn wire(&self, address: SocketAddr, name: &str) -> Wire {
+        self.connect(address, name, 0).unwrap_or_else(|error| panic!("no TLS with {address}: {error}"))
+    }
+}
+
+/// The TLS below a wire.
+#[track_caller]
+pub fn connection(wire: &Wire) -> &ClientConnection {
+    match wire {
+        Wire::Tls(stream) => &stream.conn,
+        Wire::Tcp(_) | Wire::Unix(_) => panic!("a wire without TLS"),
+    }
+}
+
+/// Writes a key or certificate file that only its owner can read, and gives its path as an argument.
+pub fn file(directory: &TempDir, name: &str, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.write(name, text);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    directory.arg(name)
+}

@@ -12,5 +12,6 @@ mod opening;
 mod play;
 mod read;
 mod secure;
+mod secure_walk;
 mod settings;
 mod walk;

@@ -4,7 +4,7 @@ use super::play::{Client, Far, Play, config};
 use super::read::{self, GET, UPGRADE, binary, row};
 use crate::http::secure::Plain;
 use crate::limits::BUFFER_MEMORY_MIN;
-use crate::pool::Pool;
+use crate::pool::{Lease, Pool};
 use crate::session::Side;
 use crate::tls::stream::Stream;
 use rcgen::{CertificateParams, KeyPair};
@@ -15,16 +15,16 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use std::sync::Arc;
 
 /// A key for a server, and a client that trusts it.
-struct Pair {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+pub(super) struct Pair {
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) client: Arc<ClientConfig>,
 }
 
-fn name() -> ServerName<'static> {
+pub(super) fn name() -> ServerName<'static> {
     ServerName::try_from("gateway.test").unwrap()
 }
 
-fn pair(version: &'static SupportedProtocolVersion) -> Pair {
+pub(super) fn pair(version: &'static SupportedProtocolVersion) -> Pair {
     let provider = || Arc::new(aws_lc_rs::default_provider());
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["gateway.test".into()]).unwrap();
@@ -40,25 +40,28 @@ fn pair(version: &'static SupportedProtocolVersion) -> Pair {
 }
 
 /// The other end of a TLS stream, at one side of a played session.
-struct Peer {
-    stream: Stream,
-    side: Side,
+pub(super) struct Peer {
+    pub(super) stream: Stream,
+    pub(super) side: Side,
     pool: Pool,
     /// Bytes of the session that it has seen, and what they said.
-    seen: usize,
-    plain: Vec<u8>,
-    /// It has heard close_notify.
+    pub(super) seen: usize,
+    pub(super) plain: Vec<u8>,
+    /// It has heard close_notify, or something wrong.
     closed: bool,
+    pub(super) failed: bool,
+    /// It has said its last word.
+    pub(super) ended: bool,
 }
 
 impl Peer {
-    fn new(stream: Stream, side: Side) -> Peer {
+    pub(super) fn new(stream: Stream, side: Side) -> Peer {
         let pool = Pool::new(BUFFER_MEMORY_MIN);
-        Peer { stream, side, pool, seen: 0, plain: Vec::new(), closed: false }
+        Peer { stream, side, pool, seen: 0, plain: Vec::new(), closed: false, failed: false, ended: false }
     }
 
     /// A client that says hello.
-    fn client(pair: &Pair, play: &mut Play) -> Peer {
+    pub(super) fn client(pair: &Pair, play: &mut Play) -> Peer {
         let mut peer = Peer::new(Stream::client(pair.client.clone(), name()).unwrap(), Client);
         let hello = peer.stream.hello(&peer.pool).unwrap();
         play.client(&*hello);
@@ -74,33 +77,39 @@ impl Peer {
     }
 
     /// Takes what the session has sent, and answers, until nothing more comes.
-    fn listen(&mut self, play: &mut Play) {
+    pub(super) fn listen(&mut self, play: &mut Play) {
         loop {
             let news = play.sockets[self.side as usize].got[self.seen..].to_vec();
             if news.is_empty() {
                 return;
             }
-            self.seen += news.len();
-            let mut lease = self.pool.chunk(news.len());
-            lease.append(&news);
-            let opened = self.stream.received(lease, &self.pool);
-            assert_eq!(opened.failed, None);
-            self.plain.extend_from_slice(opened.plain.as_deref().unwrap_or_default());
-            self.closed |= opened.closed;
-            if let Some(reply) = opened.reply {
+            if let Some(reply) = self.hear(&news) {
                 self.put(play, &reply);
             }
         }
     }
 
-    fn put(&self, play: &mut Play, bytes: &[u8]) {
+    /// Takes what the session has sent, and gives back what it answers. Only an end of its own making is a failure.
+    pub(super) fn hear(&mut self, news: &[u8]) -> Option<Lease> {
+        self.seen += news.len();
+        let mut lease = self.pool.chunk(news.len());
+        lease.append(news);
+        let opened = self.stream.received(lease, &self.pool);
+        assert!(opened.failed.is_none() || self.ended || self.closed || self.failed, "{:?}", opened.failed);
+        self.failed |= opened.failed.is_some();
+        self.plain.extend_from_slice(opened.plain.as_deref().unwrap_or_default());
+        self.closed |= opened.closed;
+        opened.reply
+    }
+
+    pub(super) fn put(&self, play: &mut Play, bytes: &[u8]) {
         match self.side {
             Client => play.client(bytes),
             Far => play.target(bytes),
         };
     }
 
-    fn say(&mut self, play: &mut Play, bytes: &[u8]) {
+    pub(super) fn say(&mut self, play: &mut Play, bytes: &[u8]) {
         let mut lease = self.pool.chunk(bytes.len());
         lease.append(bytes);
         let sealed = self.stream.seal(lease, &self.pool).unwrap();
@@ -108,7 +117,8 @@ impl Peer {
         self.listen(play);
     }
 
-    fn goodbye(&mut self, play: &mut Play) {
+    pub(super) fn goodbye(&mut self, play: &mut Play) {
+        self.ended = true;
         let goodbye = self.stream.close_notify(&self.pool).unwrap();
         self.put(play, &goodbye);
         self.listen(play);

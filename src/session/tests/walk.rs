@@ -17,17 +17,17 @@ const SESSION_STEPS: usize = 400;
 const PATIENCE_MS: u64 = 300_000;
 
 /// Numbers that only look like chance, from a seed (xorshift64*).
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
     }
 
-    fn once_in(&mut self, times: usize) -> bool {
+    pub(super) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
@@ -224,7 +224,7 @@ impl Walk {
 }
 
 /// The byte at a place of a stream: a period that is no multiple of any buffer's size.
-fn number(at: usize) -> u8 {
+pub(super) fn number(at: usize) -> u8 {
     (at % 251) as u8
 }
 

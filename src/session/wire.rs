@@ -51,6 +51,8 @@ pub(super) struct Wire {
     pub(super) failed: bool,
     /// End of stream is said when the queue is empty.
     shut: bool,
+    /// Our last word is in line: nothing may follow it (RFC 8446 section 6.1).
+    mute: bool,
     /// Why the target could not be secured; told as soon as nothing is in flight.
     doom: Option<io::Error>,
     /// Why what the phase sent could not be sealed.
@@ -75,6 +77,7 @@ impl Wire {
             over: false,
             failed: false,
             shut: false,
+            mute: false,
             doom: None,
             unsealed: None,
         })
@@ -122,7 +125,7 @@ impl Wire {
         if let Some(goodbye) = self.stream.close_notify(cx.pool) {
             self.put(goodbye, Owner::Stream, side, cx);
         }
-        self.shut = self.flying.is_some();
+        (self.shut, self.mute) = (self.flying.is_some(), true);
         if !self.shut {
             cx.actions.push(Action::Shut(side));
         }
@@ -244,7 +247,7 @@ impl Core {
         let lane = &mut self.lanes[side as usize];
         let Some(wire) = &mut lane.wire else { return Told::default() };
         let Opened { plain, reply, established, closed, failed } = wire.stream.received(lease, cx.pool);
-        if let Some(reply) = reply {
+        if let Some(reply) = reply.filter(|_| !wire.mute) {
             wire.put(reply, Owner::Stream, side, cx);
         }
         wire.over = closed || failed.is_some();

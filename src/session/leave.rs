@@ -92,7 +92,10 @@ impl Close {
                 self.dropped[side as usize] += lease.len();
                 drop(lease);
                 if self.dropped[side as usize] > LINGER_BYTES_MAX {
-                    self.parts[side as usize] = Part::Gone;
+                    // Enough was heard; what is still owed to this side goes out all the same.
+                    if self.parts[side as usize] == Part::Lingering {
+                        self.parts[side as usize] = Part::Gone;
+                    }
                 } else if self.parts[side as usize] != Part::Gone {
                     core.receive(side, HOT_BYTES, cx);
                 }

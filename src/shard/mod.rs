@@ -7,6 +7,7 @@
 pub mod balance;
 pub mod mailbox;
 mod perform;
+mod relief;
 mod report;
 
 use crate::config::Config;
@@ -59,6 +60,8 @@ pub struct Shard<K: Kernel> {
     accepting: Vec<bool>,
     /// Accepts are paused until then, after the process ran out of something.
     paused_until: Option<Time>,
+    /// Receives have been waiting for memory; when the next session has to make room.
+    starving_until: Option<Time>,
     stopping: bool,
     now: Time,
     /// The date of `date_seconds`, written once a second.
@@ -83,6 +86,7 @@ impl<K: Kernel> Shard<K> {
             counters: Counters::default(),
             pending: VecDeque::new(),
             paused_until: None,
+            starving_until: None,
             stopping: false,
             now: Time::default(),
             date: date::imf(0),
@@ -111,6 +115,7 @@ impl<K: Kernel> Shard<K> {
             self.complete(completion);
         }
         self.expire();
+        self.relieve();
         self.counters.starved = self.engine.starved();
         self.setup.balance.set(self.setup.number, self.sessions.len());
         Ok(())
@@ -139,15 +144,9 @@ impl<K: Kernel> Shard<K> {
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
         // Nothing is accepted any more when stopping, so no pause ends then.
         let pause = self.paused_until.filter(|_| !self.stopping);
-        let next = match (self.wheel.next_look(), pause) {
-            (Some(look), Some(pause)) => Some(look.min(pause)),
-            (one, other) => one.or(other),
-        };
+        let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
-        match (next, most) {
-            (Some(next), Some(most)) => Some(next.min(most)),
-            (one, other) => one.or(other),
-        }
+        [next, most].into_iter().flatten().min()
     }
 
     fn arm_accepts(&mut self) {

@@ -68,10 +68,9 @@ impl Close {
             close.goodbye = rest.reply.map(|reply| *reply).or(told);
             close.waiting = rest.waiting;
             close.dial = rest.dial;
-            core.close_code = match end {
-                End::ClientClosed(code) => code,
-                _ => end.goodbye().map(|(code, _)| code),
-            };
+            if let End::ClientClosed(code) = end {
+                core.close_code = code;
+            }
         } else if !matches!(end, End::Answered | End::Refused(_)) {
             return None;
         }
@@ -125,7 +124,7 @@ impl Close {
         // Reading on lets a side that is blocked in sending come round to taking what it is owed.
         core.receive(side, HOT_BYTES, cx);
         if self.parts[side as usize] == Part::Flushing && !core.sending(side) {
-            match self.next_frames(side, cx) {
+            match self.next_frames(side, core, cx) {
                 Some(frames) if core.may_send(side) => core.send(side, frames, cx),
                 _ => {
                     core.shut(side, cx);
@@ -140,14 +139,18 @@ impl Close {
         }
     }
 
-    fn next_frames(&mut self, side: Side, cx: &Cx<'_>) -> Option<Lease> {
+    fn next_frames(&mut self, side: Side, core: &mut Core, cx: &Cx<'_>) -> Option<Lease> {
         if side == Side::Target {
             return None;
         }
         if let Some(waiting) = self.waiting.take() {
             return Some(waiting);
         }
-        let goodbye = ControlFrame::close(&self.goodbye.take()?);
+        let payload = self.goodbye.take()?;
+        if let &[high, low, ..] = payload.as_slice() {
+            core.close_code = Some(u16::from_be_bytes([high, low]));
+        }
+        let goodbye = ControlFrame::close(&payload);
         let mut lease = cx.pool.chunk(goodbye.as_slice().len());
         lease.append(goodbye.as_slice());
         Some(lease)

@@ -187,7 +187,9 @@ impl Day {
             if let Some(code) = client.reader.closed {
                 assert!(self.may_close_with(client, code), "client {number} was closed with {code:?}");
             }
-            let Some(met) = client.hand.met_at().filter(|_| client.headless) else { continue };
+            // Where memory is short half a head is refused, and hearing that takes as long as the network likes.
+            let silent = client.headless && self.ceiling >= BUFFER_MEMORY_MIN;
+            let Some(met) = client.hand.met_at().filter(|_| silent) else { continue };
             let late = met + Duration::from_millis(HEAD_TIMEOUT_MS + 3000);
             assert!(now < late || client.hand.is_over(), "client {number} may stay without a head");
         }

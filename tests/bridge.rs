@@ -5,9 +5,12 @@ mod support;
 
 /// The chapters.
 mod bridge {
+    mod bounds;
+    mod deadlines;
     mod ends;
     mod flow;
     mod listeners;
     mod stopping;
     mod targets;
+    mod words;
 }

@@ -57,6 +57,11 @@ pub const HEARTBEAT_MS: u64 = 30_000;
 /// How long after a ping a client may stay silent: two intervals of pings, and at most this. At the limit: the session
 /// ends.
 pub const PONG_TIMEOUT_MS: u64 = 15_000;
+/// How long something that was refused for want of room (a full queue or backlog) waits before it is tried again.
+pub const RETRY_MS: u64 = 50;
+/// How long receives may wait for memory. At the limit, and every [`RETRY_MS`] after it: the session whose send has been
+/// stuck for longest ends.
+pub const STARVED_TIMEOUT_MS: u64 = 500;
 /// How long sessions may take to say goodbye when the server stops. At the limit: closed at once.
 pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
 /// How long a shard does not accept after that failed, as when descriptors or memory are short.

@@ -172,9 +172,9 @@ impl Session {
         &self.core
     }
 
-    /// Whether the first head is still to come.
+    /// Whether it waits for a head, its first or a later one.
     pub fn pending(&self) -> bool {
-        matches!(&self.phase, Phase::Head(head) if head.is_first())
+        matches!(&self.phase, Phase::Head(_))
     }
 
     /// Takes one input and leaves the actions it calls for in `cx`.

@@ -32,11 +32,6 @@ impl Head {
         head
     }
 
-    /// Whether no request has been answered before.
-    pub fn is_first(&self) -> bool {
-        self.answered == 0
-    }
-
     /// Waits for the next head, whose first bytes may have come already.
     pub fn again(answered: u32, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut head = Head { scan: Scan::new(), kept: None, answered };
@@ -79,6 +74,9 @@ impl Head {
             None => lease,
         };
         let len = match self.scan.feed(&bytes) {
+            Progress::Partial if cx.pool.is_short() => {
+                return refuse(&Refusal::BUSY, false, "-", core, cx);
+            }
             Progress::Partial => {
                 // The scan refuses a head that is too long, so there is always room left for more of it.
                 let room = HEAD_BYTES_MAX.saturating_sub(bytes.len()).max(1);

@@ -8,6 +8,7 @@ mod accept;
 pub mod balance;
 pub mod mailbox;
 mod perform;
+mod relief;
 mod report;
 
 use crate::config::Config;
@@ -56,6 +57,8 @@ pub struct Shard<K: Kernel> {
     /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
     pending: VecDeque<Key>,
     accepts: Accepts<K::Socket>,
+    /// Receives have been waiting for memory; when the next session has to make room.
+    starving_until: Option<Time>,
     stopping: bool,
     now: Time,
     /// The date of `date_seconds`, written once a second.
@@ -79,6 +82,7 @@ impl<K: Kernel> Shard<K> {
             wheel: Wheel::default(),
             counters: Counters::default(),
             pending: VecDeque::new(),
+            starving_until: None,
             stopping: false,
             now: Time::default(),
             date: date::imf(0),
@@ -107,6 +111,7 @@ impl<K: Kernel> Shard<K> {
             self.complete(completion);
         }
         self.expire();
+        self.relieve();
         self.counters.starved = self.engine.starved();
         Ok(())
     }
@@ -134,15 +139,9 @@ impl<K: Kernel> Shard<K> {
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
         // Nothing is accepted any more when stopping, so no pause ends then.
         let pause = self.accepts.pause().filter(|_| !self.stopping);
-        let next = match (self.wheel.next_look(), pause) {
-            (Some(look), Some(pause)) => Some(look.min(pause)),
-            (one, other) => one.or(other),
-        };
+        let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
-        match (next, most) {
-            (Some(next), Some(most)) => Some(next.min(most)),
-            (one, other) => one.or(other),
-        }
+        [next, most].into_iter().flatten().min()
     }
 
     fn complete(&mut self, completion: Completion<K::Socket>) {

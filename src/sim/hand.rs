@@ -66,11 +66,6 @@ impl Hand {
         self.is_broken() || self.ended()
     }
 
-    /// Whether the shard has closed its socket, whatever of that has arrived here.
-    pub fn is_let_go(&self) -> bool {
-        self.network.borrow().links[self.link].near.retired
-    }
-
     /// Everything written here so far.
     pub fn written(&self) -> Vec<u8> {
         self.network.borrow().links[self.link].far.written.clone()

@@ -10,6 +10,7 @@ mod bridge {
     mod ends;
     mod flow;
     mod listeners;
+    mod resources;
     mod stopping;
     mod targets;
     mod words;

@@ -144,7 +144,9 @@ fn refuse(refusal: &Refusal, head_only: bool, line: &str, core: &mut Core, cx: &
     let mut bytes = Vec::with_capacity(512);
     refusal.write(head_only, SERVER, cx.date, &mut bytes);
     cx.counters.answered += 1;
-    cx.actions.push(Action::Answered(line.into(), refusal.status()));
+    // Of a head that could not be read the reason is all there is to trace it by.
+    let line = if line == "-" { format!("- ({})", refusal.reason()).into() } else { line.into() };
+    cx.actions.push(Action::Answered(line, refusal.status()));
     core.send(Side::Client, Lease::own(bytes), cx);
     Next::Leave(End::Refused(refusal.status()))
 }

@@ -77,6 +77,8 @@ pub const TARGET_ADDRESSES_MAX: usize = 8;
 pub const PENDING_HEADS_MAX: usize = 1024;
 /// Default of the most sessions of the process; the descriptor limit may make it less. At the limit: accepts pause.
 pub const SESSIONS_DEFAULT: usize = 100_000;
+/// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
+pub const SESSIONS_AMPLE: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Descriptors kept back for each shard besides: its ring or poller, and the two ends of its waker.

@@ -4,7 +4,8 @@
 
 use crate::config::Config;
 use crate::limits::{
-    BUFFER_MEMORY_MIN, DESCRIPTORS_PER_SESSION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, SHARDS_MAX,
+    BUFFER_MEMORY_MIN, DESCRIPTORS_PER_SESSION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, SESSIONS_AMPLE,
+    SESSIONS_DEFAULT, SHARDS_MAX,
 };
 use crate::sys::{cpu, memory};
 
@@ -62,6 +63,10 @@ fn sessions(wanted: usize, descriptors: u64, shards: usize) -> (usize, Option<St
     if wanted <= most {
         return (wanted, None);
     }
+    // Nobody asked for the default, so falling short of it is only worth a word where it is felt.
+    if wanted == SESSIONS_DEFAULT && most >= SESSIONS_AMPLE {
+        return (most, None);
+    }
     let notice = format!(
         "max_sessions={most} instead of {wanted}: only {descriptors} files may be open; raise the hard limit \
          (ulimit -Hn, LimitNOFILE=) or lower --max-sessions"
@@ -104,6 +109,8 @@ mod tests {
         assert_eq!(most, 465);
         assert!(notice.is_some_and(|notice| notice.contains("max_sessions=465 instead of 466")));
         assert_eq!(sessions(5, 10, 2).0, 1);
+        assert_eq!(sessions(SESSIONS_DEFAULT, 20_000, 2).1, None);
+        assert!(sessions(SESSIONS_DEFAULT, 1024, 2).1.is_some());
     }
 
     #[test]

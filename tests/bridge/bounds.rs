@@ -185,7 +185,7 @@ fn running_out_of_descriptors_is_survived(engine: &str) {
     for inbox in &mut waiting {
         inbox.wire.write_all(&Handshake::new().bytes()).expect("the kernel takes it");
     }
-    let said = server.wait_line("accept shard=0 error=");
+    let said = server.wait_line("accept shard=0 failures=");
     assert!(said.contains("ulimit -n"), "{said}");
     let before = cpu_time(server.pid());
     let begun = Instant::now();
@@ -195,7 +195,7 @@ fn running_out_of_descriptors_is_survived(engine: &str) {
     }
     let spent = cpu_time(server.pid()) - before;
     assert!(spent < begun.elapsed() / 2, "{spent:?} on a core in {:?}", begun.elapsed());
-    let lines = server.log().matches("accept shard=0 error=").count();
+    let lines = server.log().matches("accept shard=0 failures=").count();
     assert!(lines < 100, "{lines} lines about one shortage");
     // As sessions end, those who wait are served, one behind the other.
     live.into_iter().for_each(WsClient::leave);

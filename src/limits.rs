@@ -24,7 +24,8 @@ pub const HEADROOM_BYTES: usize = 256;
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
 /// Bytes of freed chunks a shard keeps for reuse before it gives memory back to the allocator.
 pub const CHUNK_CACHE_BYTES: usize = 4 * 1024 * 1024;
-/// Smallest and default share of buffer memory of one shard, in bytes, if nothing else is configured.
+/// Smallest share of buffer memory of one shard, in bytes; all shards share a quarter of memory if nothing is configured.
+/// A `--buffer-memory` that gives a shard less is refused at start.
 pub const BUFFER_MEMORY_MIN: usize = 4 * 1024 * 1024;
 
 /// Most plaintext of one TLS record (RFC 8446 section 5.1).
@@ -77,21 +78,37 @@ pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
 /// Default interval of pings to the client; 0 switches them off.
 pub const HEARTBEAT_MS: u64 = 30_000;
-/// How long after a ping a client may stay silent. At the limit: the session ends.
+/// How long after a ping a client may stay silent: two intervals of pings, and at most this. At the limit: the session
+/// ends.
 pub const PONG_TIMEOUT_MS: u64 = 15_000;
+/// How long something that was refused for want of room (a full queue or backlog) waits before it is tried again.
+pub const RETRY_MS: u64 = 50;
+/// How long receives may wait for memory. At the limit, and every [`RETRY_MS`] after it: the session whose send has been
+/// stuck for longest ends.
+pub const STARVED_TIMEOUT_MS: u64 = 500;
 /// How long sessions may take to say goodbye when the server stops. At the limit: closed at once.
 pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
-/// How long an accept is paused after the process ran out of descriptors or memory.
+/// How long a shard does not accept after that failed, as when descriptors or memory are short.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Shortest time between two lines of one shard about accepts that failed; each line says how many did.
+pub const ACCEPT_LOG_MS: u64 = 1_000;
+/// How long the end of the process waits for a line to be taken by standard error. At the limit: it is lost.
+pub const LOG_STOP_MS: u64 = 1_000;
 
 /// Most addresses of one target that are tried.
 pub const TARGET_ADDRESSES_MAX: usize = 8;
-/// Sessions that may be before their first complete head, per shard. At the limit: the oldest is dropped.
+/// Sessions that may be before their first complete head, per shard. At the limit: an eighth is dropped, oldest first.
 pub const PENDING_HEADS_MAX: usize = 1024;
 /// Default of the most sessions of the process; the descriptor limit may make it less. At the limit: accepts pause.
 pub const SESSIONS_DEFAULT: usize = 100_000;
-/// Descriptors kept back for logs, helpers and files when sessions are counted out of the descriptor limit.
+/// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
+pub const SESSIONS_AMPLE: usize = 4096;
+/// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Descriptors kept back for each shard besides: its ring or poller, and the two ends of its waker.
+pub const DESCRIPTORS_PER_SHARD: usize = 3;
+/// Most descriptors of one session: its client, and its target or a file.
+pub const DESCRIPTORS_PER_SESSION: usize = 2;
 /// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
 pub const COMPLETIONS_PER_TURN: usize = 512;
 /// Bytes received between two looks at the kernel, at most (a look costs a tenth of a microsecond, this much receiving
@@ -102,9 +119,9 @@ pub const EVENTS_PER_TURN: usize = 1024;
 /// Most shards, whatever the machine has.
 pub const SHARDS_MAX: usize = 256;
 
-/// Threads for blocking work (name look-ups, files).
+/// Threads for each kind of blocking work: for name look-ups, and for files.
 pub const HELPER_THREADS: usize = 4;
-/// Jobs that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
+/// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
 /// Most bytes of a static file read at once by a helper.
 pub const FILE_READ_BYTES: usize = 256 * 1024;

@@ -10,6 +10,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
 
+/// Bytes of the smallest chunk; a receive that must not bring more than fits one is [`SPARING_BYTES`] long at most.
+const SMALLEST: usize = CHUNK_CLASSES[0];
+/// What is received at once while memory is short: with the headers that go in front it still fits the smallest chunk.
+const SPARING_BYTES: usize = SMALLEST - HEADROOM_BYTES;
 /// Bytes of the largest chunk: whatever a single receive brought, with its headroom, fits one.
 const LARGEST: usize = CHUNK_CLASSES[CHUNK_CLASSES.len() - 1];
 
@@ -38,16 +42,35 @@ impl Pool {
             free: Default::default(),
             cached: Cell::new(0),
             in_use: Cell::new(0),
-            ceiling: ceiling.max(LARGEST),
+            ceiling: ceiling.max(SMALLEST),
         }))
     }
 
-    /// Whether a receive may be made: its bytes could be kept if they cannot be passed on.
+    /// How many bytes a receive may bring, so that they can be kept if they cannot be passed on: a hot buffer while half
+    /// of the ceiling is free, then little, so that those who do not take their bytes cannot stop all the others, and
+    /// nothing at the ceiling itself.
     ///
-    /// This is the one place where the ceiling acts. A receive brings at most one lease and at most one lease is kept for
-    /// it, so asking before the receive is enough for the ceiling to hold.
-    pub fn may_receive(&self) -> bool {
-        self.0.in_use.get() + LARGEST <= self.0.ceiling
+    /// A receive brings at most one lease and at most one lease is kept for it, so asking before the receive is enough
+    /// for the ceiling to hold, but for the small change of control frames.
+    pub fn allowance(&self) -> usize {
+        if self.fits(LARGEST) {
+            HOT_BYTES
+        } else if self.fits(SMALLEST) {
+            SPARING_BYTES
+        } else {
+            0
+        }
+    }
+
+    /// Whether half of the ceiling is in use: what can wait or be refused should be.
+    pub fn is_short(&self) -> bool {
+        !self.fits(LARGEST)
+    }
+
+    /// Whether `bytes` more may be in use. The upper half of the ceiling is for small chunks.
+    fn fits(&self, bytes: usize) -> bool {
+        let ceiling = if bytes <= SMALLEST { self.0.ceiling } else { self.0.ceiling / 2 };
+        self.0.in_use.get() + bytes <= ceiling
     }
 
     /// The hot buffer, empty, with [`HEADROOM_BYTES`] in front and [`HOT_BYTES`] of room behind.
@@ -78,18 +101,17 @@ impl Pool {
 
     /// An empty chunk as from [`Pool::chunk`], counted whatever its size; `None` when it does not fit under the ceiling.
     pub fn chunk_within(&self, room: usize) -> Option<Lease> {
-        let reservation = self.reserve(room)?;
-        if room <= LARGEST {
-            drop(reservation);
-            return Some(self.chunk(room));
+        if let Some(&size) = CHUNK_CLASSES.iter().find(|&&size| size >= room) {
+            return self.fits(size).then(|| self.chunk(room));
         }
+        let reservation = self.reserve(room)?;
         let bytes = vec![0; room].into_boxed_slice();
         Some(Lease { bytes, start: 0, end: 0, home: Home::Reserved(reservation) })
     }
 
     /// Sets `bytes` of the ceiling aside for memory that somebody else allocates; `None` when it does not fit.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        if self.0.in_use.get() + bytes + LARGEST > self.0.ceiling {
+        if !self.fits(bytes) {
             return None;
         }
         self.0.in_use.set(self.0.in_use.get() + bytes);
@@ -123,15 +145,6 @@ pub struct Reservation {
     bytes: usize,
 }
 
-impl Reservation {
-    /// Sets `more` bytes aside in addition; false, and nothing changed, when they do not fit.
-    pub fn grow(&mut self, more: usize) -> bool {
-        let Some(mut extra) = self.pool.reserve(more) else { return false };
-        self.bytes += std::mem::take(&mut extra.bytes);
-        true
-    }
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.pool.0.in_use.set(self.pool.0.in_use.get() - self.bytes);
@@ -160,6 +173,12 @@ impl Lease {
     pub fn own(bytes: Vec<u8>) -> Lease {
         let bytes = bytes.into_boxed_slice();
         Lease { start: 0, end: bytes.len(), bytes, home: Home::Own }
+    }
+
+    /// A lease on memory that `reservation` was made for.
+    pub fn reserved(bytes: Vec<u8>, reservation: Reservation) -> Lease {
+        let bytes = bytes.into_boxed_slice();
+        Lease { start: 0, end: bytes.len(), bytes, home: Home::Reserved(reservation) }
     }
 
     /// Bytes that can be put in front of the run.
@@ -317,19 +336,26 @@ mod tests {
     }
 
     #[test]
-    fn ceiling_stops_receives_and_reopens() {
-        let pool = Pool::new(2 * LARGEST);
-        let first = pool.chunk(LARGEST);
-        assert!(pool.may_receive());
-        let second = pool.chunk(1);
-        assert!(!pool.may_receive());
-        assert!(pool.reserve(1).is_none());
-        drop(first);
-        assert!(pool.may_receive());
-        drop(second);
-        let mut reservation = pool.reserve(10).unwrap();
-        assert!(reservation.grow(LARGEST - 10) && !reservation.grow(1));
-        drop(reservation);
+    fn half_a_ceiling_makes_receives_sparing_and_all_of_it_stops_them() {
+        let ceiling = 4 * LARGEST;
+        let pool = Pool::new(ceiling);
+        assert_eq!((pool.allowance(), pool.is_short()), (HOT_BYTES, false));
+        let large = [pool.chunk(LARGEST), pool.chunk(LARGEST)];
+        assert_eq!((pool.allowance(), pool.is_short()), (SPARING_BYTES, true));
+        assert!(pool.reserve(SMALLEST + 1).is_none() && pool.chunk_within(SMALLEST + 1).is_none());
+        let mut small = Vec::new();
+        while pool.allowance() > 0 {
+            small.push(pool.chunk(SPARING_BYTES + HEADROOM_BYTES));
+        }
+        assert!(pool.in_use() <= ceiling && pool.in_use() + SMALLEST > ceiling);
+        assert!(pool.reserve(SMALLEST).is_none());
+        small.pop();
+        assert_eq!(pool.allowance(), SPARING_BYTES);
+        drop((small, large));
+        assert_eq!(pool.in_use(), 0);
+        let reservation = pool.reserve(ceiling / 2).expect("half is for anything");
+        assert_eq!(pool.in_use(), ceiling / 2);
+        drop(Lease::reserved(vec![1; 3], reservation));
         assert_eq!(pool.in_use(), 0);
     }
 

@@ -5,9 +5,13 @@ mod support;
 
 /// The chapters.
 mod bridge {
+    mod bounds;
+    mod deadlines;
     mod ends;
     mod flow;
     mod listeners;
+    mod resources;
     mod stopping;
     mod targets;
+    mod words;
 }

@@ -216,9 +216,9 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Timing,
         brief: "ping each client this often; 0: never",
-        detail: "Send a WebSocket ping after this long; a client that stays silent for 15 seconds more is gone. This \
-                 keeps middle boxes from cutting quiet sessions. All durations take ms, s, m, h or d, and bare numbers \
-                 are seconds.",
+        detail: "Send a WebSocket ping this often. A pong, or anything else, must come within two intervals, at most \
+                 15 seconds, or the client is gone. This keeps middle boxes from cutting quiet sessions. All durations \
+                 take ms, s, m, h or d, and bare numbers are seconds.",
         default: "30s",
         example: "--heartbeat=45 6080 localhost:5901",
         act: Act::Take(free("SECONDS"), |options, value| {
@@ -317,8 +317,9 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Resources,
         brief: "threads that carry sessions",
-        detail: "Each has its own share of the sessions and is pinned to a core. By default one for each core that the \
-                 process may use, by affinity and by the cgroup's quota.",
+        detail: "Each has its own share of the sessions. By default one for each core that the process may use, by \
+                 affinity and by the cgroup's quota. When there is one for every core each is pinned to its own; \
+                 otherwise the scheduler places them.",
         default: "(one per core)",
         example: "--threads=2 6080 localhost:5901",
         act: Act::Take(free("N"), |options, value| {
@@ -331,7 +332,7 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Resources,
         brief: "most memory for data on its way",
-        detail: "Bytes of all buffers together, at least 4MiB. When it is used up the server stops reading until \
+        detail: "Bytes of all buffers together, at least 4MiB for each thread. When it is used up the server stops reading until \
                  something has been sent; nothing is lost. By default a quarter of the memory of the machine or of the \
                  cgroup.",
         default: "(a quarter of memory)",
@@ -346,8 +347,8 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Resources,
         brief: "most clients at the same time",
-        detail: "When there are this many, or as many as the limit of open files permits, new clients wait in the \
-                 listen queue of the kernel.",
+        detail: "When there are this many, new clients wait in the listen queue of the kernel. The limit of open \
+                 files may permit fewer; that is said in the log at start.",
         default: "100000",
         example: "--max-sessions=500 6080 localhost:5901",
         act: Act::Take(free("N"), |options, value| {

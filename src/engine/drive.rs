@@ -111,6 +111,11 @@ impl<K: Kernel> Engine<K> {
         &mut self.kernel
     }
 
+    /// Whether a receive waits for memory.
+    pub fn is_starving(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
     /// How often a receive had to wait for memory.
     pub fn starved(&self) -> u64 {
         self.starved_count
@@ -217,7 +222,7 @@ impl<K: Kernel> Engine<K> {
     pub fn wait(&mut self, wait: Option<Duration>) -> io::Result<()> {
         self.budget = COMPLETIONS_PER_TURN;
         self.bytes_budget = TURN_BYTES;
-        let fed = !self.starved.is_empty() && self.pool.may_receive();
+        let fed = self.is_starving() && self.pool.allowance() > 0;
         let busy = fed || !self.done.is_empty() || !self.run.is_empty();
         let wait = if busy { Some(Duration::ZERO) } else { wait };
         let mut ready = std::mem::take(&mut self.ready);
@@ -307,7 +312,8 @@ impl<K: Kernel> Engine<K> {
         if !entry.readable {
             return None;
         }
-        if !self.pool.may_receive() {
+        let most = most.min(self.pool.allowance());
+        if most == 0 {
             entry.queued = true;
             self.starved.push_back(place);
             self.starved_count += 1;
@@ -390,7 +396,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Whose receive is tried next: as soon as there is memory again, those who waited for it go before all others.
     fn next_place(&mut self) -> Option<usize> {
-        let fed = if self.pool.may_receive() { self.starved.pop_front() } else { None };
+        let fed = if self.pool.allowance() > 0 { self.starved.pop_front() } else { None };
         fed.or_else(|| self.run.pop_front())
     }
 

@@ -4,17 +4,20 @@
 //! reported as one line later. Owns the form of a line and the escaping of everything that came from outside.
 
 use crate::http::date;
-use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX};
+use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX, LOG_STOP_MS};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// While lines come, the thread sleeps this long between two writes, so that a shard seldom has to wake it.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// How often the end of the thread is looked for.
+const STOP_LOOK: Duration = Duration::from_millis(1);
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,9 +40,9 @@ pub struct Log {
     least: Level,
 }
 
-/// Ends the log thread, after everything that was handed over has been written.
+/// The log thread, to be ended with [`Log::stop`].
 #[derive(Debug)]
-pub struct LogThread(Option<JoinHandle<()>>);
+pub struct LogThread(JoinHandle<()>);
 
 #[derive(Debug)]
 enum Line {
@@ -56,7 +59,7 @@ impl Log {
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write_all(&lines, &counter, &mut std::io::stderr()))?;
-        Ok((Log { queue, dropped, least }, LogThread(Some(thread))))
+        Ok((Log { queue, dropped, least }, LogThread(thread)))
     }
 
     /// A log whose lines go nowhere, for simulations.
@@ -82,12 +85,31 @@ impl Log {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Lets the thread end behind the lines that are queued.
-    pub fn stop(&self, mut thread: LogThread) {
-        let _ = self.queue.send(Line::Stop);
-        if let Some(thread) = thread.0.take() {
-            let _ = thread.join();
+    /// Lets the thread end behind the lines that are queued. A reader of standard error that has fallen asleep does not
+    /// hold the process: after [`LOG_STOP_MS`] what is left is given up.
+    pub fn stop(&self, thread: LogThread) {
+        let deadline = Instant::now() + Duration::from_millis(LOG_STOP_MS);
+        let mut told = false;
+        while Instant::now() < deadline {
+            told = told || !matches!(self.queue.try_send(Line::Stop), Err(TrySendError::Full(_)));
+            if told && thread.0.is_finished() {
+                return;
+            }
+            std::thread::sleep(STOP_LOOK);
         }
+    }
+}
+
+/// Writes `text` and a line end to standard error, as it is, for what is said before and after there is a log. Waits for
+/// it as long as [`Log::stop`] does, and takes no harm if nobody reads it.
+pub fn say(text: String) {
+    let (done, written) = channel();
+    let write = move || {
+        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().name("say".into()).spawn(write).is_ok() {
+        let _ = written.recv_timeout(Duration::from_millis(LOG_STOP_MS));
     }
 }
 

@@ -4,20 +4,21 @@
 //! a status that says so. It never touches a session.
 
 mod engines;
+mod means;
 
 use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
-use crate::limits::{BUFFER_MEMORY_MIN, DESCRIPTORS_RESERVED, SHARDS_MAX};
 use crate::listen;
-use crate::observe::log::{Escaped, Level, Log};
+use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::sys::cpu;
 use crate::sys::signal::Signals;
-use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use engines::Chosen;
+use means::Means;
 use nix::sys::signal::Signal;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,37 +45,33 @@ pub fn run(config: Config) -> u8 {
     match serve(config) {
         Ok(()) => 0,
         Err(message) => {
-            eprintln!("{program}: {message}");
+            say(format!("{program}: {message}"));
             FAILURE
         }
     }
 }
 
-fn serve(mut config: Config) -> Result<(), String> {
+fn serve(config: Config) -> Result<(), String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
-    let descriptors = memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
-    let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    config.sessions_max = config.sessions_max.min(most.max(1));
+    let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    for line in banner::settings(&config) {
-        eprintln!("{line}");
-    }
+    say(banner::settings(&config).join("\n"));
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
     let watcher = watch_material(shelf.as_ref(), &log)?;
     let config = Arc::new(config);
     let sockets = std::mem::take(&mut listeners.sockets);
-    let outcome = Crew::start(&config, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
-        if let Some(notice) = notice {
+    let outcome = Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
+        for notice in [notice, means.notice].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        eprintln!("{}", banner::proxying(&config, listeners.port));
+        say(banner::proxying(&config, listeners.port));
         crew.watch(signals, watcher.as_ref(), &config, &log)
     });
     listeners.close();
@@ -119,24 +116,23 @@ impl Crew {
     /// alone hold the listeners: when the last one lets go, they close.
     fn start(
         config: &Arc<Config>,
+        means: &Means,
         chosen: Chosen,
         sockets: Vec<Arc<OwnedFd>>,
         shelf: Option<&Shelf>,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
-        let cores = cpu::allowed();
-        let shards = shard_count(config, &cores);
-        let balance = Balance::new(shards, config.sessions_max);
-        let buffer_bytes = buffer_bytes(config) / shards;
+        let shards = means.cores.len();
+        let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();
-        for number in 0..shards {
+        for (number, &core) in means.cores.iter().enumerate() {
             let start = Start {
                 number,
-                core: if shards <= cores.len() { Some(cores[number]) } else { None },
+                core,
                 chosen,
                 sockets: sockets.clone(),
-                buffer_bytes: buffer_bytes.max(BUFFER_MEMORY_MIN),
+                buffer_bytes: means.buffer_bytes,
                 config: config.clone(),
                 log: log.clone(),
                 balance: balance.clone(),
@@ -262,18 +258,4 @@ impl Start {
         };
         engines::run(chosen, sockets, buffer_bytes, setup).map_err(|error| error.to_string())
     }
-}
-
-/// One shard for each allowed core, and no more than the cgroup grants time for.
-fn shard_count(config: &Config, cores: &[usize]) -> usize {
-    let granted = cpu::quota().map_or(cores.len(), |quota| quota.min(cores.len()));
-    config.threads.unwrap_or(granted).clamp(1, SHARDS_MAX)
-}
-
-/// Bytes that all buffers may take together: a quarter of what there is, if nothing was said.
-fn buffer_bytes(config: &Config) -> usize {
-    config.buffer_memory.unwrap_or_else(|| {
-        let quarter = memory::available().map_or(0, |bytes| bytes / 4);
-        usize::try_from(quarter).unwrap_or(usize::MAX)
-    })
 }

@@ -4,10 +4,12 @@ use super::job::{Job, Verdict};
 use super::opening::{Head, SERVER};
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
 use crate::http::{After, Refusal};
-use crate::pool::Lease;
+use crate::limits::RETRY_MS;
+use crate::pool::{Lease, Reservation};
 use crate::web::{Body, Fetch, Served};
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An answer on its way.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ struct Pieces {
     file: Arc<File>,
     offset: u64,
     left: u64,
+    /// Memory for the piece that a helper is reading; `None` while none is.
+    room: Option<Reservation>,
 }
 
 impl Answer {
@@ -55,7 +59,11 @@ impl Answer {
             Input::Verdict(Verdict::Busy) if self.file.is_none() => self.refuse(&Refusal::BUSY, core, cx),
             Input::Verdict(Verdict::Piece(Ok(piece))) if !piece.is_empty() => self.piece(piece, core, cx),
             // The head has promised a length that can no longer be kept: only an abrupt end tells the client.
-            Input::Verdict(Verdict::Piece(_) | Verdict::Busy) => self.broken(core),
+            Input::Verdict(Verdict::Piece(_)) => self.broken(core),
+            Input::Verdict(Verdict::Busy) => {
+                self.read_later(core, cx);
+                Next::Stay
+            }
             Input::Sent(Side::Client) => self.sent(core, cx),
             Input::Failed(..) => Next::Leave(End::ClientReset),
             Input::Expired => self.expired(core, cx),
@@ -84,7 +92,8 @@ impl Answer {
             Body::None => {}
             Body::Bytes(body) => bytes.extend_from_slice(&body),
             Body::File { file, offset, len } => {
-                self.file = Some(Pieces { file, offset, left: len }).filter(|pieces| pieces.left > 0);
+                self.file =
+                    Some(Pieces { file, offset, left: len, room: None }).filter(|pieces| pieces.left > 0);
             }
         }
         cx.counters.answered += 1;
@@ -104,21 +113,20 @@ impl Answer {
 
     fn piece(&mut self, piece: Vec<u8>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let Some(file) = &mut self.file else { return Next::Stay };
+        let Some(room) = file.room.take() else { return Next::Stay };
         let len = piece.len() as u64;
         file.offset += len;
         file.left = file.left.saturating_sub(len);
         if file.left == 0 {
             self.file = None;
         }
-        core.send(Side::Client, Lease::own(piece), cx);
+        core.send(Side::Client, Lease::reserved(piece, room), cx);
         Next::Stay
     }
 
     fn sent(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        if let Some(Pieces { file, offset, left }) = &self.file {
-            let job = Job::Read { file: file.clone(), offset: *offset, len: *left };
-            core.ask(job, cx);
-            core.arm(cx.now + cx.config.timing.write, cx);
+        if self.file.is_some() {
+            self.read(core, cx);
             return Next::Stay;
         }
         match self.after {
@@ -127,7 +135,31 @@ impl Answer {
         }
     }
 
+    /// Has the next piece read, as much as there is memory for.
+    fn read(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
+        let Some(pieces) = &mut self.file else { return };
+        let len = pieces.left.min(cx.pool.allowance() as u64);
+        pieces.room = cx.pool.reserve(len as usize).filter(|_| len > 0);
+        if pieces.room.is_none() {
+            return self.read_later(core, cx);
+        }
+        core.ask(Job::Read { file: pieces.file.clone(), offset: pieces.offset, len }, cx);
+        core.arm(cx.now + cx.config.timing.write, cx);
+    }
+
+    /// There was no room, in memory or in the helpers' queue: tries again soon. The client only sees it wait.
+    fn read_later(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
+        if let Some(pieces) = &mut self.file {
+            pieces.room = None;
+        }
+        core.arm(cx.now + Duration::from_millis(RETRY_MS), cx);
+    }
+
     fn expired(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if self.file.as_ref().is_some_and(|pieces| pieces.room.is_none()) && !core.sending(Side::Client) {
+            self.read(core, cx);
+            return Next::Stay;
+        }
         let due = core.moved(Side::Client) + cx.config.timing.write;
         if core.sending(Side::Client) && cx.now < due {
             core.arm(due, cx);

@@ -23,8 +23,6 @@ pub struct Core {
     pub client: Option<SocketAddr>,
     /// When it was accepted.
     pub opened: Time,
-    /// When bytes last came from the client.
-    pub seen: Time,
     /// Payload bytes from the client and to it.
     pub bytes_in: u64,
     /// See `bytes_in`.
@@ -74,7 +72,6 @@ impl Core {
             id,
             client,
             opened: now,
-            seen: now,
             bytes_in: 0,
             bytes_out: 0,
             messages_in: 0,
@@ -93,9 +90,6 @@ impl Core {
         match input {
             Input::Received(side, _) => {
                 self.lane(*side).settle(Operation::Receive);
-                if *side == Side::Client {
-                    self.seen = now;
-                }
             }
             Input::Ended(side) => {
                 let lane = self.lane(*side);
@@ -106,7 +100,9 @@ impl Core {
             Input::Moved(side) => self.lane(*side).moved = now,
             Input::Connected => self.lane(Side::Target).settle(Operation::Connect),
             Input::Failed(side, operation, error) => {
-                self.detail = Some(error.to_string().into());
+                if self.end.is_none() {
+                    self.detail = Some(error.to_string().into());
+                }
                 let lane = self.lane(*side);
                 lane.settle(*operation);
                 lane.broken = true;
@@ -251,6 +247,12 @@ impl Core {
     /// Whether anything is in flight on `side`.
     pub fn busy(&self, side: Side) -> bool {
         self.lanes[side as usize].busy()
+    }
+
+    /// Since when a send has been stuck, and on which side, if one has.
+    pub fn stuck(&self) -> Option<(Time, Side)> {
+        let stuck = [Side::Client, Side::Target].into_iter().filter(|&side| self.sending(side));
+        stuck.map(|side| (self.moved(side), side)).min_by_key(|(since, _)| *since)
     }
 
     /// When a send to `side` was begun or last made progress.

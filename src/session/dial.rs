@@ -2,11 +2,12 @@
 
 use super::job::{Job, Verdict};
 use super::{Core, Cx, End, Input, Operation, Side};
-use crate::limits::DIAL_ADDRESS_TIMEOUT_MS;
+use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, RETRY_MS};
 use crate::sys::address::Address;
 use crate::target::{Port, Target};
 use crate::timers::Time;
 use std::collections::VecDeque;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,8 +18,12 @@ pub(super) struct Dial {
     left: VecDeque<Address>,
     /// When all of it must be done.
     deadline: Time,
-    /// When the address that is being tried is given up for the next.
+    /// When the address that is being tried is given up for the next, or tried again.
     address_deadline: Time,
+    /// The address that is being tried.
+    current: Option<Address>,
+    /// It had no room for us and is tried again at `address_deadline`.
+    again: bool,
 }
 
 /// How a dial stands.
@@ -35,6 +40,8 @@ impl Dial {
             left: VecDeque::new(),
             deadline: cx.now + cx.config.timing.dial,
             address_deadline: cx.now + cx.config.timing.dial,
+            current: None,
+            again: false,
         };
         match target {
             Target::Echo => return None,
@@ -74,12 +81,27 @@ impl Dial {
                 core.detail = Some("too many name look-ups are waiting".into());
                 Dialled::Failed(End::TargetRefused)
             }
-            Input::Failed(Side::Target, Operation::Connect, _) | Input::Cancelled(Side::Target, _) => {
+            Input::Failed(Side::Target, Operation::Connect, error) => {
+                // The backlog of a Unix listener is full: no edge will tell when it no longer is.
+                self.again = error.kind() == io::ErrorKind::WouldBlock;
                 core.close(Side::Target, cx);
+                Dialled::Pending
+            }
+            Input::Cancelled(Side::Target, _) => {
+                core.close(Side::Target, cx);
+                Dialled::Pending
+            }
+            Input::Closed(Side::Target) if self.again => {
+                self.address_deadline = cx.now + Duration::from_millis(RETRY_MS);
                 Dialled::Pending
             }
             Input::Closed(Side::Target) => self.next(core, cx),
             Input::Expired if cx.now >= self.deadline => Dialled::Failed(End::DialTimeout),
+            Input::Expired if cx.now >= self.address_deadline && self.again => {
+                self.left.extend(self.current.take());
+                self.left.rotate_right(1);
+                self.next(core, cx)
+            }
             Input::Expired if cx.now >= self.address_deadline => {
                 core.detail = Some("connect timed out".into());
                 self.address_deadline = self.deadline;
@@ -97,6 +119,8 @@ impl Dial {
             true => self.deadline,
             false => cx.now + Duration::from_millis(DIAL_ADDRESS_TIMEOUT_MS),
         };
+        self.again = false;
+        self.current = Some(address.clone());
         core.connect(address, cx);
         Dialled::Pending
     }

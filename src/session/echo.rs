@@ -170,7 +170,9 @@ impl Output {
     fn own(&mut self, lease: &Lease, pool: &Pool) -> Result<&mut Lease, End> {
         if self.own.is_none() {
             let room = lease.len() + self.held + MORE_BYTES_MAX;
-            let mut own = pool.chunk_within(room).ok_or(End::NoMemory)?;
+            // What a permitted receive brought always has its place; only a held message can be too much.
+            let own = if self.held == 0 { Some(pool.chunk(room)) } else { pool.chunk_within(room) };
+            let mut own = own.ok_or(End::NoMemory)?;
             append(&mut own, &lease[..self.written]);
             self.own = Some(own);
         }

@@ -73,10 +73,9 @@ impl Close {
             close.goodbye = rest.reply.map(|reply| *reply).or(told);
             close.waiting = rest.waiting;
             close.dial = rest.dial;
-            core.close_code = match end {
-                End::ClientClosed(code) => code,
-                _ => end.goodbye().map(|(code, _)| code),
-            };
+            if let End::ClientClosed(code) = end {
+                core.close_code = code;
+            }
         } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) {
             return None;
         }
@@ -97,7 +96,10 @@ impl Close {
                 self.dropped[side as usize] += lease.len();
                 drop(lease);
                 if self.dropped[side as usize] > LINGER_BYTES_MAX {
-                    self.parts[side as usize] = Part::Gone;
+                    // Enough was heard; what is still owed to this side goes out all the same.
+                    if self.parts[side as usize] == Part::Lingering {
+                        self.parts[side as usize] = Part::Gone;
+                    }
                 } else if self.parts[side as usize] != Part::Gone {
                     core.receive(side, HOT_BYTES, cx);
                 }
@@ -127,7 +129,7 @@ impl Close {
         // Reading on lets a side that is blocked in sending come round to taking what it is owed.
         core.receive(side, HOT_BYTES, cx);
         if self.parts[side as usize] == Part::Flushing && !core.sending(side) {
-            match self.next_frames(side, cx) {
+            match self.next_frames(side, core, cx) {
                 Some(frames) if core.may_send(side) => core.send(side, frames, cx),
                 _ => {
                     core.shut(side, cx);
@@ -142,14 +144,18 @@ impl Close {
         }
     }
 
-    fn next_frames(&mut self, side: Side, cx: &Cx<'_>) -> Option<Lease> {
+    fn next_frames(&mut self, side: Side, core: &mut Core, cx: &Cx<'_>) -> Option<Lease> {
         if side == Side::Target {
             return None;
         }
         if let Some(waiting) = self.waiting.take() {
             return Some(waiting);
         }
-        let goodbye = ControlFrame::close(&self.goodbye.take()?);
+        let payload = self.goodbye.take()?;
+        if let &[high, low, ..] = payload.as_slice() {
+            core.close_code = Some(u16::from_be_bytes([high, low]));
+        }
+        let goodbye = ControlFrame::close(&payload);
         let mut lease = cx.pool.chunk(goodbye.as_slice().len());
         lease.append(goodbye.as_slice());
         Some(lease)

@@ -195,13 +195,9 @@ impl Session {
         &self.core
     }
 
-    /// Whether the first head is still to come.
+    /// Whether it waits for a head, its first or a later one.
     pub fn pending(&self) -> bool {
-        match &self.phase {
-            Phase::Sniff(_) => true,
-            Phase::Head(head) => head.is_first(),
-            Phase::Answer(_) | Phase::Open(_) | Phase::Close(_) | Phase::Drain(_) => false,
-        }
+        matches!(&self.phase, Phase::Sniff(_) | Phase::Head(_))
     }
 
     /// Takes one input and leaves the actions it calls for in `cx`.

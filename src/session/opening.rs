@@ -67,11 +67,6 @@ impl Head {
         head
     }
 
-    /// Whether no request has been answered before.
-    pub fn is_first(&self) -> bool {
-        self.answered == 0
-    }
-
     /// Waits for the next head, whose first bytes may have come already. The time for the first one began at accept.
     pub fn again(answered: u32, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut head = Head { scan: Scan::new(), kept: None, answered };
@@ -115,6 +110,9 @@ impl Head {
             None => lease,
         };
         let len = match self.scan.feed(&bytes) {
+            Progress::Partial if cx.pool.is_short() => {
+                return refuse(&Refusal::BUSY, false, "-", core, cx);
+            }
             Progress::Partial => {
                 // The scan refuses a head that is too long, so there is always room left for more of it.
                 let room = HEAD_BYTES_MAX.saturating_sub(bytes.len()).max(1);
@@ -200,7 +198,9 @@ fn refuse(refusal: &Refusal, head_only: bool, line: &str, core: &mut Core, cx: &
     let mut bytes = Vec::with_capacity(512);
     refusal.write(head_only, SERVER, cx.date, &mut bytes);
     cx.counters.answered += 1;
-    cx.actions.push(Action::Answered(line.into(), refusal.status()));
+    // Of a head that could not be read the reason is all there is to trace it by.
+    let line = if line == "-" { format!("- ({})", refusal.reason()).into() } else { line.into() };
+    cx.actions.push(Action::Answered(line, refusal.status()));
     core.send(Side::Client, Lease::own(bytes), cx);
     Next::Leave(End::Refused(refusal.status()))
 }

@@ -1,4 +1,7 @@
-//! How many sessions each shard has, for all shards to see: who has more than its share stops accepting for a while.
+//! Places and shares: how many sessions there are in all, which no shard may exceed, and how many each shard has.
+//!
+//! A shard claims a place before it accepts, so that the sum is exact however many accept at the same time; who has more
+//! than its share stops claiming for a while. Touched when sessions begin and end, never on the way of a byte.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +14,9 @@ struct Count(AtomicUsize);
 /// The counts of all shards.
 #[derive(Clone, Debug)]
 pub struct Balance {
+    /// Places taken: by sessions, and by shards for whoever comes next.
+    taken: Arc<Count>,
+    /// Sessions of each shard.
     counts: Arc<[Count]>,
     /// Most sessions of all shards together.
     sessions_max: usize,
@@ -19,7 +25,11 @@ pub struct Balance {
 impl Balance {
     /// For `shards` shards that may have `sessions_max` sessions together.
     pub fn new(shards: usize, sessions_max: usize) -> Balance {
-        Balance { counts: (0..shards).map(|_| Count::default()).collect(), sessions_max }
+        Balance {
+            taken: Arc::default(),
+            counts: (0..shards).map(|_| Count::default()).collect(),
+            sessions_max,
+        }
     }
 
     /// Says how many sessions `shard` has.
@@ -27,13 +37,24 @@ impl Balance {
         self.counts[shard].0.store(sessions, Ordering::Relaxed);
     }
 
-    /// Whether `shard` should accept: not when all shards are full together, nor when it has an eighth, and at least
-    /// eight, more than the mean.
-    pub fn may_accept(&self, shard: usize) -> bool {
-        let total: usize = self.counts.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
-        if total >= self.sessions_max {
+    /// Takes a place for a session of `shard`: not when all are taken, nor when it has an eighth, and at least eight,
+    /// more sessions than the mean. True when there is one more to be given back.
+    pub fn claim(&self, shard: usize) -> bool {
+        if !self.is_fair(shard) {
             return false;
         }
+        let one_more = |taken| (taken < self.sessions_max).then_some(taken + 1);
+        self.taken.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Gives a claimed place back.
+    pub fn give_back(&self) {
+        let before = self.taken.0.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "only what was claimed is given back");
+    }
+
+    fn is_fair(&self, shard: usize) -> bool {
+        let total: usize = self.counts.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
         let mean = total / self.counts.len();
         self.counts[shard].0.load(Ordering::Relaxed) <= mean + (mean / 8).max(8)
     }
@@ -44,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_its_share_waits_and_full_is_full() {
+    fn more_than_its_share_waits() {
         let balance = Balance::new(2, 400);
         for (first, second, may) in [
             (0, 0, [true, true]),
@@ -52,11 +73,23 @@ mod tests {
             (20, 0, [false, true]),
             (200, 180, [true, true]),
             (200, 100, [false, true]),
-            (200, 200, [false, false]),
         ] {
             balance.set(0, first);
             balance.set(1, second);
-            assert_eq!([balance.may_accept(0), balance.may_accept(1)], may, "{first} {second}");
+            assert_eq!([balance.claim(0), balance.claim(1)], may, "{first} {second}");
         }
+    }
+
+    #[test]
+    fn there_are_never_more_places_than_there_may_be() {
+        let balance = Balance::new(2, 1000);
+        let claim_all = |shard| (0..1000).filter(|_| balance.claim(shard)).count();
+        let taken = std::thread::scope(|scope| {
+            let other = scope.spawn(|| claim_all(1));
+            claim_all(0) + other.join().unwrap()
+        });
+        assert_eq!(taken, 1000);
+        balance.give_back();
+        assert_eq!([balance.claim(0), balance.claim(1)], [true, false]);
     }
 }

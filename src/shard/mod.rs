@@ -4,15 +4,16 @@
 //! the next is taken. Owns its sessions from accept to release and never shares one. It never decides anything about a
 //! client, and never blocks but in the engine's wait.
 
+mod accept;
 pub mod balance;
 pub mod mailbox;
 mod perform;
+mod relief;
 mod report;
 
 use crate::config::Config;
 use crate::engine::{Completion, Engine, Kernel, Lane, Operation as Flown, Token};
 use crate::http::date;
-use crate::limits::{ACCEPT_PAUSE_MS, PENDING_HEADS_MAX};
 use crate::observe::counters::Counters;
 use crate::observe::log::Log;
 use crate::session::job::Job;
@@ -21,11 +22,11 @@ use crate::slab::{Key, Slab};
 use crate::timers::{Time, Wheel};
 use crate::tls::material::Material;
 use crate::tls::renewal::Shelf;
+use accept::Accepts;
 use balance::Balance;
 use mailbox::{Mailbox, Note};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,10 +62,9 @@ pub struct Shard<K: Kernel> {
     material: Option<Arc<Material>>,
     /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
     pending: VecDeque<Key>,
-    /// Listeners whose accept is in flight.
-    accepting: Vec<bool>,
-    /// Accepts are paused until then, after the process ran out of something.
-    paused_until: Option<Time>,
+    accepts: Accepts<K::Socket>,
+    /// Receives have been waiting for memory; when the next session has to make room.
+    starving_until: Option<Time>,
     stopping: bool,
     now: Time,
     /// The date of `date_seconds`, written once a second.
@@ -81,7 +81,7 @@ impl<K: Kernel> Shard<K> {
     /// A shard over `engine`, accepting as soon as it runs.
     pub fn new(engine: Engine<K>, setup: Setup) -> Shard<K> {
         Shard {
-            accepting: vec![false; setup.listeners],
+            accepts: Accepts::new(setup.listeners),
             material: setup.shelf.as_ref().map(Shelf::current),
             setup,
             engine,
@@ -89,7 +89,7 @@ impl<K: Kernel> Shard<K> {
             wheel: Wheel::default(),
             counters: Counters::default(),
             pending: VecDeque::new(),
-            paused_until: None,
+            starving_until: None,
             stopping: false,
             now: Time::default(),
             date: date::imf(0),
@@ -121,8 +121,8 @@ impl<K: Kernel> Shard<K> {
             self.complete(completion);
         }
         self.expire();
+        self.relieve();
         self.counters.starved = self.engine.starved();
-        self.setup.balance.set(self.setup.number, self.sessions.len());
         Ok(())
     }
 
@@ -148,33 +148,10 @@ impl<K: Kernel> Shard<K> {
 
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
         // Nothing is accepted any more when stopping, so no pause ends then.
-        let pause = self.paused_until.filter(|_| !self.stopping);
-        let next = match (self.wheel.next_look(), pause) {
-            (Some(look), Some(pause)) => Some(look.min(pause)),
-            (one, other) => one.or(other),
-        };
+        let pause = self.accepts.pause().filter(|_| !self.stopping);
+        let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
-        match (next, most) {
-            (Some(next), Some(most)) => Some(next.min(most)),
-            (one, other) => one.or(other),
-        }
-    }
-
-    fn arm_accepts(&mut self) {
-        if self.stopping || self.paused_until.is_some_and(|until| self.now < until) {
-            return;
-        }
-        self.paused_until = None;
-        if !self.setup.balance.may_accept(self.setup.number) {
-            // Others may end sessions without this shard noticing, so it looks again by itself.
-            self.paused_until = Some(self.now + Duration::from_millis(ACCEPT_PAUSE_MS));
-            return;
-        }
-        for index in 0..self.accepting.len() {
-            if !std::mem::replace(&mut self.accepting[index], true) {
-                self.engine.arm_accept(index);
-            }
-        }
+        [next, most].into_iter().flatten().min()
     }
 
     fn complete(&mut self, completion: Completion<K::Socket>) {
@@ -196,66 +173,6 @@ impl<K: Kernel> Shard<K> {
         self.handle(token.key(), input);
     }
 
-    fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
-        self.accepting[index] = false;
-        if self.stopping {
-            return;
-        }
-        self.counters.accepted += 1;
-        self.sessions_begun += 1;
-        let id = self.sessions_begun * crate::limits::SHARDS_MAX as u64 + self.setup.number as u64;
-        self.shed_pending();
-        let mut actions = std::mem::take(&mut self.actions);
-        let mut cx = Cx {
-            now: self.now,
-            pool: self.engine.pool(),
-            config: &self.setup.config,
-            date: &self.date,
-            keys: keys(self.material.as_deref()),
-            counters: &mut self.counters,
-            actions: &mut actions,
-        };
-        let key = self.sessions.insert_with(|key| Session::accept(key, id, client, &mut cx));
-        self.setup.balance.set(self.setup.number, self.sessions.len());
-        match self.engine.adopt(Token::new(key, Lane::First), socket) {
-            Ok(()) => {
-                self.pending.push_back(key);
-                self.perform(key, &mut actions);
-            }
-            Err(error) => {
-                self.counters.accepts_failed += 1;
-                self.log_accept_failure(&error);
-                self.sessions.remove(key);
-                actions.clear();
-            }
-        }
-        self.actions = actions;
-    }
-
-    fn accept_failed(&mut self, index: usize, error: &io::Error) {
-        self.accepting[index] = false;
-        const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-        if error.raw_os_error().is_some_and(|code| SHORT.contains(&code)) {
-            self.counters.accepts_failed += 1;
-            self.log_accept_failure(error);
-            self.paused_until = Some(self.now + Duration::from_millis(ACCEPT_PAUSE_MS));
-        }
-    }
-
-    /// Makes room before the bound of sessions without a head is passed: the oldest goes.
-    fn shed_pending(&mut self) {
-        if self.pending.len() < PENDING_HEADS_MAX {
-            return;
-        }
-        let sessions = &mut self.sessions;
-        self.pending.retain(|&key| sessions.get_mut(key).is_some_and(|session| session.pending()));
-        while self.pending.len() >= PENDING_HEADS_MAX {
-            let Some(oldest) = self.pending.pop_front() else { return };
-            self.counters.heads_shed += 1;
-            self.abort(oldest, End::Shed);
-        }
-    }
-
     fn read_notes(&mut self) {
         let mut notes = std::mem::take(&mut self.notes);
         self.setup.mailbox.take(&mut notes);
@@ -273,9 +190,7 @@ impl<K: Kernel> Shard<K> {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        for index in 0..self.accepting.len() {
-            self.engine.close_listener(index);
-        }
+        self.stop_accepting();
         for key in self.sessions.keys().collect::<Vec<_>>() {
             self.handle(key, Input::Stop);
         }

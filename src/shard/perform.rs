@@ -37,8 +37,7 @@ impl<K: Kernel> Shard<K> {
         self.wheel.disarm(key.index);
         if let Some(session) = self.sessions.remove(key) {
             self.log_end(session.core());
-            // What the process was short of may be there again.
-            self.paused_until = None;
+            self.give_place_back();
         }
     }
 }

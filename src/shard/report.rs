@@ -78,15 +78,14 @@ impl<K: Kernel> Shard<K> {
         self.setup.log.line(level, line);
     }
 
-    pub(super) fn log_accept_failure(&self, error: &io::Error) {
-        // The pause behind each failure is what bounds the rate of this line.
-        self.setup.log.line(
-            Level::Warn,
-            format!(
-                "accept shard={} error=\"{error}\": raise the limit (ulimit -n) or lower --max-sessions",
-                self.setup.number
-            ),
-        );
+    pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {
+        const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+        let short = error.raw_os_error().is_some_and(|code| SHORT.contains(&code));
+        let remedy = if short { ": raise the limit (ulimit -n, memory) or lower --max-sessions" } else { "" };
+        let shard = self.setup.number;
+        self.setup
+            .log
+            .line(Level::Warn, format!("accept shard={shard} failures={failures} error=\"{error}\"{remedy}"));
     }
 
     pub(super) fn log_report(&self) {

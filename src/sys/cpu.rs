@@ -35,20 +35,7 @@ pub fn pin(_: usize) -> io::Result<()> {
 
 /// How many cores' worth of time the cgroup grants, rounded up; `None` when it sets no quota.
 pub fn quota() -> Option<usize> {
-    let membership = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
-    // A limit anywhere above counts too; inside a container the own path reads as "/".
-    let mut path = std::path::PathBuf::from("/sys/fs/cgroup").join(own.trim_start_matches('/'));
-    let mut least: Option<usize> = None;
-    while path.starts_with("/sys/fs/cgroup") {
-        if let Some(cores) =
-            std::fs::read_to_string(path.join("cpu.max")).ok().as_deref().and_then(parse_quota)
-        {
-            least = Some(least.map_or(cores, |least| least.min(cores)));
-        }
-        path.pop();
-    }
-    least
+    super::cgroup::least("cpu.max", parse_quota)
 }
 
 /// Reads the two words of `cpu.max`: quota or `max`, and period.

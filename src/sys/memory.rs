@@ -3,11 +3,10 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 
-/// Bytes of memory this process may hope for: the machine's, or the cgroup's limit where that is less.
+/// Bytes of memory this process may hope for: the machine's, or the limit of its cgroup, or of one above, where that is less.
 pub fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(total_of);
-    let group =
-        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let group = super::cgroup::least("memory.max", |text| text.trim().parse().ok());
     match (machine, group) {
         (Some(machine), Some(group)) => Some(u64::min(machine, group)),
         (one, other) => one.or(other),

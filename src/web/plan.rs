@@ -182,8 +182,10 @@ fn range(value: &[u8]) -> Option<Range> {
     }
 }
 
+/// Digits as a number; one beyond all files is as good as the largest.
 fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let digital = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digital.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

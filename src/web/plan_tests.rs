@@ -140,7 +140,9 @@ fn one_range_is_read() {
         ("bytes=a-b", None),
         ("bytes=--5", None),
         ("bytes=0x1-", None),
-        ("bytes=99999999999999999999-", None),
+        ("bytes=0-99999999999999999999", Some(Range::From(0, Some(u64::MAX)))),
+        ("bytes=99999999999999999999-", Some(Range::From(u64::MAX, None))),
+        ("bytes=-99999999999999999999", Some(Range::Last(u64::MAX))),
         ("lines=0-1", None),
     ] {
         assert_eq!(with(&format!("Range: {value}\r\n")).range, expected, "{value}");

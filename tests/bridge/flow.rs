@@ -217,7 +217,7 @@ fn heartbeat_drops_the_silent(engine: &str) {
     let (target, captured) = TcpTarget::capturing(Duration::ZERO);
     let server = Server::start(engine, &["--heartbeat", "1", &target.to_string()]);
     let mut silent = server.client();
-    // Ping after a second, 15 s for the pong, 5 s for the close; and air for coarse timers.
+    // Ping after a second, two intervals for the pong, 5 s for the close; and air for coarse timers.
     let until = Instant::now() + Duration::from_secs(30);
     let mut pings = 0;
     loop {

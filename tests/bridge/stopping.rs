@@ -3,11 +3,14 @@
 use crate::support::client::{Message, WsClient};
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
 use crate::support::target::TcpTarget;
 use crate::support::wire::PATIENCE;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 on_both_engines!(
@@ -19,6 +22,7 @@ on_both_engines!(
     nobody_new_gets_in,
     targets_see_an_orderly_end,
     heads_under_way_do_not_hold_it,
+    a_full_log_pipe_does_not_hold_it,
 );
 
 fn every_client_gets_1001(engine: &str) {
@@ -134,4 +138,42 @@ fn heads_under_way_do_not_hold_it(engine: &str) {
     server.stop();
     assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
     drop((silent, half));
+}
+
+fn a_full_log_pipe_does_not_hold_it(engine: &str) {
+    for signals in 1..=2 {
+        let mut child = Command::new(program())
+            .args(["--engine", engine, "--echo", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("process numbers fit"));
+        // Read up to the banner, and never again.
+        let mut lines = BufReader::new(child.stderr.take().expect("it was asked to be piped")).lines();
+        let banner = lines.find_map(|line| Some(line.ok()?.split_once("proxying from ")?.1.to_owned()));
+        let address = banner.as_deref().and_then(|rest| rest.split_once(" to ")).map(|(address, _)| address);
+        // Each refusal is a line of half a kilobyte; a pipe holds 64 KiB.
+        let head = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(500));
+        for _ in 0..400 {
+            let mut wire = TcpStream::connect(address.expect("a banner")).expect("it listens");
+            wire.write_all(head.as_bytes()).expect("it reads");
+            let _ = wire.read(&mut [0; 64]);
+        }
+        let begun = Instant::now();
+        for _ in 0..signals {
+            kill(pid, Signal::SIGTERM).expect("it runs");
+        }
+        let mut status = None;
+        while status.is_none() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+            status = child.try_wait().expect("it is ours");
+        }
+        let took = begun.elapsed();
+        let _ = child.kill();
+        let _ = child.wait();
+        assert_eq!(status.and_then(|status| status.code()), Some(0), "after {took:?}");
+        assert!(took < Duration::from_secs(4), "it took {took:?}");
+        drop(lines);
+    }
 }

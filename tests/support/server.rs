@@ -166,6 +166,16 @@ impl Server {
         found.unwrap_or_else(|| panic!("no line with {part:?} in the log:\n{}", self.log.text()))
     }
 
+    /// Waits for so many lines of the log with `part` in them.
+    #[track_caller]
+    pub fn wait_lines(&self, part: &str, count: usize) -> Vec<String> {
+        let found = self.log.wait(PATIENCE, |state| {
+            let lines: Vec<_> = state.lines.iter().filter(|line| line.contains(part)).cloned().collect();
+            (lines.len() >= count).then_some(lines)
+        });
+        found.unwrap_or_else(|| panic!("no {count} lines with {part:?} in the log:\n{}", self.log.text()))
+    }
+
     /// The log so far.
     pub fn log(&self) -> String {
         self.log.text()

@@ -75,7 +75,7 @@ fn too_large_is_1009() {
 #[test]
 fn no_memory_is_1013() {
     let mut play = Play::open("echo://");
-    let taken = play.pool.reserve(3 * 1024 * 1024 + 600 * 1024).unwrap();
+    let taken = play.pool.reserve(2 * 1024 * 1024 - 100 * 1024).unwrap();
     play.client(binary("whole")).client(frame(0x02, vec![0; 200 * 1024]));
     assert_eq!(play.frames(), "binary:whole, close:1013 Out of buffer memory");
     drop(taken);

@@ -39,9 +39,9 @@ fn refusals_go_out_whole_and_are_logged() {
         (GET, "405", "GET /f 405"),
         ("POST / HTTP/1.1\r\nHost: h\r\n\r\n", "405", "POST / 405"),
         ("BREW / HTTP/1.1\r\nHost: h\r\n\r\n", "501", "BREW / 501"),
-        ("GET / HTTP/1.1\n\n", "400", "- 400"),
-        (&long, "414", "- 414"),
-        (&much, "431", "- 431"),
+        ("GET / HTTP/1.1\n\n", "400", "- (Bad request syntax) 400"),
+        (&long, "414", "- (Request-URI Too Long) 414"),
+        (&much, "431", "- (Request Header Fields Too Large) 431"),
     ];
     for (head, status, line) in rows {
         let mut play = Play::new(config(TARGET));

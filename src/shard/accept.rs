@@ -1,0 +1,183 @@
+//! Newcomers: when accepts are armed, who of those accepted gets a place, and what happens when accepting fails.
+//!
+//! Owns the accepts in flight, the place held for whoever comes next, and the pauses. A shard arms accepts only while it
+//! holds a place, so all shards together never have more sessions than they may.
+
+use super::Shard;
+use crate::engine::{Kernel, Lane, Token};
+use crate::limits::{ACCEPT_LOG_MS, ACCEPT_PAUSE_MS, PENDING_HEADS_MAX, SHARDS_MAX};
+use crate::session::{Cx, End, Session};
+use crate::timers::Time;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MS);
+
+/// What a shard knows about accepting.
+pub(super) struct Accepts<S> {
+    /// Listeners whose accept is in flight.
+    armed: Vec<bool>,
+    /// A place among all sessions is held for the next client.
+    has_place: bool,
+    /// Clients that came in on other listeners besides the one who got the place; at most one for each.
+    waiting: Vec<(S, Option<SocketAddr>)>,
+    /// All places were taken, or more than a fair share is here: looked at again then, or when a session ends.
+    full_until: Option<Time>,
+    /// Accepting failed: tried again then, whoever ends meanwhile.
+    failed_until: Option<Time>,
+    /// Failures that no line has told of yet, and from when on one may.
+    failures: u64,
+    log_from: Time,
+}
+
+impl<S> Accepts<S> {
+    pub fn new(listeners: usize) -> Accepts<S> {
+        Accepts {
+            armed: vec![false; listeners],
+            has_place: false,
+            waiting: Vec::new(),
+            full_until: None,
+            failed_until: None,
+            failures: 0,
+            log_from: Time::default(),
+        }
+    }
+
+    /// When to look again; a failure is waited for even if there is room.
+    pub fn pause(&self) -> Option<Time> {
+        self.failed_until.max(self.full_until)
+    }
+}
+
+impl<K: Kernel> Shard<K> {
+    /// Has an accept in flight on every listener, if a newcomer may come.
+    pub(super) fn arm_accepts(&mut self) {
+        // Nearly every turn ends here: nobody has come since the last.
+        if self.stopping || (self.accepts.waiting.is_empty() && !self.accepts.armed.contains(&false)) {
+            return;
+        }
+        if self.accepts.pause().is_some_and(|until| self.now < until) {
+            return;
+        }
+        (self.accepts.full_until, self.accepts.failed_until) = (None, None);
+        loop {
+            if self.accepts.failed_until.is_some() {
+                return;
+            }
+            if !self.accepts.has_place && !self.setup.balance.claim(self.setup.number) {
+                // Others may end sessions without this shard noticing, so it looks again by itself.
+                self.accepts.full_until = Some(self.now + PAUSE);
+                return;
+            }
+            self.accepts.has_place = true;
+            let Some((socket, client)) = self.accepts.waiting.pop() else { break };
+            self.begin(socket, client);
+        }
+        for index in 0..self.accepts.armed.len() {
+            if !std::mem::replace(&mut self.accepts.armed[index], true) {
+                self.engine.arm_accept(index);
+            }
+        }
+    }
+
+    pub(super) fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
+        self.accepts.armed[index] = false;
+        if self.stopping {
+            return;
+        }
+        if self.accepts.has_place {
+            self.begin(socket, client);
+        } else {
+            self.accepts.waiting.push((socket, client));
+        }
+    }
+
+    /// Makes a session of a client, in the place that was held.
+    fn begin(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        self.accepts.has_place = false;
+        self.counters.accepted += 1;
+        self.sessions_begun += 1;
+        let id = self.sessions_begun * SHARDS_MAX as u64 + self.setup.number as u64;
+        self.shed_pending();
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut cx = Cx {
+            now: self.now,
+            pool: self.engine.pool(),
+            config: &self.setup.config,
+            date: &self.date,
+            keys: super::keys(self.material.as_deref()),
+            counters: &mut self.counters,
+            actions: &mut actions,
+        };
+        let key = self.sessions.insert_with(|key| Session::accept(key, id, client, &mut cx));
+        match self.engine.adopt(Token::new(key, Lane::First), socket) {
+            Ok(()) => {
+                self.pending.push_back(key);
+                self.perform(key, &mut actions);
+            }
+            Err(error) => {
+                self.sessions.remove(key);
+                actions.clear();
+                self.accepts.has_place = true;
+                self.failed(&error);
+            }
+        }
+        self.actions = actions;
+        self.setup.balance.set(self.setup.number, self.sessions.len());
+    }
+
+    pub(super) fn accept_failed(&mut self, index: usize, error: &io::Error) {
+        self.accepts.armed[index] = false;
+        // That client is gone, or nobody was there; the next may be fine.
+        const PASSING: [i32; 4] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN];
+        match error.raw_os_error() {
+            Some(code) if PASSING.contains(&code) => {}
+            // Another shard was told to stop first and shut the listener. The word is on its way here too.
+            Some(libc::EINVAL) => self.accepts.failed_until = Some(self.now + PAUSE),
+            _ => self.failed(error),
+        }
+    }
+
+    /// Counts a failure to accept, tells of it now and then, and pauses: what is short seldom comes back at once.
+    fn failed(&mut self, error: &io::Error) {
+        self.counters.accepts_failed += 1;
+        self.accepts.failures += 1;
+        self.accepts.failed_until = Some(self.now + PAUSE);
+        if self.now >= self.accepts.log_from {
+            self.log_accept_failures(self.accepts.failures, error);
+            self.accepts.failures = 0;
+            self.accepts.log_from = self.now + Duration::from_millis(ACCEPT_LOG_MS);
+        }
+    }
+
+    /// A session has ended: its place is free again, for any shard.
+    pub(super) fn give_place_back(&mut self) {
+        self.setup.balance.give_back();
+        self.setup.balance.set(self.setup.number, self.sessions.len());
+        self.accepts.full_until = None;
+    }
+
+    /// Nobody comes in any more.
+    pub(super) fn stop_accepting(&mut self) {
+        self.accepts.waiting.clear();
+        for index in 0..self.accepts.armed.len() {
+            self.engine.close_listener(index);
+        }
+    }
+
+    /// Makes room before the bound of sessions without a head is passed: the oldest go. An eighth of room is made at
+    /// once, so that in a flood not every newcomer has all of them looked at.
+    fn shed_pending(&mut self) {
+        if self.pending.len() < PENDING_HEADS_MAX {
+            return;
+        }
+        let sessions = &mut self.sessions;
+        self.pending.retain(|&key| sessions.get_mut(key).is_some_and(|session| session.pending()));
+        while self.pending.len() > PENDING_HEADS_MAX / 8 * 7 {
+            let Some(oldest) = self.pending.pop_front() else { return };
+            self.counters.heads_shed += 1;
+            self.abort(oldest, End::Shed);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! When buffer memory stays at its ceiling: who has been stuck for longest makes room for all others.
+
+use super::Shard;
+use crate::engine::Kernel;
+use crate::limits::{RETRY_MS, STARVED_TIMEOUT_MS};
+use crate::session::{End, Side};
+use std::time::Duration;
+
+impl<K: Kernel> Shard<K> {
+    /// Ends one session if receives have waited for memory for too long.
+    pub(super) fn relieve(&mut self) {
+        if !self.engine.is_starving() {
+            self.starving_until = None;
+            return;
+        }
+        let patience = Duration::from_millis(STARVED_TIMEOUT_MS);
+        let until = *self.starving_until.get_or_insert(self.now + patience);
+        if self.now < until {
+            return;
+        }
+        let stuck = self.sessions.keys().filter_map(|key| {
+            let (_, session) = self.sessions.at(key.index)?;
+            session.core().stuck().map(|(since, side)| (since, side, key))
+        });
+        if let Some((_, side, key)) = stuck.min_by_key(|(since, ..)| *since) {
+            let end = match side {
+                Side::Client => End::ClientStalled,
+                Side::Target => End::TargetStalled,
+            };
+            self.abort(key, end);
+        }
+        self.starving_until = Some(self.now + Duration::from_millis(RETRY_MS));
+    }
+}

@@ -1,0 +1,134 @@
+//! What the process takes and what it says about limits: cores, memory, descriptors, sessions, standard error.
+
+use crate::support::frame::Frame;
+use crate::support::on_both_engines;
+use crate::support::server::{Server, program, run_to_end};
+use crate::support::wire::PATIENCE;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+on_both_engines!(
+    one_thread_is_left_to_the_scheduler,
+    a_thread_for_every_core_is_pinned,
+    a_low_limit_of_descriptors_is_told,
+    little_buffer_memory_is_refused,
+    places_are_never_exceeded,
+    standard_error_may_be_full,
+);
+
+/// The cores that each shard of `server` may run on.
+fn cores_of_shards(server: &Server) -> Vec<String> {
+    let mut cores = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs") {
+        let path = task.expect("readable").path().join("status");
+        // Threads that end meanwhile are none of ours.
+        let Ok(status) = std::fs::read_to_string(path) else { continue };
+        let field = |name| status.lines().find_map(|line: &str| line.strip_prefix(name)).map(str::trim);
+        if field("Name:").is_some_and(|name| name.starts_with("shard-")) {
+            cores.push(field("Cpus_allowed_list:").expect("it is always there").to_owned());
+        }
+    }
+    cores.sort();
+    cores
+}
+
+fn allowed() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn one_thread_is_left_to_the_scheduler(engine: &str) {
+    let server = Server::start(engine, &["--echo", "--threads=1"]);
+    let cores = cores_of_shards(&server);
+    assert_eq!(cores.len(), 1);
+    let is_one = cores[0].parse::<usize>().is_ok();
+    assert_eq!(is_one, allowed() == 1, "{cores:?}");
+    server.stop();
+}
+
+fn a_thread_for_every_core_is_pinned(engine: &str) {
+    let server = Server::echo(engine);
+    let mut cores = cores_of_shards(&server);
+    assert!(cores.iter().all(|core| core.parse::<usize>().is_ok()), "{cores:?}");
+    cores.dedup();
+    assert_eq!(cores.len(), allowed());
+    server.stop();
+}
+
+fn a_low_limit_of_descriptors_is_told(engine: &str) {
+    let words = ["-c", "ulimit -n 200; exec \"$0\" \"$@\""];
+    let path = program().into_string().expect("a readable path");
+    let rest =
+        [path.as_str(), "--engine", engine, "--threads=1", "--max-sessions=67", "--echo", "127.0.0.1:0"];
+    let server = Server::launch("sh", &[&words[..], &rest].concat());
+    let line = server.wait_line("max_sessions=66 instead of 67");
+    assert!(line.contains("ulimit -Hn") && line.contains(" warn "), "{line}");
+    server.stop();
+}
+
+fn little_buffer_memory_is_refused(engine: &str) {
+    let words = ["--engine", engine, "--threads=2", "--buffer-memory=7MiB", "--echo", "127.0.0.1:0"];
+    let (status, said) = run_to_end(&words);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("--buffer-memory: 2 threads need at least 8MiB"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+fn places_are_never_exceeded(engine: &str) {
+    let server = Server::start(engine, &["--echo", "--threads=2", "--max-sessions=2"]);
+    let mut inside: Vec<_> = (0..2).map(|_| server.client()).collect();
+    let mut outside: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut wire = TcpStream::connect(server.address()).expect("the kernel takes it");
+            wire.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("the kernel takes it");
+            wire.set_read_timeout(Some(Duration::from_millis(100))).expect("not zero");
+            wire
+        })
+        .collect();
+    for wire in &mut outside {
+        assert!(wire.read(&mut [0; 1]).is_err(), "answered beyond the places there are");
+    }
+    inside.pop().expect("there are two").leave();
+    for wire in &mut outside {
+        wire.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        assert_eq!(wire.read(&mut [0; 1]).expect("its turn has come"), 1);
+        // An answered client has to go before the next has a place.
+        let _ = wire.shutdown(std::net::Shutdown::Both);
+    }
+    inside[0].send(&Frame::binary("still here"));
+    server.stop();
+}
+
+fn standard_error_may_be_full(engine: &str) {
+    // The port must be known beforehand, as nothing can be read of what is said.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let full = File::options().write(true).open("/dev/full").expect("every Linux has it");
+    let mut child = Command::new(program())
+        .args(["--engine", engine, "--echo", &address.to_string()])
+        .stderr(full)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let until = Instant::now() + PATIENCE;
+    let wire = loop {
+        match TcpStream::connect(address) {
+            Ok(wire) => break Some(wire),
+            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            Err(_) => break None,
+        }
+    };
+    let mut line = String::new();
+    if let Some(mut wire) = wire {
+        let _ = wire.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let _ = BufReader::new(wire).read_line(&mut line);
+    }
+    let ended = child.try_wait().expect("it is ours");
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(ended.is_none() && line.starts_with("HTTP/1.1 405"), "{ended:?} {line:?}");
+}

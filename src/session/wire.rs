@@ -246,6 +246,10 @@ impl Core {
     fn opened(&mut self, side: Side, lease: Lease, cx: &mut Cx<'_>) -> Told {
         let lane = &mut self.lanes[side as usize];
         let Some(wire) = &mut lane.wire else { return Told::default() };
+        if wire.mute {
+            // Behind our goodbye everything is dropped, so nobody decrypts it: an error in it could not be told any more.
+            return one(Input::Received(side, lease));
+        }
         let Opened { plain, reply, established, closed, failed } = wire.stream.received(lease, cx.pool);
         if let Some(reply) = reply.filter(|_| !wire.mute) {
             wire.put(reply, Owner::Stream, side, cx);

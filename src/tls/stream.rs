@@ -251,10 +251,12 @@ impl Stream {
 
     fn say(&mut self, speech: Speech<'_>, room: usize, pool: &Pool) -> Result<Lease, Failure> {
         let carry = self.carry.as_deref_mut().unwrap_or_default();
-        match &mut self.role {
+        let said = match &mut self.role {
             Role::Server(connection) => say(&mut ***connection, carry, speech, pool.chunk(room), pool),
             Role::Client(connection) => say(&mut ***connection, carry, speech, pool.chunk(room), pool),
-        }
+        };
+        self.failed |= matches!(said, Err(Failure::Tls(_)));
+        said
     }
 
     /// What rustls wants to send by itself.

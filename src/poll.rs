@@ -11,6 +11,7 @@ use crate::sys::wake::{WakeSource, Waker};
 use mio::unix::SourceFd;
 use mio::{Events, Interest};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ mod kind {
     pub const WAKE: usize = 2;
     pub const MASK: usize = 0x7f;
 }
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// One shard's poller and its listeners.
 pub struct Poll {
@@ -56,7 +59,8 @@ impl Poll {
             .into_iter()
             .map(|socket| Listener { socket: Some(socket), armed: false, waiting: true })
             .collect();
-        Ok(Poll { poll, events: Events::with_capacity(EVENTS_PER_TURN), listeners, wake, closed: Vec::new() })
+        let events = Events::with_capacity(EVENTS_PER_TURN);
+        Ok(Poll { poll, events, listeners, wake, closed: Vec::new() })
     }
 
     fn has_accept_to_try(&self) -> bool {
@@ -64,23 +68,17 @@ impl Poll {
     }
 
     /// One accept for each listener that wants one and may have one.
-    fn accept(&mut self, ready: &mut Vec<Ready<OwnedFd>>) {
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let Some(socket) = listener.socket.as_ref().filter(|_| listener.armed && listener.waiting) else {
+    fn accept_armed(&mut self, ready: &mut Vec<Ready<OwnedFd>>) {
+        for index in 0..self.listeners.len() {
+            if !self.listeners[index].armed {
                 continue;
-            };
-            match socket::accept(socket) {
-                Ok(accepted) => {
-                    let client = socket::remote(&accepted);
-                    ready.push(Ready::Accepted(index, accepted, client));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.waiting = false;
-                    continue;
-                }
-                Err(error) => ready.push(Ready::AcceptFailed(index, error)),
             }
-            listener.armed = false;
+            ready.push(match self.accept(index) {
+                Ok((accepted, client)) => Ready::Accepted(index, accepted, client),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => Ready::AcceptFailed(index, error),
+            });
+            self.listeners[index].armed = false;
         }
     }
 }
@@ -93,30 +91,16 @@ impl Kernel for Poll {
     type Socket = OwnedFd;
 
     fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
-        let fd = socket.as_raw_fd();
-        let registry = self.poll.registry();
-        match registry.register(&mut SourceFd(&fd), token_of(token), Interest::READABLE) {
-            // A dialled socket is registered since its connect; being told again what is there is the wish.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                registry.reregister(&mut SourceFd(&fd), token_of(token), Interest::READABLE)
-            }
-            outcome => outcome,
-        }
+        let source = &mut SourceFd(&socket.as_raw_fd());
+        self.poll.registry().register(source, token_of(token), Interest::READABLE)
     }
 
     fn want_write(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
-        let fd = socket.as_raw_fd();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        match registry.reregister(&mut SourceFd(&fd), token_of(token), both) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                registry.register(&mut SourceFd(&fd), token_of(token), both)
-            }
-            outcome => outcome,
-        }
+        let source = &mut SourceFd(&socket.as_raw_fd());
+        self.poll.registry().reregister(source, token_of(token), BOTH)
     }
 
-    fn retire(&mut self, token: Token, socket: OwnedFd) {
+    fn retire(&mut self, token: Token, socket: OwnedFd, _wanted: bool) {
         // Closing the only descriptor of a socket takes it out of the poller; reports that are already waiting are
         // recognised as stale by their token.
         drop(socket);
@@ -125,6 +109,16 @@ impl Kernel for Poll {
 
     fn arm_accept(&mut self, index: usize) {
         self.listeners[index].armed = true;
+    }
+
+    fn accept(&mut self, index: usize) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        let listener = &mut self.listeners[index];
+        let Some(socket) = listener.socket.as_ref().filter(|_| listener.waiting) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let outcome = socket::accept(socket);
+        listener.waiting = !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        outcome
     }
 
     fn close_listener(&mut self, index: usize) {
@@ -163,7 +157,7 @@ impl Kernel for Poll {
                 }
             }
         }
-        self.accept(ready);
+        self.accept_armed(ready);
         Ok(())
     }
 
@@ -175,16 +169,21 @@ impl Kernel for Poll {
         socket::receive(socket, into)
     }
 
-    fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        socket::send(socket, bytes)
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], last: bool) -> io::Result<usize> {
+        socket::send(socket, bytes, last)
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<OwnedFd> {
-        socket::connect(address)
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {
+        let socket = socket::connect(address)?;
+        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token_of(token), BOTH)?;
+        Ok(socket)
     }
 
-    fn connected(&mut self, socket: &OwnedFd) -> io::Result<()> {
-        socket::connected(socket)
+    fn connected(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+        socket::connected(socket)?;
+        // It is registered since its connect; this way what has arrived since then is told again, and only that.
+        let source = &mut SourceFd(&socket.as_raw_fd());
+        self.poll.registry().reregister(source, token_of(token), Interest::READABLE)
     }
 
     fn shut(&mut self, socket: &OwnedFd) {

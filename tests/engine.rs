@@ -21,6 +21,9 @@ const LARGEST: usize = CHUNK_CLASSES[3];
 /// The smallest chunk: with two of them there is hardly memory for anyone.
 const SMALLEST: usize = CHUNK_CLASSES[0];
 
+/// Turns in which nothing is answered before a world counts as stuck: bytes on their way to a far end can take as long.
+const QUIET_MAX: usize = 200_000;
+
 /// Plays `test` with each seed of the sweep and says which one failed.
 fn each_seed(count: u64, test: impl Fn(u64, bool)) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
@@ -89,7 +92,7 @@ fn play(seed: u64, aloud: bool, ceiling: usize, odds: Option<Odds>) -> (u64, u64
     let most = world.odds().buffer_bytes.clamp(8, 1 << 14);
     let mut clients: Vec<Client> = Vec::new();
     let count = dice.between(1, 8);
-    for turn in 0.. {
+    loop {
         if clients.len() < count && dice.chance(300) {
             let (pieces, leaves) = (dice.below(10), dice.below(10));
             clients.push(Client { hand: world.client_connects(0), pieces, leaves });
@@ -101,7 +104,7 @@ fn play(seed: u64, aloud: bool, ceiling: usize, odds: Option<Odds>) -> (u64, u64
         if clients.len() == count && bridge.is_idle(count) && world.open_sockets() == 0 {
             break;
         }
-        assert!(turn < 200_000, "stuck: {}", bridge.describe());
+        assert!(bridge.quiet < QUIET_MAX, "stuck: {}", bridge.describe());
     }
     // What was sent before the closes still travels.
     while clients.iter().any(|client| !client.hand.read().is_empty()) || !world.is_quiet() {
@@ -218,7 +221,7 @@ fn nothing_completes_inside_a_submission_and_a_cancel_answers_each_part() {
     let mut bench = Bench::new(Odds { buffer_bytes: 1, ..Odds::calm() }, LARGEST);
     let (_hand, token) = bench.client(0);
     bench.engine.receive(token, HOT_BYTES);
-    bench.engine.send(token, Lease::own(vec![1; 10]));
+    bench.engine.send(token, Lease::own(vec![1; 10]), false);
     bench.turns(5);
     assert!(bench.done.iter().all(|it| matches!(it, Completion::Moved(_))), "{:?}", bench.done);
     bench.done.clear();
@@ -230,6 +233,25 @@ fn nothing_completes_inside_a_submission_and_a_cancel_answers_each_part() {
         other => panic!("{other:?}"),
     });
     assert_eq!(operations.collect::<Vec<_>>(), [Operation::Receive, Operation::Send]);
+    bench.leave(&[token]);
+}
+
+#[test]
+fn a_last_send_is_followed_by_the_end() {
+    let mut bench = Bench::new(Odds { buffer_bytes: 1, ..Odds::calm() }, LARGEST);
+    let (hand, token) = bench.client(0);
+    bench.engine.send(token, Lease::own(b"goodbye".to_vec()), true);
+    let mut got = Vec::new();
+    for _ in 0..100 {
+        bench.turns(1);
+        let sent = bench.done.iter().any(|it| matches!(it, Completion::Sent(_)));
+        assert!(sent || !hand.ended(), "the end comes behind the bytes");
+        got.extend(hand.read());
+    }
+    assert_eq!((&got[..], hand.ended()), (&b"goodbye"[..], true));
+    let sent = bench.done.iter().filter(|it| matches!(it, Completion::Sent(_))).count();
+    assert_eq!(sent, 1);
+    bench.done.clear();
     bench.leave(&[token]);
 }
 

@@ -21,6 +21,7 @@ use crate::slab::Pages;
 use crate::sys::address::Address;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Work submitted to a kernel and what came of it, for one shard.
@@ -52,7 +53,11 @@ struct Entry<S> {
     /// The most bytes the armed receive may bring; `None`: none is armed.
     receiving: Option<usize>,
     sending: bool,
+    /// The end of the stream follows the send in flight.
+    last: bool,
     connecting: bool,
+    /// The kernel owes a write report.
+    wanted: bool,
     closing: bool,
     /// On `run` or on `starved`.
     queued: bool,
@@ -73,7 +78,9 @@ impl<S> Default for Entry<S> {
             token: None,
             receiving: None,
             sending: false,
+            last: false,
             connecting: false,
+            wanted: false,
             closing: false,
             queued: false,
             readable: false,
@@ -126,6 +133,15 @@ impl<K: Kernel> Engine<K> {
         self.kernel.arm_accept(index);
     }
 
+    /// Takes one more client of listener `index`, if one waits: where one came others often did, and an accept that is
+    /// armed brings one a turn.
+    pub fn accept(&mut self, index: usize) -> io::Result<Option<(K::Socket, Option<SocketAddr>)>> {
+        match self.kernel.accept(index) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
     /// Stops accepting on listener `index`, for good.
     pub fn close_listener(&mut self, index: usize) {
         self.kernel.close_listener(index);
@@ -141,20 +157,13 @@ impl<K: Kernel> Engine<K> {
 
     /// Opens a socket under `token` and connects it. Completes with `Connected` or `Failed`.
     pub fn connect(&mut self, token: Token, address: &Address) {
-        let opened = self.kernel.connect(address);
+        let opened = self.kernel.connect(token, address);
         let entry = self.vacant(token);
-        entry.connecting = true;
-        let armed = match opened {
+        match opened {
             Ok(socket) => {
-                let armed = self.kernel.want_write(token, &socket);
-                self.sockets[token.place()].socket = Some(socket);
-                armed
+                (entry.socket, entry.connecting, entry.wanted) = (Some(socket), true, true);
             }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = armed {
-            self.sockets[token.place()].connecting = false;
-            self.done.push_back(Completion::Failed(token, Operation::Connect, error));
+            Err(error) => self.done.push_back(Completion::Failed(token, Operation::Connect, error)),
         }
     }
 
@@ -168,11 +177,11 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Sends all of `lease`. Completes with `Sent` or `Failed`.
-    pub fn send(&mut self, token: Token, lease: Lease) {
+    /// Sends all of `lease`; with `last`, says end of stream behind it. Completes with `Sent` or `Failed`.
+    pub fn send(&mut self, token: Token, lease: Lease, last: bool) {
         let entry = self.entry(token);
         assert!(!entry.sending, "one send in flight per socket");
-        entry.sending = true;
+        (entry.sending, entry.last) = (true, last);
         entry.parked = Some(lease);
         self.push_out(token);
     }
@@ -212,8 +221,9 @@ impl<K: Kernel> Engine<K> {
         );
         assert!(!entry.closing, "closed twice");
         entry.closing = true;
+        let wanted = entry.wanted;
         match entry.socket.take() {
-            Some(socket) => self.kernel.retire(token, socket),
+            Some(socket) => self.kernel.retire(token, socket, wanted),
             None => self.closed(token),
         }
     }
@@ -261,11 +271,15 @@ impl<K: Kernel> Engine<K> {
                     self.enqueue(token);
                 }
             }
-            Ready::Writable(token) => match self.known(token) {
-                Some(entry) if entry.connecting => self.decide_connect(token),
-                Some(entry) if entry.sending => self.push_out(token),
-                _ => {}
-            },
+            Ready::Writable(token) => {
+                let Some(entry) = self.known(token) else { return };
+                entry.wanted = false;
+                match entry {
+                    Entry { connecting: true, .. } => self.decide_connect(token),
+                    Entry { sending: true, .. } => self.push_out(token),
+                    _ => {}
+                }
+            }
             Ready::Accepted(index, socket, client) => {
                 self.done.push_back(Completion::Accepted(index, socket, client));
             }
@@ -297,8 +311,7 @@ impl<K: Kernel> Engine<K> {
         let entry = &mut self.sockets[token.place()];
         let socket = entry.socket.as_ref().expect("a connecting socket is open");
         entry.connecting = false;
-        let outcome = self.kernel.connected(socket).and_then(|()| self.kernel.watch(token, socket));
-        self.done.push_back(match outcome {
+        self.done.push_back(match self.kernel.connected(token, socket) {
             Ok(()) => Completion::Connected(token),
             Err(error) => Completion::Failed(token, Operation::Connect, error),
         });
@@ -357,10 +370,13 @@ impl<K: Kernel> Engine<K> {
         let mut lease = entry.parked.take().expect("a send in flight has its bytes");
         let before = lease.len();
         let failure = loop {
-            match self.kernel.send(socket, &lease) {
+            match self.kernel.send(socket, &lease, entry.last) {
                 Ok(count) => {
                     lease.advance(count);
                     if lease.is_empty() {
+                        if entry.last {
+                            self.kernel.shut(socket);
+                        }
                         entry.sending = false;
                         self.done.push_back(Completion::Sent(token));
                         return;
@@ -371,8 +387,10 @@ impl<K: Kernel> Engine<K> {
                 Err(error) => break Some(error),
             }
         };
-        match failure.map_or_else(|| self.kernel.want_write(token, socket), Err) {
+        let mut ask = || if entry.wanted { Ok(()) } else { self.kernel.want_write(token, socket) };
+        match failure.map_or_else(&mut ask, Err) {
             Ok(()) => {
+                entry.wanted = true;
                 if lease.len() < before {
                     self.done.push_back(Completion::Moved(token));
                 }

@@ -18,14 +18,18 @@ pub trait Kernel {
     /// Reports from now on, until [`Kernel::retire`], whenever bytes or the end of the stream *arrive* (edges).
     fn watch(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
-    /// Reports once when the socket can be written to, at once if it can be now; or when a connect has been decided.
+    /// Reports once when a watched socket can be written to, at once if it can be now.
     fn want_write(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
-    /// Stops watching, then closes. [`Ready::Closed`] is the last word about the token.
-    fn retire(&mut self, token: Token, socket: Self::Socket);
+    /// Stops watching, then closes. [`Ready::Closed`] is the last word about the token. `wanted` says that a write report is
+    /// still owed, to [`Kernel::want_write`] or to a connect.
+    fn retire(&mut self, token: Token, socket: Self::Socket, wanted: bool);
 
     /// Accepts one client on listener `index`; answered by one `Accepted` or `AcceptFailed`.
     fn arm_accept(&mut self, index: usize);
+
+    /// Takes one more client of listener `index` at once; `WouldBlock` means that none waits.
+    fn accept(&mut self, index: usize) -> io::Result<(Self::Socket, Option<SocketAddr>)>;
 
     /// Gives listener `index` up: no accept will be armed again, those armed are cancelled, and newcomers are refused when
     /// this returns, although other shards hold the listener too.
@@ -41,14 +45,15 @@ pub trait Kernel {
     /// Receives into `into`: 0 is the end of the stream, `WouldBlock` means nothing is there.
     fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Sends from `bytes`: how many were taken; `WouldBlock` means none.
-    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+    /// Sends from `bytes`: how many were taken; `WouldBlock` means none. With `last` the end of the stream follows at once,
+    /// so the kernel may hold the bytes back until then, to let both go in one segment.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8], last: bool) -> io::Result<usize>;
 
-    /// Opens a socket and starts to connect it; [`Kernel::want_write`] reports when that has been decided.
-    fn connect(&mut self, address: &Address) -> io::Result<Self::Socket>;
+    /// Opens a socket and starts to connect it. A write report tells, once, that this has been decided.
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<Self::Socket>;
 
-    /// How a connect ended.
-    fn connected(&mut self, socket: &Self::Socket) -> io::Result<()>;
+    /// How a connect ended. If well, the socket is watched from now on.
+    fn connected(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
     /// Says end of stream to the other end; receiving goes on.
     fn shut(&mut self, socket: &Self::Socket);

@@ -15,9 +15,10 @@ use crate::engine::{Kernel, Readable, Ready, Token};
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::sys::wake::{WakeSource, Waker};
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,14 +178,20 @@ impl Kernel for Ring {
         Ok(())
     }
 
-    fn retire(&mut self, token: Token, socket: OwnedFd) {
+    fn retire(&mut self, token: Token, socket: OwnedFd, wanted: bool) {
         // A poll that is still armed would hold the socket open and keep its end of stream from going out, so the close
-        // is linked behind the cancel. The descriptor belongs to the close from here on.
-        let fd = socket.into_raw_fd();
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build();
-        let cancel = cancel.user_data(kind::IGNORE).flags(squeue::Flags::IO_HARDLINK);
-        let close = opcode::Close::new(Fd(fd)).build().user_data(token.word() | kind::CLOSE);
-        self.push(&[cancel, close]);
+        // is linked behind its removal. Each is found by its own word: to look for whatever is armed on a descriptor, the
+        // kernel walks all there is. The descriptor belongs to the close from here on.
+        let remove = |kind| {
+            let remove = opcode::PollRemove::new(token.word() | kind).build().user_data(kind::IGNORE);
+            remove.flags(squeue::Flags::IO_HARDLINK)
+        };
+        let close = opcode::Close::new(Fd(socket.into_raw_fd())).build();
+        let close = close.user_data(token.word() | kind::CLOSE);
+        match wanted {
+            false => self.push(&[remove(kind::WATCH), close]),
+            true => self.push(&[remove(kind::WATCH), remove(kind::WRITE), close]),
+        }
     }
 
     fn arm_accept(&mut self, index: usize) {
@@ -193,6 +200,10 @@ impl Kernel for Ring {
             opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
                 .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
         self.push(&[accept.build().user_data(accept_word(index))]);
+    }
+
+    fn accept(&mut self, index: usize) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        self.listeners[index].as_ref().map_or_else(|| Err(io::ErrorKind::WouldBlock.into()), socket::accept)
     }
 
     fn close_listener(&mut self, index: usize) {
@@ -219,16 +230,19 @@ impl Kernel for Ring {
         socket::receive(socket, into)
     }
 
-    fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        socket::send(socket, bytes)
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], last: bool) -> io::Result<usize> {
+        socket::send(socket, bytes, last)
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<OwnedFd> {
-        socket::connect(address)
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {
+        let socket = socket::connect(address)?;
+        self.want_write(token, &socket)?;
+        Ok(socket)
     }
 
-    fn connected(&mut self, socket: &OwnedFd) -> io::Result<()> {
-        socket::connected(socket)
+    fn connected(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+        socket::connected(socket)?;
+        self.watch(token, socket)
     }
 
     fn shut(&mut self, socket: &OwnedFd) {

@@ -14,9 +14,10 @@ const COMPLETIONS: u32 = 4096;
 const COMPLETIONS_MIN: u32 = 1024;
 
 /// Operations the ring kernel uses, with their names for messages.
-const OPERATIONS: [(u8, &str); 4] = [
+const OPERATIONS: [(u8, &str); 5] = [
     (opcode::PollAdd::CODE, "POLL_ADD"),
-    (opcode::AsyncCancel2::CODE, "ASYNC_CANCEL"),
+    (opcode::PollRemove::CODE, "POLL_REMOVE"),
+    (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::Close::CODE, "CLOSE"),
 ];

@@ -54,6 +54,8 @@ pub(super) struct Lane {
     pub(super) connecting: bool,
     pub(super) cancelled: bool,
     pub(super) closing: bool,
+    /// End of stream has been said, or is said as soon as what is in flight has gone.
+    pub(super) shut: bool,
     /// Nothing more comes from it: it ended or broke.
     pub(super) ended: bool,
     /// It broke: nothing can be sent either.
@@ -161,6 +163,21 @@ impl Core {
         }
     }
 
+    /// Sends `lease` to `side`, and says end of stream when it has gone.
+    pub fn send_last(&mut self, side: Side, lease: Lease, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        let lane = self.lane(side);
+        debug_assert!(lane.usable() && !lane.sending && !lane.shut);
+        (lane.sending, lane.shut, lane.moved) = (true, true, now);
+        match &mut lane.wire {
+            None => cx.actions.push(Action::SendLast(side, lease)),
+            Some(wire) => {
+                wire.seal(lease, side, cx);
+                wire.shut(side, cx);
+            }
+        }
+    }
+
     /// Opens the target's lane.
     pub fn connect(&mut self, address: crate::sys::address::Address, cx: &mut Cx<'_>) {
         let lane = self.lane(Side::Target);
@@ -178,13 +195,15 @@ impl Core {
         }
     }
 
-    /// Says end of stream to `side`.
+    /// Says end of stream to `side`, if that has not been said.
     pub fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
         let lane = self.lane(side);
+        if !lane.open || std::mem::replace(&mut lane.shut, true) {
+            return;
+        }
         match &mut lane.wire {
-            Some(wire) if lane.open => wire.shut(side, cx),
-            None if lane.open => cx.actions.push(Action::Shut(side)),
-            _ => {}
+            Some(wire) => wire.shut(side, cx),
+            None => cx.actions.push(Action::Shut(side)),
         }
     }
 

@@ -130,7 +130,10 @@ impl Close {
         core.receive(side, HOT_BYTES, cx);
         if self.parts[side as usize] == Part::Flushing && !core.sending(side) {
             match self.next_frames(side, core, cx) {
-                Some(frames) if core.may_send(side) => core.send(side, frames, cx),
+                Some(frames) if core.may_send(side) => match self.goodbye {
+                    Some(_) => core.send(side, frames, cx),
+                    None => core.send_last(side, frames, cx),
+                },
                 _ => {
                     core.shut(side, cx);
                     self.parts[side as usize] = Part::Lingering;

@@ -70,7 +70,7 @@ impl Side {
 pub enum Operation {
     /// [`Action::Receive`]
     Receive,
-    /// [`Action::Send`]
+    /// [`Action::Send`] and [`Action::SendLast`]
     Send,
     /// [`Action::Connect`]
     Connect,
@@ -110,6 +110,8 @@ pub enum Action {
     Receive(Side, usize),
     /// Send all of it.
     Send(Side, Lease),
+    /// Send all of it, and say end of stream behind it.
+    SendLast(Side, Lease),
     /// Connect the target.
     Connect(Address),
     /// Cancel what is in flight.

@@ -5,7 +5,7 @@
 
 use super::Shard;
 use crate::engine::{Kernel, Lane, Token};
-use crate::limits::{ACCEPT_LOG_MS, ACCEPT_PAUSE_MS, PENDING_HEADS_MAX, SHARDS_MAX};
+use crate::limits::{ACCEPT_LOG_MS, ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, PENDING_HEADS_MAX, SHARDS_MAX};
 use crate::session::{Cx, End, Session};
 use crate::timers::Time;
 use std::io;
@@ -65,12 +65,11 @@ impl<K: Kernel> Shard<K> {
             if self.accepts.failed_until.is_some() {
                 return;
             }
-            if !self.accepts.has_place && !self.setup.balance.claim(self.setup.number) {
+            if !self.claim_place() {
                 // Others may end sessions without this shard noticing, so it looks again by itself.
                 self.accepts.full_until = Some(self.now + PAUSE);
                 return;
             }
-            self.accepts.has_place = true;
             let Some((socket, client)) = self.accepts.waiting.pop() else { break };
             self.begin(socket, client);
         }
@@ -86,11 +85,27 @@ impl<K: Kernel> Shard<K> {
         if self.stopping {
             return;
         }
-        if self.accepts.has_place {
-            self.begin(socket, client);
-        } else {
-            self.accepts.waiting.push((socket, client));
+        if !self.accepts.has_place {
+            return self.accepts.waiting.push((socket, client));
         }
+        self.begin(socket, client);
+        for _ in 1..ACCEPTS_PER_TURN {
+            if self.accepts.failed_until.is_some() || !self.claim_place() {
+                return;
+            }
+            match self.engine.accept(index) {
+                Ok(Some((socket, client))) => self.begin(socket, client),
+                Ok(None) => return,
+                Err(error) => return self.accept_failed(index, &error),
+            }
+        }
+    }
+
+    /// Whether a place is held for the next client, now or already.
+    fn claim_place(&mut self) -> bool {
+        let accepts = &mut self.accepts;
+        accepts.has_place = accepts.has_place || self.setup.balance.claim(self.setup.number);
+        accepts.has_place
     }
 
     /// Makes a session of a client, in the place that was held.

@@ -19,7 +19,8 @@ impl<K: Kernel> Shard<K> {
         for action in actions.drain(..) {
             match action {
                 Action::Receive(side, most) => self.engine.receive(token(side), most),
-                Action::Send(side, lease) => self.engine.send(token(side), lease),
+                Action::Send(side, lease) => self.engine.send(token(side), lease, false),
+                Action::SendLast(side, lease) => self.engine.send(token(side), lease, true),
                 Action::Connect(address) => self.engine.connect(token(Side::Target), &address),
                 Action::Cancel(side) => self.engine.cancel(token(side)),
                 Action::Shut(side) => self.engine.shut(token(side)),

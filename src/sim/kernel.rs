@@ -12,6 +12,7 @@ use crate::sys::wake::Waker;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -84,6 +85,12 @@ impl Network {
             self.edge(link, if ended { Readable::End } else { Readable::Bytes });
         }
         Ok(())
+    }
+
+    fn want_write(&mut self, token: Token, link: usize) {
+        self.claim(token, link);
+        self.links[link].near.wants += 1;
+        self.offer_write(link);
     }
 
     fn receive(&mut self, link: usize, into: &mut [u8]) -> io::Result<usize> {
@@ -179,14 +186,13 @@ impl Kernel for SimKernel {
     fn want_write(&mut self, token: Token, socket: &SimSocket) -> io::Result<()> {
         let mut network = self.network.borrow_mut();
         network.note(format_args!("> want_write {token:?} link {}", socket.link));
-        network.claim(token, socket.link);
-        network.links[socket.link].near.wants += 1;
-        network.offer_write(socket.link);
+        network.want_write(token, socket.link);
         Ok(())
     }
 
-    fn retire(&mut self, token: Token, socket: SimSocket) {
+    fn retire(&mut self, token: Token, socket: SimSocket, wanted: bool) {
         let mut network = self.network.borrow_mut();
+        assert!(wanted || network.links[socket.link].near.wants == 0, "a write report that is owed is known");
         network.note(format_args!("> retire {token:?} link {}", socket.link));
         network.claim(token, socket.link);
         network.links[socket.link].near.retired = true;
@@ -200,6 +206,17 @@ impl Kernel for SimKernel {
         assert!(!listener.armed, "an accept is armed once at a time");
         listener.armed = !listener.closed;
         network.set_accepting(index);
+    }
+
+    fn accept(&mut self, index: usize) -> io::Result<(SimSocket, Option<SocketAddr>)> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.accept_one(index);
+        network.note(format_args!("> accept {index}: {outcome:?}"));
+        match outcome {
+            Ok(Some(link)) => Ok((self.socket(link), network.links[link].near.client)),
+            Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => Err(io::Error::from_raw_os_error(error)),
+        }
     }
 
     fn close_listener(&mut self, index: usize) {
@@ -239,14 +256,14 @@ impl Kernel for SimKernel {
         outcome
     }
 
-    fn send(&mut self, socket: &SimSocket, bytes: &[u8]) -> io::Result<usize> {
+    fn send(&mut self, socket: &SimSocket, bytes: &[u8], _last: bool) -> io::Result<usize> {
         let mut network = self.network.borrow_mut();
         let outcome = network.send(socket.link, bytes);
         network.note(format_args!("> send link {} of {}: {outcome:?}", socket.link, bytes.len()));
         outcome
     }
 
-    fn connect(&mut self, address: &Address) -> io::Result<SimSocket> {
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<SimSocket> {
         let mut network = self.network.borrow_mut();
         network.note(format_args!("> connect {address:?}"));
         let fails = network.odds.connect_fails;
@@ -254,12 +271,13 @@ impl Kernel for SimKernel {
             return Err(io::Error::from_raw_os_error(libc::ENETUNREACH));
         }
         let link = network.dial(address);
+        network.want_write(token, link);
         Ok(self.socket(link))
     }
 
-    fn connected(&mut self, socket: &SimSocket) -> io::Result<()> {
+    fn connected(&mut self, token: Token, socket: &SimSocket) -> io::Result<()> {
         let mut network = self.network.borrow_mut();
-        let outcome = network.connected(socket.link);
+        let outcome = network.connected(socket.link).and_then(|()| network.watch(token, socket.link));
         network.note(format_args!("> connected link {}: {outcome:?}", socket.link));
         outcome
     }

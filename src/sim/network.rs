@@ -323,24 +323,32 @@ impl Network {
     }
 
     fn accept(&mut self, index: usize) {
-        let fails = self.dice.chance(self.odds.accept_fails);
         // An accept that was under way when its listener closed may have been made; it is reported then.
         let late = self.dice.chance(500);
         let listener = &mut self.listeners[index];
         listener.planned = false;
-        if listener.closed && (fails || !late) || !listener.armed {
+        if listener.closed && !late || !listener.armed {
             return;
         }
-        listener.armed = false;
-        if fails {
-            return self.report(Report::AcceptFailed(index, libc::EMFILE));
+        match self.accept_one(index) {
+            Ok(None) => return,
+            Ok(Some(link)) => self.report(Report::Accepted(index, link)),
+            Err(error) if !self.listeners[index].closed => self.report(Report::AcceptFailed(index, error)),
+            Err(_) => return,
         }
-        if let Some(link) = listener.queue.pop_front() {
-            self.links[link].near.dial = Dial::Up;
-            self.links[link].near.open = true;
-            self.links[link].far.met = Some(self.now);
-            self.report(Report::Accepted(index, link));
+        self.listeners[index].armed = false;
+    }
+
+    /// The link of a client that waits at listener `index`, if one does and it is to be had.
+    pub fn accept_one(&mut self, index: usize) -> Result<Option<usize>, i32> {
+        if self.dice.chance(self.odds.accept_fails) {
+            return Err(libc::EMFILE);
         }
+        let Some(link) = self.listeners[index].queue.pop_front() else { return Ok(None) };
+        self.links[link].near.dial = Dial::Up;
+        self.links[link].near.open = true;
+        self.links[link].far.met = Some(self.now);
+        Ok(Some(link))
     }
 
     pub fn set_target(&mut self, address: Address, script: &[Behaviour]) {

@@ -76,7 +76,7 @@ fn read_by_edges(seed: u64) -> (Vec<u8>, Vec<u8>, u64) {
         }
     }
     assert!(over, "seed {seed}: the edges did not lead to the end");
-    kernel.retire(token(0), socket);
+    kernel.retire(token(0), socket, false);
     while !turn(&mut kernel, 1000).iter().any(|report| matches!(report, Ready::Closed(_))) {}
     assert_eq!(world.open_sockets(), 0);
     world.check();
@@ -115,7 +115,7 @@ fn an_edge_is_reported_once_however_long_its_bytes_lie() {
     hand.write(b" again");
     let reports: Vec<_> = (0..20).flat_map(|_| turn(&mut kernel, 10)).collect();
     assert!(matches!(reports[..], [Ready::Readable(_, Readable::Bytes)]));
-    kernel.retire(token(0), socket);
+    kernel.retire(token(0), socket, false);
 }
 
 #[test]
@@ -126,15 +126,14 @@ fn connects_succeed_late_are_refused_or_stay_silent() {
     let mut kernel = world.kernel();
     let mut outcomes = Vec::new();
     for index in 0..3 {
-        let socket = kernel.connect(&place).unwrap();
-        kernel.want_write(token(index), &socket).unwrap();
+        let socket = kernel.connect(token(index), &place).unwrap();
         let decided = (0..10).flat_map(|_| turn(&mut kernel, 200)).any(|it| matches!(it, Ready::Writable(_)));
-        outcomes.push(decided.then(|| kernel.connected(&socket).is_ok()));
-        kernel.retire(token(index), socket);
+        outcomes.push(decided.then(|| kernel.connected(token(index), &socket).is_ok()));
+        kernel.retire(token(index), socket, !decided);
     }
     assert_eq!(outcomes, [Some(true), Some(false), None]);
-    let unknown = kernel.connect(&Address::Unix(PathBuf::from("/nobody"))).unwrap();
-    drop(unknown);
+    let unknown = kernel.connect(token(3), &Address::Unix(PathBuf::from("/nobody"))).unwrap();
+    kernel.retire(token(3), unknown, true);
     world.check();
 }
 
@@ -145,7 +144,7 @@ fn a_full_stream_takes_no_more_until_the_far_end_reads() {
     let (hand, socket) = accepted(&world, &mut kernel);
     let mut sent = 0;
     for _ in 0..20 {
-        while let Ok(count) = kernel.send(&socket, b"abc") {
+        while let Ok(count) = kernel.send(&socket, b"abc", false) {
             sent += count;
         }
         turn(&mut kernel, 1);
@@ -157,7 +156,7 @@ fn a_full_stream_takes_no_more_until_the_far_end_reads() {
     assert!(read > 0 && read < sent);
     let reports: Vec<_> = (0..5).flat_map(|_| turn(&mut kernel, 1)).collect();
     assert!(matches!(reports[..], [Ready::Writable(_)]));
-    kernel.retire(token(0), socket);
+    kernel.retire(token(0), socket, false);
 }
 
 #[test]

@@ -19,14 +19,22 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long sent bytes may stay unacknowledged before the kernel gives a connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Lets the end of the stream go in one segment with the bytes before it.
+#[cfg(target_os = "linux")]
+const AND_MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
+/// Elsewhere they go apart.
+#[cfg(not(target_os = "linux"))]
+const AND_MORE: MsgFlags = MsgFlags::empty();
+
 /// Receives into `into`; 0 is the end of the stream.
 pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
 }
 
-/// Sends from `bytes`; never raises SIGPIPE.
-pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+/// Sends from `bytes`; never raises SIGPIPE. With `last`, [`shut`] follows at once.
+pub fn send(socket: impl AsFd, bytes: &[u8], last: bool) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let flags = if last { flags | AND_MORE } else { flags };
     Ok(nix::sys::socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
@@ -35,11 +43,11 @@ pub fn shut(socket: impl AsFd) {
     let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Write);
 }
 
-/// Accepts one client, if one waits.
-pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
-    let (socket, _) = SockRef::from(&listener).accept()?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+/// Accepts one client, if one waits, and says where it is; `None` for one on a Unix socket. The socket itself may block:
+/// no call here that moves bytes does.
+pub fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (socket, address) = SockRef::from(&listener).accept()?;
+    Ok((socket.into(), address.as_socket().map(plain)))
 }
 
 /// Where the other end of a TCP socket is; `None` for a Unix socket or one that is gone.
@@ -55,8 +63,7 @@ pub fn connect(address: &Address) -> io::Result<OwnedFd> {
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
         Address::Abstract(name) => (Domain::UNIX, abstract_address(name)?),
     };
-    let socket = Socket::new(domain, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = open(domain)?;
     if let Some(there) = address.as_socket() {
         for_tcp(&socket)?;
         unpace(&socket, there);
@@ -67,6 +74,20 @@ pub fn connect(address: &Address) -> io::Result<OwnedFd> {
         Err(error) => return Err(error),
     }
     Ok(socket.into())
+}
+
+/// A stream socket whose connect does not block.
+#[cfg(target_os = "linux")]
+fn open(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking(), None)
+}
+
+/// Not every system takes that wish with the socket.
+#[cfg(not(target_os = "linux"))]
+fn open(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// How a connect ended.

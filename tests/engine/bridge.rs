@@ -45,6 +45,8 @@ pub struct Bridge {
     /// How many clients came and how many sessions are over.
     came: usize,
     over: usize,
+    /// Turns since something submitted was last answered.
+    pub quiet: usize,
     ceiling: usize,
     world: World,
     dice: Dice,
@@ -76,6 +78,7 @@ impl Bridge {
             accepting: false,
             came: 0,
             over: 0,
+            quiet: 0,
             ceiling,
             world: world.clone(),
             cancels: *dice.pick(&[0, 0, 0, 5]),
@@ -103,6 +106,7 @@ impl Bridge {
                 self.leave(key);
             }
         }
+        self.quiet += 1;
         self.engine.wait(Some(Duration::from_millis(50))).expect("the simulated kernel turns");
         while let Some(completion) = self.engine.take() {
             self.check_pool();
@@ -123,6 +127,7 @@ impl Bridge {
     }
 
     fn answered(&mut self, token: Token, operation: &'static str) {
+        self.quiet = 0;
         assert!(self.ledger.remove(&(token.word(), operation)), "nobody asked for {operation} of {token:?}");
     }
 
@@ -208,7 +213,7 @@ impl Bridge {
         }
         pair.carried[lane as usize].extend(&*lease);
         let to = Token::new(token.key(), other(lane));
-        self.engine.send(to, lease);
+        self.engine.send(to, lease, false);
         self.submit(to, "send");
     }
 

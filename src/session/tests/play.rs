@@ -81,6 +81,8 @@ pub struct Socket {
     /// Bytes it has taken.
     pub got: Vec<u8>,
     pub shut: bool,
+    /// The end of the stream follows the send in flight.
+    last: bool,
 }
 
 /// A client's part of TLS, and the name it verifies.
@@ -394,12 +396,8 @@ impl Play {
                 assert!(socket.receiving.is_none() && most > 0 && most <= HOT_BYTES, "{side:?} {most}");
                 socket.receiving = Some(most);
             }
-            Action::Send(side, lease) => {
-                let socket = self.usable(side);
-                assert!(socket.sending.is_none() && !socket.shut && !lease.is_empty(), "{side:?} {lease:?}");
-                socket.sending = Some(lease.kept());
-                self.flush(side);
-            }
+            Action::Send(side, lease) => self.send(side, lease, false),
+            Action::SendLast(side, lease) => self.send(side, lease, true),
             Action::Connect(address) => {
                 let socket = &mut self.sockets[1];
                 assert!(!socket.open, "one target at a time");
@@ -412,7 +410,8 @@ impl Play {
             }
             Action::Cancel(side) => self.cancel(side),
             Action::Shut(side) => {
-                assert!(!std::mem::replace(&mut self.usable(side).shut, true), "{side:?} is shut twice");
+                let socket = self.usable(side);
+                assert!(!socket.last && !std::mem::replace(&mut socket.shut, true), "{side:?} is shut twice");
             }
             Action::Close(side) => {
                 let socket = &mut self.sockets[side as usize];
@@ -454,6 +453,13 @@ impl Play {
     }
 
     /// Completes the send that is in flight on `side`, unless it is stuck.
+    fn send(&mut self, side: Side, lease: Lease, last: bool) {
+        let socket = self.usable(side);
+        assert!(socket.sending.is_none() && !socket.shut && !lease.is_empty(), "{side:?} {lease:?}");
+        (socket.sending, socket.last) = (Some(lease.kept()), last);
+        self.flush(side);
+    }
+
     fn flush(&mut self, side: Side) {
         let socket = &mut self.sockets[side as usize];
         if socket.stuck && !socket.deaf {
@@ -464,6 +470,7 @@ impl Play {
             true => Input::Failed(side, Operation::Send, io::ErrorKind::BrokenPipe.into()),
             false => {
                 socket.got.extend_from_slice(&lease);
+                socket.shut |= std::mem::take(&mut socket.last);
                 Input::Sent(side)
             }
         });

@@ -7,6 +7,7 @@ use crate::engine::{Kernel, Readable, Ready, Token};
 use crate::limits::EVENTS_PER_TURN;
 use crate::sys::address::Address;
 use crate::sys::socket;
+use crate::sys::spin::Spin;
 use crate::sys::wake::{WakeSource, Waker};
 use mio::unix::SourceFd;
 use mio::{Events, Interest};
@@ -34,6 +35,7 @@ pub struct Poll {
     wake: WakeSource,
     /// Closed since the last turn, to be reported in the next: nothing completes inside a submission.
     closed: Vec<Token>,
+    spin: Spin,
 }
 
 struct Listener {
@@ -60,7 +62,23 @@ impl Poll {
             .map(|socket| Listener { socket: Some(socket), armed: false, waiting: true })
             .collect();
         let events = Events::with_capacity(EVENTS_PER_TURN);
-        Ok(Poll { poll, events, listeners, wake, closed: Vec::new() })
+        Ok(Poll { poll, events, listeners, wake, closed: Vec::new(), spin: Spin::default() })
+    }
+
+    /// Fills `events`, with none when the wait is interrupted.
+    fn wait(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let Poll { poll, events, spin, .. } = self;
+        let mut ask = |wait| match poll.poll(events, wait) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            outcome => outcome.map(|()| !events.is_empty()),
+        };
+        let outcome = match wait {
+            Some(Duration::ZERO) => ask(wait),
+            // An error ends the looking; should it last, the next wait meets it again.
+            _ if spin.look(|| ask(Some(Duration::ZERO)).unwrap_or(true)) => Ok(true),
+            _ => spin.sleep(|| ask(wait)),
+        };
+        outcome.map(|_| ())
     }
 
     fn has_accept_to_try(&self) -> bool {
@@ -132,10 +150,7 @@ impl Kernel for Poll {
     fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<OwnedFd>>) -> io::Result<()> {
         ready.extend(self.closed.drain(..).map(Ready::Closed));
         let wait = if self.has_accept_to_try() || !ready.is_empty() { Some(Duration::ZERO) } else { wait };
-        match self.poll.poll(&mut self.events, wait) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
+        self.wait(wait)?;
         for event in &self.events {
             let word = event.token().0;
             match word & kind::MASK {

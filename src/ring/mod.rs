@@ -14,6 +14,7 @@ pub use setup::{Refusal, error_name, refusal_of, supported};
 use crate::engine::{Kernel, Readable, Ready, Token};
 use crate::sys::address::Address;
 use crate::sys::socket;
+use crate::sys::spin::Spin;
 use crate::sys::wake::{WakeSource, Waker};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -43,6 +44,7 @@ pub struct Ring {
     ring: IoUring,
     listeners: Vec<Option<Arc<OwnedFd>>>,
     wake: WakeSource,
+    spin: Spin,
 }
 
 impl Ring {
@@ -52,6 +54,7 @@ impl Ring {
             ring: setup::build()?,
             listeners: listeners.into_iter().map(Some).collect(),
             wake: WakeSource::new()?,
+            spin: Spin::default(),
         };
         ring.watch_wake();
         Ok(ring)
@@ -80,7 +83,6 @@ impl Ring {
 
     /// Submits and waits; errors that only mean "look at the completions" are none.
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
-        let idle = self.ring.completion().is_empty();
         let outcome = match wait {
             Some(Duration::ZERO) => {
                 let queue = self.ring.submission();
@@ -90,12 +92,17 @@ impl Ring {
                 drop(queue);
                 self.ring.submit()
             }
-            _ if !idle => self.ring.submit(),
-            Some(wait) => {
-                let time = Timespec::from(wait);
-                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            _ if !self.ring.completion().is_empty() || self.look() => self.ring.submit(),
+            wait => {
+                let ring = &mut self.ring;
+                self.spin.sleep(|| match wait {
+                    Some(wait) => {
+                        let time = Timespec::from(wait);
+                        ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
+                    }
+                    None => ring.submit_and_wait(1),
+                })
             }
-            None => self.ring.submit_and_wait(1),
         };
         match outcome {
             Ok(_) => Ok(()),
@@ -104,6 +111,15 @@ impl Ring {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Looks for completions for a moment, if that pays just now.
+    fn look(&mut self) -> bool {
+        let ring = &mut self.ring;
+        if !ring.submission().is_empty() {
+            return false;
+        }
+        self.spin.look(|| ring.submission().taskrun() || !ring.completion().is_empty())
     }
 
     fn report(&mut self, entry: &cqueue::Entry, ready: &mut Vec<Ready<OwnedFd>>) {

@@ -1,0 +1,130 @@
+//! Looking for a moment before falling asleep: when the next event is a few microseconds away, a sleep and its wake-up
+//! cost more than the wait itself.
+//!
+//! Owns the judgement whether that pays just now, from how the last waits went. It never looks by itself, and where
+//! looking does not pay it soon stops: an idle or a busy shard spends nothing on it.
+
+use std::time::{Duration, Instant};
+
+/// How long one wait is looked through.
+const LOOK_MAX: Duration = Duration::from_micros(50);
+/// A sleep of at most this may have been one that looking would have spared: the wake-up itself takes tens of microseconds.
+const SLEEP_SHORT: Duration = Duration::from_micros(200);
+/// Looks between two offers of the core to whoever else wants it.
+const LOOKS_PER_YIELD: u32 = 16;
+/// Waits in a row that are looked through in vain before that is given up.
+const MISSES_MAX: u32 = 4;
+/// Short sleeps until it is tried again: doubled from the one to the other each time it is given up.
+const REST_MIN: u32 = 64;
+const REST_MAX: u32 = 16 * 1024;
+
+/// One thread's judgement.
+#[derive(Debug, Default)]
+pub struct Spin {
+    /// The last sleep was short.
+    hopeful: bool,
+    /// Waits looked through in vain, in a row.
+    misses: u32,
+    /// Short sleeps to go until it is tried again, and how many it was the last time.
+    rest: u32,
+    rested: u32,
+}
+
+impl Spin {
+    /// Looks, if that is likely to pay, until `there` finds something. False: it did not, so sleep.
+    pub fn look(&mut self, mut there: impl FnMut() -> bool) -> bool {
+        if !self.hopeful || self.rest > 0 {
+            return false;
+        }
+        let began = Instant::now();
+        let found = loop {
+            if (0..LOOKS_PER_YIELD).any(|_| there()) {
+                break true;
+            }
+            if began.elapsed() >= LOOK_MAX {
+                break false;
+            }
+            std::thread::yield_now();
+        };
+        self.looked(found);
+        found
+    }
+
+    /// Sleeps by `sleep`, and judges by how long that took.
+    pub fn sleep<T>(&mut self, sleep: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let outcome = sleep();
+        self.slept(began.elapsed());
+        outcome
+    }
+
+    fn looked(&mut self, found: bool) {
+        if found {
+            (self.misses, self.rested) = (0, 0);
+            return;
+        }
+        self.misses += 1;
+        if self.misses == MISSES_MAX {
+            self.misses = 0;
+            self.rested = (self.rested * 2).clamp(REST_MIN, REST_MAX);
+            self.rest = self.rested;
+        }
+    }
+
+    fn slept(&mut self, took: Duration) {
+        self.hopeful = took <= SLEEP_SHORT;
+        if self.hopeful {
+            self.rest = self.rest.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits whose event is never there while it is looked for; how many of them were looked through.
+    fn looked(spin: &mut Spin, waits: u32, took: Duration) -> u32 {
+        let mut count = 0;
+        for _ in 0..waits {
+            let mut asked = false;
+            spin.look(|| {
+                asked = true;
+                false
+            });
+            count += u32::from(asked);
+            spin.slept(took);
+        }
+        count
+    }
+
+    #[test]
+    fn long_sleeps_are_never_looked_through() {
+        assert_eq!(looked(&mut Spin::default(), 1000, SLEEP_SHORT * 2), 0);
+    }
+
+    #[test]
+    fn what_is_looked_through_in_vain_is_given_up_for_longer_and_longer() {
+        let mut spin = Spin::default();
+        spin.slept(SLEEP_SHORT);
+        let rests = [0, 1, 2, 3].map(|round| {
+            assert_eq!(looked(&mut spin, MISSES_MAX, SLEEP_SHORT), MISSES_MAX, "round {round}");
+            let rest = spin.rest;
+            assert_eq!(looked(&mut spin, rest, SLEEP_SHORT), 0);
+            rest
+        });
+        // The sleep behind the last look counts.
+        assert_eq!(rests, [1, 2, 4, 8].map(|times| REST_MIN * times - 1));
+    }
+
+    #[test]
+    fn a_find_makes_it_worth_while_again() {
+        let mut spin = Spin::default();
+        spin.slept(SLEEP_SHORT);
+        looked(&mut spin, MISSES_MAX - 1, SLEEP_SHORT);
+        assert!(spin.look(|| true));
+        assert_eq!(looked(&mut spin, MISSES_MAX, SLEEP_SHORT), MISSES_MAX);
+        looked(&mut spin, REST_MIN, SLEEP_SHORT);
+        assert!(spin.look(|| true), "it is tried again");
+    }
+}

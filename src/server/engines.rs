@@ -50,10 +50,7 @@ pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> 
             Ok((Chosen::Poll, Some(format!("engine=poll instead of ring: {refusal}"))))
         }
         Ok(refusal) => Err(format!("--engine ring: {refusal}; or use --engine auto")),
-        Err(error) => Err(format!(
-            "io_uring_setup: {}: {error}; raise the limits (ulimit -l, ulimit -n, the cgroup's memory) or use --engine poll",
-            ring::error_name(&error)
-        )),
+        Err(error) => Err(format!("io_uring_setup: {}: {error}; {SHORTAGE}", ring::error_name(&error))),
     }
 }
 
@@ -66,22 +63,28 @@ pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> 
     }
 }
 
+/// What to do when an engine cannot be had for want of something.
+const SHORTAGE: &str =
+    "raise the limits (ulimit -n, ulimit -l, the cgroup's memory), or use fewer --threads or --engine poll";
+
 /// Runs one shard on this thread until it is told to stop and its sessions are gone. `setup` is called with the waker
 /// once the engine stands.
 ///
 /// # Errors
-/// When the engine cannot be made or no longer works.
+/// When the engine cannot be made, with the remedy, or no longer works.
 pub fn run(
     chosen: Chosen,
     listeners: Vec<Arc<OwnedFd>>,
     buffer_bytes: usize,
     setup: impl FnOnce(Waker) -> Setup,
-) -> io::Result<()> {
-    match chosen {
+) -> Result<(), String> {
+    let short = |error| format!("engine {chosen} cannot be set up: {error}; {SHORTAGE}");
+    let outcome = match chosen {
         #[cfg(target_os = "linux")]
-        Chosen::Ring => run_on(Ring::new(listeners)?, buffer_bytes, setup),
-        Chosen::Poll => run_on(Poll::new(listeners)?, buffer_bytes, setup),
-    }
+        Chosen::Ring => run_on(Ring::new(listeners).map_err(short)?, buffer_bytes, setup),
+        Chosen::Poll => run_on(Poll::new(listeners).map_err(short)?, buffer_bytes, setup),
+    };
+    outcome.map_err(|error| format!("engine {chosen}: {error}"))
 }
 
 fn run_on<K: Kernel>(kernel: K, buffer_bytes: usize, setup: impl FnOnce(Waker) -> Setup) -> io::Result<()> {

@@ -256,6 +256,6 @@ impl Start {
             });
             Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
         };
-        engines::run(chosen, sockets, buffer_bytes, setup).map_err(|error| error.to_string())
+        engines::run(chosen, sockets, buffer_bytes, setup)
     }
 }

@@ -196,7 +196,7 @@ fn running_out_of_descriptors_is_survived(engine: &str) {
     let spent = cpu_time(server.pid()) - before;
     assert!(spent < begun.elapsed() / 2, "{spent:?} on a core in {:?}", begun.elapsed());
     let lines = server.log().matches("accept shard=0 failures=").count();
-    assert!(lines < 100, "{lines} lines about one shortage");
+    assert!(lines <= 1 + begun.elapsed().as_secs() as usize, "{lines} lines about one shortage");
     // As sessions end, those who wait are served, one behind the other.
     live.into_iter().for_each(WsClient::leave);
     for inbox in waiting {

@@ -138,7 +138,7 @@ fn a_client_that_takes_nothing_is_ended(engine: &str) {
     asleep.send(&Frame::binary("f"));
     let ended = server.wait_line("end=client_stalled");
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(8), "ended after {took:?}");
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(30), "ended after {took:?}");
     assert_eq!(number(&ended, "in_bytes"), 1, "{ended}");
     // What was under way may still be read; then the stream is over.
     let until = soon();
@@ -162,7 +162,7 @@ fn a_target_that_takes_nothing_is_ended(engine: &str) {
     );
     assert_eq!(eager.expect_close(1011), "Target stalled");
     let took = begun.elapsed();
-    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(8), "told after {took:?}");
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(30), "told after {took:?}");
     eager.inbox.wire.shut(std::net::Shutdown::Both);
     let _ = writer.join().expect("the writer does not panic");
     let ended = server.wait_line("end=target_stalled");

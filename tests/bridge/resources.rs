@@ -15,6 +15,7 @@ on_both_engines!(
     one_thread_is_left_to_the_scheduler,
     a_thread_for_every_core_is_pinned,
     a_low_limit_of_descriptors_is_told,
+    too_few_descriptors_for_an_engine_are_an_error,
     little_buffer_memory_is_refused,
     places_are_never_exceeded,
     standard_error_may_be_full,
@@ -38,6 +39,26 @@ fn cores_of_shards(server: &Server) -> Vec<String> {
 
 fn allowed() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A shortage is no reason to fall back: what is short for one engine is short for all that comes later.
+fn too_few_descriptors_for_an_engine_are_an_error(engine: &str) {
+    for choice in [engine, "auto"] {
+        let output = Command::new("prlimit")
+            .arg("--nofile=4:4")
+            .arg(program())
+            .args(["--engine", choice, "--threads", "1", "--echo", "127.0.0.1:0"])
+            .output()
+            .expect("prlimit comes with every Linux");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(
+            last.contains("cannot be set up: Too many open files") && last.contains("ulimit -n"),
+            "{said}"
+        );
+        assert!(!said.contains("instead of ring"), "{said}");
+    }
 }
 
 fn one_thread_is_left_to_the_scheduler(engine: &str) {

@@ -1,44 +1,96 @@
-//! Limits that the control group of this process sets, its own and those of all groups above it.
+//! Limits that the control groups of this process set, its own and those of all groups above, in both generations.
 
 use std::path::Path;
 
-/// Where the unified hierarchy is mounted.
+/// Where groups are mounted: the unified hierarchy itself, or one directory for each controller of the first generation.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The least of what `file` says along the way from this process's group to the root; `None` when it sets no limit
-/// anywhere. `parse` turns the text of one file into a number, or into `None` where it sets none.
-pub fn least<T: Ord>(file: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-    let membership = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    // Inside a container the own path reads as "/".
-    let own = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
-    least_of(Path::new(ROOT), own, file, parse)
+/// The least limit along the way from this process's group to the root; `None` when there is none anywhere. `limit_at`
+/// reads that of one group from its directory. `controller` names the hierarchy of the first generation.
+pub fn least<T: Ord>(controller: &str, limit_at: impl Fn(&Path) -> Option<T>) -> Option<T> {
+    let memberships = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    least_of(Path::new(ROOT), &memberships, controller, limit_at)
 }
 
-fn least_of<T: Ord>(root: &Path, own: &str, file: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-    let group = root.join(own.trim_start_matches('/'));
-    let along = group.ancestors().take_while(|path| path.starts_with(root));
-    along.filter_map(|path| parse(&std::fs::read_to_string(path.join(file)).ok()?)).min()
+fn least_of<T: Ord>(
+    root: &Path,
+    memberships: &str,
+    controller: &str,
+    limit_at: impl Fn(&Path) -> Option<T>,
+) -> Option<T> {
+    let hierarchies = memberships.lines().filter_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, own) = line.split_once(':')?;
+        match controllers {
+            "" => Some((root.to_owned(), own)),
+            some if some.split(',').any(|name| name == controller) => Some((root.join(controller), own)),
+            _ => None,
+        }
+    });
+    let limits = hierarchies.filter_map(|(top, own)| {
+        // Inside a container the own path reads as "/", or as one that is only there outside: the top counts in any case.
+        let group = top.join(own.trim_start_matches('/'));
+        group.ancestors().take_while(|path| path.starts_with(&top)).filter_map(&limit_at).min()
+    });
+    limits.min()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
+
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Tree {
+            let root = std::env::temp_dir().join(format!("websplice-cgroup-{name}-{}", std::process::id()));
+            Tree(root)
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let file = self.0.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+
+        fn least(&self, memberships: &str) -> Option<u64> {
+            least_of(&self.0, memberships, "memory", |group| {
+                fs::read_to_string(group.join("limit")).ok()?.trim().parse().ok()
+            })
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
 
     #[test]
     fn a_limit_anywhere_above_counts() {
-        let root = std::env::temp_dir().join(format!("websplice-cgroup-{}", std::process::id()));
-        let own = root.join("slice/service");
-        fs::create_dir_all(&own).unwrap();
-        let least = |own| least_of(&root, own, "memory.max", |text| text.trim().parse::<u64>().ok());
-        assert_eq!(least("/slice/service"), None);
-        fs::write(own.join("memory.max"), "max\n").unwrap();
-        fs::write(root.join("slice/memory.max"), "4096\n").unwrap();
-        fs::write(root.join("memory.max"), "8192\n").unwrap();
-        assert_eq!(least("/slice/service"), Some(4096));
-        assert_eq!(least("/"), Some(8192));
-        fs::write(own.join("memory.max"), "1024\n").unwrap();
-        assert_eq!(least("/slice/service"), Some(1024));
-        fs::remove_dir_all(&root).unwrap();
+        let tree = Tree::new("unified");
+        tree.write("slice/service/limit", "max\n");
+        assert_eq!(tree.least("0::/slice/service\n"), None);
+        tree.write("slice/limit", "4096\n");
+        tree.write("limit", "8192\n");
+        assert_eq!(tree.least("0::/slice/service\n"), Some(4096));
+        assert_eq!(tree.least("0::/\n"), Some(8192));
+        tree.write("slice/service/limit", "1024\n");
+        assert_eq!(tree.least("0::/slice/service\n"), Some(1024));
+    }
+
+    #[test]
+    fn the_first_generation_has_a_directory_for_each_controller() {
+        let tree = Tree::new("legacy");
+        tree.write("memory/docker/abc/limit", "4096");
+        tree.write("memory/limit", "8192");
+        tree.write("limit", "1");
+        let memberships = |memory: &str| format!("3:cpuset:/\n4:{memory}:/docker/abc\n");
+        assert_eq!(tree.least(&memberships("memory")), Some(4096));
+        assert_eq!(tree.least(&memberships("hugetlb,memory")), Some(4096));
+        assert_eq!(tree.least(&memberships("pids")), None);
+        assert_eq!(tree.least("4:memory:/elsewhere\n"), Some(8192));
     }
 }

@@ -35,10 +35,14 @@ pub fn pin(_: usize) -> io::Result<()> {
 
 /// How many cores' worth of time the cgroup grants, rounded up; `None` when it sets no quota.
 pub fn quota() -> Option<usize> {
-    super::cgroup::least("cpu.max", parse_quota)
+    super::cgroup::least("cpu", |group| {
+        let file = |name| std::fs::read_to_string(group.join(name)).ok();
+        let legacy = || Some(format!("{} {}", file("cpu.cfs_quota_us")?.trim(), file("cpu.cfs_period_us")?));
+        parse_quota(&file("cpu.max").or_else(legacy)?)
+    })
 }
 
-/// Reads the two words of `cpu.max`: quota or `max`, and period.
+/// Reads quota and period, as `cpu.max` has them: a quota of `max`, or of -1, is none.
 fn parse_quota(text: &str) -> Option<usize> {
     let mut words = text.split_whitespace();
     let quota: u64 = words.next()?.parse().ok()?;
@@ -57,6 +61,7 @@ mod tests {
             ("100000 100000", Some(1)),
             ("150000 100000", Some(2)),
             ("1000 100000", Some(1)),
+            ("-1 100000", None),
             ("0 0", Some(1)),
             ("", None),
             ("x y", None),

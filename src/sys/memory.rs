@@ -6,7 +6,10 @@ use std::io;
 /// Bytes of memory this process may hope for: the machine's, or the limit of its cgroup, or of one above, where that is less.
 pub fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(total_of);
-    let group = super::cgroup::least("memory.max", |text| text.trim().parse().ok());
+    let group = super::cgroup::least("memory", |group| {
+        let file = |name| std::fs::read_to_string(group.join(name));
+        file("memory.max").or_else(|_| file("memory.limit_in_bytes")).ok()?.trim().parse().ok()
+    });
     match (machine, group) {
         (Some(machine), Some(group)) => Some(u64::min(machine, group)),
         (one, other) => one.or(other),

@@ -7,12 +7,14 @@ use crate::support::wire::PATIENCE;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 on_both_engines!(
     one_thread_is_left_to_the_scheduler,
+    a_quota_of_the_group_bounds_the_shards,
     a_thread_for_every_core_is_pinned,
     a_low_limit_of_descriptors_is_told,
     too_few_descriptors_for_an_engine_are_an_error,
@@ -67,6 +69,49 @@ fn one_thread_is_left_to_the_scheduler(engine: &str) {
     assert_eq!(cores.len(), 1);
     let is_one = cores[0].parse::<usize>().is_ok();
     assert_eq!(is_one, allowed() == 1, "{cores:?}");
+    server.stop();
+}
+
+/// A control group of a test's own, removed with it. `None` where groups cannot be made.
+struct Group(PathBuf);
+
+impl Group {
+    fn with_one_core(name: &str) -> Option<Group> {
+        let root = Path::new("/sys/fs/cgroup");
+        let (top, quota) = match root.join("cgroup.controllers").exists() {
+            true => (root.to_owned(), [("cpu.max", "100000 100000")].as_slice()),
+            false => (
+                root.join("cpu"),
+                [("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "100000")].as_slice(),
+            ),
+        };
+        let group = Group(top.join(format!("websplice-{name}-{}", std::process::id())));
+        std::fs::create_dir(&group.0).ok()?;
+        let written = quota.iter().all(|(file, text)| std::fs::write(group.0.join(file), text).is_ok());
+        written.then_some(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its last process may have been waited for a moment before the kernel has it out of the group.
+        let until = Instant::now() + PATIENCE;
+        while self.0.exists() && std::fs::remove_dir(&self.0).is_err() && Instant::now() < until {
+            thread::yield_now();
+        }
+    }
+}
+
+fn a_quota_of_the_group_bounds_the_shards(engine: &str) {
+    let Some(group) = Group::with_one_core(engine).filter(|_| allowed() > 1) else {
+        eprintln!("skipped: no control group can be made here, or there is one core");
+        return;
+    };
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+    let (program, listen) = (program(), "127.0.0.1:0");
+    let program = program.to_str().expect("the build's own path is text");
+    let server = Server::launch("sh", &["-c", &enter, program, "--engine", engine, "--echo", listen]);
+    assert_eq!(cores_of_shards(&server).len(), 1);
     server.stop();
 }
 

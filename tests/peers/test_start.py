@@ -2,11 +2,14 @@
 
 import ctypes
 import errno
+import os
 import struct
+import subprocess
 import sys
+import urllib.request
 
 import pytest
-from support import BINARY, OURS, SYS_IO_URING_SETUP, Bridge, Process, free_port
+from support import BINARY, OURS, ROOT, SYS_IO_URING_SETUP, Bridge, Process, free_port
 from websockets.sync.client import connect
 
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
@@ -106,10 +109,51 @@ def test_ring_refuses_to_start(ours, keep, name):
     assert "panicked" not in server.said()
 
 
-def test_a_lack_of_memory_is_no_reason_to_fall_back(ours, keep):
-    server = keep(Bridge("--engine", "auto", target="127.0.0.1:1", preexec_fn=refusing(errno.ENOMEM)))
-    server.wait_for("io_uring_setup: ENOMEM: .*raise the limits")
+@pytest.mark.parametrize("name", ["ENOMEM", "EMFILE"])
+def test_a_shortage_is_no_reason_to_fall_back(ours, keep, name):
+    server = keep(Bridge("--engine", "auto", target="127.0.0.1:1", preexec_fn=refusing(getattr(errno, name))))
+    server.wait_for(f"io_uring_setup: {name}: .*raise the limits")
     assert server.child.wait(10) == 1
+
+
+def test_debug_information_is_kept_apart(ours):
+    """The program is small, and whoever has a core dump finds what belongs to it in the file beside it."""
+    sections = [subprocess.run(["readelf", "-SW", file], capture_output=True, text=True, check=True).stdout
+                for file in (BINARY, BINARY.with_suffix(".dwp"))]  # fmt: skip
+    assert ".debug_info" not in sections[0] and ".symtab" not in sections[0]
+    assert ".debug_info.dwo" in sections[1]
+
+
+def test_each_address_of_a_name_is_tried(ours, engine, keep, target, place):
+    """With a hosts file of its own, in which a name has an address that refuses before the one that does not."""
+    carried = target("echo")
+    port = carried.address.rpartition(":")[2]
+    (place / "hosts").write_text("127.0.0.1 two-homed\n::1 two-homed\n")
+    inside = f'mount --bind "{place}/hosts" /etc/hosts && exec "$0" "$@"'
+    probe = subprocess.run(["unshare", "--mount", "sh", "-c", f"{inside}", "getent", "ahosts", "two-homed"],
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    if probe.returncode != 0:
+        pytest.skip(f"no mount namespace of its own to be had here: {probe.stderr.strip()}")
+    assert probe.stdout.startswith("::1"), "the address that refuses comes first"
+    listen = free_port()
+    words = [BINARY, "--engine", engine, f"127.0.0.1:{listen}", f"two-homed:{port}"]
+    server = keep(Process(["unshare", "--mount", "sh", "-c", inside, *words]))
+    server.wait_for("proxying from")
+    with connect(f"ws://127.0.0.1:{listen}/", proxy=None) as session:
+        session.send(b"hello")
+        assert session.recv(timeout=10) == b"hello"
+
+
+def test_the_demo_shows_a_desktop(ours, keep):
+    """`make demo-vnc` up to the browser: the page it names is there, and behind its WebSocket a VNC server speaks."""
+    port = free_port()
+    environment = {**os.environ, "PORT": str(port), "WEBSPLICE_BIN": str(BINARY)}
+    demo = keep(Process(["sh", "-c", 'exec "$0" >&2', ROOT / "scripts/demo-vnc.sh"], env=environment))
+    url = demo.wait_for("Your desktop: http")[1].split()[-1]
+    with urllib.request.urlopen(url, timeout=10) as page:
+        assert page.status == 200 and b"noVNC" in page.read()
+    with connect(f"ws://127.0.0.1:{port}/websockify", subprotocols=["binary"], proxy=None) as session:
+        assert session.recv(timeout=10).startswith(b"RFB 003.008")
 
 
 def test_an_address_in_use_is_told_in_one_line(ours, engine, keep, bridge):

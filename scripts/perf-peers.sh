@@ -43,7 +43,7 @@ install_websocat() {
 for peer; do
     case $peer in
         haproxy | python | websocat) "install_$peer" ;;
-        none | websplice-*) ;; # Nothing to install.
+        none | floor-epoll | websplice-*) ;; # Nothing to install.
         *)
             echo "perf-peers: unknown peer '$peer'; known are haproxy python websocat" >&2
             exit 2

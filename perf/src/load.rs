@@ -135,7 +135,7 @@ impl Load {
     /// A load with its target listening and no client yet. `websocket` and the port to connect to come with
     /// [`Load::aim`], when the peer is up.
     pub fn new(kind: Kind) -> io::Result<Self> {
-        let congestion = plain_congestion_control();
+        let congestion = sys::unpaced_congestion_control();
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // Accepted sockets inherit both settings, so they are made once, before listening.
         listener.set_tcp_nodelay(true)?;
@@ -316,15 +316,4 @@ impl Load {
             }
         }
     }
-}
-
-/// The congestion control for the load's own sockets, when the system's default is one that paces by a timer: over
-/// loopback that measures the timer. Peers keep the system's default or set what they set.
-fn plain_congestion_control() -> Option<&'static [u8]> {
-    let probe = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-    let default = probe.tcp_congestion().ok()?;
-    if !default.starts_with(b"bbr") {
-        return None;
-    }
-    [&b"cubic"[..], b"reno"].into_iter().find(|name| probe.set_tcp_congestion(name).is_ok())
 }

@@ -1,12 +1,13 @@
 //! Measures websplice and its peers side by side.
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
-//! The floors of this small house, from the ground up: [`sys`] [`rows`] [`frames`] [`cores`] [`procfs`], then [`client`]
-//! and [`target`] with the [`load`] that carries them, [`peers`], [`measure`], and on top [`stats`], [`goals`], [`report`],
+//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`frames`] [`cores`] [`procfs`], then [`client`]
+//! and [`target`] with the [`load`] that carries them, [`peers`] with one of our own, the [`floor`], [`measure`], and on top [`stats`], [`goals`], [`report`],
 //! [`options`] and [`machine`]. This file owns the order of things and never measures itself.
 
 mod client;
 mod cores;
+mod floor;
 mod frames;
 mod goals;
 mod load;
@@ -25,25 +26,26 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use options::{HELP, Options};
+use options::{Errand, HELP, Options};
 use peers::Peer;
 use report::Run;
 use rows::Row;
 use stats::{Cell, Spread, figures, headline};
 
 fn main() -> ExitCode {
-    let options = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
+    let result = match Errand::parse(lexopt::Parser::from_env()) {
+        Ok(Errand::Measure(options)) => run(&options),
+        Ok(Errand::Floor(order)) => floor::run(order),
+        Ok(Errand::Help) => {
             print!("{HELP}");
-            return ExitCode::SUCCESS;
+            Ok(())
         }
         Err(error) => {
             eprintln!("websplice-perf: {error}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("websplice-perf: {error}");

@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lexopt::prelude::{Long, Short, ValueExt};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use crate::floor::Floor;
 use crate::measure::Pace;
 use crate::peers::{PEERS, Peer, Programs};
 use crate::rows::{ROWS, Row};
@@ -16,10 +17,13 @@ pub const HELP: &str = "\
 Measures websplice and its peers side by side, in interleaved rounds.
 
 Usage: websplice-perf [options]
+       websplice-perf floor --listen ADDRESS --target ADDRESS [--paced]
+                           the peer floor-epoll: relays TCP with the needed system calls alone; --paced
+                           leaves its sockets the system's congestion control even where that is BBR
 
   --quick            short windows, for a first look in about three minutes
   --rows A,B         only these rows: down-1 down-16 up-1 up-16 echo-1 echo-64 setup idle
-  --peers X,Y        only these peers: none websplice-ring websplice-poll haproxy python websocat
+  --peers X,Y        only these peers: none floor-epoll websplice-ring websplice-poll haproxy python websocat
   --rounds N         rounds over all peers (default 3)
   --window MS        length of one measurement in milliseconds (default 2000, quick 600)
   --idle N           sessions of the idle row (default 5000)
@@ -35,7 +39,46 @@ Usage: websplice-perf [options]
   --help             this text
 ";
 
-/// What was asked for.
+/// What is to be done.
+#[derive(Debug)]
+pub enum Errand {
+    /// Show the help text.
+    Help,
+    /// Be a peer.
+    Floor(Floor),
+    /// Measure.
+    Measure(Box<Options>),
+}
+
+impl Errand {
+    /// Reads the command line.
+    pub fn parse(mut parser: lexopt::Parser) -> Result<Self, lexopt::Error> {
+        let mut plain = parser.clone();
+        if matches!(plain.next()?, Some(Value(word)) if word == "floor") {
+            return floor(plain);
+        }
+        Ok(Options::parse(&mut parser)?.map_or(Self::Help, |options| Self::Measure(Box::new(options))))
+    }
+}
+
+fn floor(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
+    let (mut listen, mut target, mut paced) = (None, None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Errand::Help),
+            Long("listen") => listen = Some(parser.value()?.parse()?),
+            Long("target") => target = Some(parser.value()?.parse()?),
+            Long("paced") => paced = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    let (Some(listen), Some(target)) = (listen, target) else {
+        return Err("floor needs --listen and --target".into());
+    };
+    Ok(Errand::Floor(Floor { listen, target, paced }))
+}
+
+/// How to measure.
 #[derive(Debug)]
 pub struct Options {
     /// The rows to run.
@@ -60,7 +103,7 @@ pub struct Options {
 
 impl Options {
     /// Reads the command line; `None` when help was asked for.
-    pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+    fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let (mut rows, mut peers): (Vec<&'static Row>, _) = (ROWS.iter().collect(), PEERS.to_vec());
         let (mut rounds, mut quick, mut first, mut window, mut idle) = (3, false, false, None, 5000);
         let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
@@ -113,7 +156,7 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Option<Options>, lexopt::Error> {
-        Options::parse(lexopt::Parser::from_args(words))
+        Options::parse(&mut lexopt::Parser::from_args(words))
     }
 
     #[test]
@@ -122,6 +165,15 @@ mod tests {
             parse(&["--rows", "echo-64,down-1", "--peers=python,haproxy"]).expect("legal").expect("no help");
         assert_eq!(options.rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["down-1", "echo-64"]);
         assert_eq!(options.peers, [Peer::Haproxy, Peer::Python]);
+    }
+
+    #[test]
+    fn the_floor_is_an_errand_of_its_own() {
+        let errand = |words: &[&str]| Errand::parse(lexopt::Parser::from_args(words));
+        let told = errand(&["floor", "--listen", "127.0.0.1:1", "--target=[::1]:2"]).expect("legal");
+        assert!(matches!(told, Errand::Floor(floor) if floor.target.port() == 2 && !floor.paced));
+        assert!(errand(&["floor", "--listen", "127.0.0.1:1"]).is_err());
+        assert!(matches!(errand(&["--help"]), Ok(Errand::Help)));
     }
 
     #[test]

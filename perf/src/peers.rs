@@ -34,6 +34,8 @@ const PROCESSES_MAX: usize = 200;
 pub enum Peer {
     /// Nobody: clients connect to the target.
     None,
+    /// The needed system calls alone: [`crate::floor`].
+    Floor,
     /// websplice on io_uring.
     WebspliceRing,
     /// websplice on mio.
@@ -47,8 +49,15 @@ pub enum Peer {
 }
 
 /// All peers, in the order in which they take their turns.
-pub const PEERS: [Peer; 6] =
-    [Peer::None, Peer::WebspliceRing, Peer::WebsplicePoll, Peer::Haproxy, Peer::Python, Peer::Websocat];
+pub const PEERS: [Peer; 7] = [
+    Peer::None,
+    Peer::Floor,
+    Peer::WebspliceRing,
+    Peer::WebsplicePoll,
+    Peer::Haproxy,
+    Peer::Python,
+    Peer::Websocat,
+];
 
 /// Where the peers' programs are.
 #[derive(Clone, Debug)]
@@ -66,6 +75,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Floor => "floor-epoll",
             Self::WebspliceRing => "websplice-ring",
             Self::WebsplicePoll => "websplice-poll",
             Self::Haproxy => "haproxy",
@@ -76,7 +86,7 @@ impl Peer {
 
     /// Whether its clients speak WebSocket; otherwise they send the same payload over bare TCP.
     pub fn websocket(self) -> bool {
-        !matches!(self, Self::None | Self::Haproxy)
+        !matches!(self, Self::None | Self::Floor | Self::Haproxy)
     }
 
     /// Sessions of the idle row: fewer where each is a process.
@@ -93,6 +103,7 @@ impl Peer {
     pub fn program(self, programs: &Programs) -> Option<PathBuf> {
         match self {
             Self::None => None,
+            Self::Floor => std::env::current_exe().ok(),
             Self::WebspliceRing | Self::WebsplicePoll => Some(programs.websplice.clone()),
             Self::Haproxy => Some(found_in_path("haproxy")),
             Self::Python => Some(programs.peers.join("python/bin/websockify")),
@@ -122,6 +133,7 @@ impl Peer {
         let (from, to) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{target}"));
         let arguments: Vec<String> = match self {
             Self::None => Vec::new(),
+            Self::Floor => ["floor", "--listen", &from, "--target", &to].map(String::from).to_vec(),
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };
                 ["--engine", engine, "--threads", "1", &from, &to].map(String::from).to_vec()

@@ -11,7 +11,7 @@ use crate::rows::{ROWS, Row};
 use crate::stats::{Cell, Spread, figures, headline};
 
 /// Peers that every other peer is compared with.
-const REFERENCES: [&str; 2] = ["haproxy", "python"];
+const REFERENCES: [&str; 3] = ["floor-epoll", "haproxy", "python"];
 
 /// A whole run: where and when, and every sample.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Run {
         let direction = if more { "more" } else { "less" };
         let _ = writeln!(text, "\n## {} (`{}`; {direction} is better)\n", row.title, row.name);
         let mut heads = vec!["peer".to_owned(), format!("**{}**", figure.head)];
-        heads.extend(REFERENCES.iter().map(|name| format!("to {name}")));
+        heads.extend(REFERENCES.iter().map(|name| format!("to {}", name.split('-').next().unwrap_or(name))));
         heads.extend(columns.iter().map(|column| column.head.to_owned()));
         let _ = writeln!(text, "| {} |\n|{}", heads.join(" | "), "---|".repeat(heads.len()));
         let shown = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.to_string());

@@ -81,7 +81,7 @@ struct Relay {
 pub fn run(order: Floor) -> Result<(), String> {
     let mut relay = Relay::new(order)?;
     loop {
-        relay.turn()?;
+        relay.turn(EpollTimeout::NONE)?;
     }
 }
 
@@ -112,10 +112,11 @@ impl Relay {
         })
     }
 
-    fn turn(&mut self) -> Result<(), String> {
+    /// Handles what is ready, after waiting for at most `patience`.
+    fn turn(&mut self, patience: EpollTimeout) -> Result<(), String> {
         let told = |error: Errno| format!("floor: {error}");
         let mut events = [EpollEvent::empty(); EVENTS];
-        let patience = if self.going.is_empty() { EpollTimeout::NONE } else { EpollTimeout::ZERO };
+        let patience = if self.going.is_empty() { patience } else { EpollTimeout::ZERO };
         let count = match self.epoll.wait(&mut events, patience) {
             Err(Errno::EINTR) => 0,
             other => other.map_err(told)?,
@@ -246,4 +247,70 @@ impl Way {
 fn prepare(socket: &Socket, congestion: Option<&[u8]>) -> std::io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     congestion.map_or(Ok(()), |name| socket.set_tcp_congestion(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    const BYTES: usize = 24 * 1024 * 1024;
+
+    fn byte(at: usize) -> u8 {
+        (at % 251) as u8
+    }
+
+    /// Writes what the socket takes of the rest; returns how far it came.
+    fn write_on(mut socket: &TcpStream, bytes: &[u8], at: usize) -> usize {
+        match socket.write(&bytes[at..]) {
+            Ok(sent) => at + sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => at,
+            Err(error) => panic!("send: {error}"),
+        }
+    }
+
+    #[test]
+    fn everything_arrives_at_a_slow_reader_and_then_the_end() {
+        let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false };
+        let mut relay = Relay::new(order).expect("a relay");
+        let front = relay.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
+        let client = TcpStream::connect(front).expect("a client");
+        client.set_nonblocking(true).expect("non-blocking");
+        relay.turn(EpollTimeout::from(1000u16)).expect("a turn");
+        let (mut served, _) = target.accept().expect("a connection");
+        served.set_nonblocking(true).expect("non-blocking");
+
+        let bytes: Vec<u8> = (0..BYTES).map(byte).collect();
+        let (mut sent, mut received, mut owing, mut ended) = (0, 0, 0, false);
+        let mut piece = vec![0; 64 * 1024];
+        let start = Instant::now();
+        while !ended {
+            assert!(start.elapsed() < Duration::from_secs(30), "{sent} sent, {received} received");
+            if sent < BYTES {
+                sent = write_on(&client, &bytes, sent);
+                if sent == BYTES {
+                    client.shutdown(std::net::Shutdown::Write).expect("an end");
+                }
+            }
+            relay.turn(EpollTimeout::ZERO).expect("a turn");
+            owing = owing.max(relay.pairs.iter().flatten().map(|pair| pair.ways[0].owed.len()).sum());
+            match served.read(&mut piece) {
+                Ok(0) => ended = true,
+                Ok(length) => {
+                    assert_eq!(piece[..length], bytes[received..received + length]);
+                    received += length;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("receive: {error}"),
+            }
+        }
+        assert_eq!(received, BYTES);
+        assert!(owing > 0, "the sink was never full, so nothing was tried");
+        relay.turn(EpollTimeout::ZERO).expect("a turn");
+        assert!(relay.pairs.iter().all(Option::is_none) && relay.free == [0]);
+    }
 }

@@ -178,6 +178,9 @@ fn window(load: &mut Load, peer: Option<&Running>, length: Duration) -> Result<S
     load.run_for(length)?;
     let after = Meters::read(peer);
     let mut sample = after.since(&before);
+    if peer.is_some() && sample.peer_cpu == 0.0 {
+        return Err("the peer did not run at all in the window".into());
+    }
     let micros = |quantile| load.shared.latency.value_at_quantile(quantile) as f64 / 1e3;
     (sample.latency_p50, sample.latency_p99) = (micros(0.5), micros(0.99));
     Ok(sample)

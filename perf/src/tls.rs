@@ -301,3 +301,103 @@ fn room(bytes: &mut Vec<u8>, filled: usize, more: usize) -> &mut [u8] {
 fn told(error: Error) -> String {
     format!("TLS: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection};
+    use std::io::{Read, Write};
+
+    /// A folder with both certificates, removed again.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("websplice-perf-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).expect("a folder");
+            for key in [Key::Ecdsa, Key::Rsa] {
+                make_certificate(&folder, key).expect("a certificate");
+            }
+            Self(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn server(folder: &Path, key: Key) -> Arc<ServerConfig> {
+        let file = certificate_file(folder, key);
+        let certificate = CertificateDer::from_pem_file(&file).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(&file).expect("a key");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("versions").with_no_client_auth();
+        let mut config = config.with_single_cert(vec![certificate], key).expect("they belong together");
+        config.ticketer = aws_lc_rs::Ticketer::new().expect("a ticketer");
+        Arc::new(config)
+    }
+
+    /// Runs one session whose bytes towards the client come in pieces of `step`; whether it was resumed.
+    fn session(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, step: usize) -> Result<bool, String> {
+        let mut far = ServerConnection::new(server.clone()).expect("a server");
+        let mut near = Seal::new(client)?;
+        let (mut buffer, mut got, mut asked) = (vec![0; 64 * 1024], Vec::new(), false);
+        let answer: Vec<u8> = (0..40_000u32).map(|at| at as u8).collect();
+        for _ in 0..10 {
+            if near.complete().is_some() && !asked {
+                near.seal(b"hello")?;
+                asked = true;
+            }
+            let mut out = near.outgoing();
+            while !out.is_empty() {
+                far.read_tls(&mut out).expect("memory");
+                far.process_new_packets().map_err(|error| error.to_string())?;
+            }
+            near.went(near.outgoing().len());
+            let mut question = [0; 16];
+            if matches!(far.reader().read(&mut question), Ok(length) if question[..length] == *b"hello") {
+                far.writer().write_all(&answer).expect("memory");
+            }
+            let mut wire = Vec::new();
+            while far.wants_write() {
+                far.write_tls(&mut wire).expect("memory");
+            }
+            for piece in wire.chunks(step) {
+                let kept = near.begin(&mut buffer);
+                buffer[kept..kept + piece.len()].copy_from_slice(piece);
+                near.open(&mut buffer[..kept + piece.len()], |plain| {
+                    got.extend_from_slice(plain);
+                    Ok(())
+                })?;
+            }
+        }
+        assert!(got == answer, "{} of {} bytes came", got.len(), answer.len());
+        Ok(near.complete().expect("the handshake is over"))
+    }
+
+    #[test]
+    fn streams_open_however_they_are_cut_and_resume_when_asked() {
+        let folder = Folder::new("cuts");
+        for key in [Key::Ecdsa, Key::Rsa] {
+            let server = server(&folder.0, key);
+            let full = client(&folder.0, Secure { key, resumed: false }).expect("a client");
+            let resumed = client(&folder.0, Secure { key, resumed: true }).expect("a client");
+            for (round, step) in [1, 2, 7, 1000, 17_000, 60_000].into_iter().enumerate() {
+                assert_eq!(session(&full, &server, step), Ok(false));
+                assert_eq!(session(&resumed, &server, step), Ok(round > 0));
+            }
+        }
+    }
+
+    #[test]
+    fn another_certificate_is_refused() {
+        let folder = Folder::new("pinned");
+        let client = client(&folder.0, Secure { key: Key::Ecdsa, resumed: false }).expect("a client");
+        let refused = session(&client, &server(&folder.0, Key::Rsa), 1000).expect_err("a refusal");
+        assert!(refused.contains("another certificate"), "{refused}");
+    }
+}

@@ -128,25 +128,33 @@ impl Peer {
         }
     }
 
-    /// What the program says it is, in one line.
+    /// What the program says it is, in one line, and which TLS library it runs on where it says that too.
     pub fn version(self, programs: &Programs) -> Option<String> {
         let program = self.program(programs)?;
         if self == Self::Floor {
             return Some(concat!("websplice-perf ", env!("CARGO_PKG_VERSION")).into());
         }
         let output = if self == Self::Python {
-            let script = "import importlib.metadata as m, sys; print('websockify', m.version('websockify'), \
-                          'numpy', m.version('numpy'), 'Python', sys.version.split()[0])";
+            let script = "import importlib.metadata as m, ssl, sys; print('websockify', m.version('websockify'), \
+                          'numpy', m.version('numpy'), 'Python', sys.version.split()[0], ssl.OPENSSL_VERSION)";
             Command::new(program.with_file_name("python")).args(["-c", script]).output()
         } else {
-            let flag = if matches!(self, Self::Haproxy | Self::Nginx) { "-v" } else { "--version" };
+            let flag = match self {
+                Self::Haproxy => "-vv",
+                Self::Nginx => "-V",
+                _ => "--version",
+            };
             Command::new(program).arg(flag).output()
         };
         let output = output.ok()?;
         // nginx says it where errors go.
         let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let text = String::from_utf8_lossy(&said);
-        text.lines().next().map(|line| line.trim().to_owned())
+        let tls = text.lines().skip(1).find(|line| {
+            ["Running on OpenSSL", "built with OpenSSL"].iter().any(|words| line.starts_with(words))
+        });
+        let words = [text.lines().next()?, tls.unwrap_or_default()].map(str::trim);
+        Some(words.join(" ").trim_end().to_owned())
     }
 
     fn command(

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the peers that `make perf` measures against, by name and only where they are absent: HAProxy from the
-# distribution, websockify from PyPI with numpy in an environment of its own, websocat from crates.io. Everything but
-# HAProxy goes under target/peers. A peer that cannot be installed is named and left out; the run goes on without it.
+# Installs the peers that `make perf` measures against, by name and only where they are absent: HAProxy and nginx with its
+# stream module from the distribution, websockify from PyPI with numpy in an environment of its own, websocat from crates.io.
+# Everything but the distribution's packages goes under target/peers, and no service is started. A peer that cannot be installed is named and left out; the run goes on without it.
 #
-# Usage: scripts/perf-peers.sh [peer...]      (default: haproxy python websocat)
+# Usage: scripts/perf-peers.sh [peer...]      (default: haproxy nginx python websocat)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -16,14 +16,23 @@ missing() {
     echo "perf-peers: $1 could not be installed: $2" >&2
 }
 
-install_haproxy() {
-    command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] && return
+# Installs packages of the distribution. Only their programs are wanted, so the services that they bring are not started.
+packages() {
     sudo=
     [ "$(id -u)" -eq 0 ] || sudo=sudo
-    # Only the program is wanted, so a service that the package brings is not started.
     $sudo apt-get update -qq &&
-        $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends haproxy ||
-        missing haproxy 'apt-get failed'
+        $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends "$@"
+}
+
+install_haproxy() {
+    command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] && return
+    packages haproxy || missing haproxy 'apt-get failed'
+}
+
+install_nginx() {
+    nginx=$(command -v nginx || echo /usr/sbin/nginx)
+    [ -x "$nginx" ] && { [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || "$nginx" -V 2>&1 | grep -q -e '--with-stream '; } && return
+    packages nginx-light libnginx-mod-stream || missing nginx 'apt-get failed'
 }
 
 install_python() {
@@ -39,13 +48,13 @@ install_websocat() {
         missing websocat 'cargo install failed'
 }
 
-[ "$#" -gt 0 ] || set -- haproxy python websocat
+[ "$#" -gt 0 ] || set -- haproxy nginx python websocat
 for peer; do
     case $peer in
-        haproxy | python | websocat) "install_$peer" ;;
-        none | websplice-*) ;; # Nothing to install.
+        haproxy | nginx | python | websocat) "install_$peer" ;;
+        none | floor-epoll | websplice-*) ;; # Nothing to install.
         *)
-            echo "perf-peers: unknown peer '$peer'; known are haproxy python websocat" >&2
+            echo "perf-peers: unknown peer '$peer'; known are haproxy nginx python websocat" >&2
             exit 2
             ;;
     esac

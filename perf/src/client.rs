@@ -1,10 +1,11 @@
-//! The client's end of one session: WebSocket or bare TCP, from connecting to the end of the stream.
+//! The client's end of one session: WebSocket or bare payload, over TLS or TCP, from connecting to the end of the stream.
 //!
 //! It owns the session's stage and checks what arrives. It never waits and never opens or closes sockets. Everything it
 //! sends was built beforehand; only a message's number is masked on the spot.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
@@ -12,11 +13,17 @@ use nix::sys::epoll::EpollFlags;
 use crate::frames::{self, FRAME_BYTES, FRAME_PAYLOAD_BYTES, Follower, MESSAGE_BYTES, Piece, Reader};
 use crate::load::{Fate, Link, Shared};
 use crate::rows::Kind;
+use crate::tls::Seal;
+
+/// Most of the bulk stream that is sealed at a time: four records, one send.
+const SEAL_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     /// The TCP connection is under way.
     Connecting,
+    /// The TLS handshake is under way.
+    Securing,
     /// The upgrade request went out; what came of the answer so far.
     Head(Vec<u8>),
     /// Data may flow.
@@ -29,6 +36,9 @@ enum Stage {
 #[derive(Debug)]
 pub struct Client {
     stage: Stage,
+    seal: Option<Box<Seal>>,
+    /// Nothing will follow what is to be sent now.
+    last: bool,
     reader: Reader,
     follower: Follower,
     /// Wire bytes sent by a bulk sender.
@@ -45,6 +55,8 @@ impl Client {
     pub fn new() -> Self {
         Self {
             stage: Stage::Connecting,
+            seal: None,
+            last: false,
             reader: Reader::default(),
             follower: Follower::default(),
             sent: 0,
@@ -58,7 +70,10 @@ impl Client {
     pub fn go(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
         match shared.kind {
             Kind::Up => link.want(shared, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT),
-            Kind::Echo => self.send_message(link, shared),
+            Kind::Echo => {
+                self.put_message(shared, Instant::now());
+                self.flush(link, shared)
+            }
             Kind::Down | Kind::Setup | Kind::Idle => Ok(()),
         }
     }
@@ -80,6 +95,9 @@ impl Client {
         let mut buffer = std::mem::take(&mut shared.buffer);
         let fate = self.receive(link, &mut buffer, shared);
         shared.buffer = buffer;
+        if fate == Ok(Fate::Keep) {
+            self.flush(link, shared)?;
+        }
         fate
     }
 
@@ -88,38 +106,73 @@ impl Client {
             return Err(format!("cannot connect: {error}"));
         }
         link.want(shared, EpollFlags::EPOLLIN)?;
-        if shared.websocket {
-            send_whole(link, &frames::request(shared.port))?;
-            self.stage = Stage::Head(Vec::new());
-        } else {
-            self.opened(link, shared)?;
+        match shared.tls.as_ref().map(Arc::clone) {
+            Some(config) => {
+                self.seal = Some(Box::new(Seal::new(&config)?));
+                self.stage = Stage::Securing;
+            }
+            None => self.ready(shared),
         }
+        self.flush(link, shared)?;
         Ok(Fate::Keep)
     }
 
-    fn opened(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
-        self.stage = Stage::Open;
-        shared.opened += 1;
-        match shared.kind {
-            Kind::Setup | Kind::Idle => self.send_message_from(link, shared, self.since),
-            Kind::Down | Kind::Up | Kind::Echo => Ok(()),
+    /// The stream to the peer is there.
+    fn ready(&mut self, shared: &mut Shared) {
+        if shared.websocket {
+            shared.outgoing.extend_from_slice(&frames::request(shared.port));
+            self.stage = Stage::Head(Vec::new());
+        } else {
+            self.opened(shared);
         }
     }
 
-    fn send_message(&mut self, link: &Link, shared: &Shared) -> Result<(), String> {
-        self.send_message_from(link, shared, Instant::now())
+    fn opened(&mut self, shared: &mut Shared) {
+        self.stage = Stage::Open;
+        shared.opened += 1;
+        match shared.kind {
+            Kind::Setup | Kind::Idle => self.put_message(shared, self.since),
+            Kind::Down | Kind::Up | Kind::Echo => {}
+        }
     }
 
-    fn send_message_from(&mut self, link: &Link, shared: &Shared, since: Instant) -> Result<(), String> {
+    fn put_message(&mut self, shared: &mut Shared, since: Instant) {
         self.since = since;
         self.sequence += 1;
         self.echoed = 0;
         let message = frames::message(&shared.pattern, self.sequence);
         if shared.websocket {
-            send_whole(link, &frames::message_frame(&message))
+            shared.outgoing.extend_from_slice(&frames::message_frame(&message));
         } else {
-            send_whole(link, &message)
+            shared.outgoing.extend_from_slice(&message);
         }
+    }
+
+    /// Sends what was put together while one event was handled: so little that a short send cannot happen, on a socket that
+    /// has nothing queued.
+    fn flush(&mut self, link: &Link, shared: &mut Shared) -> Result<(), String> {
+        if self.sent > 0 {
+            // A bulk sender has its own way, and its socket may be full.
+            return Ok(());
+        }
+        if let Some(seal) = &mut self.seal {
+            if !shared.outgoing.is_empty() {
+                seal.seal(&shared.outgoing)?;
+            }
+            if self.last && !shared.websocket {
+                seal.close()?;
+            }
+            send_whole(link, seal.outgoing())?;
+            seal.went(seal.outgoing().len());
+        } else {
+            send_whole(link, &shared.outgoing)?;
+        }
+        shared.outgoing.clear();
+        if self.last && !shared.websocket {
+            link.socket.shutdown(Shutdown::Write).map_err(|error| format!("shutdown: {error}"))?;
+        }
+        self.last = false;
+        Ok(())
     }
 
     /// Sends what the socket takes. When data is to stop, only the rest of the frame that was begun.
@@ -136,22 +189,31 @@ impl Client {
             let rest = self.sent.next_multiple_of(step) - self.sent;
             &stream[start..start + rest as usize]
         };
-        if bytes.is_empty() {
-            return link.want(shared, EpollFlags::EPOLLIN);
-        }
-        let sent = match (&link.socket).write(bytes) {
-            Ok(sent) => sent as u64,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(format!("client's send: {error}")),
+        let taken = match &mut self.seal {
+            Some(seal) if seal.outgoing().is_empty() && !bytes.is_empty() => {
+                let bytes = &bytes[..bytes.len().min(SEAL_BYTES)];
+                seal.seal(bytes)?;
+                bytes.len()
+            }
+            Some(_) => 0,
+            None => send_some(link, bytes)?,
         };
         let payload = |wire| if shared.websocket { frames::frame_stream_payload(wire) } else { wire };
-        shared.count.sent += payload(self.sent + sent) - payload(self.sent);
-        self.sent += sent;
-        Ok(())
+        let before = self.sent;
+        self.sent += taken as u64;
+        shared.count.sent += payload(self.sent) - payload(before);
+        let mut left = taken < bytes.len();
+        if let Some(seal) = &mut self.seal {
+            let sent = send_some(link, seal.outgoing())?;
+            seal.went(sent);
+            left |= !seal.outgoing().is_empty();
+        }
+        if left || shared.flowing { Ok(()) } else { link.want(shared, EpollFlags::EPOLLIN) }
     }
 
-    fn receive(&mut self, link: &mut Link, buffer: &mut [u8], shared: &mut Shared) -> Result<Fate, String> {
-        let length = match (&link.socket).read(buffer) {
+    fn receive(&mut self, link: &Link, buffer: &mut [u8], shared: &mut Shared) -> Result<Fate, String> {
+        let kept = self.seal.as_ref().map_or(0, |seal| seal.begin(buffer));
+        let length = match (&link.socket).read(&mut buffer[kept..]) {
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Fate::Keep),
             Err(_) if self.stage == Stage::Closing => {
@@ -167,29 +229,45 @@ impl Client {
             shared.count.sessions += 1;
             return Ok(Fate::Close);
         }
-        let mut bytes = &buffer[..length];
-        if let Stage::Head(head) = &mut self.stage {
-            let before = head.len();
-            head.extend_from_slice(bytes);
-            let Some(end) = frames::answer_end(head)? else { return Ok(Fate::Keep) };
-            bytes = &bytes[end - before..];
-            self.opened(link, shared)?;
-        }
-        if !shared.websocket {
-            self.payload(link, bytes, shared)?;
-            return Ok(Fate::Keep);
-        }
-        while let Some(piece) = self.reader.next(&mut bytes)? {
-            match piece {
-                Piece::Payload(payload) => self.payload(link, payload, shared)?,
-                Piece::Close if self.stage == Stage::Closing => {}
-                Piece::Close => return Err("the client was sent a close frame".into()),
+        let bytes = &mut buffer[..kept + length];
+        if let Some(mut seal) = self.seal.take() {
+            let opened = seal.open(bytes, |plain| self.arrived(plain, shared));
+            if let (Stage::Securing, Some(resumed)) = (&self.stage, seal.complete()) {
+                shared.count.resumed += u64::from(resumed);
+                shared.count.secured += 1;
+                self.ready(shared);
             }
+            self.seal = Some(seal);
+            opened?;
+        } else {
+            self.arrived(bytes, shared)?;
         }
         Ok(Fate::Keep)
     }
 
-    fn payload(&mut self, link: &Link, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
+    /// Bytes from the peer, TLS taken off.
+    fn arrived(&mut self, mut bytes: &[u8], shared: &mut Shared) -> Result<(), String> {
+        if let Stage::Head(head) = &mut self.stage {
+            let before = head.len();
+            head.extend_from_slice(bytes);
+            let Some(end) = frames::answer_end(head)? else { return Ok(()) };
+            bytes = &bytes[end - before..];
+            self.opened(shared);
+        }
+        if !shared.websocket {
+            return self.payload(bytes, shared);
+        }
+        while let Some(piece) = self.reader.next(&mut bytes)? {
+            match piece {
+                Piece::Payload(payload) => self.payload(payload, shared)?,
+                Piece::Close if self.stage == Stage::Closing => {}
+                Piece::Close => return Err("the client was sent a close frame".into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn payload(&mut self, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
         match shared.kind {
             Kind::Down => {
                 shared.count.received += payload.len() as u64;
@@ -200,11 +278,11 @@ impl Client {
                 }
             }
             Kind::Up => Err("the client of a sink was sent data".into()),
-            Kind::Echo | Kind::Setup | Kind::Idle => self.echo(link, payload, shared),
+            Kind::Echo | Kind::Setup | Kind::Idle => self.echo(payload, shared),
         }
     }
 
-    fn echo(&mut self, link: &Link, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
+    fn echo(&mut self, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
         let expected = frames::message(&shared.pattern, self.sequence);
         let end = self.echoed + payload.len();
         if end > MESSAGE_BYTES || payload != &expected[self.echoed..end] {
@@ -217,27 +295,40 @@ impl Client {
         shared.count.messages += 1;
         shared.latency.saturating_record(self.since.elapsed().as_nanos() as u64);
         match shared.kind {
-            Kind::Echo if shared.flowing => self.send_message(link, shared),
-            Kind::Setup => self.say_goodbye(link, shared),
-            Kind::Down | Kind::Up | Kind::Echo | Kind::Idle => Ok(()),
+            Kind::Echo if shared.flowing => self.put_message(shared, Instant::now()),
+            Kind::Setup => self.say_goodbye(shared),
+            Kind::Down | Kind::Up | Kind::Echo | Kind::Idle => {}
         }
+        Ok(())
     }
 
-    fn say_goodbye(&mut self, link: &Link, shared: &Shared) -> Result<(), String> {
+    fn say_goodbye(&mut self, shared: &mut Shared) {
         self.stage = Stage::Closing;
+        self.last = true;
         if shared.websocket {
-            send_whole(link, &frames::close_frame())
-        } else {
-            link.socket.shutdown(Shutdown::Write).map_err(|error| format!("shutdown: {error}"))
+            shared.outgoing.extend_from_slice(&frames::close_frame());
         }
+    }
+}
+
+/// Sends what the socket takes; returns how much that was.
+fn send_some(link: &Link, bytes: &[u8]) -> Result<usize, String> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    match (&link.socket).write(bytes) {
+        Ok(sent) => Ok(sent),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(format!("client's send: {error}")),
     }
 }
 
 /// Sends something small on a socket that has nothing queued, where a short send cannot happen.
 fn send_whole(link: &Link, bytes: &[u8]) -> Result<(), String> {
-    match (&link.socket).write(bytes) {
-        Ok(sent) if sent == bytes.len() => Ok(()),
-        Ok(sent) => Err(format!("client's send took {sent} of {} bytes", bytes.len())),
-        Err(error) => Err(format!("client's send: {error}")),
+    let sent = send_some(link, bytes)?;
+    if sent == bytes.len() {
+        Ok(())
+    } else {
+        Err(format!("client's send took {sent} of {} bytes", bytes.len()))
     }
 }

@@ -8,11 +8,13 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
@@ -48,7 +50,11 @@ pub struct Count {
     pub messages: u64,
     /// Sessions that ran from connect to the end of the stream.
     pub sessions: u64,
-    /// Of these, sessions that ended by a reset instead of an orderly end.
+    /// TLS handshakes that ended well.
+    pub secured: u64,
+    /// Of these, resumptions.
+    pub resumed: u64,
+    /// Sessions that ended by a reset instead of an orderly end.
     pub resets: u64,
 }
 
@@ -70,12 +76,16 @@ pub struct Shared {
     pub websocket: bool,
     /// Where clients connect to.
     pub port: u16,
+    /// TLS between clients and the peer, if there is any.
+    pub tls: Option<Arc<ClientConfig>>,
     /// One period of payload.
     pub pattern: Vec<u8>,
     /// One period of masked frames.
     pub frames: Vec<u8>,
     /// The receive buffer; taken out while its bytes are looked at.
     pub buffer: Vec<u8>,
+    /// What a client sends when it has handled its event.
+    pub outgoing: Vec<u8>,
     /// Whether data is to flow; when not, senders stop at the next boundary.
     pub flowing: bool,
     /// Clients that are ready for data, of those that are connected.
@@ -135,7 +145,7 @@ impl Load {
     /// A load with its target listening and no client yet. `websocket` and the port to connect to come with
     /// [`Load::aim`], when the peer is up.
     pub fn new(kind: Kind) -> io::Result<Self> {
-        let congestion = plain_congestion_control();
+        let congestion = sys::unpaced_congestion_control();
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // Accepted sockets inherit both settings, so they are made once, before listening.
         listener.set_tcp_nodelay(true)?;
@@ -152,9 +162,11 @@ impl Load {
             kind,
             websocket: false,
             port: 0,
+            tls: None,
             frames: frames::frame_stream(&pattern),
             pattern,
             buffer: vec![0; RECEIVE_BYTES],
+            outgoing: Vec::new(),
             flowing: false,
             opened: 0,
             accepted: 0,
@@ -171,10 +183,11 @@ impl Load {
         address.expect("the listener is bound to an IPv4 address").port()
     }
 
-    /// Clients connect to `port` from now on, with WebSocket or without.
-    pub fn aim(&mut self, port: u16, websocket: bool) {
+    /// Clients connect to `port` from now on, with WebSocket or without, with TLS or without.
+    pub fn aim(&mut self, port: u16, websocket: bool, tls: Option<Arc<ClientConfig>>) {
         self.shared.port = port;
         self.shared.websocket = websocket;
+        self.shared.tls = tls;
     }
 
     /// Starts to connect `count` more clients.
@@ -316,15 +329,4 @@ impl Load {
             }
         }
     }
-}
-
-/// The congestion control for the load's own sockets, when the system's default is one that paces by a timer: over
-/// loopback that measures the timer. Peers keep the system's default or set what they set.
-fn plain_congestion_control() -> Option<&'static [u8]> {
-    let probe = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-    let default = probe.tcp_congestion().ok()?;
-    if !default.starts_with(b"bbr") {
-        return None;
-    }
-    [&b"cubic"[..], b"reno"].into_iter().find(|name| probe.set_tcp_congestion(name).is_ok())
 }

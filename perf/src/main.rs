@@ -1,12 +1,14 @@
 //! Measures websplice and its peers side by side.
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
-//! The floors of this small house, from the ground up: [`sys`] [`rows`] [`frames`] [`cores`] [`procfs`], then [`client`]
-//! and [`target`] with the [`load`] that carries them, [`peers`], [`measure`], and on top [`stats`], [`goals`], [`report`],
+//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`frames`] [`cores`] [`procfs`], then [`tls`]
+//! [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with one of our own, the [`floor`], [`measure`], and on top [`stats`], [`goals`], [`report`],
 //! [`options`] and [`machine`]. This file owns the order of things and never measures itself.
 
 mod client;
+mod configurations;
 mod cores;
+mod floor;
 mod frames;
 mod goals;
 mod load;
@@ -20,30 +22,32 @@ mod rows;
 mod stats;
 mod sys;
 mod target;
+mod tls;
 
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use options::{HELP, Options};
+use options::{Errand, HELP, Options};
 use peers::Peer;
 use report::Run;
-use rows::Row;
+use rows::{Key, Row};
 use stats::{Cell, Spread, figures, headline};
 
 fn main() -> ExitCode {
-    let options = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
+    let result = match Errand::parse(lexopt::Parser::from_env()) {
+        Ok(Errand::Measure(options)) => run(&options),
+        Ok(Errand::Floor(order)) => floor::run(order),
+        Ok(Errand::Help) => {
             print!("{HELP}");
-            return ExitCode::SUCCESS;
+            Ok(())
         }
         Err(error) => {
             eprintln!("websplice-perf: {error}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("websplice-perf: {error}");
@@ -62,6 +66,11 @@ fn run(options: &Options) -> Result<(), String> {
     }
     let _preference = if options.first { Some(machine::First::ask()?) } else { None };
     let cores = cores::settle()?;
+    for key in [Key::Ecdsa, Key::Rsa] {
+        if options.rows.iter().any(|row| row.secure.is_some_and(|secure| secure.key == key)) {
+            tls::make_certificate(&options.programs.scratch, key)?;
+        }
+    }
     let present = present_peers(options);
     println!("peers on core {}, load on core {}; {} rounds", cores.peer, cores.load, options.rounds);
     let mut run = Run { facts: machine::facts(options, &present), cells: Vec::new() };
@@ -91,7 +100,7 @@ fn present_peers(options: &Options) -> Vec<Peer> {
 
 fn measure_row(row: &Row, peers: &[Peer], options: &Options) -> Result<Vec<Cell>, String> {
     let empty = |peer: &Peer| Cell { row: row.name.into(), peer: peer.name().into(), rounds: Vec::new() };
-    let peers: Vec<&Peer> = peers.iter().filter(|peer| peer.fits(row.kind)).collect();
+    let peers: Vec<&Peer> = peers.iter().filter(|peer| peer.fits(row)).collect();
     let mut cells: Vec<Cell> = peers.iter().copied().map(empty).collect();
     for round in 1..=options.rounds {
         for (peer, cell) in peers.iter().zip(&mut cells) {

@@ -12,7 +12,8 @@ use crate::cores;
 use crate::load::Load;
 use crate::peers::{Peer, Programs, Running};
 use crate::procfs;
-use crate::rows::{Kind, Row};
+use crate::rows::{Kind, Row, Secure};
+use crate::tls;
 
 /// How long opening all sessions may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
@@ -24,6 +25,9 @@ const SHORT_WARM_UP: Duration = Duration::from_millis(200);
 const OPENING_MAX: usize = 32;
 /// How long an idle peer may take to come to rest before its memory is read.
 const REST: Duration = Duration::from_millis(1000);
+/// Least share of a window's handshakes that must be of the row's kind. A resumption needs a ticket, and at times there is
+/// none left.
+const KIND_SHARE_MIN: f64 = 0.98;
 
 /// How long things run.
 #[derive(Clone, Copy, Debug)]
@@ -101,11 +105,12 @@ pub fn measure(row: &Row, peer: Peer, programs: &Programs, pace: &Pace) -> Resul
     let mut load = Load::new(row.kind).map_err(|error| format!("cannot set up the load: {error}"))?;
     let target = load.target_port();
     let port = if peer == Peer::None { target } else { free_port()? };
-    let running = Running::start(peer, programs, port, target)?;
-    load.aim(port, peer.websocket());
+    let running = Running::start(peer, programs, row.secure.map(|secure| secure.key), port, target)?;
+    let tls = row.secure.map(|secure| tls::client(&programs.scratch, secure)).transpose()?;
+    load.aim(port, peer.websocket(), tls);
     let result = match row.kind {
         Kind::Idle => hold(&mut load, running.as_ref(), peer.idle_sessions(pace.idle_sessions)),
-        Kind::Setup => come_and_go(&mut load, running.as_ref(), row.sessions, pace),
+        Kind::Setup => come_and_go(&mut load, running.as_ref(), row, pace),
         Kind::Down | Kind::Up | Kind::Echo => stream(&mut load, running.as_ref(), row, pace),
     };
     result.map_err(|error| match &running {
@@ -142,18 +147,26 @@ fn stream(load: &mut Load, peer: Option<&Running>, row: &Row, pace: &Pace) -> Re
 }
 
 /// The row whose sessions are short.
-fn come_and_go(
-    load: &mut Load,
-    peer: Option<&Running>,
-    at_once: usize,
-    pace: &Pace,
-) -> Result<Sample, String> {
+fn come_and_go(load: &mut Load, peer: Option<&Running>, row: &Row, pace: &Pace) -> Result<Sample, String> {
     load.shared.flowing = true;
-    load.connect(at_once)?;
+    load.connect(row.sessions)?;
     load.run_for(pace.warm_up.min(SHORT_WARM_UP))?;
+    if row.secure.is_some_and(|secure| secure.resumed) {
+        // Those who came first had no ticket; they are to be gone.
+        let first = 2 * row.sessions as u64;
+        load.run_until("the first tickets", OPEN_LIMIT, |load| Ok(load.shared.count.sessions >= first))?;
+    }
     let mut sample = window(load, peer, pace.window)?;
     sample.work = load.shared.count.sessions as f64;
     sample.resets = load.shared.count.resets;
+    if let Some(Secure { resumed, .. }) = row.secure {
+        let count = load.shared.count;
+        let so = if resumed { count.resumed } else { count.secured - count.resumed };
+        if (so as f64) < KIND_SHARE_MIN * count.secured as f64 {
+            let word = if resumed { "resumed" } else { "full" };
+            return Err(format!("only {so} of {} handshakes were {word}", count.secured));
+        }
+    }
     load.shared.flowing = false;
     load.run_until("ending the last sessions", DRAIN_LIMIT, |load| Ok(load.clients() == 0))?;
     Ok(sample)
@@ -165,6 +178,9 @@ fn window(load: &mut Load, peer: Option<&Running>, length: Duration) -> Result<S
     load.run_for(length)?;
     let after = Meters::read(peer);
     let mut sample = after.since(&before);
+    if peer.is_some() && sample.peer_cpu == 0.0 {
+        return Err("the peer did not run at all in the window".into());
+    }
     let micros = |quantile| load.shared.latency.value_at_quantile(quantile) as f64 / 1e3;
     (sample.latency_p50, sample.latency_p99) = (micros(0.5), micros(0.99));
     Ok(sample)

@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lexopt::prelude::{Long, Short, ValueExt};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use crate::floor::Floor;
 use crate::measure::Pace;
 use crate::peers::{PEERS, Peer, Programs};
 use crate::rows::{ROWS, Row};
@@ -16,10 +17,14 @@ pub const HELP: &str = "\
 Measures websplice and its peers side by side, in interleaved rounds.
 
 Usage: websplice-perf [options]
+       websplice-perf floor --listen ADDRESS --target ADDRESS [--paced]
+                           the peer floor-epoll: relays TCP with the needed system calls alone; --paced
+                           leaves its sockets the system's congestion control even where that is BBR
 
-  --quick            short windows, for a first look in about three minutes
-  --rows A,B         only these rows: down-1 down-16 up-1 up-16 echo-1 echo-64 setup idle
-  --peers X,Y        only these peers: none websplice-ring websplice-poll haproxy python websocat
+  --quick            short windows, and a choice of rows and peers: a first look in about three minutes
+  --rows A,B         only these rows: down-1 down-16 up-1 up-16 echo-1 echo-64 setup idle tls-down-1 tls-down-16
+                     tls-up-1 tls-up-16 tls-echo-64 tls-full tls-resumed tls-full-rsa tls-resumed-rsa tls-idle
+  --peers X,Y        only these peers: none floor-epoll websplice-ring websplice-poll haproxy nginx python websocat
   --rounds N         rounds over all peers (default 3)
   --window MS        length of one measurement in milliseconds (default 2000, quick 600)
   --idle N           sessions of the idle row (default 5000)
@@ -35,7 +40,46 @@ Usage: websplice-perf [options]
   --help             this text
 ";
 
-/// What was asked for.
+/// What is to be done.
+#[derive(Debug)]
+pub enum Errand {
+    /// Show the help text.
+    Help,
+    /// Be a peer.
+    Floor(Floor),
+    /// Measure.
+    Measure(Box<Options>),
+}
+
+impl Errand {
+    /// Reads the command line.
+    pub fn parse(mut parser: lexopt::Parser) -> Result<Self, lexopt::Error> {
+        let mut plain = parser.clone();
+        if matches!(plain.next()?, Some(Value(word)) if word == "floor") {
+            return floor(plain);
+        }
+        Ok(Options::parse(&mut parser)?.map_or(Self::Help, |options| Self::Measure(Box::new(options))))
+    }
+}
+
+fn floor(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
+    let (mut listen, mut target, mut paced) = (None, None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Errand::Help),
+            Long("listen") => listen = Some(parser.value()?.parse()?),
+            Long("target") => target = Some(parser.value()?.parse()?),
+            Long("paced") => paced = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    let (Some(listen), Some(target)) = (listen, target) else {
+        return Err("floor needs --listen and --target".into());
+    };
+    Ok(Errand::Floor(Floor { listen, target, paced }))
+}
+
+/// How to measure.
 #[derive(Debug)]
 pub struct Options {
     /// The rows to run.
@@ -60,8 +104,8 @@ pub struct Options {
 
 impl Options {
     /// Reads the command line; `None` when help was asked for.
-    pub fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        let (mut rows, mut peers): (Vec<&'static Row>, _) = (ROWS.iter().collect(), PEERS.to_vec());
+    fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        let (mut rows, mut peers): (_, Option<Vec<Peer>>) = (None, None);
         let (mut rounds, mut quick, mut first, mut window, mut idle) = (3, false, false, None, 5000);
         let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
         let mut programs = Programs {
@@ -74,8 +118,13 @@ impl Options {
                 Short('h') | Long("help") => return Ok(None),
                 Long("quick") => quick = true,
                 Long("first") => first = true,
-                Long("rows") => rows = picked(&parser.value()?.string()?, &rows, |row| row.name)?,
-                Long("peers") => peers = picked(&parser.value()?.string()?, &peers, |peer| peer.name())?,
+                Long("rows") => {
+                    let all: Vec<&'static Row> = ROWS.iter().collect();
+                    rows = Some(picked(&parser.value()?.string()?, &all, |row| row.name)?);
+                }
+                Long("peers") => {
+                    peers = Some(picked(&parser.value()?.string()?, &PEERS, |peer| peer.name())?);
+                }
                 Long("rounds") => rounds = parser.value()?.parse::<usize>()?.max(1),
                 Long("window") => window = Some(Duration::from_millis(parser.value()?.parse()?)),
                 Long("idle") => idle = parser.value()?.parse()?,
@@ -90,6 +139,9 @@ impl Options {
                 other => return Err(other.unexpected()),
             }
         }
+        let rows = rows.unwrap_or_else(|| ROWS.iter().filter(|row| row.quick || !quick).collect());
+        let peers =
+            peers.unwrap_or_else(|| PEERS.iter().copied().filter(|peer| peer.quick() || !quick).collect());
         let usual = Duration::from_millis(if quick { 600 } else { 2000 });
         let window = window.unwrap_or(usual);
         let warm_up = (window / 3).max(Duration::from_millis(200));
@@ -113,7 +165,7 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Option<Options>, lexopt::Error> {
-        Options::parse(lexopt::Parser::from_args(words))
+        Options::parse(&mut lexopt::Parser::from_args(words))
     }
 
     #[test]
@@ -125,9 +177,28 @@ mod tests {
     }
 
     #[test]
+    fn a_short_run_takes_less_unless_told() {
+        let quick = parse(&["--quick"]).expect("legal").expect("no help");
+        assert!(quick.rows.len() < ROWS.len() && quick.peers.len() < PEERS.len());
+        let told = parse(&["--quick", "--rows=idle", "--peers=websocat"]).expect("legal").expect("no help");
+        assert_eq!((told.rows[0].name, &told.peers[..]), ("idle", &[Peer::Websocat][..]));
+        let whole = parse(&[]).expect("legal").expect("no help");
+        assert_eq!((whole.rows.len(), whole.peers.len()), (ROWS.len(), PEERS.len()));
+    }
+
+    #[test]
+    fn the_floor_is_an_errand_of_its_own() {
+        let errand = |words: &[&str]| Errand::parse(lexopt::Parser::from_args(words));
+        let told = errand(&["floor", "--listen", "127.0.0.1:1", "--target=[::1]:2"]).expect("legal");
+        assert!(matches!(told, Errand::Floor(floor) if floor.target.port() == 2 && !floor.paced));
+        assert!(errand(&["floor", "--listen", "127.0.0.1:1"]).is_err());
+        assert!(matches!(errand(&["--help"]), Ok(Errand::Help)));
+    }
+
+    #[test]
     fn unknown_names_are_refused() {
         assert!(parse(&["--rows", "sideways"]).is_err());
-        assert!(parse(&["--peers", "nginx"]).is_err());
+        assert!(parse(&["--peers", "apache"]).is_err());
         assert!(parse(&["--fast"]).is_err());
     }
 }

@@ -10,8 +10,9 @@ use crate::goals;
 use crate::rows::{ROWS, Row};
 use crate::stats::{Cell, Spread, figures, headline};
 
-/// Peers that every other peer is compared with.
-const REFERENCES: [&str; 2] = ["haproxy", "python"];
+/// Peers that every other peer is compared with, without and with TLS.
+const REFERENCES: [&str; 3] = ["floor-epoll", "haproxy", "python"];
+const TLS_REFERENCES: [&str; 3] = ["nginx", "haproxy", "python"];
 
 /// A whole run: where and when, and every sample.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,8 +55,9 @@ impl Run {
         let columns = figures(row.kind);
         let direction = if more { "more" } else { "less" };
         let _ = writeln!(text, "\n## {} (`{}`; {direction} is better)\n", row.title, row.name);
+        let references = if row.secure.is_some() { TLS_REFERENCES } else { REFERENCES };
         let mut heads = vec!["peer".to_owned(), format!("**{}**", figure.head)];
-        heads.extend(REFERENCES.iter().map(|name| format!("to {name}")));
+        heads.extend(references.iter().map(|name| format!("to {}", name.split('-').next().unwrap_or(name))));
         heads.extend(columns.iter().map(|column| column.head.to_owned()));
         let _ = writeln!(text, "| {} |\n|{}", heads.join(" | "), "---|".repeat(heads.len()));
         let shown = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.to_string());
@@ -63,7 +65,7 @@ impl Run {
         let mut failures = String::new();
         for cell in cells {
             let mut line = vec![cell.peer.clone(), shown(cell.spread(figure))];
-            for name in REFERENCES {
+            for name in references {
                 let ratio = self.cell(row.name, name).and_then(|other| cell.ratio(other, figure));
                 line.push(shown(ratio));
             }

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 
 import pytest
+from certificates import Authority
 from support import BINARY, BUILT, ENGINES, OURS, Bridge, Target, ring_refused
 
 
@@ -69,3 +70,9 @@ def shots():
     path = BUILT / "peers/shots"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """The authority that the clients of all tests trust; certificates stay as they are once they are signed."""
+    return Authority(tmp_path_factory.mktemp("tls") / "authority")

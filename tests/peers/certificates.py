@@ -87,3 +87,13 @@ class Authority:
 def serial(cert):
     """The serial number of a certificate, in upper-case hex."""
     return openssl("x509", "-in", cert, "-noout", "-serial").strip().partition("=")[2]
+
+
+def trusted_home(place, authority):
+    """A home directory whose user's browser trusts this authority for web sites, as certutil notes it."""
+    store = place / ".pki/nssdb"
+    store.mkdir(parents=True)
+    base = ["certutil", "-d", f"sql:{store}"]
+    for words in (["-N", "--empty-password"], ["-A", "-n", "test", "-t", "C,,", "-i", str(authority.cert)]):
+        subprocess.run(base + words, check=True, capture_output=True, timeout=30)
+    return place

@@ -1,4 +1,4 @@
-"""TLS under load: much data, certificates that change below many sessions."""
+"""TLS as people use it: a browser on a desktop, much data both ways, and certificates that change below many sessions."""
 
 import asyncio
 import json
@@ -9,14 +9,44 @@ import ssl
 import sys
 import time
 
-from certificates import NAME, private, serial
+import pytest
+from certificates import NAME, private, serial, trusted_home
+from playwright.sync_api import Error
 from support import HERE, Process
+from test_browser import APPLICATION, DEBIAN_NOVNC, PINNED, desktop, pinned_root, visiting, watch_a_desktop
 from websockets.asyncio.client import connect as connect_async
 
+# Fixtures are found by their names in this module.
+assert desktop and pinned_root
 SESSIONS = 500
 # How often clients come, and how often at least they have to be served: an open loop that falls behind shows.
 RATE, LEAST_RATE = 240, 200
 SECONDS, SWAP_AT, PICK_UP = 6.0, 2.0, 2.0
+
+
+@pytest.mark.parametrize("page", [PINNED, APPLICATION], ids=["library", "application"])
+def test_a_desktop_in_a_browser(bridge, engine, authority, desktop, pinned_root, shots, tmp_path, page):
+    """Page and WebSocket from one port, over TLS; the browser trusts the authority as it would one of a company."""
+    root = pinned_root if page is PINNED else DEBIAN_NOVNC
+    words = ["--cert", authority.sign("plain").both, "--ssl-only", "--web", root]
+    server = bridge(*words, target=desktop.address)
+    with visiting(tmp_path / "profile", trusted_home(tmp_path / "home", authority)) as browser:
+        sockets, answers = [], []
+        browser.on("websocket", lambda socket: sockets.append(socket.url))
+        browser.on("response", lambda answer: answers.append(answer))
+        shot = shots / f"wss-{'library' if page is PINNED else 'application'}-{engine}.png"
+        watch_a_desktop(browser, page, server.url(page.path, "https"), desktop, shot)
+        assert len(sockets) == 2 and all(url.startswith(server.url("", "wss")) for url in sockets), sockets
+        assert answers[0].security_details()["protocol"] == "TLS 1.3"
+        assert all(url.startswith(server.url("", "https")) for url in browser.asked if not url.startswith("data:"))
+
+
+def test_a_browser_that_does_not_trust_us(bridge, authority, tmp_path):
+    """Without this, a browser that trusts everybody would make the test above pass for the wrong reason."""
+    server = bridge("--cert", authority.sign("plain").both, "--web", DEBIAN_NOVNC, target="127.0.0.1:1")
+    with visiting(tmp_path / "profile", tmp_path) as browser:
+        with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+            browser.goto(server.url("", "https"))
 
 
 def trusting(authority):

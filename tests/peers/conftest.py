@@ -52,8 +52,8 @@ def bridge(engine, keep):
 
 @pytest.fixture
 def target(keep):
-    """Starts one of the targets of targets.py."""
-    return lambda mode: keep(Target(mode))
+    """Starts one of the targets of targets.py; with a file of certificate and key it speaks TLS."""
+    return lambda *words: keep(Target(*words))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -12,13 +13,15 @@ import time
 import pytest
 from certificates import NAME, private, serial, trusted_home
 from playwright.sync_api import Error
-from support import HERE, Process
+from support import GIB, HERE, KIB, MIB, Process
 from test_browser import APPLICATION, DEBIAN_NOVNC, PINNED, desktop, pinned_root, visiting, watch_a_desktop
+from test_clients import send_up, side_by_side, take_down
 from websockets.asyncio.client import connect as connect_async
 
 # Fixtures are found by their names in this module.
 assert desktop and pinned_root
 SESSIONS = 500
+IDLE, IDLE_BYTES = 2_000, 6 * KIB
 # How often clients come, and how often at least they have to be served: an open loop that falls behind shows.
 RATE, LEAST_RATE = 240, 200
 SECONDS, SWAP_AT, PICK_UP = 6.0, 2.0, 2.0
@@ -47,6 +50,23 @@ def test_a_browser_that_does_not_trust_us(bridge, authority, tmp_path):
     with visiting(tmp_path / "profile", tmp_path) as browser:
         with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
             browser.goto(server.url("", "https"))
+
+
+def secured(bridge, target, authority, mode):
+    """A server with TLS on both sides, in front of a target of this kind."""
+    own = authority.sign("plain")
+    words = ["--cert", own.both, "--ssl-target", "--ssl-target-ca", authority.cert]
+    return bridge(*words, target=target(mode, own.both).address)
+
+
+def test_a_gibibyte_up(ours, bridge, target, authority):
+    server = secured(bridge, target, authority, "digest")
+    side_by_side([lambda: send_up(server, GIB // 2, MIB, trusting(authority))] * 2)
+
+
+def test_a_gibibyte_down(ours, bridge, target, authority):
+    server = secured(bridge, target, authority, "source")
+    side_by_side([lambda: take_down(server, GIB // 2, trusting(authority))] * 2)
 
 
 def trusting(authority):
@@ -78,10 +98,35 @@ async def talk(session, number, until):
     return turn
 
 
-def test_a_certificate_changes_under_load(ours, bridge, keep, authority, tmp_path):
-    """Nobody notices: no handshake fails, no session ends, and within two seconds all that come get the new one."""
+@pytest.fixture
+def many_files():
+    """Allows this process as many open files as it may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))
+
+
+def test_an_idle_session_takes_little_memory(ours, many_files, bridge, authority):
+    """Measured with the process's own pages, which the allocator's and the C library's share are part of."""
+    target = socket.create_server(("127.0.0.1", 0), backlog=2 * IDLE)
+    server = bridge("--cert", authority.sign("plain").both, target=f"127.0.0.1:{target.getsockname()[1]}")
+
+    async def run():
+        # Nobody accepts for the target: the kernel connects, and nothing is ever said. The first ones bring shards, shelves and pools to their usual size.
+        held = await open_secure(server, trusting(authority), IDLE // 4)
+        before = server.resident()
+        held += await open_secure(server, trusting(authority), IDLE)
+        each = (server.resident() - before) / IDLE
+        await asyncio.gather(*(session.close() for session in held))
+        return each
+
+    with target:
+        each = asyncio.run(run())
+    print(f"{each:.0f} bytes for an idle session over TLS")
+    assert each <= IDLE_BYTES, f"{each:.0f} bytes for an idle session"
+
+
+def test_a_certificate_changes_under_load(ours, many_files, bridge, keep, authority, tmp_path):
+    """Nobody notices: no handshake fails, no session ends, and within two seconds all that come get the new one."""
     first, second = authority.sign("first"), authority.sign("second")
     used = private(tmp_path / "used.pem", first.both.read_text())
     server = bridge("--cert", used, "--ssl-only", "--echo", "--threads", 2)

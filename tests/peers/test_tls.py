@@ -139,7 +139,8 @@ def test_ciphers_that_we_allow(start, authority, cipher):
     server = start("--cert", rsa.both, "--ssl-ciphers", limit)
     is_served(s_client(server, authority, version), f"Cipher    : {cipher}")
     others = {"-tls1_3": "-ciphersuites", "-tls1_2": "-cipher"}
-    other = next(name for name in (TLS13 if version == "-tls1_3" else [f"ECDHE-RSA-{name}" for name in TLS12]) if name != cipher)
+    rivals = TLS13 if version == "-tls1_3" else [f"ECDHE-RSA-{name}" for name in TLS12]
+    other = next(name for name in rivals if name != cipher)
     is_refused(s_client(server, authority, version, others[version], other), HANDSHAKE_FAILURE)
     still_serves(server, authority)
 
@@ -210,7 +211,8 @@ def test_client_certificates(start, authority, tmp_path):
 
 
 def test_the_name_chooses_the_certificate(start, authority):
-    first, second = authority.sign("a", names=["a.test"]), authority.sign("b", names=["b.test", "*.c.test"], kind="rsa-2048")
+    first = authority.sign("a", names=["a.test"])
+    second = authority.sign("b", names=["b.test", "*.c.test"], kind="rsa-2048")
     server = start("--cert", second.both, cert=first)
     named = {"a.test": first, "b.test": second, "x.c.test": second, "x.y.c.test": first, "B.TEST": second, "": first}
     for name, pair in named.items():

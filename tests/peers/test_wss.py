@@ -111,7 +111,8 @@ def test_an_idle_session_takes_little_memory(ours, many_files, bridge, authority
     server = bridge("--cert", authority.sign("plain").both, target=f"127.0.0.1:{target.getsockname()[1]}")
 
     async def run():
-        # Nobody accepts for the target: the kernel connects, and nothing is ever said. The first ones bring shards, shelves and pools to their usual size.
+        # Nobody accepts for the target: the kernel connects, and nothing is ever said. The first sessions bring shards,
+        # shelves and pools to their usual size.
         held = await open_secure(server, trusting(authority), IDLE // 4)
         before = server.resident()
         held += await open_secure(server, trusting(authority), IDLE)
@@ -134,7 +135,8 @@ def test_a_certificate_changes_under_load(ours, many_files, bridge, keep, author
 
     async def run():
         sessions = await open_secure(server, trusting(authority), SESSIONS)
-        load = keep(Process([sys.executable, HERE / "handshakes.py", server.port, authority.cert, NAME, RATE, SECONDS, output]))
+        words = [server.port, authority.cert, NAME, RATE, SECONDS, output]
+        load = keep(Process([sys.executable, HERE / "handshakes.py", *words]))
         end = time.monotonic() + SECONDS + 1
         talks = asyncio.gather(*(talk(session, number, end) for number, session in enumerate(sessions)))
         await asyncio.sleep(SWAP_AT)

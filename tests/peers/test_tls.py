@@ -221,6 +221,18 @@ def test_the_name_chooses_the_certificate(start, authority):
         assert serial(pair.cert) in openssl("x509", "-noout", "-serial", text=said), name
 
 
+def test_groups(start, authority):
+    """Also those of a client whose first guess is one that we do not have, so that it is asked to try again."""
+    # In version 1.2 the groups say which kinds of ECDSA keys a client takes, too.
+    server = start(cert=authority.sign("rsa-2048", kind="rsa-2048"))
+    for version in VERSIONS:
+        for group, told in {"X25519": "X25519, 253", "P-256": "ECDH, prime256v1", "P-384": "ECDH, secp384r1"}.items():
+            is_served(s_client(server, authority, version, "-groups", group), f"Server Temp Key: {told}")
+            is_served(s_client(server, authority, version, "-groups", f"P-521:{group}"), f"Server Temp Key: {told}")
+        is_refused(s_client(server, authority, version, "-groups", "P-521"), HANDSHAKE_FAILURE)
+    still_serves(server, authority)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_resumption(start, authority, tmp_path, version):
     """Tickets are good again and again, and no longer when certificates were read anew."""

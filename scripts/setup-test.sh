@@ -13,6 +13,7 @@ fail() {
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
     [openssl]=openssl [curl]=curl [npm]=npm [python3]=python3 [ps]=procps [hostname]=hostname
+    [certutil]=libnss3-tools
     [/usr/share/novnc/vnc.html]=novnc
 )
 # The module is asked for, because Debian's python3 comes without it.

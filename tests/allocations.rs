@@ -1,4 +1,5 @@
-//! The steady state asks for no memory: a million messages through the real parts of the server, on both kernels.
+//! The steady state asks for no memory: a million messages through the real parts of the server, on both kernels. Over TLS
+//! the library asks, a known number of times for each record, and nobody else does.
 //!
 //! A shard runs on a thread of its own, and an allocator that counts by thread tells what it asked for; what this test's
 //! client and target ask for does not count. Owns its listener, its threads and its target, all on loopback, and ends
@@ -8,14 +9,16 @@
 
 #[path = "allocations/counter.rs"]
 mod counter;
+#[path = "allocations/secure.rs"]
+mod secure;
 #[path = "allocations/traffic.rs"]
 mod traffic;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use websplice::config::{Config, EngineChoice, Listen, Timing};
 use websplice::engine::{Engine, Kernel};
@@ -29,12 +32,19 @@ use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::shard::{Setup, Shard};
 use websplice::target::Target;
 use websplice::timers::Time;
+use websplice::tls::{self, renewal::Shelf};
 
 #[global_allocator]
 static ALLOCATOR: counter::Counter = counter::Counter;
 
 /// Messages that the client of one case sends; four cases make the million.
 const MESSAGES: usize = 250_000;
+/// Messages that a client of a case over TLS sends, one behind the other.
+const SECURE_MESSAGES: usize = 20_000;
+/// What rustls asks for when it opens a record, and when it seals one. None of it can be avoided from outside.
+const OPENED: u64 = 1;
+/// See `OPENED`.
+const SEALED: u64 = 1;
 /// How long a shard's turn waits at most, so that it ends soon after the last byte.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -56,14 +66,14 @@ impl Told {
     }
 }
 
-fn config(target: Target) -> Config {
+fn config(target: Target, tls: tls::Options) -> Config {
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: "127.0.0.1".into(), port: 0, prefer_ipv6: false },
         target,
         web: None,
         web_root: None,
-        tls: Default::default(),
+        tls,
         plain: Default::default(),
         upgrade: upgrade::Options { subprotocols: Vec::new(), lenient: false },
         timing: Timing::default(),
@@ -78,13 +88,14 @@ fn config(target: Target) -> Config {
 
 /// Runs a shard until its mailbox says stop.
 fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
+    let shelf = Shelf::load(config.tls.clone()).unwrap();
     let setup = Setup {
         number: 0,
         listeners: 1,
         config: Arc::new(config),
         log: Log::silent(),
         balance: Balance::new(1, 16),
-        shelf: None,
+        shelf: Some(shelf),
         mailbox,
         desk: Box::new(|_, job| panic!("no case needs a helper: {job:?}")),
     };
@@ -102,48 +113,92 @@ fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
     }
 }
 
-/// Plays both cases on the kernel that `make` makes.
-fn measure<K: Kernel + 'static>(make: fn(Vec<Arc<OwnedFd>>) -> std::io::Result<K>) {
+/// Starts a shard in front of `target` on the kernel that `make` makes; tells where it listens.
+fn shard<K: Kernel + 'static>(
+    make: fn(Vec<Arc<OwnedFd>>) -> std::io::Result<K>,
+    target: Target,
+    tls: tls::Options,
+) -> (SocketAddr, Running) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let told = Arc::new(Told::default());
+    let (send, mailboxes) = std::sync::mpsc::channel();
+    let thread = thread::spawn({
+        let told = told.clone();
+        move || {
+            let kernel = make(vec![Arc::new(listener.into())]).unwrap();
+            let mailbox = Mailbox::new(kernel.waker());
+            send.send(mailbox.clone()).unwrap();
+            run(kernel, config(target, tls), mailbox, &told);
+        }
+    });
+    (address, Running { told, mailbox: mailboxes.recv().unwrap(), thread })
+}
+
+/// A shard on its thread.
+struct Running {
+    told: Arc<Told>,
+    mailbox: Mailbox,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn stop(self) {
+        self.mailbox.put(Note::Stop);
+        self.thread.join().unwrap();
+    }
+}
+
+fn tcp(target: SocketAddr) -> Target {
+    Target::Tcp { host: "127.0.0.1".into(), port: websplice::target::Port::Number(target.port()) }
+}
+
+/// Plays all cases on the kernel that `make` makes.
+fn measure<K: Kernel + 'static>(make: fn(Vec<Arc<OwnedFd>>) -> std::io::Result<K>, engine: &str) {
     let (target, _echo) = traffic::target();
-    let port = websplice::target::Port::Number(target.port());
-    for target in [Target::Echo, Target::Tcp { host: "127.0.0.1".into(), port }] {
+    for target in [Target::Echo, tcp(target)] {
         let name = target.to_string();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let told = Arc::new(Told::default());
-        let (send, mailboxes) = std::sync::mpsc::channel();
-        let shard = thread::spawn({
-            let told = told.clone();
-            move || {
-                let kernel = make(vec![Arc::new(listener.into())]).unwrap();
-                let mailbox = Mailbox::new(kernel.waker());
-                send.send(mailbox.clone()).unwrap();
-                run(kernel, config(target), mailbox, &told);
-            }
-        });
-        let mailbox = mailboxes.recv().unwrap();
+        let (address, shard) = shard(make, target, tls::Options::default());
         let mut client = traffic::Client::open(TcpStream::connect(address).unwrap());
         client.exchange(MESSAGES / 20);
-        let before = told.settled();
+        let before = shard.told.settled();
         client.exchange(MESSAGES);
-        assert_eq!(told.settled() - before, 0, "allocations in {MESSAGES} messages to {name}");
+        assert_eq!(shard.told.settled() - before, 0, "allocations in {MESSAGES} messages to {name}");
         drop(client);
-        mailbox.put(Note::Stop);
-        shard.join().unwrap();
+        shard.stop();
+    }
+    let identity = secure::Identity::new(engine);
+    let (target, _echo) = identity.target();
+    // There and back: a record is opened and one sealed; with TLS to the target, two of each.
+    for (target, to_target, legs) in [(Target::Echo, false, 1), (tcp(target), true, 2)] {
+        let name = target.to_string();
+        let (address, shard) = shard(make, target, identity.options(to_target));
+        let mut client = identity.client(TcpStream::connect(address).unwrap());
+        client.exchange(SECURE_MESSAGES / 20);
+        let before = shard.told.settled();
+        client.exchange(SECURE_MESSAGES);
+        let expected = legs * (OPENED + SEALED) * SECURE_MESSAGES as u64;
+        assert_eq!(
+            shard.told.settled() - before,
+            expected,
+            "for {SECURE_MESSAGES} messages over TLS to {name}"
+        );
+        drop(client);
+        shard.stop();
     }
 }
 
 #[test]
 fn poll_allocates_nothing_for_a_message() {
-    measure(Poll::new);
+    measure(Poll::new, "poll");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn ring_allocates_nothing_for_a_message() {
     match websplice::ring::supported() {
-        Ok(()) => measure(websplice::ring::Ring::new),
+        Ok(()) => measure(websplice::ring::Ring::new, "ring"),
         Err(error) => eprintln!("not measured: io_uring is refused here: {error}"),
     }
 }

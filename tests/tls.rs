@@ -6,5 +6,7 @@ mod support;
 mod tls {
     mod clients;
     mod files;
+    mod forger;
+    mod records;
     mod targets;
 }

@@ -87,9 +87,9 @@ pub(super) const SSL_ONLY: Opt = row(
 
 pub(super) const SSL_VERSION: Opt = row(
     "ssl-version",
-    "oldest version of TLS, both ways",
+    "oldest version of TLS for clients",
     "default, tlsv1_1 and tlsv1_2 all mean 1.2 at least, tlsv1_3 means 1.3 only. Versions before 1.2 are broken and not \
-     spoken at all (RFC 8996).",
+     spoken at all (RFC 8996). Targets of --ssl-target may speak 1.2 and 1.3 whatever is said here.",
     "default",
     "--ssl-version=tlsv1_3 --cert=/etc/ssl/desk.pem 6080 localhost:5901",
     Act::Take(free("VERSION"), |options, value| {

@@ -1,6 +1,10 @@
-//! Plain numbers that one shard owns and adds to; nobody shares them, so nothing on the way of a byte is atomic.
+//! Numbers for operators. [`Counters`] are a shard's own: nobody shares them, so nothing on the way of a byte is atomic.
+//! [`Renewals`] belong to the process and change a few times a year.
+//!
+//! It owns the names under which numbers are told. It never decides when that is.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What one shard has seen since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,5 +53,60 @@ impl fmt::Display for Counters {
             write!(f, "{blank}{name}={value}")?;
         }
         Ok(())
+    }
+}
+
+/// What became of changed certificate, key and authority files. One thread notes, any thread may tell.
+#[derive(Debug, Default)]
+pub struct Renewals {
+    taken: AtomicU64,
+    failed: AtomicU64,
+    stale: AtomicBool,
+}
+
+impl Renewals {
+    /// New files are in use.
+    pub fn note_taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.stale.store(false, Ordering::Relaxed);
+    }
+
+    /// New files could not be used, and those before them still are.
+    pub fn note_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.stale.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Display for Renewals {
+    /// Two counters, and as a gauge whether the last renewal failed, so that what is in use is not what is on disk.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (taken, failed) = (self.taken.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
+        let stale = u8::from(self.stale.load(Ordering::Relaxed));
+        write!(f, "tls_renewals={taken} tls_renewals_failed={failed} tls_stale={stale}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_are_stale_until_one_succeeds() {
+        let renewals = Renewals::default();
+        let mut told = vec![renewals.to_string()];
+        for succeeds in [true, false, false, true] {
+            if succeeds {
+                renewals.note_taken()
+            } else {
+                renewals.note_failed()
+            }
+            told.push(renewals.to_string());
+        }
+        let numbers = [(0, 0, 0), (1, 0, 0), (1, 1, 1), (1, 2, 1), (2, 2, 0)];
+        let expected = numbers.map(|(taken, failed, stale)| {
+            format!("tls_renewals={taken} tls_renewals_failed={failed} tls_stale={stale}")
+        });
+        assert_eq!(told, expected);
     }
 }

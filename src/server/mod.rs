@@ -10,6 +10,7 @@ use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::listen;
+use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
@@ -63,7 +64,7 @@ fn serve(config: Config) -> Result<(), String> {
     say(banner::settings(&config).join("\n"));
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
-    let watcher = watch_material(shelf.as_ref(), &log)?;
+    let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let config = Arc::new(config);
     let sockets = std::mem::take(&mut listeners.sockets);
     let outcome = Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
@@ -72,35 +73,47 @@ fn serve(config: Config) -> Result<(), String> {
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
         say(banner::proxying(&config, listeners.port));
-        crew.watch(signals, watcher.as_ref(), &config, &log)
+        crew.watch(signals, material.as_ref(), &config, &log)
     });
     listeners.close();
-    drop(watcher);
+    drop(material);
     log.stop(log_thread);
     outcome
 }
 
-/// Watches the files of TLS, if there are any, and reports what comes of a change.
-fn watch_material(shelf: Option<&Shelf>, log: &Log) -> Result<Option<Watcher>, String> {
-    let Some(shelf) = shelf else { return Ok(None) };
-    for warning in &shelf.current().warnings {
-        log.line(Level::Warn, format!("tls warning=\"{}\"", Escaped(warning)));
-    }
-    let log = log.clone();
-    let report = move |report| match report {
-        Report::Renewed(warnings) => {
-            log.line(Level::Info, "tls renewed: new sessions use the new files".into());
+/// The files of TLS, watched, and what has become of changes.
+struct Watched {
+    watcher: Watcher,
+    renewals: Arc<Renewals>,
+}
+
+impl Watched {
+    /// Begins to watch, and to report what comes of a change.
+    fn start(shelf: &Shelf, log: &Log) -> Result<Watched, String> {
+        let warn = |log: &Log, warnings: &[String]| {
             for warning in warnings {
-                log.line(Level::Warn, format!("tls warning=\"{}\"", Escaped(&warning)));
+                log.line(Level::Warn, format!("tls warning=\"{}\"", Escaped(warning)));
             }
-        }
-        Report::Kept(reason) => {
-            let reason = Escaped(&reason);
-            log.line(Level::Error, format!("tls not renewed, what was there stays: error=\"{reason}\""));
-        }
-    };
-    let watcher = Watcher::start(shelf.clone(), report);
-    watcher.map(Some).map_err(|error| format!("starting the watch of certificates: {error}"))
+        };
+        warn(log, &shelf.current().warnings);
+        let renewals = Arc::<Renewals>::default();
+        let (noted, log) = (renewals.clone(), log.clone());
+        let report = move |report| match report {
+            Report::Renewed(warnings) => {
+                noted.note_taken();
+                log.line(Level::Info, "tls renewed: new sessions use the new files".into());
+                warn(&log, &warnings);
+            }
+            Report::Kept(reason) => {
+                noted.note_failed();
+                let reason = Escaped(&reason);
+                log.line(Level::Error, format!("tls not renewed, what was there stays: error=\"{reason}\""));
+            }
+        };
+        let watcher = Watcher::start(shelf.clone(), report)
+            .map_err(|error| format!("starting the watch of certificates: {error}"))?;
+        Ok(Watched { watcher, renewals })
+    }
 }
 
 /// The shards that run.
@@ -160,7 +173,7 @@ impl Crew {
     fn watch(
         self,
         signals: Signals,
-        watcher: Option<&Watcher>,
+        material: Option<&Watched>,
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
@@ -190,10 +203,13 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
+                    if let Some(material) = material {
+                        log.line(Level::Info, format!("report {}", material.renewals));
+                    }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
-                    if let Some(watcher) = watcher {
-                        watcher.renew();
+                    if let Some(material) = material {
+                        material.watcher.renew();
                     }
                 }
                 // Nothing can be reopened yet; dying of these would surprise whoever sends them.

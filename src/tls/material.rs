@@ -50,7 +50,7 @@ pub fn load(options: &Options) -> Result<Material, String> {
     };
     let client = match &options.target {
         None => None,
-        Some(target) => Some(Arc::new(client(target, options.version, &mut warnings)?)),
+        Some(target) => Some(Arc::new(client(target, &mut warnings)?)),
     };
     let target_name =
         match options.target.as_ref().and_then(|target| target.name.as_ref()) {
@@ -110,15 +110,11 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
     Ok(config)
 }
 
-fn client(
-    options: &TargetOptions,
-    oldest: Version,
-    warnings: &mut Vec<String>,
-) -> Result<ClientConfig, String> {
+fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientConfig, String> {
     let provider = provider(None)?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(versions(oldest))
-        .map_err(|error| format!("--ssl-version: {error}"))?;
+        .with_protocol_versions(versions(Version::default()))
+        .map_err(|error| format!("--ssl-target: {error}"))?;
     let builder = if options.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAll(provider.clone())))
     } else {

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 pub struct Options {
     /// Certificates towards clients; a client that asks for no known name gets the first. None: no TLS towards clients.
     pub pairs: Vec<Pair>,
-    /// Oldest version that is spoken, on both sides.
+    /// Oldest version that clients may speak. Targets may speak any that exists here.
     pub version: Version,
     /// What clients may choose from, checked by [`suites::parse`]; all suites if `None`.
     pub ciphers: Option<String>,

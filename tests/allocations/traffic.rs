@@ -8,7 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// The request of every client.
+pub const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 /// Messages of one batch.
 const BATCH: usize = 500;
@@ -55,26 +56,28 @@ fn length(place: usize) -> usize {
     }
 }
 
+/// A client's frame with a payload of so many bytes.
+pub fn frame(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0x82];
+    match len {
+        0..=125 => bytes.push(0x80 | len as u8),
+        126..=0xffff => {
+            bytes.push(0x80 | 126);
+            bytes.extend((len as u16).to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            bytes.extend((len as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([0x37, 0xfa, 0x21, 0x3d]);
+    bytes.extend((0..len).map(|at| at as u8));
+    bytes
+}
+
 /// A client's frames for a whole batch, with a mask.
 fn batch() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for len in (0..BATCH).map(length) {
-        bytes.push(0x82);
-        match len {
-            0..=125 => bytes.push(0x80 | len as u8),
-            126..=0xffff => {
-                bytes.push(0x80 | 126);
-                bytes.extend((len as u16).to_be_bytes());
-            }
-            _ => {
-                bytes.push(0x80 | 127);
-                bytes.extend((len as u64).to_be_bytes());
-            }
-        }
-        bytes.extend([0x37, 0xfa, 0x21, 0x3d]);
-        bytes.extend((0..len).map(|at| at as u8));
-    }
-    bytes
+    (0..BATCH).map(length).flat_map(frame).collect()
 }
 
 /// A client whose upgrade was answered.

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 
 import pytest
+from certificates import Authority
 from support import BINARY, BUILT, ENGINES, OURS, Bridge, Target, ring_refused
 
 
@@ -51,8 +52,8 @@ def bridge(engine, keep):
 
 @pytest.fixture
 def target(keep):
-    """Starts one of the targets of targets.py."""
-    return lambda mode: keep(Target(mode))
+    """Starts one of the targets of targets.py; with a file of certificate and key it speaks TLS."""
+    return lambda *words: keep(Target(*words))
 
 
 @pytest.fixture
@@ -69,3 +70,9 @@ def shots():
     path = BUILT / "peers/shots"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """The authority that the clients of all tests trust; certificates stay as they are once they are signed."""
+    return Authority(tmp_path_factory.mktemp("tls") / "authority")

@@ -50,9 +50,13 @@ class Desktop:
         self.address = f"127.0.0.1:{self.port}"
 
     def size(self):
-        """Width and height of the screen, as the X server tells it."""
-        told = subprocess.run(["xrandr", "-display", self.display], capture_output=True, text=True, timeout=10).stdout
-        return tuple(map(int, re.search(r"current (\d+) x (\d+)", told).groups()))
+        """Width and height of the screen, as the X server tells it; while it changes, xrandr may fail."""
+
+        def told():
+            done = subprocess.run(["xrandr", "-display", self.display], capture_output=True, text=True, timeout=10)
+            return re.search(r"current (\d+) x (\d+)", done.stdout)
+
+        return tuple(map(int, until(told, "xrandr tells the size").groups()))
 
     def end(self):
         """Ends both processes, and returns how the screen left."""

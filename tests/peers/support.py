@@ -179,8 +179,8 @@ class Bridge(Process):
 class Target(Process):
     """One of the targets of targets.py, in a process of its own, on a loopback port."""
 
-    def __init__(self, mode):
-        super().__init__([sys.executable, HERE / "targets.py", mode])
+    def __init__(self, *words):
+        super().__init__([sys.executable, HERE / "targets.py", *words])
         _, line = self.wait_for(r"listening on \d+")
         self.port = int(line.split()[-1])
         self.address = f"127.0.0.1:{self.port}"

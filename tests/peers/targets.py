@@ -6,11 +6,14 @@ source   reads an 8-byte length, sends so many bytes and their BLAKE2b
 stall    accepts and never reads
 flood    sends for ever and never reads
 mixed    reads one byte that says what to be: E echo, S stall, F flood
+
+A second word names a file with certificate and key: then they speak TLS.
 """
 
 import hashlib
 import os
 import socket
+import ssl
 import sys
 import threading
 
@@ -80,12 +83,15 @@ def mixed(connection):
     {b"E": echo, b"S": stall, b"F": flood}[exactly(connection, 1)](connection)
 
 
-def serve(behaviour, connection):
+def serve(behaviour, context, connection):
     """One connection, whatever becomes of it."""
     with connection:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            behaviour(connection)
+            if context:
+                with context.wrap_socket(connection, server_side=True) as secured:
+                    return behaviour(secured)
+            return behaviour(connection)
         except OSError:
             pass
 
@@ -94,12 +100,16 @@ def main():
     """Listens on a port of the kernel's choice and says which."""
     known = {"echo": echo, "digest": digest, "source": source, "stall": stall, "flood": flood, "mixed": mixed}
     behaviour = known[sys.argv[1]]
+    context = None
+    if len(sys.argv) > 2:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(sys.argv[2])
     threading.stack_size(256 * 1024)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     print("listening on", listener.getsockname()[1], file=sys.stderr, flush=True)
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=serve, args=(behaviour, connection), daemon=True).start()
+        threading.Thread(target=serve, args=(behaviour, context, connection), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A real browser and the server under test. noVNC to a real desktop: as a library pinned from npm, and as the application
 of the Debian package; started directly, and by noVNC's own launcher. And the page that is built into the server."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -57,10 +58,17 @@ def desktop(place, keep):
 @pytest.fixture
 def browser(tmp_path):
     """A browser with nothing remembered; its page collects what it complains about and what it asks for."""
+    with visiting(tmp_path / "profile") as page:
+        yield page
+
+
+@contextlib.contextmanager
+def visiting(profile, home=None):
+    """A page of a browser with this profile; the authorities it trusts are those of the user whose home this is."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=CHROMIUM, headless=True, args=FLAGS,
-            viewport={"width": 900, "height": 700},
+            str(profile), executable_path=CHROMIUM, headless=True, args=FLAGS, viewport={"width": 900, "height": 700},
+            env={**os.environ, "HOME": str(home)} if home else None,
         )  # fmt: skip
         context.set_default_timeout(20_000)
         page = context.new_page()

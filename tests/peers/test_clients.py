@@ -29,9 +29,9 @@ DIGEST = hashlib.blake2b().digest_size
 PLAIN = {"compression": None, "max_size": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
 
 
-def open_session(server):
-    """A session of a client that may block."""
-    return connect(server.url(scheme="ws"), **PLAIN)
+def open_session(server, context=None):
+    """A session of a client that may block; over TLS with a context for that."""
+    return connect(server.url(scheme="wss" if context else "ws"), ssl=context, **PLAIN)
 
 
 def side_by_side(works):
@@ -53,11 +53,11 @@ def side_by_side(works):
         raise wrong[0]
 
 
-def send_up(server, total, frame):
+def send_up(server, total, frame, context=None):
     """Sends so much in frames of this size to a digest target, and compares."""
     blocks = [os.urandom(frame) for _ in range(4)]
     sent, left, turn = hashlib.blake2b(), total, 0
-    with open_session(server) as session:
+    with open_session(server, context) as session:
         session.send(total.to_bytes(8, "big"))
         while left:
             part = blocks[turn % len(blocks)]
@@ -80,9 +80,9 @@ def received(session, length):
     return got
 
 
-def take_down(server, total):
+def take_down(server, total, context=None):
     """Receives so much from a source target, and compares with the digest that follows it."""
-    with open_session(server) as session:
+    with open_session(server, context) as session:
         session.send(total.to_bytes(8, "big"))
         seen, left, tail = hashlib.blake2b(), total, b""
         while len(tail) < DIGEST:

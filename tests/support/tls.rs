@@ -5,7 +5,7 @@ use super::temp::TempDir;
 use super::wire::{PATIENCE, Wire};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -87,7 +87,17 @@ impl Authority {
 
     /// A client that trusts this authority and shows `own`.
     pub fn client(&self, versions: &[&'static SupportedProtocolVersion], own: Option<&Signed>) -> Client {
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        self.client_of(aws_lc_rs::default_provider(), versions, own)
+    }
+
+    /// The same with what `provider` has to offer.
+    pub fn client_of(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        own: Option<&Signed>,
+    ) -> Client {
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .expect("the versions have suites")
             .with_root_certificates(self.roots());
@@ -98,6 +108,8 @@ impl Authority {
             }
         };
         config.resumption = Resumption::in_memory_sessions(8);
+        // For tests that forge records.
+        config.enable_secret_extraction = true;
         Client(Arc::new(config))
     }
 
@@ -150,12 +162,17 @@ impl Authority {
 pub struct Client(Arc<ClientConfig>);
 
 impl Client {
+    /// A connection without a socket, which has said nothing yet.
+    pub fn begin(&self, name: &str) -> ClientConnection {
+        let name = ServerName::try_from(name.to_owned()).expect("the name is one");
+        ClientConnection::new(self.0.clone(), name).expect("the configuration is good")
+    }
+
     /// Connects and shakes hands, asking for `name`, in pieces of `piece` bytes; zero: as TLS has them.
     pub fn connect(&self, address: SocketAddr, name: &str, piece: usize) -> Result<Wire, String> {
         let Wire::Tcp(mut socket) = Wire::tcp(address) else { unreachable!("it is TCP") };
         socket.set_read_timeout(Some(PATIENCE)).expect("the time-out is not zero");
-        let name = ServerName::try_from(name.to_owned()).expect("the name is one");
-        let mut connection = ClientConnection::new(self.0.clone(), name).expect("the configuration is good");
+        let mut connection = self.begin(name);
         while connection.is_handshaking() || connection.wants_write() {
             let mut out = Vec::new();
             while connection.wants_write() {

@@ -5,11 +5,12 @@ use crate::support::frame::Frame;
 use crate::support::http::HttpClient;
 use crate::support::server::Server;
 use crate::support::temp::TempDir;
-use crate::support::tls::{Authority, VERSIONS, connection, file};
-use crate::support::wire::{Inbox, soon};
+use crate::support::tls::{Authority, Client, VERSIONS, connection, file};
+use crate::support::wire::{Fault, Inbox, Wire, soon};
 use crate::support::{on_both_engines, pattern};
-use rustls::{HandshakeKind, ProtocolVersion};
-use std::time::Instant;
+use rustls::{HandshakeKind, ProtocolVersion, StreamOwned};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 on_both_engines!(
     messages_come_back_in_both_versions,
@@ -17,6 +18,8 @@ on_both_engines!(
     garbage_is_answered_with_an_alert,
     pages_and_silence,
     plain_clients_meet_ssl_only,
+    silence_is_closed_whatever_is_wanted,
+    handshake_and_head_have_one_deadline,
     clients_show_certificates,
     the_name_chooses_the_certificate,
     a_ticket_resumes,
@@ -122,6 +125,69 @@ fn plain_clients_meet_ssl_only(engine: &str) {
     strict.stop();
 }
 
+fn silence_is_closed_whatever_is_wanted(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let ca = file(&directory, "ca.pem", &authority.pem);
+    let wishes: [&[&str]; 4] =
+        [&[], &["--ssl-only"], &["--ssl-only=strict"], &["--verify-client", "--cafile", &ca]];
+    let servers = wishes.map(|more| server(engine, &authority, &directory, more));
+    let silent = servers.each_ref().map(|server| (Instant::now(), Inbox::new(server.wire())));
+    for (began, mut inbox) in silent {
+        inbox.end(soon()).expect("closed without an answer");
+        assert!((2_500..6_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    }
+    servers.into_iter().for_each(Server::stop);
+}
+
+/// A client that takes its time with the hello and again with the head has no more of it than one that is slow once.
+fn handshake_and_head_have_one_deadline(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let server = server(engine, &authority, &directory, &["--head-timeout", "3s"]);
+    std::thread::scope(|scope| {
+        for version in VERSIONS {
+            let client = authority.client(&[version], None);
+            let address = server.address();
+            scope.spawn(move || be_slow(&client, address, Duration::from_secs(3)));
+        }
+    });
+    server.stop();
+}
+
+/// Takes two of three seconds for the hello, and would take far more for the head; beside it, half a hello never ends.
+fn be_slow(client: &Client, address: SocketAddr, deadline: Duration) {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let mut connection = client.begin(NAME);
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).expect("a vector takes all");
+    let mut stalled = Wire::tcp(address);
+    let began = Instant::now();
+    let mut slow = Wire::tcp(address);
+    stalled.write_chopped(&hello[..hello.len() / 2], 0).expect("it is taken");
+    let mut stalled = Inbox::new(stalled);
+    let (most, rest) = hello.split_at(20);
+    for byte in most {
+        slow.write_chopped(&[*byte], 0).expect("it is taken");
+        let heard = stalled.end(Instant::now() + PAUSE);
+        assert!(matches!(heard, Err(Fault::Silent(0))), "{heard:?} after {:?}", began.elapsed());
+    }
+    slow.write_chopped(rest, 0).expect("it is taken");
+    let Wire::Tcp(mut socket) = slow else { unreachable!("it is TCP") };
+    connection.complete_io(&mut socket).expect("the handshake is in time");
+    let mut slow = Inbox::new(Wire::Tls(Box::new(StreamOwned::new(connection, socket))));
+    for byte in Handshake::new().bytes() {
+        // It may be closed by now; what it reads says so.
+        let _ = slow.wire.write_chopped(&[byte], 0);
+        match slow.end(Instant::now() + PAUSE) {
+            // Nothing was said yet, so nothing can have been cut off: it matters little how the end is told.
+            Ok(()) | Err(Fault::Broken(_)) => break,
+            heard => assert!(matches!(heard, Err(Fault::Silent(0))), "{heard:?}"),
+        }
+    }
+    let took = began.elapsed();
+    assert!(deadline - PAUSE < took && took < deadline + deadline / 2, "{took:?}");
+    stalled.end(soon()).expect("half a hello is closed by then too");
+}
+
 fn clients_show_certificates(engine: &str) {
     let (authority, other, directory) = (Authority::new(), Authority::new(), TempDir::new());
     let ca = file(&directory, "ca.pem", &authority.pem);
@@ -143,6 +209,7 @@ fn clients_show_certificates(engine: &str) {
     }
     let refused = WsClient::try_open(server.wire(), &Handshake::new()).expect_err("it is plain");
     assert!(refused.contains("403"), "{refused}");
+    assert_eq!(server.http().get("/", "").status, 403, "nor are pages for plain clients");
     server.stop();
 }
 

@@ -5,13 +5,21 @@ use crate::support::frame::Frame;
 use crate::support::on_both_engines;
 use crate::support::server::{Server, run_to_end};
 use crate::support::temp::TempDir;
-use crate::support::tls::{Authority, VERSIONS, connection, file};
-use crate::support::wire::soon;
+use crate::support::tls::{Authority, Signed, VERSIONS, connection, file};
 use nix::sys::signal::Signal;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-on_both_engines!(new_files_are_taken_up_and_broken_ones_are_not);
+on_both_engines!(
+    new_files_are_taken_up_and_broken_ones_are_not,
+    broken_files_count_until_they_are_mended,
+    a_swapped_directory_link_is_taken_up,
+);
+
+/// How soon a changed file must be in use.
+const PICK_UP: Duration = Duration::from_secs(2);
 
 #[test]
 fn wrong_files_are_one_line_and_status_1() {
@@ -70,11 +78,7 @@ fn new_files_are_taken_up_and_broken_ones_are_not(engine: &str) {
         };
         let loads = [scope.spawn(load), scope.spawn(load)];
         std::fs::rename(file(&directory, "new.pem", &second.both()), &cert).expect("it is ours");
-        let until = soon();
-        let serves = |der| connection(&open()).peer_certificates().is_some_and(|chain| chain[0] == der);
-        while !serves(second.der()) {
-            assert!(Instant::now() < until, "the new certificate is not served");
-        }
+        is_served_soon(&authority, address, &second);
         done.store(true, Ordering::Relaxed);
         let sessions: u32 = loads.map(|load| load.join().expect("no session fails")).iter().sum();
         assert!(sessions > 0);
@@ -87,6 +91,86 @@ fn new_files_are_taken_up_and_broken_ones_are_not(engine: &str) {
     server.signal(Signal::SIGHUP);
     server.wait_line("tls not renewed, what was there stays: error=\"certificate ");
     assert_eq!(connection(&open()).peer_certificates().map(|chain| &chain[0]), Some(&second.der()));
+    held.leave();
+    server.stop();
+}
+
+/// Waits until new clients get `own`, which has just been put in its place.
+#[track_caller]
+fn is_served_soon(authority: &Authority, address: SocketAddr, own: &Signed) {
+    let changed = Instant::now();
+    while !serves(authority, address, own) {
+        assert!(changed.elapsed() < PICK_UP, "the new certificate is not served after {PICK_UP:?}");
+    }
+}
+
+fn serves(authority: &Authority, address: SocketAddr, own: &Signed) -> bool {
+    let wire = authority.client(&VERSIONS, None).wire(address, "gateway.test");
+    connection(&wire).peer_certificates().map(|chain| &chain[0]) == Some(&own.der())
+}
+
+/// Asks for the numbers and waits for the `turn`-th answer.
+#[track_caller]
+fn expect_numbers(server: &Server, turn: usize, numbers: &str) {
+    server.signal(Signal::SIGQUIT);
+    let told = server.wait_lines("report tls_", turn);
+    assert!(told[turn - 1].ends_with(numbers), "{} instead of {numbers}", told[turn - 1]);
+}
+
+fn broken_files_count_until_they_are_mended(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let (first, second) = (authority.sign(&["gateway.test"]), authority.sign(&["gateway.test"]));
+    let cert = file(&directory, "own.pem", &first.both());
+    let server = Server::start(engine, &["--cert", &cert, "--echo"]);
+    let renew = |turn, line| {
+        server.signal(Signal::SIGHUP);
+        server.wait_lines(line, turn);
+    };
+    expect_numbers(&server, 1, "tls_renewals=0 tls_renewals_failed=0 tls_stale=0");
+
+    // Found by looking, as after a broken copy; nobody sends a signal.
+    std::fs::write(&cert, &second.cert).expect("it is ours");
+    let said = server.wait_line("tls not renewed, what was there stays: error=");
+    assert!(said.contains(" error tls ") && said.contains("own.pem holds no private key"), "{said}");
+    expect_numbers(&server, 2, "tls_renewals=0 tls_renewals_failed=1 tls_stale=1");
+    renew(2, "tls not renewed");
+    expect_numbers(&server, 3, "tls_renewals=0 tls_renewals_failed=2 tls_stale=1");
+    assert!(serves(&authority, server.address(), &first));
+
+    std::fs::write(&cert, second.both()).expect("it is ours");
+    is_served_soon(&authority, server.address(), &second);
+    server.wait_line("tls renewed");
+    expect_numbers(&server, 4, "tls_renewals=1 tls_renewals_failed=2 tls_stale=0");
+    server.stop();
+}
+
+/// As Kubernetes renews a mounted secret: files are links through a directory that is itself a link, and only that is
+/// swapped. Certificate and key thus change in one step.
+fn a_swapped_directory_link_is_taken_up(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let (first, second) = (authority.sign(&["gateway.test"]), authority.sign(&["gateway.test"]));
+    for (place, own) in [("..2026_01", &first), ("..2026_02", &second)] {
+        std::fs::create_dir(directory.join(place)).expect("it is ours");
+        file(&directory, &format!("{place}/tls.crt"), &own.cert);
+        file(&directory, &format!("{place}/tls.key"), &own.key);
+    }
+    let link = |to: &str, name: &str| symlink(to, directory.join(name)).expect("it is ours");
+    link("..2026_01", "..data");
+    link("..data/tls.crt", "tls.crt");
+    link("..data/tls.key", "tls.key");
+    let (cert, key) = (directory.arg("tls.crt"), directory.arg("tls.key"));
+    let server = Server::start(engine, &["--cert", &cert, "--key", &key, "--echo"]);
+    assert!(serves(&authority, server.address(), &first));
+    let held = authority.client(&VERSIONS, None).wire(server.address(), "gateway.test");
+    let mut held = WsClient::open(held, &Handshake::new());
+
+    link("..2026_02", "..data_tmp");
+    std::fs::rename(directory.join("..data_tmp"), directory.join("..data")).expect("it is ours");
+    is_served_soon(&authority, server.address(), &second);
+    server.wait_line("tls renewed");
+    expect_numbers(&server, 1, "tls_renewals=1 tls_renewals_failed=0 tls_stale=0");
+    held.send(&Frame::binary("still here"));
+    held.expect(&Message::Binary(b"still here".into()));
     held.leave();
     server.stop();
 }

@@ -12,6 +12,7 @@ use crate::support::{on_both_engines, pattern};
 on_both_engines!(
     bytes_go_both_ways_and_the_end_is_said,
     tls_on_both_legs,
+    the_oldest_version_binds_clients_only,
     a_target_that_cannot_be_secured_is_refused,
     a_certificate_is_shown_to_the_target,
     a_unix_target_is_verified_by_name,
@@ -60,6 +61,25 @@ fn tls_on_both_legs(engine: &str) {
         client.leave();
         assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ok(())));
     }
+    server.stop();
+}
+
+/// As with websockify, whose targets may speak what its TLS library speaks.
+fn the_oldest_version_binds_clients_only(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let ca = file(&directory, "ca.pem", &authority.pem);
+    let cert = file(&directory, "own.pem", &authority.sign(&["gateway.test"]).both());
+    let (target, _ends) = authority.echo_target(&authority.sign(&["127.0.0.1"]), &VERSIONS[1..], false);
+    let address = target.address().to_string();
+    let args = ["--ssl-version=tlsv1_3", "--cert", &cert, "--ssl-target", "--ssl-target-ca", &ca, &address];
+    let server = Server::start(engine, &args);
+    let with = |version| authority.client(&[version], None).connect(server.address(), "gateway.test", 0);
+    let mut client = WsClient::open(with(VERSIONS[0]).expect("1.3 is spoken"), &Handshake::new());
+    client.send(&Frame::binary("the target speaks 1.2"));
+    client.expect_stream(21);
+    client.leave();
+    let refused = with(VERSIONS[1]).expect_err("1.2 is too old for a client");
+    assert!(refused.contains("ProtocolVersion"), "{refused}");
     server.stop();
 }
 

@@ -76,7 +76,8 @@ impl Close {
             if let End::ClientClosed(code) = end {
                 core.close_code = code;
             }
-        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) {
+        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) && core.tls.is_none() {
+            // A client with TLS is told at least that this is the end, so that it can tell it from a cut.
             return None;
         }
         for side in [Side::Client, Side::Target] {

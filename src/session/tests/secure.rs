@@ -219,6 +219,28 @@ fn a_bridge_over_tls_is_the_same_in_every_cut() {
 }
 
 #[test]
+fn who_never_asks_for_anything_is_told_the_end_all_the_same() {
+    type Happens = fn(&mut Play, &mut Peer);
+    let rows: [(Happens, &str); 3] = [
+        (|play, _| assert!(!play.wait(10_000).released), "head_timeout"),
+        (|play, peer| peer.goodbye(play), "client_ended"),
+        (|play, _| assert!(!play.stop().released), "stopped"),
+    ];
+    let pair = pair(&TLS13);
+    for (happens, end) in rows {
+        let mut play = secure("echo://", pair.server.clone());
+        let mut peer = Peer::client(&pair, &mut play);
+        happens(&mut play, &mut peer);
+        peer.listen(&mut play);
+        assert!(peer.closed, "{end}: close_notify is said");
+        if !play.released {
+            play.fin(Client);
+        }
+        assert_eq!(play.end(), end);
+    }
+}
+
+#[test]
 fn a_stream_that_breaks_ends_its_session_and_tells_the_target_nothing() {
     let pair = pair(&TLS13);
     let mut play = secure("127.0.0.1:5900", pair.server.clone());

@@ -83,6 +83,10 @@ impl Close {
         for side in [Side::Client, Side::Target] {
             if gone_at_once(side, end, core) && !(side == Side::Target && close.dial.is_some()) {
                 close.parts[side as usize] = Part::Gone;
+                if !core.usable(side) {
+                    // Nobody waits any more for a target that is being dialled, so it is not secured meanwhile either.
+                    core.cancel(side, cx);
+                }
             }
         }
         close.advance(Side::Client, core, cx);

@@ -327,6 +327,17 @@ fn what_a_quick_client_sent_reaches_a_target_that_is_still_being_secured() {
 }
 
 #[test]
+fn a_target_that_nobody_waits_for_any_more_is_not_secured() {
+    let pair = pair(&TLS13);
+    let mut play = Play::with_tls(config("127.0.0.1:5900"), None, Some((pair.client.clone(), name())));
+    play.client(UPGRADE);
+    play.connected().client(read::close(1000, ""));
+    let peer = Peer::target(&pair, &mut play);
+    assert!(!play.released && peer.stream.is_handshaking(), "the client's end is still awaited");
+    assert_eq!(play.fin(Client).end(), "client_closed");
+}
+
+#[test]
 fn the_next_address_is_tried_when_one_cannot_be_secured() {
     let pair = pair(&TLS13);
     let mut play = Play::with_tls(config("desk.test:5900"), None, Some((pair.client.clone(), name())));

@@ -115,6 +115,12 @@ impl Close {
             | Input::Closed(_)
             | Input::Cancelled(..)
             | Input::Verdict(_) => self.dialled(input, core, cx),
+            // Its TLS failed, not its socket: what was on its way and the alert behind it still go out.
+            Input::Failed(side, ..)
+                if self.parts[side as usize] == Part::Flushing && core.is_garbled(side) =>
+            {
+                self.advance(side, core, cx);
+            }
             Input::Failed(side, ..) => self.parts[side as usize] = Part::Gone,
             Input::Expired => self.expired(core, cx),
             Input::Moved(_) | Input::Stop => {}

@@ -254,6 +254,25 @@ fn a_stream_that_breaks_ends_its_session_and_tells_the_target_nothing() {
 }
 
 #[test]
+fn a_stream_that_breaks_while_goodbye_is_said_still_hears_what_was_on_its_way() {
+    let pair = pair(&TLS13);
+    let mut play = secure("127.0.0.1:5900", pair.server.clone());
+    let mut peer = Peer::client(&pair, &mut play);
+    peer.say(&mut play, UPGRADE.as_bytes());
+    play.connected();
+    play.stick(Client).target("one");
+    play.stop();
+    play.client(b"\x17\x03\x03\x00\x20this is not what was agreed on!!");
+    assert!(!play.released && !play.sockets[0].shut, "what is stuck is waited for");
+    play.unstick(Client);
+    peer.ended = true;
+    peer.listen(&mut play);
+    assert_eq!(read::heard(&peer.plain, false), "101, binary:one");
+    assert!(peer.failed && play.sockets[0].shut, "the alert goes out, then the end");
+    assert_eq!(play.fin(Client).fin(Far).end(), "stopped");
+}
+
+#[test]
 fn what_waits_while_tls_is_stuck_comes_in_order() {
     let pair = pair(&TLS13);
     let mut play = secure("127.0.0.1:5900", pair.server.clone());

@@ -195,7 +195,9 @@ impl Client {
         }
         for _ in 0..dice.below(12) {
             match dice.below(8) {
-                3 if self.wire.is_secure() && dice.chance(300) => self.acts.push_back(Act::Rekey),
+                3 if self.wire.is_secure() && dice.chance(400) => {
+                    self.acts.extend((0..dice.between(1, 5)).map(|_| Act::Rekey));
+                }
                 0 => {
                     let number = self.pings.len() as u32;
                     let mut payload = number.to_be_bytes().to_vec();

@@ -76,7 +76,12 @@ pub struct Target {
     pub part: Part,
     begun: bool,
     over: bool,
+    /// How often it changed its keys.
+    rekeyed: usize,
 }
+
+/// Most changes of keys by one target; rustls takes 32 in a row.
+const REKEYS_MAX: usize = 10;
 
 impl Target {
     /// The target behind `hand`, which is to do `part`.
@@ -91,7 +96,7 @@ impl Target {
                 Wire::server(hand, &keys.targets[0]).cut(*after, then.clone())
             }
         };
-        Target { wire, part, begun: false, over: false }
+        Target { wire, part, begun: false, over: false, rekeyed: 0 }
     }
 
     /// All payload it has got.
@@ -122,6 +127,11 @@ impl Target {
                 self.leave();
             }
             return;
+        }
+        if plain.len() % 3 == 1 && self.rekeyed < REKEYS_MAX {
+            self.rekeyed += 2;
+            self.wire.rekey();
+            self.wire.rekey();
         }
         self.behave(&plain);
         if !self.over && self.wire.has_ended() {

@@ -315,6 +315,26 @@ fn a_target_hears_of_the_client_when_it_is_secured() {
 }
 
 #[test]
+fn a_target_that_is_cut_is_told_apart_from_one_that_ends() {
+    let pair = pair(&TLS13);
+    for orderly in [true, false] {
+        let mut play = to_target(&pair);
+        let mut peer = Peer::target(&pair, &mut play);
+        peer.say(&mut play, b"down");
+        if orderly {
+            peer.goodbye(&mut play);
+        }
+        play.fin(Far).client(read::close(1000, "")).fin(Client);
+        assert_eq!(
+            (play.frames().as_str(), play.end()),
+            ("binary:down, close:1000 Target closed", "target_closed")
+        );
+        let detail = play.session.as_ref().unwrap().core().detail.as_deref();
+        assert_eq!(detail, (!orderly).then_some("TLS: ended without close_notify"));
+    }
+}
+
+#[test]
 fn a_target_that_is_not_secured_is_the_end_of_a_dial() {
     type Happens = fn(&mut Play) -> &mut Play;
     let rows: [(Happens, &str); 6] = [

@@ -76,12 +76,17 @@ impl Close {
             if let End::ClientClosed(code) = end {
                 core.close_code = code;
             }
-        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) {
+        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) && core.tls.is_none() {
+            // A client with TLS is told at least that this is the end, so that it can tell it from a cut.
             return None;
         }
         for side in [Side::Client, Side::Target] {
             if gone_at_once(side, end, core) && !(side == Side::Target && close.dial.is_some()) {
                 close.parts[side as usize] = Part::Gone;
+                if !core.usable(side) {
+                    // Nobody waits any more for a target that is being dialled, so it is not secured meanwhile either.
+                    core.cancel(side, cx);
+                }
             }
         }
         close.advance(Side::Client, core, cx);
@@ -110,6 +115,12 @@ impl Close {
             | Input::Closed(_)
             | Input::Cancelled(..)
             | Input::Verdict(_) => self.dialled(input, core, cx),
+            // Its TLS failed, not its socket: what was on its way and the alert behind it still go out.
+            Input::Failed(side, ..)
+                if self.parts[side as usize] == Part::Flushing && core.is_garbled(side) =>
+            {
+                self.advance(side, core, cx);
+            }
             Input::Failed(side, ..) => self.parts[side as usize] = Part::Gone,
             Input::Expired => self.expired(core, cx),
             Input::Moved(_) | Input::Stop => {}

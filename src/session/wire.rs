@@ -209,6 +209,12 @@ impl Core {
                 io::Error::new(io::ErrorKind::UnexpectedEof, "TLS: ended in the handshake"),
                 cx,
             ),
+            Input::Ended(Side::Target) if self.end.is_none() => {
+                // What was whole has been passed on. Many targets end so, and their protocols know where theirs ends; the
+                // operator is told that this one may have been cut.
+                self.detail = Some("TLS: ended without close_notify".into());
+                one(input)
+            }
             Input::Failed(_, _, error) if securing => self.doom(side, error, cx),
             Input::Failed(_, operation, error) => {
                 if operation == Operation::Send {

@@ -1,5 +1,6 @@
 //! A test's hand: the far end of one stream, a client or a target.
 
+use super::link::Link;
 use super::network::Network;
 use crate::sys::address::Address;
 use crate::timers::Time;
@@ -54,6 +55,13 @@ impl Hand {
         let network = self.network.borrow();
         let pipe = &network.links[self.link].outward;
         pipe.ended && pipe.inbox.is_empty()
+    }
+
+    /// Whether the other end has closed its socket, whether or not that has been heard of here.
+    pub fn is_left(&self) -> bool {
+        let network = self.network.borrow();
+        let Link { near, far, .. } = &network.links[self.link];
+        far.met.is_some() && !near.open
     }
 
     /// Whether the stream broke: reset by either end, by mishap, or refused.

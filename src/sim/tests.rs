@@ -189,3 +189,19 @@ fn a_token_for_two_sockets_is_a_bug() {
     kernel.watch(token(0), &first).unwrap();
     let _ = kernel.watch(token(0), &second);
 }
+
+#[test]
+fn a_far_end_is_left_when_the_near_one_is_closed() {
+    let world = World::with_odds(1, Odds::calm());
+    let mut kernel = world.kernel();
+    let (hand, socket) = accepted(&world, &mut kernel);
+    let waiting = world.client_connects(0);
+    kernel.watch(token(0), &socket).unwrap();
+    assert!(!hand.is_left());
+    kernel.retire(token(0), socket);
+    while !hand.is_left() {
+        assert!(!world.is_quiet(), "a close comes");
+        turn(&mut kernel, 10);
+    }
+    assert!(!waiting.is_left(), "nobody has taken it up yet");
+}

@@ -2,13 +2,20 @@
 
 use super::client::{Client, Leaving};
 use super::desk::Desk;
+use super::keys::{DayKeys, Keys};
+use super::secure;
+use super::tally::Tally;
+use super::target::{Manner as FarManner, Part, Target as FarTarget};
+use super::wire::Then;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use websplice::config::{Config, EngineChoice, Listen, Timing};
 use websplice::engine::{Engine, Kernel};
+use websplice::http::secure::Plain;
 use websplice::http::upgrade;
-use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, HEAD_TIMEOUT_MS, MESSAGE_BYTES_DEFAULT};
+use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::log::Log;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
@@ -18,6 +25,7 @@ use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
 use websplice::sys::address::Address;
 use websplice::target::{Port, Target};
 use websplice::timers::Time;
+use websplice::tls::renewal::Shelf;
 use websplice::web;
 
 /// Bytes of the largest chunk.
@@ -40,8 +48,15 @@ pub struct Day {
     /// How many clients will come.
     expected: usize,
     ceiling: usize,
-    /// What the address or addresses of the target do.
-    behaviours: Vec<Behaviour>,
+    /// What there is of TLS, and on which sides.
+    keys: DayKeys,
+    to_clients: bool,
+    to_target: bool,
+    plain: Plain,
+    /// What dials of each address will meet, all that any can meet, and what those did that were made.
+    scripts: Vec<(Address, VecDeque<Part>)>,
+    parts: Vec<Part>,
+    targets: Vec<FarTarget>,
     echo: bool,
     heartbeat: bool,
     /// Not all clients can have sessions at the same time: some wait for a place, as long as it takes.
@@ -55,20 +70,15 @@ pub struct Day {
 }
 
 impl Day {
-    /// The day of `seed`.
-    pub fn new(seed: u64, aloud: bool) -> Day {
+    /// The day of `seed`, with certificates from `keys`.
+    pub fn new(seed: u64, keys: &Keys, aloud: bool) -> Day {
         let mut dice = Dice::new(seed ^ 0xdada);
-        let mut odds = Odds::drawn(&mut dice);
-        if dice.chance(350) {
-            // A day on which nothing is late, so that no deadline excuses anything.
-            odds = Odds { delay_ms: 0, report_ms: 0, turn_ms: 0, ..odds };
-        }
+        let (odds, ceiling) = weather(&mut dice);
         let world = World::with_odds(seed, odds);
         if aloud {
             eprintln!("{:#?}", world.odds());
             world.trace_aloud();
         }
-        let ceiling = *dice.pick(&[LARGEST, 2 * LARGEST, 3 * LARGEST, BUFFER_MEMORY_MIN, BUFFER_MEMORY_MIN]);
         let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
         let mailbox = Mailbox::new(engine.kernel().waker());
         let desk = Desk {
@@ -77,22 +87,21 @@ impl Day {
             speed: *dice.pick(&[10, 500]),
             busy: *dice.pick(&[0, 0, 100]),
         };
-        let mut behaviours = Vec::new();
-        let (target, addresses) = set_target(&world, &mut behaviours, &mut dice);
-        let config = config(target, &mut dice);
+        let (to_clients, to_target) =
+            *dice.pick(&[(false, false), (true, false), (false, true), (true, true)]);
+        let keys = keys.day(to_clients, to_target, &mut dice);
+        let mut scripts = Vec::new();
+        let (target, addresses) =
+            set_target(&world, &mut scripts, Some(&keys).filter(|_| to_target), &mut dice);
+        let config = config(target, &keys, &mut dice);
+        if aloud {
+            eprintln!("TLS to clients: {to_clients}, to the target: {to_target}, {scripts:#?}");
+        }
+        let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
         let crowded = config.sessions_max < CLIENTS_MAX;
         let (echo, heartbeat) = (config.target == Target::Echo, !config.timing.heartbeat.is_zero());
-        let waiting = desk.waiting.clone();
-        let setup = Setup {
-            number: 0,
-            listeners: LISTENERS,
-            log: Log::silent(),
-            balance: Balance::new(1, config.sessions_max),
-            config: Arc::new(config),
-            shelf: None,
-            mailbox: mailbox.clone(),
-            desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
-        };
+        let plain = config.plain;
+        let setup = setup(config, &mailbox, &desk);
         // Bytes that travel one by one, or late, are few.
         let roomy = is_instant(&world.odds()) && world.odds().buffer_bytes > 64;
         let most = if roomy { *dice.pick(&[100, 6_000]) } else { 200 };
@@ -104,7 +113,13 @@ impl Day {
             clients: Vec::new(),
             expected: dice.between(1, CLIENTS_MAX),
             ceiling,
-            behaviours,
+            keys,
+            to_clients,
+            to_target,
+            plain,
+            scripts,
+            parts,
+            targets: Vec::new(),
             echo,
             heartbeat,
             crowded,
@@ -119,8 +134,8 @@ impl Day {
     /// Plays it to its end.
     ///
     /// # Returns
-    /// The hash of all that happened.
-    pub fn play(mut self) -> u64 {
+    /// The hash of all that happened, and what there was of TLS in it.
+    pub fn play(mut self) -> (u64, Tally) {
         for turn in 0.. {
             self.turn();
             self.check_turn();
@@ -146,26 +161,44 @@ impl Day {
         self.check_ends();
         assert_eq!(self.shard.counters().panics, 0, "a session panicked");
         assert_eq!(self.shard.engine().pool().in_use(), 0, "buffers are left");
+        let tally = Tally::of(&self.clients, &self.targets);
         drop(self.shard);
         self.world.check();
-        self.world.trace_hash()
+        (self.world.trace_hash(), tally)
     }
 
     fn turn(&mut self) {
         if self.clients.len() < self.expected && self.dice.chance(200) {
             let hand = self.world.client_connects(self.dice.below(LISTENERS));
-            self.clients.push(Client::new(hand, self.echo, self.most, &mut self.dice));
+            let keys = Some(&self.keys).filter(|_| self.to_clients);
+            self.clients.push(Client::new(hand, keys, self.echo, self.most, &mut self.dice));
         }
         let now = self.world.now();
         for client in &mut self.clients {
             client.act(now, &mut self.dice);
         }
+        self.targets_act();
         if self.desk.act(&self.mailbox, &mut self.dice) {
             self.world.wake();
         }
         let most = Duration::from_millis(self.dice.size(1000) as u64);
         let world = self.world.clone();
         self.shard.turn(Some(most), || (world.now(), 1_700_000_000)).expect("a simulated kernel turns");
+    }
+
+    fn targets_act(&mut self) {
+        for hand in self.world.dialled().into_iter().skip(self.targets.len()) {
+            let address = hand.address().expect("a target has an address");
+            let script = self.scripts.iter_mut().find(|(known, _)| *known == address);
+            let part = match script {
+                Some((_, script)) if script.len() > 1 => script.pop_front(),
+                Some((_, script)) => script.front().cloned(),
+                None => None,
+            };
+            let part = part.expect("only what has a script is dialled");
+            self.targets.push(FarTarget::new(hand, part, Some(&self.keys)));
+        }
+        self.targets.iter_mut().for_each(FarTarget::act);
     }
 
     /// What was on its way when the last socket was closed still arrives and is read.
@@ -175,8 +208,11 @@ impl Day {
         }
         for _ in 0..TURNS_MAX {
             let now = self.world.now();
+            let before: usize = self.clients.iter().map(|client| client.wire.hand.received().len()).sum();
             self.clients.iter_mut().for_each(|client| client.act(now, &mut self.dice));
-            if self.world.is_quiet() && self.clients.iter().all(|client| client.hand.read().is_empty()) {
+            self.targets_act();
+            let after: usize = self.clients.iter().map(|client| client.wire.hand.received().len()).sum();
+            if self.world.is_quiet() && before == after {
                 return;
             }
             self.turn();
@@ -192,14 +228,20 @@ impl Day {
         assert!(in_use <= self.ceiling + change, "{in_use} bytes in use of {}", self.ceiling);
         for (number, client) in self.clients.iter().enumerate() {
             if let Some(code) = client.reader.closed {
-                assert!(self.may_close_with(client, code), "client {number} was closed with {code:?}");
+                assert!(
+                    self.may_close_with(client, code),
+                    "client {number} was closed with {code:?}: {}",
+                    client.words()
+                );
             }
             // Where memory is short half a head is refused, and hearing that takes as long as the network likes.
-            let silent = client.headless && !self.crowded && self.ceiling >= BUFFER_MEMORY_MIN;
-            let Some(met) = client.hand.met_at().filter(|_| silent) else { continue };
-            let late = met + Duration::from_millis(HEAD_TIMEOUT_MS + 3000);
-            assert!(now < late || client.hand.is_over(), "client {number} may stay without a head");
+            let judged = !self.crowded && self.ceiling >= BUFFER_MEMORY_MIN;
+            let patience = client.patience.filter(|_| judged);
+            let (Some(met), Some(patience)) = (client.wire.hand.met_at(), patience) else { continue };
+            let late = met + Duration::from_millis(patience + 1500);
+            assert!(now < late || client.wire.hand.is_left(), "client {number} may stay without a head");
         }
+        secure::check_handshakes(&self.targets, now);
         if let Some(stopped) = self.stopped {
             let odds = self.world.odds();
             let slow = (odds.delay_ms + odds.report_ms + 4 * odds.turn_ms) as u64 * 100;
@@ -217,9 +259,10 @@ impl Day {
             Leaving::BreaksRule(own) => Some(own) == code,
             Leaving::Rudely | Leaving::Never => false,
         };
-        let any = |which: fn(&Behaviour) -> bool| self.behaviours.iter().any(which);
-        let fails = self.behaviours.is_empty()
-            || any(|it| !matches!(it, Behaviour::Echo | Behaviour::Sink | Behaviour::Source(_)))
+        let any = |which: fn(&Part) -> bool| self.parts.iter().any(which);
+        let fails = self.parts.is_empty()
+            || any(|it| !it.is_kind())
+            || self.to_target && (!is_instant(&odds) || any(|it| matches!(it.manner, FarManner::Plain)))
             || odds.reset + odds.watch_fails + odds.connect_fails + odds.dial_ms / 2000 + self.desk.busy > 0;
         caused
             || match code {
@@ -237,7 +280,7 @@ impl Day {
     /// Nobody got what nobody sent.
     fn check_bytes(&self) {
         let longest =
-            self.behaviours.iter().map(|it| if let Behaviour::Source(count) = it { *count } else { 0 });
+            self.parts.iter().map(|it| if let Behaviour::Source(count) = it.behaviour { count } else { 0 });
         let source: Vec<u8> = (0..longest.max().unwrap_or(0)).map(Behaviour::byte).collect();
         for (number, client) in self.clients.iter().enumerate() {
             let got = &client.reader.payload;
@@ -250,7 +293,10 @@ impl Day {
                 assert!(client.messages.starts_with(messages), "client {number} got other messages");
             }
         }
-        for target in self.world.dialled() {
+        for target in &self.targets {
+            if target.wire.is_secure() != self.to_target {
+                continue;
+            }
             let got = target.received();
             let sent = self.clients.iter().any(|client| client.payload.starts_with(&got));
             assert!(sent, "a target got other bytes");
@@ -259,16 +305,23 @@ impl Day {
 
     /// Who behaved well was served well.
     fn check_ends(&self) {
+        secure::check_targets(&self.targets, self.to_target);
+        if self.to_clients {
+            secure::check_clients(&self.clients, self.plain);
+        }
         let odds = self.world.odds();
         let calm =
             is_instant(&odds) && odds.reset + odds.watch_fails + odds.connect_fails + odds.dial_ms == 0;
-        let kind = |it: &Behaviour| matches!(it, Behaviour::Echo | Behaviour::Sink | Behaviour::Source(_));
-        let targets = self.world.dialled();
+        let targets = &self.targets;
+        if calm && self.ceiling == BUFFER_MEMORY_MIN {
+            secure::check_served_clients(&self.clients, self.stopped.unwrap_or_default());
+            secure::check_served_targets(&self.targets);
+        }
         for (number, client) in self.clients.iter().enumerate() {
             let reader = &client.reader;
-            let served = calm && self.ceiling == BUFFER_MEMORY_MIN && client.hand.met_at().is_some();
+            let served = calm && self.ceiling == BUFFER_MEMORY_MIN && client.wire.hand.met_at().is_some();
             let polite = matches!(client.leaving, Leaving::InOrder(_)) && client.attentive;
-            if served && polite && reader.open && !client.hand.is_broken() {
+            if served && polite && reader.open && !client.wire.hand.is_broken() {
                 assert!(reader.closed.is_some(), "client {number} was left without a word");
             }
             let Some(code) = reader.closed else { continue };
@@ -278,22 +331,28 @@ impl Day {
             if served
                 && in_order
                 && !ambiguous
-                && !self.behaviours.is_empty()
-                && self.behaviours.iter().all(kind)
+                && !self.parts.is_empty()
+                && self.parts.iter().all(Part::is_kind)
             {
                 let whole = self.echo || targets.iter().any(|it| it.received() == client.payload);
                 assert!(whole || client.payload.is_empty(), "client {number}: the target misses bytes");
             }
             if code == Some(1000) && !in_order && !self.echo {
-                let whole = targets.iter().any(|it| it.is_broken() || it.written() == reader.payload);
+                let whole =
+                    targets.iter().any(|it| it.wire.hand.is_broken() || it.written() == reader.payload);
                 assert!(whole, "client {number} misses bytes of a target that ended in order");
             }
         }
     }
 }
 
-fn ends_by_itself(behaviour: &Behaviour) -> bool {
-    matches!(behaviour, Behaviour::Source(_) | Behaviour::CloseAfter(_) | Behaviour::ResetAfter(_))
+fn ends_by_itself(part: &Part) -> bool {
+    // The cut comes behind a handshake that is shorter, as one that is resumed.
+    matches!(part.manner, FarManner::Cut(_, Then::Shut))
+        || matches!(
+            part.behaviour,
+            Behaviour::Source(_) | Behaviour::CloseAfter(_) | Behaviour::ResetAfter(_)
+        )
 }
 
 /// Whether nothing is ever late on such a day.
@@ -301,7 +360,43 @@ fn is_instant(odds: &Odds) -> bool {
     odds.delay_ms + odds.report_ms + odds.turn_ms == 0
 }
 
-fn config(target: Target, dice: &mut Dice) -> Config {
+/// What a day is like: its odds, and the ceiling of buffer memory.
+fn weather(dice: &mut Dice) -> (Odds, usize) {
+    let mut odds = Odds::drawn(dice);
+    if dice.chance(350) {
+        // A day on which nothing is late, so that no deadline excuses anything.
+        odds = Odds { delay_ms: 0, report_ms: 0, turn_ms: 0, ..odds };
+    }
+    // And one on which nothing fails by itself either, and memory is enough: everybody is to be served.
+    let fair = is_instant(&odds) && dice.chance(600);
+    if fair {
+        odds = Odds { reset: 0, watch_fails: 0, connect_fails: 0, dial_ms: 0, ..odds };
+    }
+    let ceilings = [LARGEST, 2 * LARGEST, 3 * LARGEST, BUFFER_MEMORY_MIN, BUFFER_MEMORY_MIN];
+    let ceiling = *dice.pick(&ceilings);
+    (odds, if fair { BUFFER_MEMORY_MIN } else { ceiling })
+}
+
+fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
+    let tls = &config.tls;
+    let secured = !tls.pairs.is_empty() || tls.target.is_some();
+    let shelf = secured.then(|| Shelf::load(tls.clone()).expect("the files are good"));
+    let waiting = desk.waiting.clone();
+    Setup {
+        number: 0,
+        listeners: LISTENERS,
+        log: Log::silent(),
+        balance: Balance::new(1, config.sessions_max),
+        config: Arc::new(config),
+        shelf,
+        mailbox: mailbox.clone(),
+        desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
+    }
+}
+
+fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
+    let plain = *dice.pick(&[Plain::Served, Plain::Served, Plain::Redirected, Plain::Refused, Plain::Closed]);
+    let plain = if keys.options.pairs.is_empty() { Plain::Served } else { plain };
     let heartbeat = if dice.chance(500) { Duration::ZERO } else { Timing::default().heartbeat };
     Config {
         program: "websplice".into(),
@@ -309,8 +404,8 @@ fn config(target: Target, dice: &mut Dice) -> Config {
         target,
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
-        tls: Default::default(),
-        plain: Default::default(),
+        tls: keys.options.clone(),
+        plain,
         upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat, ..Timing::default() },
         message_bytes_max: *dice.pick(&[1000, MESSAGE_BYTES_DEFAULT]),
@@ -323,8 +418,13 @@ fn config(target: Target, dice: &mut Dice) -> Config {
 }
 
 /// Decides what the target is and what becomes of those who dial it; gives back what its name will be found to be.
-fn set_target(world: &World, behaviours: &mut Vec<Behaviour>, dice: &mut Dice) -> (Target, Vec<SocketAddr>) {
-    let mut script = |dice: &mut Dice| {
+fn set_target(
+    world: &World,
+    scripts: &mut Vec<(Address, VecDeque<Part>)>,
+    keys: Option<&DayKeys>,
+    dice: &mut Dice,
+) -> (Target, Vec<SocketAddr>) {
+    let mut set = |address: Address, dice: &mut Dice| {
         let well = [Behaviour::Echo, Behaviour::Sink, Behaviour::Source(dice.size(4000))];
         let any = [
             Behaviour::Echo,
@@ -336,10 +436,13 @@ fn set_target(world: &World, behaviours: &mut Vec<Behaviour>, dice: &mut Dice) -
             Behaviour::Refuse,
             Behaviour::Silent,
         ];
-        let choices = if dice.chance(400) { &well[..] } else { &any[..] };
-        let script: Vec<Behaviour> = (0..dice.between(1, 8)).map(|_| *dice.pick(choices)).collect();
-        behaviours.extend(&script);
-        script
+        let calm = dice.chance(400);
+        let choices = if calm { &well[..] } else { &any[..] };
+        let part = |dice: &mut Dice| Part::new(*dice.pick(choices), keys, calm, dice);
+        let script: VecDeque<Part> = (0..dice.between(1, 8)).map(|_| part(dice)).collect();
+        let played: Vec<Behaviour> = script.iter().map(Part::script).collect();
+        world.target(address.clone(), &played);
+        scripts.push((address, script));
     };
     match dice.below(6) {
         0 => (Target::Echo, Vec::new()),
@@ -348,12 +451,12 @@ fn set_target(world: &World, behaviours: &mut Vec<Behaviour>, dice: &mut Dice) -
                 .map(|last| SocketAddr::from(([192, 0, 2, 10 + last as u8], 5900)))
                 .collect();
             for &address in &addresses {
-                world.target(Address::Tcp(address), &script(dice));
+                set(Address::Tcp(address), dice);
             }
             (Target::Tcp { host: "a.example".into(), port: Port::Number(5900) }, addresses)
         }
         _ => {
-            world.target(Address::Abstract(b"target".to_vec()), &script(dice));
+            set(Address::Abstract(b"target".to_vec()), dice);
             (Target::Abstract(b"target".to_vec()), Vec::new())
         }
     }

@@ -219,6 +219,28 @@ fn a_bridge_over_tls_is_the_same_in_every_cut() {
 }
 
 #[test]
+fn who_never_asks_for_anything_is_told_the_end_all_the_same() {
+    type Happens = fn(&mut Play, &mut Peer);
+    let rows: [(Happens, &str); 3] = [
+        (|play, _| assert!(!play.wait(10_000).released), "head_timeout"),
+        (|play, peer| peer.goodbye(play), "client_ended"),
+        (|play, _| assert!(!play.stop().released), "stopped"),
+    ];
+    let pair = pair(&TLS13);
+    for (happens, end) in rows {
+        let mut play = secure("echo://", pair.server.clone());
+        let mut peer = Peer::client(&pair, &mut play);
+        happens(&mut play, &mut peer);
+        peer.listen(&mut play);
+        assert!(peer.closed, "{end}: close_notify is said");
+        if !play.released {
+            play.fin(Client);
+        }
+        assert_eq!(play.end(), end);
+    }
+}
+
+#[test]
 fn a_stream_that_breaks_ends_its_session_and_tells_the_target_nothing() {
     let pair = pair(&TLS13);
     let mut play = secure("127.0.0.1:5900", pair.server.clone());
@@ -229,6 +251,25 @@ fn a_stream_that_breaks_ends_its_session_and_tells_the_target_nothing() {
     play.client(b"\x17\x03\x03\x00\x20this is not what was agreed on!!");
     play.fin(Client).fin(Far);
     assert_eq!((play.got().as_str(), play.end()), ("good", "client_tls_failed"));
+}
+
+#[test]
+fn a_stream_that_breaks_while_goodbye_is_said_still_hears_what_was_on_its_way() {
+    let pair = pair(&TLS13);
+    let mut play = secure("127.0.0.1:5900", pair.server.clone());
+    let mut peer = Peer::client(&pair, &mut play);
+    peer.say(&mut play, UPGRADE.as_bytes());
+    play.connected();
+    play.stick(Client).target("one");
+    play.stop();
+    play.client(b"\x17\x03\x03\x00\x20this is not what was agreed on!!");
+    assert!(!play.released && !play.sockets[0].shut, "what is stuck is waited for");
+    play.unstick(Client);
+    peer.ended = true;
+    peer.listen(&mut play);
+    assert_eq!(read::heard(&peer.plain, false), "101, binary:one");
+    assert!(peer.failed && play.sockets[0].shut, "the alert goes out, then the end");
+    assert_eq!(play.fin(Client).fin(Far).end(), "stopped");
 }
 
 #[test]
@@ -274,6 +315,26 @@ fn a_target_hears_of_the_client_when_it_is_secured() {
 }
 
 #[test]
+fn a_target_that_is_cut_is_told_apart_from_one_that_ends() {
+    let pair = pair(&TLS13);
+    for orderly in [true, false] {
+        let mut play = to_target(&pair);
+        let mut peer = Peer::target(&pair, &mut play);
+        peer.say(&mut play, b"down");
+        if orderly {
+            peer.goodbye(&mut play);
+        }
+        play.fin(Far).client(read::close(1000, "")).fin(Client);
+        assert_eq!(
+            (play.frames().as_str(), play.end()),
+            ("binary:down, close:1000 Target closed", "target_closed")
+        );
+        let detail = play.session.as_ref().unwrap().core().detail.as_deref();
+        assert_eq!(detail, (!orderly).then_some("TLS: ended without close_notify"));
+    }
+}
+
+#[test]
 fn a_target_that_is_not_secured_is_the_end_of_a_dial() {
     type Happens = fn(&mut Play) -> &mut Play;
     let rows: [(Happens, &str); 6] = [
@@ -302,6 +363,17 @@ fn what_a_quick_client_sent_reaches_a_target_that_is_still_being_secured() {
     assert_eq!((peer.plain.as_slice(), peer.closed), (&b"early"[..], true));
     peer.goodbye(&mut play);
     assert_eq!(play.fin(Far).end(), "client_closed");
+}
+
+#[test]
+fn a_target_that_nobody_waits_for_any_more_is_not_secured() {
+    let pair = pair(&TLS13);
+    let mut play = Play::with_tls(config("127.0.0.1:5900"), None, Some((pair.client.clone(), name())));
+    play.client(UPGRADE);
+    play.connected().client(read::close(1000, ""));
+    let peer = Peer::target(&pair, &mut play);
+    assert!(!play.released && peer.stream.is_handshaking(), "the client's end is still awaited");
+    assert_eq!(play.fin(Client).end(), "client_closed");
 }
 
 #[test]

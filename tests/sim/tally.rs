@@ -1,0 +1,90 @@
+//! What there was of TLS in some days, counted, so that a simulation which no longer meets something is noticed.
+
+use super::client::{Client, Manner};
+use super::target::Target;
+use rustls::ProtocolVersion;
+use std::ops::AddAssign;
+
+/// Counts of things that have to happen now and then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Handshakes with clients that were done, in the older and the newer version, and those resumed among them.
+    pub clients: [usize; 2],
+    pub clients_resumed: usize,
+    /// The same with targets.
+    pub targets: [usize; 2],
+    pub targets_resumed: usize,
+    /// Bridges that were opened behind TLS.
+    pub bridges: usize,
+    /// Clients and targets that were told an alert.
+    pub clients_alerted: usize,
+    pub targets_alerted: usize,
+    /// Clients and targets that were told close_notify.
+    pub clients_dismissed: usize,
+    pub targets_dismissed: usize,
+    /// Clients whose handshake was never done though they began one.
+    pub unfinished: usize,
+}
+
+impl Tally {
+    /// Counts one day.
+    pub fn of(clients: &[Client], targets: &[Target]) -> Tally {
+        let mut tally = Tally::default();
+        for client in clients.iter().filter(|client| client.wire.is_secure()) {
+            let wire = &client.wire;
+            match wire.version().filter(|_| wire.is_open()) {
+                Some(ProtocolVersion::TLSv1_2) => tally.clients[0] += 1,
+                Some(_) => tally.clients[1] += 1,
+                None => tally.unfinished += 1,
+            }
+            tally.clients_resumed += usize::from(wire.is_open() && wire.is_resumed());
+            tally.bridges += usize::from(client.reader.open && client.manner == Manner::Good);
+            tally.clients_alerted += usize::from(wire.failed.is_some());
+            tally.clients_dismissed += usize::from(wire.dismissed);
+        }
+        for target in targets.iter().filter(|target| target.wire.is_secure()) {
+            let wire = &target.wire;
+            match wire.version().filter(|_| wire.is_open()) {
+                Some(ProtocolVersion::TLSv1_2) => tally.targets[0] += 1,
+                Some(_) => tally.targets[1] += 1,
+                None => {}
+            }
+            tally.targets_resumed += usize::from(wire.is_open() && wire.is_resumed());
+            tally.targets_alerted += usize::from(wire.failed.is_some());
+            tally.targets_dismissed += usize::from(wire.dismissed);
+        }
+        tally
+    }
+}
+
+impl Tally {
+    /// # Panics
+    /// If something was never met.
+    pub fn check(&self) {
+        let Tally { clients, targets, .. } = self;
+        let counts =
+            [clients[0], clients[1], self.clients_resumed, targets[0], targets[1], self.targets_resumed];
+        assert!(counts.iter().all(|&count| count > 0), "kinds of handshakes: {self:#?}");
+        let ends =
+            [self.clients_alerted, self.targets_alerted, self.clients_dismissed, self.targets_dismissed];
+        assert!(ends.iter().all(|&count| count > 0), "ends of streams: {self:#?}");
+        assert!(self.bridges > 0 && self.unfinished > 0, "{self:#?}");
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        for version in 0..2 {
+            self.clients[version] += other.clients[version];
+            self.targets[version] += other.targets[version];
+        }
+        self.clients_resumed += other.clients_resumed;
+        self.targets_resumed += other.targets_resumed;
+        self.bridges += other.bridges;
+        self.clients_alerted += other.clients_alerted;
+        self.targets_alerted += other.targets_alerted;
+        self.clients_dismissed += other.clients_dismissed;
+        self.targets_dismissed += other.targets_dismissed;
+        self.unfinished += other.unfinished;
+    }
+}

@@ -331,6 +331,7 @@ impl Day {
             if served
                 && in_order
                 && !ambiguous
+                && self.desk.busy == 0
                 && !self.parts.is_empty()
                 && self.parts.iter().all(Part::is_kind)
             {

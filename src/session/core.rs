@@ -159,7 +159,7 @@ impl Core {
         lane.moved = now;
         match &mut lane.wire {
             None => cx.actions.push(Action::Send(side, lease)),
-            Some(wire) => wire.seal(lease, side, cx),
+            Some(wire) => wire.seal(lease, cx),
         }
     }
 
@@ -172,7 +172,7 @@ impl Core {
         match &mut lane.wire {
             None => cx.actions.push(Action::SendLast(side, lease)),
             Some(wire) => {
-                wire.seal(lease, side, cx);
+                wire.seal(lease, cx);
                 wire.shut(side, cx);
             }
         }
@@ -191,6 +191,9 @@ impl Core {
         let lane = self.lane(side);
         if lane.busy() && !lane.cancelled {
             lane.cancelled = true;
+            if let Some(wire) = &mut lane.wire {
+                wire.give_up(side, cx);
+            }
             cx.actions.push(Action::Cancel(side));
         }
     }

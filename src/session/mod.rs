@@ -215,6 +215,7 @@ impl Session {
             while let Some(failed) = self.core.unsealed() {
                 self.step(failed, cx);
             }
+            self.core.speak(cx);
             self.core.hear(cx);
         }
     }

@@ -1,7 +1,7 @@
 //! A wire: the TLS that stands between what the engine brings to one side and what the phases see of it.
 //!
 //! A side with a wire receives ciphertext and its phase hears of plaintext; what the phase sends is sealed and put in line
-//! behind what TLS itself has to say. So a wire owns two marks that a plain side does not need: what the engine has in
+//! behind what TLS itself has to say, and goes out when the phase has had its say, in as few sends as may be. So a wire owns two marks that a plain side does not need: what the engine has in
 //! flight, apart from what the phase believes. It never decides how a session goes on.
 
 use super::core::Lane;
@@ -37,7 +37,7 @@ enum Owner {
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
-    /// What is to be sent behind what is in flight, in order.
+    /// What is to be sent, behind what is in flight, in order; at most one piece of it is the phase's.
     queue: VecDeque<(Lease, Owner)>,
     /// The engine has a send in flight, for this owner.
     flying: Option<Owner>,
@@ -84,12 +84,12 @@ impl Wire {
     }
 
     pub(super) fn busy(&self) -> bool {
-        self.flying.is_some() || self.hearing
+        self.flying() || self.hearing
     }
 
     /// Whether something the phase or TLS has said is still on its way.
     pub(super) fn flying(&self) -> bool {
-        self.flying.is_some()
+        self.flying.is_some() || !self.queue.is_empty()
     }
 
     /// Notes that the phase wants up to `most` bytes; [`Core::hear`] receives them.
@@ -102,47 +102,56 @@ impl Wire {
         self.over &= !self.failed;
     }
 
-    /// Puts `lease` in line, and sends it if the line is empty.
-    fn put(&mut self, lease: Lease, owner: Owner, side: Side, cx: &mut Cx<'_>) {
-        if self.flying.is_none() {
-            self.flying = Some(owner);
-            cx.actions.push(Action::Send(side, lease));
-        } else {
-            self.queue.push_back((lease, owner));
-        }
-    }
-
-    /// Seals and sends what the phase sends.
-    pub(super) fn seal(&mut self, lease: Lease, side: Side, cx: &mut Cx<'_>) {
+    /// Seals what the phase sends, and puts it in line.
+    pub(super) fn seal(&mut self, lease: Lease, cx: &mut Cx<'_>) {
         match self.stream.seal(lease, cx.pool) {
-            Ok(sealed) => self.put(sealed, Owner::Phase, side, cx),
+            Ok(sealed) => self.queue.push_back((sealed, Owner::Phase)),
             Err(failure) => self.unsealed = Some(failure),
         }
     }
 
-    /// Says close_notify, and end of stream when that has gone.
+    /// Says close_notify, and end of stream behind it.
     pub(super) fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
-        if let Some(goodbye) = self.stream.close_notify(cx.pool) {
-            self.put(goodbye, Owner::Stream, side, cx);
-        }
-        (self.shut, self.mute) = (self.flying.is_some(), true);
+        self.queue.extend(self.stream.close_notify(cx.pool).map(|goodbye| (goodbye, Owner::Stream)));
+        (self.shut, self.mute) = (self.flying(), true);
         if !self.shut {
             cx.actions.push(Action::Shut(side));
         }
     }
 
-    /// Takes a send that has gone, and sends the next. Says what the phase hears of it.
+    /// Sends what is in line, if nothing is in flight: small pieces together, the last of all with the end of stream.
+    fn speak(&mut self, side: Side, cx: &mut Cx<'_>) {
+        if self.flying.is_some() {
+            return;
+        }
+        let Some((mut lease, mut owner)) = self.queue.pop_front() else { return };
+        while let Some((next, whose)) = self.queue.pop_front_if(|(next, _)| next.len() <= lease.tailroom()) {
+            lease.append(&next);
+            if whose == Owner::Phase {
+                owner = whose;
+            }
+        }
+        self.flying = Some(owner);
+        cx.actions.push(match self.queue.is_empty() && std::mem::take(&mut self.shut) {
+            true => Action::SendLast(side, lease),
+            false => Action::Send(side, lease),
+        });
+    }
+
+    /// Takes a send that has gone. Says what the phase hears of it: its own, and when the last word has gone.
     fn sent(&mut self, side: Side, cx: &mut Cx<'_>) -> Told {
         let owner = self.flying.take();
-        match self.queue.pop_front() {
-            Some((lease, owner)) => self.put(lease, owner, side, cx),
-            None if std::mem::take(&mut self.shut) => {
-                cx.actions.push(Action::Shut(side));
-                return one(Input::Sent(side));
-            }
-            None => {}
+        let over = self.mute && self.queue.is_empty();
+        if over && std::mem::take(&mut self.shut) {
+            cx.actions.push(Action::Shut(side));
         }
-        if owner == Some(Owner::Phase) { one(Input::Sent(side)) } else { Told::default() }
+        if over || owner == Some(Owner::Phase) { one(Input::Sent(side)) } else { Told::default() }
+    }
+
+    /// What may go out at once still does, and is joined like all that was begun; nothing else will be sent.
+    pub(super) fn give_up(&mut self, side: Side, cx: &mut Cx<'_>) {
+        self.speak(side, cx);
+        self.forget();
     }
 
     /// Nothing that waits will be sent any more.
@@ -242,7 +251,7 @@ impl Core {
         let hello = stream.hello(cx.pool);
         let mut wire = Wire::new(stream);
         if let Some(hello) = hello {
-            wire.put(hello, Owner::Stream, Side::Target, cx);
+            wire.queue.push_back((hello, Owner::Stream));
         }
         lane.wire = Some(wire);
         Told::default()
@@ -258,7 +267,7 @@ impl Core {
         }
         let Opened { plain, reply, established, closed, failed } = wire.stream.received(lease, cx.pool);
         if let Some(reply) = reply.filter(|_| !wire.mute) {
-            wire.put(reply, Owner::Stream, side, cx);
+            wire.queue.push_back((reply, Owner::Stream));
         }
         wire.over = closed || failed.is_some();
         if established && side == Side::Client {
@@ -295,13 +304,23 @@ impl Core {
     fn doomed(&mut self, side: Side, cx: &mut Cx<'_>) -> Told {
         let lane = self.lane(side);
         let Some(wire) = &mut lane.wire else { return Told::default() };
-        if wire.flying.is_none() && wire.hearing {
+        let flying = wire.flying();
+        if !flying && wire.hearing {
             self.cancel(side, cx);
             return Told::default();
         }
-        match wire.doom.take_if(|_| wire.flying.is_none()) {
+        match wire.doom.take_if(|_| !flying) {
             Some(error) => one(Input::Failed(side, Operation::Connect, error)),
             None => Told::default(),
+        }
+    }
+
+    /// Sends what wired sides have to say, now that their phase has had its say.
+    pub(super) fn speak(&mut self, cx: &mut Cx<'_>) {
+        for side in [Side::Client, Side::Target] {
+            if let Some(wire) = &mut self.lane(side).wire {
+                wire.speak(side, cx);
+            }
         }
     }
 

@@ -198,7 +198,7 @@ fn a_far_end_is_left_when_the_near_one_is_closed() {
     let waiting = world.client_connects(0);
     kernel.watch(token(0), &socket).unwrap();
     assert!(!hand.is_left());
-    kernel.retire(token(0), socket);
+    kernel.retire(token(0), socket, false);
     while !hand.is_left() {
         assert!(!world.is_quiet(), "a close comes");
         turn(&mut kernel, 10);

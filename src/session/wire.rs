@@ -125,7 +125,9 @@ impl Wire {
             return;
         }
         let Some((mut lease, mut owner)) = self.queue.pop_front() else { return };
-        while let Some((next, whose)) = self.queue.pop_front_if(|(next, _)| next.len() <= lease.tailroom()) {
+        while self.queue.front().is_some_and(|(next, _)| next.len() <= lease.tailroom())
+            && let Some((next, whose)) = self.queue.pop_front()
+        {
             lease.append(&next);
             if whose == Owner::Phase {
                 owner = whose;

@@ -90,7 +90,7 @@ pub const STARVED_TIMEOUT_MS: u64 = 500;
 pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
 /// How long a shard does not accept after that failed, as when descriptors or memory are short.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
-/// Most clients that a shard accepts from one listener in a turn, before it looks after its sessions again.
+/// Most clients that a shard takes from one listener behind an accept that was armed, that one included.
 pub const ACCEPTS_PER_TURN: usize = 4;
 /// Shortest time between two lines of one shard about accepts that failed; each line says how many did.
 pub const ACCEPT_LOG_MS: u64 = 1_000;

@@ -196,17 +196,18 @@ impl Kernel for Ring {
 
     fn retire(&mut self, token: Token, socket: OwnedFd, wanted: bool) {
         // A poll that is still armed would hold the socket open and keep its end of stream from going out, so the close
-        // is linked behind its removal. Each is found by its own word: to look for whatever is armed on a descriptor, the
-        // kernel walks all there is. The descriptor belongs to the close from here on.
-        let remove = |kind| {
-            let remove = opcode::PollRemove::new(token.word() | kind).build().user_data(kind::IGNORE);
-            remove.flags(squeue::Flags::IO_HARDLINK)
+        // is linked behind its cancel. Each is found by its own word: to look for whatever is armed on a descriptor, the
+        // kernel walks all there is. To remove a poll would be cheaper still, but one that was woken a moment ago refuses
+        // that and stays, while a cancel marks it. The descriptor belongs to the close from here on.
+        let cancel = |kind| {
+            let cancel = opcode::AsyncCancel::new(token.word() | kind).build().user_data(kind::IGNORE);
+            cancel.flags(squeue::Flags::IO_HARDLINK)
         };
         let close = opcode::Close::new(Fd(socket.into_raw_fd())).build();
         let close = close.user_data(token.word() | kind::CLOSE);
         match wanted {
-            false => self.push(&[remove(kind::WATCH), close]),
-            true => self.push(&[remove(kind::WATCH), remove(kind::WRITE), close]),
+            false => self.push(&[cancel(kind::WATCH), close]),
+            true => self.push(&[cancel(kind::WATCH), cancel(kind::WRITE), close]),
         }
     }
 
@@ -214,7 +215,7 @@ impl Kernel for Ring {
         let Some(listener) = &self.listeners[index] else { return };
         let accept =
             opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
-                .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+                .flags(libc::SOCK_CLOEXEC);
         self.push(&[accept.build().user_data(accept_word(index))]);
     }
 
@@ -263,5 +264,79 @@ impl Kernel for Ring {
 
     fn shut(&mut self, socket: &OwnedFd) {
         socket::shut(socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Lane;
+    use crate::slab::Key;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn pair() -> (TcpStream, OwnedFd) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = listener.accept().unwrap().0;
+        far.set_write_timeout(Some(PATIENCE)).unwrap();
+        (far, near.into())
+    }
+
+    /// A socket that is watched is closed, in one submission with whatever `before` does to it: the far end must see that.
+    fn closes(before: impl Fn(&mut Ring, &OwnedFd, &mut TcpStream), turn_first: bool) {
+        let mut ring = Ring::new(Vec::new()).unwrap();
+        let token = Token::new(Key { index: 0, generation: 0 }, Lane::First);
+        let (mut far, near) = pair();
+        let mut ready = Vec::new();
+        ring.watch(token, &near).unwrap();
+        if turn_first {
+            ring.turn(Some(Duration::ZERO), &mut ready).unwrap();
+        }
+        before(&mut ring, &near, &mut far);
+        ring.retire(token, near, false);
+        while !ready.iter().any(|it| matches!(it, Ready::Closed(_))) {
+            ring.turn(Some(PATIENCE), &mut ready).unwrap();
+        }
+        // What is still queued for the poll is worked off in the turns that follow.
+        ring.turn(Some(Duration::from_millis(1)), &mut ready).unwrap();
+        // A socket that something holds says neither its end nor a reset. And one whose end has been said before it was
+        // closed answers what comes now with a reset only when it is really gone.
+        let until = Instant::now() + PATIENCE;
+        let gone = loop {
+            match far.write(b"x") {
+                Ok(_) => assert!(Instant::now() < until, "the socket is still held"),
+                Err(error) => break error.kind(),
+            }
+        };
+        assert!(matches!(gone, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{gone}");
+    }
+
+    #[test]
+    fn a_socket_that_was_woken_a_moment_ago_is_closed_all_the_same() {
+        let wake = |_: &mut Ring, _: &OwnedFd, far: &mut TcpStream| {
+            far.write_all(b"wake").unwrap();
+        };
+        for turn_first in [true, false] {
+            closes(wake, turn_first);
+            closes(|_, _, _| {}, turn_first);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_shut_and_closed_in_one_turn_is_gone() {
+        for turn_first in [true, false] {
+            closes(|ring, near, _| ring.shut(near), turn_first);
+            let both = |ring: &mut Ring, near: &OwnedFd, far: &mut TcpStream| {
+                far.write_all(b"wake").unwrap();
+                let mut bytes = [0; 16];
+                ring.receive(near, &mut bytes).unwrap();
+                ring.shut(near);
+            };
+            closes(both, turn_first);
+        }
     }
 }

@@ -14,9 +14,8 @@ const COMPLETIONS: u32 = 4096;
 const COMPLETIONS_MIN: u32 = 1024;
 
 /// Operations the ring kernel uses, with their names for messages.
-const OPERATIONS: [(u8, &str); 5] = [
+const OPERATIONS: [(u8, &str); 4] = [
     (opcode::PollAdd::CODE, "POLL_ADD"),
-    (opcode::PollRemove::CODE, "POLL_REMOVE"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::Close::CODE, "CLOSE"),

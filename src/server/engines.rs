@@ -50,7 +50,9 @@ pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> 
             Ok((Chosen::Poll, Some(format!("engine=poll instead of ring: {refusal}"))))
         }
         Ok(refusal) => Err(format!("--engine ring: {refusal}; or use --engine auto")),
-        Err(error) => Err(format!("io_uring_setup: {}: {error}; {SHORTAGE}", ring::error_name(&error))),
+        Err(error) => {
+            Err(format!("io_uring_setup: {}: {error}; {SHORTAGE} or --engine poll", ring::error_name(&error)))
+        }
     }
 }
 
@@ -64,8 +66,7 @@ pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> 
 }
 
 /// What to do when an engine cannot be had for want of something.
-const SHORTAGE: &str =
-    "raise the limits (ulimit -n, ulimit -l, the cgroup's memory), or use fewer --threads or --engine poll";
+const SHORTAGE: &str = "raise the limits (ulimit -n, ulimit -l, the cgroup's memory), or use fewer --threads";
 
 /// Runs one shard on this thread until it is told to stop and its sessions are gone. `setup` is called with the waker
 /// once the engine stands.

@@ -138,7 +138,7 @@ impl Network {
         if pipe.ended || pipe.dead { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
-    fn send(&mut self, link: usize, bytes: &[u8]) -> io::Result<usize> {
+    fn send(&mut self, link: usize, bytes: &[u8], last: bool) -> io::Result<usize> {
         if self.dice.chance(self.odds.interrupt) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -162,7 +162,10 @@ impl Network {
             count = self.dice.between(1, count - 1);
         }
         self.links[link].outward.wire.extend(&bytes[..count]);
-        self.set_moving(link, Way::Far);
+        // The last bytes wait for the end that was announced, unless earlier ones are on their way.
+        if !last || count < bytes.len() {
+            self.set_moving(link, Way::Far);
+        }
         Ok(count)
     }
 
@@ -256,9 +259,9 @@ impl Kernel for SimKernel {
         outcome
     }
 
-    fn send(&mut self, socket: &SimSocket, bytes: &[u8], _last: bool) -> io::Result<usize> {
+    fn send(&mut self, socket: &SimSocket, bytes: &[u8], last: bool) -> io::Result<usize> {
         let mut network = self.network.borrow_mut();
-        let outcome = network.send(socket.link, bytes);
+        let outcome = network.send(socket.link, bytes, last);
         network.note(format_args!("> send link {} of {}: {outcome:?}", socket.link, bytes.len()));
         outcome
     }

@@ -46,7 +46,8 @@ impl Spin {
             }
             std::thread::yield_now();
         };
-        self.looked(found);
+        // Found late is found in vain: while the core was lent to somebody else, a sleeper would have been woken sooner.
+        self.looked(found && began.elapsed() <= LOOK_MAX);
         found
     }
 
@@ -115,6 +116,19 @@ mod tests {
         });
         // The sleep behind the last look counts.
         assert_eq!(rests, [1, 2, 4, 8].map(|times| REST_MIN * times - 1));
+    }
+
+    #[test]
+    fn what_is_found_late_is_found_in_vain() {
+        let mut spin = Spin::default();
+        spin.slept(SLEEP_SHORT);
+        for _ in 0..MISSES_MAX {
+            assert!(spin.look(|| {
+                std::thread::sleep(LOOK_MAX * 2);
+                true
+            }));
+        }
+        assert!(!spin.look(|| true), "it rests");
     }
 
     #[test]

@@ -75,10 +75,12 @@ fn run(options: &Options) -> Result<(), String> {
     println!("peers on core {}, load on core {}; {} rounds", cores.peer, cores.load, options.rounds);
     let mut run = Run { facts: machine::facts(options, &present), cells: Vec::new() };
     let start = Instant::now();
-    for row in &options.rows {
-        println!("\n{} ({})", row.title, row.name);
-        run.cells.extend(measure_row(row, &present, options)?);
-        // Written after every row, so that an interrupted run is not lost.
+    for rows in options.rows.chunk_by(|row, next| row.is_beside(next)) {
+        for row in rows {
+            println!("\n{} ({})", row.title, row.name);
+        }
+        run.cells.extend(measure_rows(rows, &present, options)?);
+        // Written each time, so that an interrupted run is not lost.
         write_out(options, &run)?;
     }
     println!("\n{}", run.markdown());
@@ -98,13 +100,21 @@ fn present_peers(options: &Options) -> Vec<Peer> {
     options.peers.iter().copied().filter(there).collect()
 }
 
-fn measure_row(row: &Row, peers: &[Peer], options: &Options) -> Result<Vec<Cell>, String> {
-    let empty = |peer: &Peer| Cell { row: row.name.into(), peer: peer.name().into(), rounds: Vec::new() };
-    let peers: Vec<&Peer> = peers.iter().filter(|peer| peer.fits(row)).collect();
-    let mut cells: Vec<Cell> = peers.iter().copied().map(empty).collect();
+/// Measures rows that share their rounds.
+fn measure_rows(rows: &[&Row], peers: &[Peer], options: &Options) -> Result<Vec<Cell>, String> {
+    let turns: Vec<(&Row, Peer)> = peers
+        .iter()
+        .flat_map(|peer| rows.iter().filter(|row| peer.fits(row)).map(|row| (*row, *peer)))
+        .collect();
+    let empty = |(row, peer): &(&Row, Peer)| Cell {
+        row: row.name.into(),
+        peer: peer.name().into(),
+        rounds: Vec::new(),
+    };
+    let mut cells: Vec<Cell> = turns.iter().map(empty).collect();
     for round in 1..=options.rounds {
-        for (peer, cell) in peers.iter().zip(&mut cells) {
-            let result = measure::measure(row, **peer, &options.programs, &options.pace);
+        for ((row, peer), cell) in turns.iter().zip(&mut cells) {
+            let result = measure::measure(row, *peer, &options.programs, &options.pace);
             if sys::interrupted() {
                 return Err("interrupted".into());
             }
@@ -119,7 +129,8 @@ fn measure_row(row: &Row, peers: &[Peer], options: &Options) -> Result<Vec<Cell>
                 }
                 Err(error) => format!("failed: {error}"),
             };
-            println!("  round {round} of {}  {:<15} {told}", options.rounds, peer.name());
+            let head = if rows.len() > 1 { format!("{:<16}", row.name) } else { String::new() };
+            println!("  round {round} of {}  {head}{:<15} {told}", options.rounds, peer.name());
             cell.rounds.push(result);
         }
     }

@@ -52,6 +52,19 @@ pub struct Row {
     pub quick: bool,
 }
 
+impl Row {
+    /// Whether `next` is measured in the same rounds, because the two are held against each other: what a resumption costs
+    /// against what it saves.
+    pub fn is_beside(&self, next: &Row) -> bool {
+        match (self.secure, next.secure) {
+            (Some(own), Some(other)) => {
+                self.kind == Kind::Setup && own.key == other.key && !own.resumed && other.resumed
+            }
+            _ => false,
+        }
+    }
+}
+
 const fn plain(name: &'static str, title: &'static str, kind: Kind, sessions: usize) -> Row {
     Row { name, title, kind, sessions, secure: None, quick: false }
 }

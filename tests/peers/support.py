@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -57,13 +58,18 @@ def ring_refused():
 
 
 class Process:
-    """A program of its own process group, whose standard error is read as it comes."""
+    """A program of its own process group, whose standard error is read as it comes.
 
-    def __init__(self, command, **options):
+    Unless it is given a directory, it starts in an empty one of its own, which goes with it: what lies about where the tests
+    are started, such as a self.pem, changes nothing. So all paths that it is given are absolute.
+    """
+
+    def __init__(self, command, cwd=None, **options):
+        self.place = None if cwd else tempfile.TemporaryDirectory(prefix="websplice-process-")
         self.started = time.monotonic()
         self.child = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True, **options,
+            text=True, errors="replace", start_new_session=True, cwd=cwd or self.place.name, **options,
         )  # fmt: skip
         self.pid = self.child.pid
         self.lines = []
@@ -144,6 +150,8 @@ class Process:
         self.child.wait()
         self.reader.join(5)
         self.child.stderr.close()
+        if self.place:
+            self.place.cleanup()
 
 
 class Bridge(Process):

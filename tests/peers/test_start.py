@@ -71,6 +71,18 @@ def test_the_line_without_a_host(engine, keep):
     within_200_ms(start)
 
 
+def test_what_lies_about_changes_nothing(ours, engine, keep, monkeypatch, tmp_path):
+    """A server of these tests sees nothing of the directory they are started in: not even a self.pem that nobody can read."""
+    (tmp_path / "self.pem").write_text("no certificate\n")
+    broken = keep(Process([BINARY, "--engine", engine, "--echo", "127.0.0.1:0"], cwd=tmp_path))
+    assert broken.child.wait(10) == 1, "such a file is taken up where a server starts"
+    broken.wait_for("self.pem")
+    monkeypatch.chdir(tmp_path)
+    server = keep(Bridge("--echo", engine=engine)).ready()
+    assert os.listdir(f"/proc/{server.pid}/cwd") == []
+    says_hello(server)
+
+
 def says_hello(server):
     """Whether a session works."""
     with connect(server.url(scheme="ws"), proxy=None) as session:

@@ -4,6 +4,7 @@ WEBSPLICE_BIN names the server; it defaults to the release build. Any program wi
 with Python's websockify in its place the tests themselves are tested, with smaller amounts and without our own options.
 """
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -115,6 +116,15 @@ class Process:
             except (FileNotFoundError, ProcessLookupError):
                 continue
         return members
+
+    def has_ring(self):
+        """Whether any process of its group has an io_uring."""
+        held = []
+        for member in self.group():
+            for entry in pathlib.Path(f"/proc/{member}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    held.append(os.readlink(entry))
+        return any("io_uring" in link for link in held)
 
     def resident(self):
         """Resident bytes of the whole group."""

@@ -9,17 +9,21 @@ comma := ,
 .PHONY: help run cert test lint unit peers peers-self perf sim bench demo-vnc setup
 
 help: ## List the chores.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, and serve the built-in page with the echo target on http://127.0.0.1:6080/.
 	cargo run --release --locked -- --web=builtin: --echo 127.0.0.1:6080
 
 cert: ## Make self.pem, a self-signed certificate with its key for localhost and this machine's name, for trying.
 	@test ! -e self.pem || { echo "self.pem is there already; remove it first" >&2; exit 1; }
-	umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=localhost" \
-		-addext "subjectAltName=DNS:localhost,DNS:$$(hostname),IP:127.0.0.1,IP:::1" \
-		-keyout self.key.tmp -out self.crt.tmp 2>/dev/null
-	umask 077 && cat self.crt.tmp self.key.tmp > self.pem && rm self.crt.tmp self.key.tmp
+	@command -v openssl >/dev/null || { echo "openssl is missing: apt install openssl" >&2; exit 1; }
+	@umask 077 && made=$$(mktemp -d .cert.XXXXXX) && trap 'rm -rf "$$made"' EXIT && trap 'exit 1' HUP INT TERM && \
+	{ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=localhost" \
+		-addext "basicConstraints=critical,CA:FALSE" \
+		-addext "subjectAltName=DNS:localhost,DNS:$$(uname -n),IP:127.0.0.1,IP:::1" \
+		-keyout "$$made/key" -out "$$made/crt" 2>"$$made/said" || { cat "$$made/said" >&2; exit 1; }; } && \
+	cat "$$made/crt" "$$made/key" > "$$made/pem" && mv "$$made/pem" self.pem && \
+	echo "self.pem is made: certificate and key for localhost and $$(uname -n), good for 365 days"
 
 test: setup lint unit peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests against real programs need, and nothing that is there already: Debian packages by name,
-# and under target/peers/ a Python environment and the pinned noVNC library. Runs as root, or as a user with sudo.
+# Installs what the tests need of other programs (those they talk to, and those that judge what is generated), and nothing
+# that is there already: Debian packages by name, and under target/peers/ a Python environment and the pinned noVNC library.
+# Runs as root, or as a user with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +13,8 @@ fail() {
 # Which package brings each program or file.
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
-    [openssl]=openssl [curl]=curl [npm]=npm [python3]=python3 [ps]=procps [hostname]=hostname
-    [certutil]=libnss3-tools
+    [openssl]=openssl [curl]=curl [npm]=npm [python3]=python3 [ps]=procps
+    [certutil]=libnss3-tools [zsh]=zsh [fish]=fish [groff]=groff-base
     [/usr/share/novnc/vnc.html]=novnc
 )
 # The module is asked for, because Debian's python3 comes without it.

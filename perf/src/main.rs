@@ -85,7 +85,7 @@ fn run(options: &Options) -> Result<(), String> {
     }
     println!("\n{}", run.markdown());
     println!("{:.0} seconds in all", start.elapsed().as_secs_f64());
-    Ok(())
+    if options.check { goals::check(&run) } else { Ok(()) }
 }
 
 /// The peers whose program is there; the others are named and left out.

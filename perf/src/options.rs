@@ -37,6 +37,7 @@ Usage: websplice-perf [options]
   --scratch DIR      peers' logs and configurations (default target/perf)
   --json FILE        write every sample to FILE
   --out FILE         write the report to FILE (default perf/RESULTS.md, `-` for none)
+  --check            exit with 1, after the report is written, unless all goals that the run can judge are met
   --help             this text
 ";
 
@@ -100,13 +101,16 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// Where the report goes.
     pub out: Option<PathBuf>,
+    /// Whether a goal that is not met is a failure.
+    pub check: bool,
 }
 
 impl Options {
     /// Reads the command line; `None` when help was asked for.
     fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let (mut rows, mut peers): (_, Option<Vec<Peer>>) = (None, None);
-        let (mut rounds, mut quick, mut first, mut window, mut idle) = (3, false, false, None, 5000);
+        let (mut rounds, mut window, mut idle) = (3, None, 5000);
+        let (mut quick, mut first, mut check) = (false, false, false);
         let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
         let mut programs = Programs {
             websplice: "target/release/websplice".into(),
@@ -118,6 +122,7 @@ impl Options {
                 Short('h') | Long("help") => return Ok(None),
                 Long("quick") => quick = true,
                 Long("first") => first = true,
+                Long("check") => check = true,
                 Long("rows") => {
                     let all: Vec<&'static Row> = ROWS.iter().collect();
                     rows = Some(picked(&parser.value()?.string()?, &all, |row| row.name)?);
@@ -146,7 +151,7 @@ impl Options {
         let window = window.unwrap_or(usual);
         let warm_up = (window / 3).max(Duration::from_millis(200));
         let pace = Pace { warm_up, window, idle_sessions: idle };
-        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out }))
+        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out, check }))
     }
 }
 
@@ -184,6 +189,12 @@ mod tests {
         assert_eq!((told.rows[0].name, &told.peers[..]), ("idle", &[Peer::Websocat][..]));
         let whole = parse(&[]).expect("legal").expect("no help");
         assert_eq!((whole.rows.len(), whole.peers.len()), (ROWS.len(), PEERS.len()));
+    }
+
+    #[test]
+    fn goals_are_checked_when_asked() {
+        let check = |words: &[&str]| parse(words).expect("legal").expect("no help").check;
+        assert_eq!([check(&["--check", "--quick"]), check(&["--quick"])], [true, false]);
     }
 
     #[test]

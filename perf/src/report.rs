@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::goals;
-use crate::rows::{ROWS, Row};
-use crate::stats::{Cell, Spread, figures, headline};
+use crate::rows::{Kind, ROWS, Row};
+use crate::stats::{Cell, LOAD_LIMIT, Spread, figures, headline};
 
 /// Peers that every other peer is compared with, without and with TLS.
 const REFERENCES: [&str; 3] = ["floor-epoll", "haproxy", "python"];
@@ -40,6 +40,11 @@ impl Run {
         }
         text += "\nMedians of all rounds (smallest–largest); columns without brackets show the median alone. CPU time is that of the peer's process tree and the softirq \
                  thread of its core; \"of it tree\" leaves the latter out. Ratios are taken round by round.\n";
+        let _ = writeln!(
+            text,
+            "\n\\* The load's core was busy for more than {LOAD_LIMIT} % of the window: what was reached is the load's limit, and \
+             not the peer's."
+        );
         for row in &ROWS {
             self.table(row, &mut text);
         }
@@ -64,7 +69,9 @@ impl Run {
         let middle = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.middle());
         let mut failures = String::new();
         for cell in cells {
-            let mut line = vec![cell.peer.clone(), shown(cell.spread(figure))];
+            // What idles has no load to speak of.
+            let mark = if row.kind != Kind::Idle && cell.is_load_bound() { " *" } else { "" };
+            let mut line = vec![format!("{}{mark}", cell.peer), shown(cell.spread(figure))];
             for name in references {
                 let ratio = self.cell(row.name, name).and_then(|other| cell.ratio(other, figure));
                 line.push(shown(ratio));
@@ -82,5 +89,29 @@ impl Run {
             }
         }
         *text += &failures;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Sample;
+
+    #[test]
+    fn a_load_at_its_limit_is_marked() {
+        let cell = |row: &str, peer: &str, load_cpu: f64| {
+            let sample = Sample { work: 1e6, seconds: 1.0, peer_cpu: 0.5, load_cpu, ..Sample::default() };
+            Cell { row: row.into(), peer: peer.into(), rounds: vec![Ok(sample)] }
+        };
+        let cells = vec![
+            cell("down-1", "websplice-ring", 0.98),
+            cell("down-1", "websplice-poll", 0.97),
+            cell("idle", "websplice-ring", 1.0),
+        ];
+        let text = Run { facts: Vec::new(), cells }.markdown();
+        let marked: Vec<&str> = text.lines().filter(|line| line.contains(" * |")).collect();
+        assert_eq!(marked.len(), 1, "{text}");
+        assert!(marked[0].starts_with("| websplice-ring * | 2.00 "), "{text}");
+        assert!(text.contains("\n\\* The load's core was busy for more than 97 %"), "{text}");
     }
 }

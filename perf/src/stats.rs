@@ -84,6 +84,11 @@ fn tree(sample: &Sample) -> f64 {
     if sample.peer_cpu > 0.0 { sample.peer_cpu } else { f64::NAN }
 }
 
+/// How busy the load's core was, in percent.
+const LOAD: Figure = Figure { head: "load core %", of: |s| 100.0 * s.load_cpu / s.seconds };
+/// Above this the load was the limit, in percent.
+pub const LOAD_LIMIT: f64 = 97.0;
+
 /// What a row is judged by, and whether more is better.
 pub fn headline(kind: Kind) -> (Figure, bool) {
     match kind {
@@ -124,7 +129,7 @@ pub fn figures(kind: Kind) -> Vec<Figure> {
     }
     all.push(Figure { head: "peer core %", of: |s| 100.0 * cpu(s) / s.seconds });
     all.push(Figure { head: "others there %", of: |s| 100.0 * (s.peer_core - cpu(s)).max(0.0) / s.seconds });
-    all.push(Figure { head: "load core %", of: |s| 100.0 * s.load_cpu / s.seconds });
+    all.push(LOAD);
     all
 }
 
@@ -142,6 +147,11 @@ impl Cell {
             Some((figure.of)(own.as_ref().ok()?) / (figure.of)(other.as_ref().ok()?))
         });
         Spread::of(ratios.collect())
+    }
+
+    /// Whether the load was the limit in most rounds.
+    pub fn is_load_bound(&self) -> bool {
+        self.spread(LOAD).is_some_and(|spread| spread.median > LOAD_LIMIT)
     }
 
     /// Why the first failed round failed.

@@ -161,6 +161,7 @@ impl Network {
         if short && count > 1 {
             count = self.dice.between(1, count - 1);
         }
+        self.faults.half_closes[0] += usize::from(self.links[link].inward.ended && count > 0);
         self.links[link].outward.wire.extend(&bytes[..count]);
         // The last bytes wait for the end that was announced, unless earlier ones are on their way.
         if !last || count < bytes.len() {

@@ -6,6 +6,7 @@
 //! of a kernel has to keep. It never opens a socket, reads a clock or draws real randomness.
 
 mod dice;
+mod faults;
 mod hand;
 mod kernel;
 mod link;
@@ -13,6 +14,7 @@ mod network;
 mod script;
 
 pub use dice::{Dice, Odds};
+pub use faults::Faults;
 pub use hand::Hand;
 pub use kernel::{SimKernel, SimSocket};
 pub use script::Behaviour;
@@ -53,6 +55,11 @@ impl World {
     /// The kind of day it is.
     pub fn odds(&self) -> Odds {
         self.0.borrow().odds.clone()
+    }
+
+    /// What has struck so far.
+    pub fn faults(&self) -> Faults {
+        self.0.borrow().faults
     }
 
     /// Dice for the test's own decisions, drawn from this world's.

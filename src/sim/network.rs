@@ -4,6 +4,7 @@
 //! by the same dice. Calls on sockets are in `kernel`, what far ends do by themselves in `script`.
 
 use super::dice::{Dice, Odds};
+use super::faults::Faults;
 use super::link::{Dial, Link, Way};
 use super::script::Behaviour;
 use crate::engine::{Readable, Token};
@@ -71,6 +72,7 @@ pub(super) struct Network {
     /// Tokens in use and their links, until the close is reported.
     pub tokens: BTreeMap<u64, usize>,
     pub leaked: Vec<usize>,
+    pub faults: Faults,
     pub trace: Trace,
 }
 
@@ -88,6 +90,7 @@ impl Network {
             reports: Vec::new(),
             tokens: BTreeMap::new(),
             leaked: Vec::new(),
+            faults: Faults::default(),
             trace: Trace { hash: 0xcbf2_9ce4_8422_2325, aloud: false },
         }
     }
@@ -111,6 +114,7 @@ impl Network {
     pub fn plan_within(&mut self, most_ms: usize, event: Event) {
         let at = Time(self.now.0 + self.dice.below(most_ms + 1) as u64);
         self.planned += 1;
+        self.faults.delays += usize::from(at > self.now && matches!(event, Event::Move(..)));
         self.agenda.insert((at, self.planned), event);
     }
 
@@ -193,12 +197,14 @@ impl Network {
         }
         if self.dice.chance(self.odds.reset) {
             self.note(format_args!("! link {link} breaks"));
+            self.faults.resets += 1;
             return self.break_link(link);
         }
         let pipe = self.links[link].pipe(way);
         let mut count = pipe.movable();
         if count > 1 && self.dice.chance(self.odds.split) {
             count = self.dice.between(1, count - 1);
+            self.faults.splits += 1;
         }
         let joined = self.dice.chance(self.odds.end_with_bytes);
         let pipe = self.links[link].pipe(way);
@@ -214,6 +220,8 @@ impl Network {
         if gone && count > 0 {
             return self.break_link(link);
         }
+        let told = way == Way::Near && self.links[link].near.shut;
+        self.faults.half_closes[1] += usize::from(told && count > 0);
         match way {
             Way::Near => self.edge(link, what),
             Way::Far => {
@@ -386,6 +394,7 @@ impl Network {
             self.set_moving(link, Way::Near);
         } else {
             near.error = Some(libc::ECONNREFUSED);
+            self.faults.refusals += 1;
             far.broken = true;
             far.gone = true;
         }

@@ -16,6 +16,7 @@ on_both_engines!(
     one_thread_is_left_to_the_scheduler,
     a_quota_of_the_group_bounds_the_shards,
     a_thread_for_every_core_is_pinned,
+    a_mask_of_one_core_is_one_shard_on_it,
     a_low_limit_of_descriptors_is_told,
     too_few_descriptors_for_an_engine_are_an_error,
     little_buffer_memory_is_refused,
@@ -122,6 +123,36 @@ fn a_thread_for_every_core_is_pinned(engine: &str) {
     cores.dedup();
     assert_eq!(cores.len(), allowed());
     server.stop();
+}
+
+/// The numbers of the cores that this test may use.
+fn numbers_allowed() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is always there");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("always there");
+    let number = |word: &str| word.trim().parse::<usize>().expect("a number of a core");
+    let span = |word: &str| match word.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(word)..=number(word),
+    };
+    list.split(',').flat_map(span).collect()
+}
+
+/// As a service manager or `taskset` restricts it. More threads than the mask has cores are left to the scheduler, inside it.
+fn a_mask_of_one_core_is_one_shard_on_it(engine: &str) {
+    let cores = numbers_allowed();
+    assert_eq!(cores.len(), allowed());
+    // The first and the last: a shard that only counts cores would be on the first of them.
+    for core in [cores.first(), cores.last()] {
+        let core = core.expect("this test runs on one").to_string();
+        let program = program().into_string().expect("a readable path");
+        let words = ["-c", &core, &program, "--engine", engine, "--echo", "127.0.0.1:0"];
+        for (more, expected) in [(&[][..], 1), (&["--threads=2"], 2)] {
+            let server = Server::launch("taskset", &[&words[..], more].concat());
+            assert_eq!(cores_of_shards(&server), vec![core.clone(); expected], "{more:?}");
+            server.client().leave();
+            server.stop();
+        }
+    }
 }
 
 fn a_low_limit_of_descriptors_is_told(engine: &str) {

@@ -19,6 +19,7 @@ on_both_engines!(
     methods,
     versions_of_http,
     bodies_are_never_requests,
+    who_waits_for_100_continue_is_answered_at_once,
     a_refused_upgrade_is_not_followed_by_frames,
     slow_heads_are_dropped,
     without_files_plain_requests_are_refused,
@@ -255,6 +256,40 @@ fn bodies_are_never_requests(engine: &str) {
         let upgrade = Handshake::new().add(name, value).early("0123456789").bytes();
         expect_refusal(&server, &upgrade, &[400]);
     }
+    server.stop();
+}
+
+/// No body is ever read, so nobody is asked for one: the final answer comes at once, and it is the last, because what follows
+/// may be the body that was not asked for (RFC 9110 section 10.1.1). websockify says `100 Continue` first.
+fn who_waits_for_100_continue_is_answered_at_once(engine: &str) {
+    let (server, _web) = with_files(engine, &[]);
+    let hidden = request("GET", "/", "");
+    let announced = format!("Content-Length: {}\r\n", hidden.len());
+    for (method, more, status) in [
+        ("GET", "", 200),
+        ("HEAD", "", 200),
+        ("GET", announced.as_str(), 200),
+        ("POST", announced.as_str(), 405),
+        ("PUT", "Transfer-Encoding: chunked\r\n", 405),
+    ] {
+        for word in ["100-continue", "100-Continue"] {
+            let head = request(method, "/", &format!("Expect: {word}\r\n{more}"));
+            let mut http = server.http();
+            http.send(&head);
+            let response = if method == "HEAD" { http.response_to_head() } else { http.response() };
+            assert_eq!(response.status, status, "{head:?}: {response:?}");
+            assert!(response.closes(), "{head:?}: {response:?}");
+            http.expect_eof();
+            // A client that does not wait: its body is no request.
+            let mut http = server.http();
+            http.send(format!("{head}{hidden}"));
+            let response = if method == "HEAD" { http.response_to_head() } else { http.response() };
+            assert_eq!(response.status, status, "{head:?}: {response:?}");
+            http.expect_eof();
+        }
+    }
+    let client = WsClient::open(server.wire(), &Handshake::new().add("Expect", "100-continue"));
+    client.leave();
     server.stop();
 }
 

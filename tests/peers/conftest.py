@@ -31,6 +31,19 @@ def ours():
 
 
 @pytest.fixture
+def wrapper(engine, place):
+    """A `websockify` for programs that start it with words of their own: a link to the server, told to run this engine."""
+    for folder in ("bin", "linked"):
+        (place / folder).mkdir()
+    (place / "linked/websockify").symlink_to(BINARY)
+    words = f"--engine {engine}" if OURS else ""
+    path = place / "bin/websockify"
+    path.write_text(f'#!/bin/sh\nexec "{place}/linked/websockify" {words} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
 def keep():
     """Ends every process it is handed, last one first, when the test is over."""
     kept = []

@@ -4,6 +4,7 @@ WEBSPLICE_BIN names the server; it defaults to the release build. Any program wi
 with Python's websockify in its place the tests themselves are tested, with smaller amounts and without our own options.
 """
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -57,13 +59,18 @@ def ring_refused():
 
 
 class Process:
-    """A program of its own process group, whose standard error is read as it comes."""
+    """A program of its own process group, whose standard error is read as it comes.
 
-    def __init__(self, command, **options):
+    Unless it is given a directory, it starts in an empty one of its own, which goes with it: what lies about where the tests
+    are started, such as a self.pem, changes nothing. So all paths that it is given are absolute.
+    """
+
+    def __init__(self, command, cwd=None, **options):
+        self.place = None if cwd else tempfile.TemporaryDirectory(prefix="websplice-process-")
         self.started = time.monotonic()
         self.child = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True, **options,
+            text=True, errors="replace", start_new_session=True, cwd=cwd or self.place.name, **options,
         )  # fmt: skip
         self.pid = self.child.pid
         self.lines = []
@@ -110,6 +117,15 @@ class Process:
                 continue
         return members
 
+    def has_ring(self):
+        """Whether any process of its group has an io_uring."""
+        held = []
+        for member in self.group():
+            for entry in pathlib.Path(f"/proc/{member}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    held.append(os.readlink(entry))
+        return any("io_uring" in link for link in held)
+
     def resident(self):
         """Resident bytes of the whole group."""
         total = 0
@@ -144,6 +160,8 @@ class Process:
         self.child.wait()
         self.reader.join(5)
         self.child.stderr.close()
+        if self.place:
+            self.place.cleanup()
 
 
 class Bridge(Process):

@@ -147,11 +147,9 @@ def test_application(bridge, engine, browser, desktop, shots):
 
 
 @pytest.mark.parametrize("ending", ["terminate", "interrupt"])
-def test_launcher(browser, desktop, keep, place, shots, ending):
+def test_launcher(browser, desktop, engine, wrapper, keep, place, shots, ending):
     """The launcher of the Debian package, unchanged, with our binary first in PATH as `websockify`."""
-    (place / "bin").mkdir()
-    (place / "bin/websockify").symlink_to(BINARY)
-    path = f"{place / 'bin'}:{os.environ['PATH']}"
+    path = f"{wrapper.parent}:{os.environ['PATH']}"
     port = free_port()
     launcher = keep(Process(
         [f"{DEBIAN_NOVNC}/utils/novnc_proxy", "--listen", port, "--vnc", desktop.address, "--heartbeat", "30"],
@@ -161,10 +159,11 @@ def test_launcher(browser, desktop, keep, place, shots, ending):
     if OURS:
         held = [os.readlink(f"/proc/{member}/exe") for member in launcher.group()]
         assert os.path.realpath(BINARY) in held, held
+        assert launcher.has_ring() == (engine == "ring")
     # The launcher looks after a second whether the server it started still lives; only then has it not failed.
     until(lambda: accepts(browser, f"http://127.0.0.1:{port}/vnc.html"), "the page is delivered")
     url = f"http://127.0.0.1:{port}/{APPLICATION.path}"
-    watch_a_desktop(browser, APPLICATION, url, desktop, shots / f"launcher-{ending}.png")
+    watch_a_desktop(browser, APPLICATION, url, desktop, shots / f"launcher-{ending}-{engine}.png")
 
     if ending == "terminate":
         launcher.child.send_signal(signal.SIGTERM)

@@ -17,15 +17,19 @@ LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
 
 
+# What io_uring needs of the kernel, by name and number (the same on every architecture but Alpha).
+CALLS = {"io_uring_setup": SYS_IO_URING_SETUP, "io_uring_enter": 426, "io_uring_register": 427}
+
+
 class Program(ctypes.Structure):
     """`struct sock_fprog`."""
 
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def refusing(number):
-    """What a child runs before it becomes the server: a seccomp filter that answers io_uring_setup with this errno."""
-    steps = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, SYS_IO_URING_SETUP), (RETURN, 0, 0, RET_ERRNO | number),
+def refusing(number, call=SYS_IO_URING_SETUP):
+    """What a child runs before it becomes the server: a seccomp filter that answers this call with this errno."""
+    steps = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, call), (RETURN, 0, 0, RET_ERRNO | number),
              (RETURN, 0, 0, RET_ALLOW)]  # fmt: skip
     text = b"".join(struct.pack("HBBI", *step) for step in steps)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -71,6 +75,18 @@ def test_the_line_without_a_host(engine, keep):
     within_200_ms(start)
 
 
+def test_what_lies_about_changes_nothing(ours, engine, keep, monkeypatch, tmp_path):
+    """A server of these tests sees nothing of the directory they are started in: not even a self.pem that nobody can read."""
+    (tmp_path / "self.pem").write_text("no certificate\n")
+    broken = keep(Process([BINARY, "--engine", engine, "--echo", "127.0.0.1:0"], cwd=tmp_path))
+    assert broken.child.wait(10) == 1, "such a file is taken up where a server starts"
+    broken.wait_for("self.pem")
+    monkeypatch.chdir(tmp_path)
+    server = keep(Bridge("--echo", engine=engine)).ready()
+    assert os.listdir(f"/proc/{server.pid}/cwd") == []
+    says_hello(server)
+
+
 def says_hello(server):
     """Whether a session works."""
     with connect(server.url(scheme="ws"), proxy=None) as session:
@@ -80,12 +96,13 @@ def says_hello(server):
 
 def test_the_filter_of_this_test_refuses():
     """Without this, a filter that does nothing would make the tests below pass for the wrong reason."""
-    probe = f"import ctypes; l = ctypes.CDLL(None, use_errno=True); assert l.syscall({SYS_IO_URING_SETUP}, 1, 0) < 0; " \
-            "import sys; print(ctypes.get_errno(), file=sys.stderr)"  # fmt: skip
-    for number in (errno.EPERM, errno.ENOSYS):
-        process = Process([sys.executable, "-c", probe], preexec_fn=refusing(number))
-        process.wait_for(f"^{number}$")
-        process.end()
+    probe = "import ctypes, sys; l = ctypes.CDLL(None, use_errno=True); " \
+            "assert l.syscall(int(sys.argv[1]), -1, 0, 0, 0, 0, 0) < 0; print(ctypes.get_errno(), file=sys.stderr)"  # fmt: skip
+    for call in CALLS.values():
+        for number in (errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.ENOMEM, errno.EMFILE):
+            process = Process([sys.executable, "-c", probe, call], preexec_fn=refusing(number, call))
+            process.wait_for(f"^{number}$")
+            process.end()
 
 
 @pytest.mark.parametrize("name", ["EPERM", "ENOSYS", "EINVAL"])
@@ -101,7 +118,21 @@ def test_auto_falls_back_once_and_says_why(ours, keep, target, name):
     says_hello(server)
 
 
-@pytest.mark.parametrize("name", ["EPERM", "ENOSYS"])
+@pytest.mark.parametrize("call", CALLS)
+def test_each_call_may_be_forbidden_alone(ours, keep, target, call):
+    """A profile that allows only some of what io_uring needs is one that does not allow io_uring."""
+    forbid = refusing(errno.EPERM, CALLS[call])
+    server = keep(Bridge("--engine", "auto", target=target("echo").address, preexec_fn=forbid)).ready()
+    _, line = server.wait_for("engine=poll instead of ring: .*EPERM")
+    assert "Seccomp: 2" in line and call in line.partition("->")[2], "the evidence and the remedy"
+    says_hello(server)
+    strict = keep(Bridge("--engine", "ring", target="127.0.0.1:1", preexec_fn=forbid))
+    strict.wait_for("--engine ring: .*EPERM")
+    assert strict.child.wait(10) == 1
+    assert "panicked" not in strict.said()
+
+
+@pytest.mark.parametrize("name", ["EPERM", "ENOSYS", "EINVAL"])
 def test_ring_refuses_to_start(ours, keep, name):
     server = keep(Bridge("--engine", "ring", target="127.0.0.1:1", preexec_fn=refusing(getattr(errno, name))))
     server.wait_for(f"io_uring_setup.*{name}")
@@ -144,12 +175,13 @@ def test_each_address_of_a_name_is_tried(ours, engine, keep, target, place):
         assert session.recv(timeout=10) == b"hello"
 
 
-def test_the_demo_shows_a_desktop(ours, keep):
+def test_the_demo_shows_a_desktop(ours, engine, wrapper, keep):
     """`make demo-vnc` up to the browser: the page it names is there, and behind its WebSocket a VNC server speaks."""
     port = free_port()
-    environment = {**os.environ, "PORT": str(port), "WEBSPLICE_BIN": str(BINARY)}
+    environment = {**os.environ, "PORT": str(port), "WEBSPLICE_BIN": str(wrapper)}
     demo = keep(Process(["sh", "-c", 'exec "$0" >&2', ROOT / "scripts/demo-vnc.sh"], env=environment))
     url = demo.wait_for("Your desktop: http")[1].split()[-1]
+    assert demo.has_ring() == (engine == "ring")
     with urllib.request.urlopen(url, timeout=10) as page:
         assert page.status == 200 and b"noVNC" in page.read()
     with connect(f"ws://127.0.0.1:{port}/websockify", subprotocols=["binary"], proxy=None) as session:

@@ -28,7 +28,8 @@ use websplice::timers::Time;
 use websplice::tls::renewal::Shelf;
 use websplice::web;
 
-/// Bytes of the largest chunk.
+/// Bytes of the smallest and the largest chunk. A few of the smallest are so little that receives have to wait.
+const SMALLEST: usize = CHUNK_CLASSES[0];
 const LARGEST: usize = CHUNK_CLASSES[3];
 /// Most clients of one day.
 const CLIENTS_MAX: usize = 12;
@@ -134,7 +135,7 @@ impl Day {
     /// Plays it to its end.
     ///
     /// # Returns
-    /// The hash of all that happened, and what there was of TLS in it.
+    /// The hash of all that happened, and what there was of misfortunes and of TLS in it.
     pub fn play(mut self) -> (u64, Tally) {
         for turn in 0.. {
             self.turn();
@@ -161,7 +162,8 @@ impl Day {
         self.check_ends();
         assert_eq!(self.shard.counters().panics, 0, "a session panicked");
         assert_eq!(self.shard.engine().pool().in_use(), 0, "buffers are left");
-        let tally = Tally::of(&self.clients, &self.targets);
+        let starved = self.shard.counters().starved;
+        let tally = Tally::of(self.world.faults(), starved, &self.clients, &self.targets);
         drop(self.shard);
         self.world.check();
         (self.world.trace_hash(), tally)
@@ -373,7 +375,7 @@ fn weather(dice: &mut Dice) -> (Odds, usize) {
     if fair {
         odds = Odds { reset: 0, watch_fails: 0, connect_fails: 0, dial_ms: 0, ..odds };
     }
-    let ceilings = [LARGEST, 2 * LARGEST, 3 * LARGEST, BUFFER_MEMORY_MIN, BUFFER_MEMORY_MIN];
+    let ceilings = [4 * SMALLEST, LARGEST, 2 * LARGEST, 3 * LARGEST, BUFFER_MEMORY_MIN, BUFFER_MEMORY_MIN];
     let ceiling = *dice.pick(&ceilings);
     (odds, if fair { BUFFER_MEMORY_MIN } else { ceiling })
 }

@@ -1,13 +1,19 @@
-//! What there was of TLS in some days, counted, so that a simulation which no longer meets something is noticed.
+//! What there was of misfortunes and of TLS in some days, counted, so that a simulation which no longer meets something is
+//! noticed.
 
 use super::client::{Client, Manner};
 use super::target::Target;
 use rustls::ProtocolVersion;
 use std::ops::AddAssign;
+use websplice::sim::Faults;
 
 /// Counts of things that have to happen now and then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// What struck the network.
+    pub faults: Faults,
+    /// Receives that had to wait for buffer memory.
+    pub starved: u64,
     /// Handshakes with clients that were done, in the older and the newer version, and those resumed among them.
     pub clients: [usize; 2],
     pub clients_resumed: usize,
@@ -28,8 +34,8 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one day.
-    pub fn of(clients: &[Client], targets: &[Target]) -> Tally {
-        let mut tally = Tally::default();
+    pub fn of(faults: Faults, starved: u64, clients: &[Client], targets: &[Target]) -> Tally {
+        let mut tally = Tally { faults, starved, ..Tally::default() };
         for client in clients.iter().filter(|client| client.wire.is_secure()) {
             let wire = &client.wire;
             match wire.version().filter(|_| wire.is_open()) {
@@ -61,6 +67,9 @@ impl Tally {
     /// # Panics
     /// If something was never met.
     pub fn check(&self) {
+        let Faults { splits, delays, resets, refusals, half_closes } = self.faults;
+        let met = [splits, delays, resets, refusals, half_closes[0], half_closes[1]];
+        assert!(met.iter().all(|&count| count > 0) && self.starved > 0, "misfortunes: {self:#?}");
         let Tally { clients, targets, .. } = self;
         let counts =
             [clients[0], clients[1], self.clients_resumed, targets[0], targets[1], self.targets_resumed];
@@ -74,6 +83,14 @@ impl Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
+        self.faults.splits += other.faults.splits;
+        self.faults.delays += other.faults.delays;
+        self.faults.resets += other.faults.resets;
+        self.faults.refusals += other.faults.refusals;
+        for side in 0..2 {
+            self.faults.half_closes[side] += other.faults.half_closes[side];
+        }
+        self.starved += other.starved;
         for version in 0..2 {
             self.clients[version] += other.clients[version];
             self.targets[version] += other.targets[version];

@@ -307,8 +307,8 @@ mod tests {
         // closed answers what comes now with a reset only when it is really gone.
         let until = Instant::now() + PATIENCE;
         let gone = loop {
-            match far.write(b"x") {
-                Ok(_) => assert!(Instant::now() < until, "the socket is still held"),
+            match far.write_all(b"x") {
+                Ok(()) => assert!(Instant::now() < until, "the socket is still held"),
                 Err(error) => break error.kind(),
             }
         };

@@ -12,7 +12,7 @@ const LOOK_MAX: Duration = Duration::from_micros(50);
 const SLEEP_SHORT: Duration = Duration::from_micros(200);
 /// Looks between two offers of the core to whoever else wants it.
 const LOOKS_PER_YIELD: u32 = 16;
-/// Waits in a row that are looked through in vain before that is given up.
+/// How many more waits are looked through in vain than with success before that is given up.
 const MISSES_MAX: u32 = 4;
 /// Short sleeps until it is tried again: doubled from the one to the other each time it is given up.
 const REST_MIN: u32 = 64;
@@ -23,7 +23,7 @@ const REST_MAX: u32 = 16 * 1024;
 pub struct Spin {
     /// The last sleep was short.
     hopeful: bool,
-    /// Waits looked through in vain, in a row.
+    /// Waits looked through in vain beyond those that found something.
     misses: u32,
     /// Short sleeps to go until it is tried again, and how many it was the last time.
     rest: u32,
@@ -61,7 +61,8 @@ impl Spin {
 
     fn looked(&mut self, found: bool) {
         if found {
-            (self.misses, self.rested) = (0, 0);
+            self.rested /= if self.misses == 0 { 2 } else { 1 };
+            self.misses = self.misses.saturating_sub(1);
             return;
         }
         self.misses += 1;
@@ -132,13 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn a_find_makes_it_worth_while_again() {
+    fn as_many_finds_as_misses_keep_it_going_and_fewer_do_not() {
         let mut spin = Spin::default();
         spin.slept(SLEEP_SHORT);
-        looked(&mut spin, MISSES_MAX - 1, SLEEP_SHORT);
-        assert!(spin.look(|| true));
-        assert_eq!(looked(&mut spin, MISSES_MAX, SLEEP_SHORT), MISSES_MAX);
-        looked(&mut spin, REST_MIN, SLEEP_SHORT);
+        for _ in 0..100 {
+            assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 1);
+            assert!(spin.look(|| true));
+        }
+        let mut count = 0;
+        for _ in 0..100 {
+            count += looked(&mut spin, 4, SLEEP_SHORT);
+            spin.look(|| true);
+        }
+        assert!(count < 40, "{count} of 400 waits were looked through in vain");
+        let rest = spin.rest;
+        looked(&mut spin, rest, SLEEP_SHORT);
         assert!(spin.look(|| true), "it is tried again");
     }
 }

@@ -31,8 +31,11 @@ fn wrong_files_are_one_line_and_status_1() {
     let old = file(&directory, "old.pem", &authority.sign_until(&["gateway.test"], 2001).both());
     let text = file(&directory, "text.pem", "hello");
     let both = file(&directory, "both.pem", &own.both());
-    let rows: [(&[&str], &str); 11] = [
+    let beyond = format!("{both}/cert.pem");
+    let rows: [(&[&str], &str); 13] = [
         (&["--cert", "/nowhere/x.pem"], "certificate /nowhere/x.pem does not exist"),
+        (&["--cert", &beyond], "cert.pem cannot be read: Not a directory"),
+        (&["--ssl-target", "--ssl-target-ca", &beyond], "cert.pem cannot be read: Not a directory"),
         (&["--cert", &cert], "holds no private key"),
         (&["--cert", &cert, "--key", &wrong], "does not belong to certificate"),
         (&["--cert", &old], "expired on 2001"),
@@ -53,6 +56,22 @@ fn wrong_files_are_one_line_and_status_1() {
     let (status, said) = run_to_end(&["--ssl-only", "127.0.0.1:0", "localhost:1"]);
     assert_eq!(status, Some(2), "{said}");
     assert!(said.ends_with("error: SSL only and self.pem not found"), "{said}");
+}
+
+/// A self.pem beside the sources would be found by every server that is started there.
+#[test]
+fn servers_under_test_run_in_empty_directories() {
+    let (one, two) = (Server::echo("poll"), Server::echo("poll"));
+    for server in [&one, &two] {
+        let runs_in = std::fs::read_link(format!("/proc/{}/cwd", server.pid())).expect("it runs");
+        assert_eq!(runs_in, server.directory().path());
+        assert_ne!(runs_in, std::env::current_dir().expect("it is there"));
+        assert_eq!(std::fs::read_dir(runs_in).expect("it is there").count(), 0);
+        assert!(server.log().contains("No SSL/TLS support"), "{}", server.log());
+    }
+    assert_ne!(one.directory().path(), two.directory().path());
+    one.stop();
+    two.stop();
 }
 
 fn new_files_are_taken_up_and_broken_ones_are_not(engine: &str) {

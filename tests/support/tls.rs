@@ -78,6 +78,18 @@ impl Authority {
         Signed { cert, key: key.serialize_pem() }
     }
 
+    /// A certificate as `openssl req -x509` makes it: signed by itself, and an authority by its own word.
+    pub fn self_signed(names: &[&str], year: i32) -> Signed {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("the names are names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().expect("keys can be made");
+        let cert = params.self_signed(&key).expect("it can sign").pem();
+        Signed { cert, key: key.serialize_pem() }
+    }
+
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let own = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("it was just made");

@@ -99,7 +99,8 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
         builder.with_no_client_auth()
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver(&options.pairs, &provider, warnings)?));
-    // Only tickets, made with keys that change every six hours: they need no memory here, and all shards share them. New
+    // Only tickets: they need no memory here, and all shards share their keys. Those change every six hours, and the ones
+    // before open tickets for six more: `Ticketer::new` makes a `rustls::ticketer::TicketRotator` of that lifetime. New
     // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
     config.ticketer =
         aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;

@@ -163,6 +163,29 @@ fn broken_files_count_until_they_are_mended(engine: &str) {
     server.stop();
 }
 
+/// As two commands in a row, or one copy over a slow network, leave them.
+#[test]
+fn a_key_that_comes_after_its_certificate_is_no_failure() {
+    const GAP: Duration = Duration::from_millis(300);
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let own = authority.sign(&["gateway.test"]);
+    let (cert, key) = (file(&directory, "c.pem", &own.cert), file(&directory, "k.pem", &own.key));
+    let server = Server::start("auto", &["--cert", &cert, "--key", &key, "--echo"]);
+    // Most looks miss the gap; one of these is likely to be in it.
+    for turn in 1..=4 {
+        let own = authority.sign(&["gateway.test"]);
+        std::fs::write(&cert, &own.cert).expect("it is ours");
+        std::thread::sleep(GAP);
+        std::fs::write(&key, &own.key).expect("it is ours");
+        is_served_soon(&authority, server.address(), &own);
+        server.wait_lines("tls renewed", turn);
+        let numbers = format!("tls_renewals={turn} tls_renewals_failed=0 tls_stale=0");
+        expect_numbers(&server, turn, &numbers);
+    }
+    assert!(!server.log().contains("tls not renewed"), "{}", server.log());
+    server.stop();
+}
+
 /// As Kubernetes renews a mounted secret: files are links through a directory that is itself a link, and only that is
 /// swapped. Certificate and key thus change in one step.
 fn a_swapped_directory_link_is_taken_up(engine: &str) {

@@ -20,8 +20,8 @@ fn dispatch(argv: Vec<OsString>) -> Outcome {
     static MOVED: Once = Once::new();
     MOVED.call_once(|| {
         let empty = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty");
-        std::fs::create_dir_all(&empty).unwrap();
-        std::env::set_current_dir(&empty).unwrap();
+        std::fs::create_dir_all(&empty).expect("the build directory is writable");
+        std::env::set_current_dir(&empty).expect("it was just made");
     });
     cli::dispatch(argv)
 }

@@ -147,6 +147,7 @@ fn a_stream_that_breaks_while_goodbye_is_said_still_hears_what_was_on_its_way() 
     assert_eq!(read::heard(&peer.plain, false), "101, binary:one");
     assert!(peer.failed && play.sockets[0].shut, "the alert goes out, then the end");
     assert_eq!(play.fin(Client).fin(Far).end(), "stopped");
+    assert_eq!(play.session.as_ref().unwrap().core().close_code, None, "no close was said");
 }
 
 #[test]

@@ -5,11 +5,26 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 use websplice::cli::{self, Args, Command, Document, Options, Outcome, WebRoot};
 use websplice::config::{EngineChoice, Listen};
 use websplice::limits;
 use websplice::target::Target;
+use websplice::tls::Version;
+
+/// What a command line comes to in an empty directory: the program looks for a certificate where it is started, and what
+/// lies about in a checkout is not part of a test.
+fn dispatch(argv: Vec<OsString>) -> Outcome {
+    static MOVED: Once = Once::new();
+    MOVED.call_once(|| {
+        let empty = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty");
+        std::fs::create_dir_all(&empty).expect("the build directory is writable");
+        std::env::set_current_dir(&empty).expect("it was just made");
+    });
+    cli::dispatch(argv)
+}
 
 fn argv(program: &str, line: &str) -> Vec<OsString> {
     let words = line.split_whitespace().map(|word| if word == "''" { "" } else { word });
@@ -143,6 +158,10 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--subprotocol=b --subprotocol=a --subprotocol=b", |o| o.subprotocols == ["b", "a"]),
     ("--lenient-handshake", |o| o.lenient_handshake),
     ("--lenient", |o| o.lenient_handshake),
+    ("--ssl-version=default", |o| o.tls.version == Version::Tls12),
+    ("--ssl-version=tlsv1_1", |o| o.tls.version == Version::Tls12),
+    ("--ssl-version=tlsv1_2", |o| o.tls.version == Version::Tls12),
+    ("--ssl-version=tlsv1_3", |o| o.tls.version == Version::Tls13),
 ];
 
 #[test]
@@ -278,6 +297,14 @@ const OWN_COMPLAINTS: &[(&str, &str)] = &[
     ("--record=x 6080 a:1", "no such option: --record (--record: not supported by this version)"),
     ("--ssl-only=lax 6080 a:1", "option --ssl-only: invalid choice: 'lax' (choose from 'strict')"),
     (
+        "--ssl-version=tlsv1 6080 a:1",
+        "option --ssl-version: tlsv1 is broken and not spoken any more; the oldest version is tlsv1_2",
+    ),
+    (
+        "--ssl-version sslv3 6080 a:1",
+        "option --ssl-version: sslv3 is broken and not spoken any more; the oldest version is tlsv1_2",
+    ),
+    (
         "--ssl-version=tlsv9 6080 a:1",
         "option --ssl-version: unknown version \"tlsv9\"; known are default, tlsv1_1, tlsv1_2, tlsv1_3",
     ),
@@ -359,7 +386,7 @@ fn any_bytes_are_input() {
 
 #[test]
 fn a_usage_error_shows_the_usage_and_exits_with_2() {
-    let Outcome::Exit(answer) = cli::dispatch(argv("/opt/bin/websockify", "6080")) else { panic!() };
+    let Outcome::Exit(answer) = dispatch(argv("/opt/bin/websockify", "6080")) else { panic!() };
     assert_eq!((answer.status, answer.out.as_str()), (2, ""));
     let lines: Vec<_> = answer.err.lines().collect();
     assert_eq!(lines[0], "Usage:");
@@ -370,7 +397,7 @@ fn a_usage_error_shows_the_usage_and_exits_with_2() {
 
 #[test]
 fn a_bad_directory_is_one_line_and_exits_with_1() {
-    let say = |line: &str| match cli::dispatch(argv("websplice", line)) {
+    let say = |line: &str| match dispatch(argv("websplice", line)) {
         Outcome::Exit(answer) => (answer.status, answer.err),
         Outcome::Run(config) => panic!("{line:?} gives {config:?}"),
     };
@@ -397,9 +424,7 @@ fn the_name_of_the_program_decides_compatibility() {
         ("websockify.py", "--web /", false, false),
     ];
     for (program, line, lenient, listings) in rows {
-        let Outcome::Run(config) = cli::dispatch(argv(program, &format!("{line} 6080 a:1"))) else {
-            panic!()
-        };
+        let Outcome::Run(config) = dispatch(argv(program, &format!("{line} 6080 a:1"))) else { panic!() };
         let web = config.web.expect("--web is in every row");
         assert_eq!((config.upgrade.lenient, web.listings), (lenient, listings), "{program} {line}");
     }
@@ -408,7 +433,7 @@ fn the_name_of_the_program_decides_compatibility() {
 #[test]
 fn a_configuration_is_complete() {
     let line = "--unix-listen l --unix-target t --web . --web-index vnc.html --subprotocol chat -v";
-    let Outcome::Run(config) = cli::dispatch(argv("websplice", line)) else { panic!() };
+    let Outcome::Run(config) = dispatch(argv("websplice", line)) else { panic!() };
     let here = std::env::current_dir().unwrap();
     assert_eq!(config.listen, Listen::Unix { path: here.join("l"), mode: 0o600 });
     assert_eq!(config.target, Target::Unix(here.join("t")));
@@ -416,7 +441,7 @@ fn a_configuration_is_complete() {
     assert_eq!(config.web.unwrap().index.as_deref(), Some("vnc.html"));
     assert_eq!(config.upgrade.subprotocols, ["chat"]);
     assert!(config.verbose);
-    let Outcome::Run(config) = cli::dispatch(argv("websplice", "--web=builtin: --echo 0")) else { panic!() };
+    let Outcome::Run(config) = dispatch(argv("websplice", "--web=builtin: --echo 0")) else { panic!() };
     assert_eq!((config.web.is_some(), config.web_root), (true, None));
 }
 
@@ -434,10 +459,18 @@ fn the_banner_is_websockifys() {
         ),
         ("--unix-listen /l --echo", &["Listen on unix socket /l"], "proxying from /l to echo://"),
         ("--unix-target /t 6080", &["Listen on :6080"], "proxying from :6080 to /t"),
+        ("--cert /c.pem 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
+        ("--cert /c.pem --ssl-only 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
+        ("--ssl-target 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1 (using SSL)"),
     ];
     for (line, settings, proxying) in rows {
-        let Outcome::Run(config) = cli::dispatch(argv("websockify", line)) else { panic!("{line}") };
-        let settings = settings.iter().chain(&["No SSL/TLS support (no cert file)"]);
+        let Outcome::Run(config) = dispatch(argv("websockify", line)) else { panic!("{line}") };
+        let secure: &[&str] = match line.contains("--cert") {
+            false => &["No SSL/TLS support (no cert file)"],
+            true if line.contains("--ssl-only") => &["SSL/TLS support", "Deny non-SSL/TLS connections"],
+            true => &["SSL/TLS support"],
+        };
+        let settings = settings.iter().chain(secure);
         let expected: Vec<_> = std::iter::once("WebSocket server settings:".to_owned())
             .chain(settings.map(|setting| format!("  - {setting}")))
             .collect();

@@ -4,6 +4,7 @@ mod support;
 
 /// The chapters.
 mod tls {
+    mod authorities;
     mod clients;
     mod files;
     mod forger;

@@ -149,8 +149,8 @@ pub(super) const SSL_TARGET: Opt = row(
 pub(super) const SSL_TARGET_CA: Opt = row(
     "ssl-target-ca",
     "authorities for the target's certificate",
-    "A PEM file with the certificates of the authorities that may have signed the target's; a self-signed certificate is \
-     its own.",
+    "A PEM file with the certificates of the authorities that may have signed the target's. A certificate that the target \
+     shows and that is in the file itself, such as a self-signed one, needs no other; its name and dates count all the same.",
     "(those of the system)",
     "--ssl-target --ssl-target-ca=/etc/ssl/desk-ca.pem 6080 desk.example:5901",
     Act::Take(file("FILE"), |options, value| {

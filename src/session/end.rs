@@ -45,6 +45,8 @@ pub enum End {
     Refused(u16),
     /// The client came without TLS where that is closed without a word.
     PlainClosed,
+    /// The client speaks TLS where no certificate is configured.
+    NoCertificate,
     /// The server stops.
     Stopped,
     /// Handling the session panicked: a bug of ours.
@@ -75,6 +77,7 @@ impl End {
             End::Answered => "answered",
             End::Refused(_) => "refused",
             End::PlainClosed => "plain_closed",
+            End::NoCertificate => "no_certificate",
             End::Stopped => "stopped",
             End::Internal => "internal_error",
         }
@@ -105,6 +108,7 @@ impl End {
             | End::Shed
             | End::Answered
             | End::PlainClosed
+            | End::NoCertificate
             | End::Refused(_) => return None,
         })
     }

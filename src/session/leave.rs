@@ -21,6 +21,8 @@ pub(super) struct Close {
     dial: Option<(Box<Dial>, Lease)>,
     /// Bytes read and dropped on each side.
     dropped: [usize; 2],
+    /// The client was never answered: when it has been told that this is the end, nobody waits for its own.
+    curt: bool,
     /// When the goodbye has taken long enough, whatever is still missing.
     until: Time,
 }
@@ -66,6 +68,7 @@ impl Close {
             goodbye: None,
             dial: None,
             dropped: [0; 2],
+            curt: false,
             until: cx.now + cx.config.timing.close,
         };
         if let Some(rest) = rest {
@@ -76,9 +79,13 @@ impl Close {
             if let End::ClientClosed(code) = end {
                 core.close_code = code;
             }
-        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) && core.tls.is_none() {
-            // A client with TLS is told at least that this is the end, so that it can tell it from a cut.
-            return None;
+        } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) {
+            // A client with TLS is told at least that this is the end, so that it can tell it from a cut; but one whose
+            // answer was broken off must see the cut that it is.
+            if core.tls.is_none() || end == End::Internal {
+                return None;
+            }
+            close.curt = true;
         }
         for side in [Side::Client, Side::Target] {
             if gone_at_once(side, end, core) && !(side == Side::Target && close.dial.is_some()) {
@@ -116,7 +123,7 @@ impl Close {
             | Input::Cancelled(..)
             | Input::Verdict(_) => self.dialled(input, core, cx),
             // Its TLS failed, not its socket: what was on its way and the alert behind it still go out.
-            Input::Failed(side, ..)
+            Input::Failed(side, Operation::Receive, _)
                 if self.parts[side as usize] == Part::Flushing && core.is_garbled(side) =>
             {
                 self.advance(side, core, cx);
@@ -140,12 +147,14 @@ impl Close {
         // Reading on lets a side that is blocked in sending come round to taking what it is owed.
         core.receive(side, HOT_BYTES, cx);
         if self.parts[side as usize] == Part::Flushing && !core.sending(side) {
-            match self.next_frames(side, core, cx) {
-                Some(frames) if core.may_send(side) => match self.goodbye {
+            // What cannot be sent is not taken either, so that no close is logged that was never said.
+            let frames = if core.may_send(side) { self.next_frames(side, core, cx) } else { None };
+            match frames {
+                Some(frames) => match self.goodbye {
                     Some(_) => core.send(side, frames, cx),
                     None => core.send_last(side, frames, cx),
                 },
-                _ => {
+                None => {
                     core.shut(side, cx);
                     self.parts[side as usize] = Part::Lingering;
                     self.until = cx.now + cx.config.timing.close;
@@ -153,7 +162,8 @@ impl Close {
                 }
             }
         }
-        if self.parts[side as usize] == Part::Lingering && core.ended(side) && !core.flying(side) {
+        let heard = core.ended(side) || (self.curt && side == Side::Client);
+        if self.parts[side as usize] == Part::Lingering && heard && !core.flying(side) {
             self.parts[side as usize] = Part::Gone;
         }
     }

@@ -19,6 +19,9 @@ pub(super) const SERVER: &str = concat!("websplice/", env!("CARGO_PKG_VERSION"))
 /// SSL 2, which TLS answers with an alert.
 const TLS_FIRST_BYTES: [u8; 2] = [0x16, 0x80];
 
+/// What the operator is told of a client that speaks TLS where it cannot be answered in kind.
+const NO_CERTIFICATE: &str = "a TLS client, and no certificate; name one with --cert";
+
 /// A client that has not said yet whether it speaks TLS.
 #[derive(Debug)]
 pub(super) struct Sniff;
@@ -104,7 +107,17 @@ impl Head {
         }
     }
 
+    /// Whether nothing has come on this connection yet.
+    fn is_untouched(&self) -> bool {
+        self.answered == 0 && self.kept.is_none()
+    }
+
     fn received(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if lease.first() == Some(&TLS_FIRST_BYTES[0]) && self.is_untouched() && cx.keys.server.is_none() {
+            // It could make nothing of plain text.
+            core.detail = Some(NO_CERTIFICATE.into());
+            return Next::Leave(End::NoCertificate);
+        }
         let mut bytes = match self.kept.take() {
             Some(kept) => kept.joined(&lease, cx.pool),
             None => lease,

@@ -12,6 +12,7 @@ mod opening;
 mod play;
 mod read;
 mod secure;
+mod secure_leaving;
 mod secure_walk;
 mod settings;
 mod walk;

@@ -1,8 +1,9 @@
 //! A wire: the TLS that stands between what the engine brings to one side and what the phases see of it.
 //!
 //! A side with a wire receives ciphertext and its phase hears of plaintext; what the phase sends is sealed and put in line
-//! behind what TLS itself has to say, and goes out when the phase has had its say, in as few sends as may be. So a wire owns two marks that a plain side does not need: what the engine has in
-//! flight, apart from what the phase believes. It never decides how a session goes on.
+//! behind what TLS itself has to say, and goes out when the phase has had its say, in as few sends as may be. So a wire
+//! owns two marks that a plain side does not need: what the engine has in flight, apart from what the phase believes. It
+//! never decides how a session goes on.
 
 use super::core::Lane;
 use super::{Action, Core, Cx, Input, Operation, Side};
@@ -84,11 +85,11 @@ impl Wire {
     }
 
     pub(super) fn busy(&self) -> bool {
-        self.flying() || self.hearing
+        self.has_unsent() || self.hearing
     }
 
-    /// Whether something the phase or TLS has said is still on its way.
-    pub(super) fn flying(&self) -> bool {
+    /// Whether something the phase or TLS has said is in flight or in line.
+    pub(super) fn has_unsent(&self) -> bool {
         self.flying.is_some() || !self.queue.is_empty()
     }
 
@@ -113,7 +114,7 @@ impl Wire {
     /// Says close_notify, and end of stream behind it.
     pub(super) fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
         self.queue.extend(self.stream.close_notify(cx.pool).map(|goodbye| (goodbye, Owner::Stream)));
-        (self.shut, self.mute) = (self.flying(), true);
+        (self.shut, self.mute) = (self.has_unsent(), true);
         if !self.shut {
             cx.actions.push(Action::Shut(side));
         }
@@ -223,7 +224,7 @@ impl Core {
             Input::Ended(Side::Target) if self.end.is_none() => {
                 // What was whole has been passed on. Many targets end so, and their protocols know where theirs ends; the
                 // operator is told that this one may have been cut.
-                self.detail = Some("TLS: ended without close_notify".into());
+                self.detail.get_or_insert_with(|| "TLS: ended without close_notify".into());
                 one(input)
             }
             Input::Failed(_, _, error) if securing => self.doom(side, error, cx),
@@ -276,6 +277,10 @@ impl Core {
             self.tls = wire.stream.version().zip(wire.stream.cipher());
         }
         let connected = (established && lane.connecting).then_some(Input::Connected);
+        if connected.is_some() {
+            // What came of addresses before this one is no cause of anything that comes now.
+            self.detail = None;
+        }
         let end = match failed {
             Some(failure) => {
                 wire.failed = true;
@@ -306,12 +311,12 @@ impl Core {
     fn doomed(&mut self, side: Side, cx: &mut Cx<'_>) -> Told {
         let lane = self.lane(side);
         let Some(wire) = &mut lane.wire else { return Told::default() };
-        let flying = wire.flying();
-        if !flying && wire.hearing {
+        let unsent = wire.has_unsent();
+        if !unsent && wire.hearing {
             self.cancel(side, cx);
             return Told::default();
         }
-        match wire.doom.take_if(|_| !flying) {
+        match wire.doom.take_if(|_| !unsent) {
             Some(error) => one(Input::Failed(side, Operation::Connect, error)),
             None => Told::default(),
         }
@@ -374,7 +379,7 @@ impl Core {
     /// Whether anything sent to `side` is still on its way.
     pub fn flying(&self, side: Side) -> bool {
         let lane = &self.lanes[side as usize];
-        lane.sending || lane.wire.as_ref().is_some_and(|wire| wire.flying())
+        lane.sending || lane.wire.as_ref().is_some_and(|wire| wire.has_unsent())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Shard;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
-use crate::session::Core;
+use crate::session::{Core, End};
 use crate::slab::Key;
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -45,9 +45,11 @@ impl<K: Kernel> Shard<K> {
         );
     }
 
-    /// The access line of a bridge; other connections leave one only when everything is wanted.
+    /// The access line of a bridge, or of a client that needs a remedy; other connections leave one only when everything is
+    /// wanted.
     pub(super) fn log_end(&self, core: &Core) {
-        let level = if core.bridged { Level::Info } else { Level::Debug };
+        let told = core.bridged || core.end == Some(End::NoCertificate);
+        let level = if told { Level::Info } else { Level::Debug };
         if !self.setup.log.takes(level) {
             return;
         }
@@ -71,7 +73,7 @@ impl<K: Kernel> Shard<K> {
             Some((version, cipher)) => write!(line, " tls={version},{cipher}"),
             None => line.write_str(" tls=-"),
         };
-        let _ = write!(line, " end={}", core.end.map_or("unknown", crate::session::End::name));
+        let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));
         }

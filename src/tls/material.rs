@@ -4,7 +4,7 @@
 //! never keeps anything; the same [`Options`] can be loaded again at any time.
 
 use super::resolver::Resolver;
-use super::verifier::AcceptAll;
+use super::verifier::{AcceptAll, Known};
 use super::{Options, Pair, TargetOptions, Version, pem, suites};
 use crate::limits::PEM_FILE_BYTES_MAX;
 use rustls::client::WebPkiServerVerifier;
@@ -90,8 +90,8 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
             |_| "--ssl-ciphers: no cipher is left for the versions of --ssl-version; leave one of them out",
         )?;
     let builder = if options.verify_client {
-        let roots = Arc::new(roots(options.cafile.as_deref())?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        let (roots, _) = roots(options.cafile.as_deref())?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|error| format!("--verify-client: {error}"))?;
         builder.with_client_cert_verifier(verifier)
@@ -99,7 +99,8 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
         builder.with_no_client_auth()
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver(&options.pairs, &provider, warnings)?));
-    // Only tickets, made with keys that change every six hours: they need no memory here, and all shards share them. New
+    // Only tickets: they need no memory here, and all shards share their keys. Those change every six hours, and the ones
+    // before open tickets for six more: `Ticketer::new` makes a `rustls::ticketer::TicketRotator` of that lifetime. New
     // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
     config.ticketer =
         aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
@@ -118,11 +119,11 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
     let builder = if options.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAll(provider.clone())))
     } else {
-        let roots = Arc::new(roots(options.ca.as_deref())?);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        let (roots, given) = roots(options.ca.as_deref())?;
+        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|error| format!("--ssl-target: {error}"))?;
-        builder.with_webpki_verifier(verifier)
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { paths, given }))
     };
     match &options.pair {
         None => Ok(builder.with_no_client_auth()),
@@ -252,8 +253,8 @@ fn checked(leaf: &CertificateDer<'_>, path: &Path) -> Result<Vec<String>, String
     Ok(names)
 }
 
-/// The authorities in `file`, or the system's.
-fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+/// The authorities in `file`, and the certificates it holds, or the system's authorities and no certificates.
+fn roots(file: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = file else {
         // Some of a system's many files may be odd; only nothing at all is an error.
@@ -264,7 +265,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
                     .into(),
             );
         }
-        return Ok(roots);
+        return Ok((roots, Vec::new()));
     };
     let file = path.display();
     let (text, _) = read("CA file", path)?;
@@ -273,10 +274,10 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     if certificates.is_empty() {
         return Err(format!("CA file {file} holds no certificates; give the PEM file of the authority"));
     }
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| format!("CA file {file} cannot be used: {error}"))?;
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|error| format!("CA file {file} cannot be used: {error}"))?;
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 /// A whole file, which must be an ordinary one of ordinary size.

@@ -268,6 +268,20 @@ fn two_kinds_of_keys_for_one_name() {
 }
 
 #[test]
+fn tickets_are_opened_for_twice_the_time_that_their_keys_make_them() {
+    let files = Files::new();
+    let material = load(&Files::options(&files.self_signed("cert.pem", 1))).unwrap();
+    let server = material.server.unwrap();
+    assert!(server.ticketer.enabled());
+    assert_eq!(server.ticketer.lifetime(), 2 * 6 * 3600);
+    let ticket = server.ticketer.encrypt(b"session").unwrap();
+    assert_eq!(server.ticketer.decrypt(&ticket).unwrap(), b"session");
+    // What is read anew has keys of its own.
+    let renewed = load(&Files::options(&files.path("cert.pem"))).unwrap().server.unwrap();
+    assert_eq!(renewed.ticketer.decrypt(&ticket), None);
+}
+
+#[test]
 fn words_of_versions_and_ciphers() {
     for word in Version::WORDS {
         assert_eq!(Version::parse(word).unwrap() == Version::Tls13, word == "tlsv1_3");

@@ -106,34 +106,50 @@ impl Drop for Watcher {
 }
 
 fn watch(interval: Duration, shelf: &Shelf, woken: &Receiver<()>, mut report: impl FnMut(Report)) {
-    let files = files(&shelf.options);
-    let mut seen = shelf.seen.clone();
-    // Certificate and key are often written one after the other, and do not fit together for a moment. So a complaint
-    // waits for one more look, and is dropped when that finds another change.
-    let mut complaint = None;
+    let mut watch = Watch::new(shelf);
     loop {
         let asked = match woken.recv_timeout(interval) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => false,
             Ok(()) => true,
         };
-        let now = look(&files);
-        if asked || now != seen {
-            // What changes while it is read shows at the next look.
-            seen = now;
-            match shelf.renew() {
-                Ok(warnings) => {
-                    complaint = None;
-                    report(Report::Renewed(warnings));
-                }
-                Err(reason) if asked => {
-                    complaint = None;
-                    report(Report::Kept(reason));
-                }
-                Err(reason) => complaint = Some(reason),
+        if let Some(news) = watch.turn(asked) {
+            report(news);
+        }
+    }
+}
+
+/// What is remembered from one look to the next.
+struct Watch<'a> {
+    shelf: &'a Shelf,
+    files: Vec<PathBuf>,
+    seen: Vec<Stamp>,
+    /// Certificate and key are often written one after the other, and do not fit together for a moment. So a complaint
+    /// waits for one more look, and is dropped when that finds another change.
+    complaint: Option<String>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(shelf: &'a Shelf) -> Watch<'a> {
+        Watch { shelf, files: files(&shelf.options), seen: shelf.seen.clone(), complaint: None }
+    }
+
+    /// Looks once. When that was `asked` for, everything is read, changed or not, and the outcome is told at once.
+    fn turn(&mut self, asked: bool) -> Option<Report> {
+        let now = look(&self.files);
+        if !asked && now == self.seen {
+            return self.complaint.take().map(Report::Kept);
+        }
+        // What changes while it is read shows at the next look.
+        self.seen = now;
+        self.complaint = None;
+        match self.shelf.renew() {
+            Ok(warnings) => Some(Report::Renewed(warnings)),
+            Err(reason) if asked => Some(Report::Kept(reason)),
+            Err(reason) => {
+                self.complaint = Some(reason);
+                None
             }
-        } else if let Some(reason) = complaint.take() {
-            report(Report::Kept(reason));
         }
     }
 }
@@ -210,6 +226,37 @@ mod tests {
         assert_eq!(next(&reports), Report::Renewed(Vec::new()));
         drop(watcher);
         assert!(reports.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_key_that_comes_after_its_certificate_is_no_failure() {
+        let files = Files::new();
+        let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
+        let [first, second, third] = [1, 2, 3].map(|number| files.self_signed(&number.to_string(), number));
+        let put = |own: &Path, place: &Path| {
+            fs::copy(own, place).unwrap();
+        };
+        put(&first, &cert);
+        put(&first, &key);
+        let mut options = Files::options(&cert);
+        options.pairs[0].key = Some(key.clone());
+        let shelf = Shelf::load(options).unwrap();
+        let mut watch = Watch::new(&shelf);
+        assert_eq!(watch.turn(false), None, "nothing has changed");
+        put(&second, &cert);
+        assert_eq!(watch.turn(false), None, "they do not fit, but the key may be on its way");
+        put(&second, &key);
+        assert_eq!(watch.turn(false), Some(Report::Renewed(Vec::new())));
+        assert_eq!((watch.turn(false), serial(&shelf.current())), (None, vec![2]));
+
+        put(&third, &cert);
+        assert_eq!(watch.turn(false), None);
+        let Some(Report::Kept(reason)) = watch.turn(false) else { panic!("no key came") };
+        assert!(reason.contains("key.pem does not belong to"), "{reason}");
+        assert_eq!((watch.turn(false), serial(&shelf.current())), (None, vec![2]), "it is told once");
+        assert!(matches!(watch.turn(true), Some(Report::Kept(_))), "and again when asked");
+        put(&third, &key);
+        assert_eq!(watch.turn(false), Some(Report::Renewed(Vec::new())));
     }
 
     #[test]

@@ -225,6 +225,8 @@ impl Stream {
     ///
     /// What rustls wants to say itself (such as its answer to a key update) goes in front, in the same lease.
     ///
+    /// This is where TLS in the kernel would take over: it would hand `lease` back as it is, for a socket that encrypts.
+    ///
     /// # Errors
     /// [`Failure::NotOpen`] before the handshake is done and after a failure or [`Stream::close_notify`];
     /// [`Failure::Exhausted`] when a TLS 1.2 stream has used up its keys: it must end.

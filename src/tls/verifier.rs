@@ -1,12 +1,86 @@
-//! The verifier of `--ssl-target-insecure`: any certificate is accepted, but its owner must hold the key.
+//! The verifiers of targets: that of `--ssl-target-ca`, to which a certificate that is given there is known by itself, and
+//! that of `--ssl-target-insecure`, to which any will do. The owner must hold the key in both.
 //!
-//! Owns nothing but that exception. It never stands in for a verifier that failed.
+//! Owns nothing but those two exceptions; every other certificate is for rustls' own verifier to judge. Neither stands in
+//! for a verifier that failed.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+/// Accepts the certificates that it was given, and those that their owners have signed.
+///
+/// A self-signed certificate as `openssl req -x509` makes it says of itself that it is an authority, and webpki takes no
+/// authority for a server. But where the operator has handed over the very certificate there is no path to validate: its
+/// name and its dates decide.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Judges all others.
+    pub(super) paths: Arc<WebPkiServerVerifier>,
+    /// What `--ssl-target-ca` holds.
+    pub(super) given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if !self.given.contains(end_entity) {
+            return self.paths.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        }
+        is_in_its_time(end_entity, now)?;
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.paths.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.paths.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.paths.supported_verify_schemes()
+    }
+}
+
+/// Both ends of its time are part of it (RFC 5280 section 4.1.2.5).
+fn is_in_its_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let parsed = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let validity = parsed.tbs_certificate().validity();
+    let not_before = UnixTime::since_unix_epoch(validity.not_before.to_unix_duration());
+    let not_after = UnixTime::since_unix_epoch(validity.not_after.to_unix_duration());
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+    }
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+    }
+    Ok(())
+}
 
 /// Accepts every certificate of a target.
 #[derive(Debug)]
@@ -44,5 +118,85 @@ impl ServerCertVerifier for AcceptAll {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+    use rustls::RootCertStore;
+    use rustls::crypto::aws_lc_rs;
+    use std::time::Duration;
+
+    const DAY_S: u64 = 24 * 3600;
+    /// 2020-01-01 and 2030-01-01, the ends of the certificates here.
+    const BEGIN_S: u64 = 18_262 * DAY_S;
+    const END_S: u64 = 21_915 * DAY_S;
+
+    /// As `openssl req -x509` makes it.
+    fn self_signed(names: &[&str], is_ca: IsCa) -> CertificateDer<'static> {
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = is_ca;
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2030, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    fn knowing(given: &CertificateDer<'static>) -> Known {
+        let mut roots = RootCertStore::empty();
+        roots.add(given.clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        Known { paths, given: vec![given.clone()] }
+    }
+
+    fn at(known: &Known, shown: &CertificateDer<'_>, name: &str, seconds: u64) -> Result<(), Error> {
+        let name = ServerName::try_from(name).unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        known.verify_server_cert(shown, &[], &name, &[], now).map(|_| ())
+    }
+
+    #[test]
+    fn a_given_certificate_is_its_own_authority_for_its_names_and_in_its_time() {
+        let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+        for is_ca in [ca(), IsCa::NoCa, IsCa::ExplicitNoCa] {
+            let given = self_signed(&["desk.test", "192.0.2.1"], is_ca);
+            let known = knowing(&given);
+            for seconds in [BEGIN_S, BEGIN_S + DAY_S, END_S] {
+                assert_eq!(at(&known, &given, "desk.test", seconds), Ok(()));
+                assert_eq!(at(&known, &given, "192.0.2.1", seconds), Ok(()));
+            }
+            for name in ["other.test", "a.desk.test", "192.0.2.2"] {
+                let error = at(&known, &given, name, BEGIN_S).unwrap_err();
+                assert!(error.to_string().contains("not valid for name"), "{name}: {error}");
+            }
+            let early = at(&known, &given, "desk.test", BEGIN_S - 1).unwrap_err();
+            assert!(early.to_string().contains("not valid yet"), "{early}");
+            let late = at(&known, &given, "desk.test", END_S + 1).unwrap_err();
+            assert!(late.to_string().contains("expired"), "{late}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_was_not_given_is_left_to_path_validation() {
+        let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+        let given = self_signed(&["desk.test"], ca());
+        let known = knowing(&given);
+        // Same names, same dates, another key: known by nothing but its bytes.
+        for is_ca in [ca(), IsCa::NoCa] {
+            let other = self_signed(&["desk.test"], is_ca);
+            let error = at(&known, &other, "desk.test", BEGIN_S).unwrap_err();
+            assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
+        }
+        let mut changed = given.to_vec();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(at(&known, &changed.into(), "desk.test", BEGIN_S).is_err());
+        // It would be refused without the exception.
+        let name = ServerName::try_from("desk.test").unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(BEGIN_S));
+        let refused = known.paths.verify_server_cert(&given, &[], &name, &[], now).unwrap_err();
+        assert!(refused.to_string().contains("CaUsedAsEndEntity"), "{refused}");
     }
 }

@@ -8,6 +8,7 @@ use crate::support::process::{
 };
 use crate::support::server::{Server, program};
 use crate::support::target::TcpTarget;
+use crate::support::temp::TempDir;
 use crate::support::wire::{Fault, Inbox, PATIENCE};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
@@ -130,11 +131,13 @@ fn full_buffers_stop_only_whom_they_belong_to(engine: &str) {
 }
 
 fn too_few_descriptors_to_start_are_told(engine: &str) {
+    let directory = TempDir::new();
     let script = "ulimit -n 5; exec \"$0\" \"$@\"";
     let begun = Instant::now();
     let said = Command::new("sh")
         .args(["-c", script])
         .arg(program())
+        .current_dir(directory.path())
         .args(["--engine", engine, "--echo", "127.0.0.1:0"])
         .stdin(Stdio::null())
         .output()

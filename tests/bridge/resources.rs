@@ -3,6 +3,7 @@
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
 use crate::support::server::{Server, program, run_to_end};
+use crate::support::temp::TempDir;
 use crate::support::wire::PATIENCE;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -46,10 +47,12 @@ fn allowed() -> usize {
 
 /// A shortage is no reason to fall back: what is short for one engine is short for all that comes later.
 fn too_few_descriptors_for_an_engine_are_an_error(engine: &str) {
+    let directory = TempDir::new();
     for choice in [engine, "auto"] {
         let output = Command::new("prlimit")
             .arg("--nofile=4:4")
             .arg(program())
+            .current_dir(directory.path())
             .args(["--engine", choice, "--threads", "1", "--echo", "127.0.0.1:0"])
             .output()
             .expect("prlimit comes with every Linux");
@@ -205,7 +208,9 @@ fn standard_error_may_be_full(engine: &str) {
     let address = free.local_addr().expect("it is bound");
     drop(free);
     let full = File::options().write(true).open("/dev/full").expect("every Linux has it");
+    let directory = TempDir::new();
     let mut child = Command::new(program())
+        .current_dir(directory.path())
         .args(["--engine", engine, "--echo", &address.to_string()])
         .stderr(full)
         .stdin(Stdio::null())

@@ -5,6 +5,7 @@ use crate::support::frame::Frame;
 use crate::support::on_both_engines;
 use crate::support::server::{Server, program};
 use crate::support::target::TcpTarget;
+use crate::support::temp::TempDir;
 use crate::support::wire::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -142,7 +143,9 @@ fn heads_under_way_do_not_hold_it(engine: &str) {
 
 fn a_full_log_pipe_does_not_hold_it(engine: &str) {
     for signals in 1..=2 {
+        let directory = TempDir::new();
         let mut child = Command::new(program())
+            .current_dir(directory.path())
             .args(["--engine", engine, "--echo", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

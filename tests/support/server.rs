@@ -1,15 +1,18 @@
 //! The program under test as a child process: started, listened to, stopped, and never left behind.
 //!
-//! `WEBSPLICE_BIN` names another program to test instead of the one just built.
+//! `WEBSPLICE_BIN` names another program to test instead of the one just built. Each process runs in an empty directory of
+//! its own: the program looks for files where it is started, and what lies about in a checkout is not part of a test.
 
 use super::client::{Handshake, WsClient};
 use super::http::HttpClient;
+use super::temp::TempDir;
 use super::wire::{PATIENCE, Wire};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -73,6 +76,8 @@ pub struct Server {
     log: Arc<Log>,
     /// The address as its banner gives it, such as `127.0.0.1:41234` or `:6080`.
     pub banner: String,
+    /// Where it runs.
+    directory: TempDir,
 }
 
 impl Server {
@@ -94,8 +99,7 @@ impl Server {
     /// Starts `program` with exactly these words.
     #[track_caller]
     pub fn launch(program: impl AsRef<OsStr>, args: &[&str]) -> Server {
-        let (child, log) = spawn(program.as_ref(), args);
-        let mut server = Server { child, log, banner: String::new() };
+        let mut server = spawn(program.as_ref(), args);
         let banner = server.log.wait(PATIENCE, |state| {
             state.lines.iter().find_map(|line| {
                 let (_, rest) = line.split_once("proxying from ")?;
@@ -176,6 +180,11 @@ impl Server {
         found.unwrap_or_else(|| panic!("no {count} lines with {part:?} in the log:\n{}", self.log.text()))
     }
 
+    /// The directory it runs in, which was empty when it was started.
+    pub fn directory(&self) -> &TempDir {
+        &self.directory
+    }
+
     /// The log so far.
     pub fn log(&self) -> String {
         self.log.text()
@@ -227,20 +236,25 @@ impl Drop for Server {
 /// Runs the program to its end: status and standard error.
 #[track_caller]
 pub fn run_to_end(args: &[&str]) -> (Option<i32>, String) {
-    let (child, log) = spawn(&program(), args);
-    let mut server = Server { child, log, banner: String::new() };
+    let mut server = spawn(&program(), args);
     let status = server.wait_exit(PATIENCE);
     (status.code(), server.log.text())
 }
 
-/// The program under test.
+/// The program under test: an absolute path, or a bare name that the system looks up.
 pub fn program() -> OsString {
-    std::env::var_os("WEBSPLICE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_websplice").into())
+    match std::env::var_os("WEBSPLICE_BIN") {
+        None => env!("CARGO_BIN_EXE_websplice").into(),
+        Some(name) if !name.as_encoded_bytes().contains(&b'/') => name,
+        Some(path) => std::path::absolute(Path::new(&path)).expect("the directory is there").into(),
+    }
 }
 
-fn spawn(program: &OsStr, args: &[&str]) -> (Child, Arc<Log>) {
+fn spawn(program: &OsStr, args: &[&str]) -> Server {
+    let directory = TempDir::new();
     let mut child = Command::new(program)
         .args(args)
+        .current_dir(directory.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -248,5 +262,5 @@ fn spawn(program: &OsStr, args: &[&str]) -> (Child, Arc<Log>) {
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
     let log = Arc::new(Log::default());
     Arc::clone(&log).follow(child.stderr.take().expect("it was asked to be piped"));
-    (child, log)
+    Server { child, log, banner: String::new(), directory }
 }

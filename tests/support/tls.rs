@@ -78,6 +78,18 @@ impl Authority {
         Signed { cert, key: key.serialize_pem() }
     }
 
+    /// A certificate as `openssl req -x509` makes it: signed by itself, and an authority by its own word.
+    pub fn self_signed(names: &[&str], year: i32) -> Signed {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("the names are names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().expect("keys can be made");
+        let cert = params.self_signed(&key).expect("it can sign").pem();
+        Signed { cert, key: key.serialize_pem() }
+    }
+
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let own = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("it was just made");
@@ -120,20 +132,7 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         verify: bool,
     ) -> (TcpTarget, Receiver<Result<(), String>>) {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
-            .expect("the versions have suites");
-        let builder = match verify {
-            false => builder.with_no_client_auth(),
-            true => builder.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider)
-                    .build()
-                    .expect("there is an authority"),
-            ),
-        };
-        let config =
-            Arc::new(builder.with_single_cert(vec![own.der()], own.key_der()).expect("the pair fits"));
+        let config = self.target_config(own, versions, verify);
         let (tell, ends) = channel();
         let target = TcpTarget::new(move |stream| {
             let connection = ServerConnection::new(config.clone()).expect("the configuration is good");
@@ -154,6 +153,42 @@ impl Authority {
             let _ = tell.send(end);
         });
         (target, ends)
+    }
+
+    /// A TLS target that only listens; of each connection the name that it asked for is reported.
+    pub fn naming_target(&self, own: &Signed) -> (TcpTarget, Receiver<Option<String>>) {
+        let config = self.target_config(own, &VERSIONS, false);
+        let (tell, names) = channel();
+        let target = TcpTarget::new(move |mut stream| {
+            let mut connection = ServerConnection::new(config.clone()).expect("the configuration is good");
+            if connection.complete_io(&mut stream).is_ok() {
+                // Whoever asked may have seen enough.
+                let _ = tell.send(connection.server_name().map(str::to_owned));
+                let _ = std::io::copy(&mut StreamOwned::new(connection, stream), &mut std::io::sink());
+            }
+        });
+        (target, names)
+    }
+
+    fn target_config(
+        &self,
+        own: &Signed,
+        versions: &[&'static SupportedProtocolVersion],
+        verify: bool,
+    ) -> Arc<ServerConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .expect("the versions have suites");
+        let builder = match verify {
+            false => builder.with_no_client_auth(),
+            true => builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), provider)
+                    .build()
+                    .expect("there is an authority"),
+            ),
+        };
+        Arc::new(builder.with_single_cert(vec![own.der()], own.key_der()).expect("the pair fits"))
     }
 }
 

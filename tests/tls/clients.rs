@@ -23,6 +23,7 @@ on_both_engines!(
     clients_show_certificates,
     the_name_chooses_the_certificate,
     a_ticket_resumes,
+    a_hello_without_a_certificate_is_closed_and_told,
     openssl_is_content,
 );
 
@@ -178,8 +179,8 @@ fn be_slow(client: &Client, address: SocketAddr, deadline: Duration) {
         // It may be closed by now; what it reads says so.
         let _ = slow.wire.write_chopped(&[byte], 0);
         match slow.end(Instant::now() + PAUSE) {
-            // Nothing was said yet, so nothing can have been cut off: it matters little how the end is told.
-            Ok(()) | Err(Fault::Broken(_)) => break,
+            // A close_notify, as an end without one is broken.
+            Ok(()) => break,
             heard => assert!(matches!(heard, Err(Fault::Silent(0))), "{heard:?}"),
         }
     }
@@ -240,6 +241,21 @@ fn a_ticket_resumes(engine: &str) {
             WsClient::open(wire, &Handshake::new()).leave();
         }
     }
+    server.stop();
+}
+
+fn a_hello_without_a_certificate_is_closed_and_told(engine: &str) {
+    let authority = Authority::new();
+    let server = Server::echo(engine);
+    for turn in 1..=2 {
+        let refused = authority.client(&VERSIONS, None).connect(server.address(), NAME, 0);
+        assert_eq!(refused.expect_err("there is nobody to answer it"), "ended in the handshake");
+        let lines = server.wait_lines("end=no_certificate", turn);
+        assert_eq!(lines.len(), turn);
+        assert!(lines.iter().all(|line| line.contains("name one with --cert")), "{lines:?}");
+    }
+    server.client().leave();
+    assert!(!server.log().contains("status=400"), "{}", server.log());
     server.stop();
 }
 

@@ -31,8 +31,11 @@ fn wrong_files_are_one_line_and_status_1() {
     let old = file(&directory, "old.pem", &authority.sign_until(&["gateway.test"], 2001).both());
     let text = file(&directory, "text.pem", "hello");
     let both = file(&directory, "both.pem", &own.both());
-    let rows: [(&[&str], &str); 11] = [
+    let beyond = format!("{both}/cert.pem");
+    let rows: [(&[&str], &str); 13] = [
         (&["--cert", "/nowhere/x.pem"], "certificate /nowhere/x.pem does not exist"),
+        (&["--cert", &beyond], "cert.pem cannot be read: Not a directory"),
+        (&["--ssl-target", "--ssl-target-ca", &beyond], "cert.pem cannot be read: Not a directory"),
         (&["--cert", &cert], "holds no private key"),
         (&["--cert", &cert, "--key", &wrong], "does not belong to certificate"),
         (&["--cert", &old], "expired on 2001"),
@@ -53,6 +56,22 @@ fn wrong_files_are_one_line_and_status_1() {
     let (status, said) = run_to_end(&["--ssl-only", "127.0.0.1:0", "localhost:1"]);
     assert_eq!(status, Some(2), "{said}");
     assert!(said.ends_with("error: SSL only and self.pem not found"), "{said}");
+}
+
+/// A self.pem beside the sources would be found by every server that is started there.
+#[test]
+fn servers_under_test_run_in_empty_directories() {
+    let (one, two) = (Server::echo("poll"), Server::echo("poll"));
+    for server in [&one, &two] {
+        let runs_in = std::fs::read_link(format!("/proc/{}/cwd", server.pid())).expect("it runs");
+        assert_eq!(runs_in, server.directory().path());
+        assert_ne!(runs_in, std::env::current_dir().expect("it is there"));
+        assert_eq!(std::fs::read_dir(runs_in).expect("it is there").count(), 0);
+        assert!(server.log().contains("No SSL/TLS support"), "{}", server.log());
+    }
+    assert_ne!(one.directory().path(), two.directory().path());
+    one.stop();
+    two.stop();
 }
 
 fn new_files_are_taken_up_and_broken_ones_are_not(engine: &str) {
@@ -141,6 +160,29 @@ fn broken_files_count_until_they_are_mended(engine: &str) {
     is_served_soon(&authority, server.address(), &second);
     server.wait_line("tls renewed");
     expect_numbers(&server, 4, "tls_renewals=1 tls_renewals_failed=2 tls_stale=0");
+    server.stop();
+}
+
+/// As two commands in a row, or one copy over a slow network, leave them.
+#[test]
+fn a_key_that_comes_after_its_certificate_is_no_failure() {
+    const GAP: Duration = Duration::from_millis(300);
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let own = authority.sign(&["gateway.test"]);
+    let (cert, key) = (file(&directory, "c.pem", &own.cert), file(&directory, "k.pem", &own.key));
+    let server = Server::start("auto", &["--cert", &cert, "--key", &key, "--echo"]);
+    // Most looks miss the gap; one of these is likely to be in it.
+    for turn in 1..=4 {
+        let own = authority.sign(&["gateway.test"]);
+        std::fs::write(&cert, &own.cert).expect("it is ours");
+        std::thread::sleep(GAP);
+        std::fs::write(&key, &own.key).expect("it is ours");
+        is_served_soon(&authority, server.address(), &own);
+        server.wait_lines("tls renewed", turn);
+        let numbers = format!("tls_renewals={turn} tls_renewals_failed=0 tls_stale=0");
+        expect_numbers(&server, turn, &numbers);
+    }
+    assert!(!server.log().contains("tls not renewed"), "{}", server.log());
     server.stop();
 }
 

@@ -14,6 +14,7 @@ on_both_engines!(
     tls_on_both_legs,
     the_oldest_version_binds_clients_only,
     a_target_that_cannot_be_secured_is_refused,
+    a_self_signed_target_is_known_by_its_certificate,
     a_certificate_is_shown_to_the_target,
     a_unix_target_is_verified_by_name,
 );
@@ -110,6 +111,43 @@ fn a_target_that_cannot_be_secured_is_refused(engine: &str) {
     client.expect_stream(23);
     client.leave();
     server.stop();
+}
+
+fn a_self_signed_target_is_known_by_its_certificate(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let own = Authority::self_signed(&["127.0.0.1", "desk.test"], 2099);
+    let expired = Authority::self_signed(&["127.0.0.1"], 2001);
+    let twin = Authority::self_signed(&["127.0.0.1", "desk.test"], 2099);
+    let own_ca = file(&directory, "own.pem", &own.cert);
+    let expired_ca = file(&directory, "expired.pem", &expired.cert);
+    let twin_ca = file(&directory, "twin.pem", &twin.cert);
+    for version in VERSIONS {
+        let (target, ends) = authority.echo_target(&own, &[version], false);
+        let (old, _) = authority.echo_target(&expired, &[version], false);
+        let (address, old) = (target.address().to_string(), old.address().to_string());
+        for name in ["", "desk.test"] {
+            let args = ["--ssl-target", "--ssl-target-ca", &own_ca, "--ssl-target-name", name, &address];
+            let server = Server::start(engine, &args);
+            let mut client = server.client();
+            client.send(&Frame::binary("I know you"));
+            assert_eq!(client.expect_stream(10), b"I know you");
+            client.leave();
+            assert_eq!(ends.recv_timeout(PATIENCE), Ok(Ok(())));
+            server.stop();
+        }
+        for (ca, name, address, why) in [
+            (&own_ca, "other.test", &address, "not valid for name"),
+            (&expired_ca, "", &old, "expired"),
+            (&twin_ca, "", &address, "invalid peer certificate"),
+        ] {
+            let args = ["--ssl-target", "--ssl-target-ca", ca, "--ssl-target-name", name, address];
+            let server = Server::start(engine, &args);
+            server.client().expect_close(1011);
+            let line = server.wait_line("end=target_refused detail=\"TLS: ");
+            assert!(line.contains(why), "{line}");
+            server.stop();
+        }
+    }
 }
 
 fn a_certificate_is_shown_to_the_target(engine: &str) {

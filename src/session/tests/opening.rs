@@ -32,6 +32,20 @@ fn frames_right_behind_the_upgrade_come_back_from_echo() {
 }
 
 #[test]
+fn tls_where_there_is_no_certificate_is_closed_without_plain_text() {
+    every_cut(TARGET, |play| {
+        play.client(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
+        assert_eq!((play.heard().as_str(), play.end()), ("", "no_certificate"));
+        let detail = play.session.as_ref().unwrap().core().detail.clone();
+        assert!(detail.unwrap().contains("--cert"));
+        assert_eq!(play.lines, [""; 0]);
+    });
+    // In the middle of a head, or behind one that was answered, it is no hello.
+    let mut play = Play::new(config(TARGET));
+    assert_eq!(play.client("G").client(b"\x16").heard(), "400");
+}
+
+#[test]
 fn refusals_go_out_whole_and_are_logged() {
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000));
     let much = format!("GET / HTTP/1.1\r\nHost: {}\r\n", "a".repeat(2 * HEAD_BYTES_MAX));

@@ -81,6 +81,8 @@ pub struct Socket {
     /// Bytes it has taken.
     pub got: Vec<u8>,
     pub shut: bool,
+    /// What was sent, in order: whether the end of the stream was to follow at once.
+    pub sends: Vec<bool>,
     /// The end of the stream follows the send in flight.
     last: bool,
 }
@@ -452,14 +454,16 @@ impl Play {
         }
     }
 
-    /// Completes the send that is in flight on `side`, unless it is stuck.
+    /// Takes a send, and counts it.
     fn send(&mut self, side: Side, lease: Lease, last: bool) {
         let socket = self.usable(side);
         assert!(socket.sending.is_none() && !socket.shut && !lease.is_empty(), "{side:?} {lease:?}");
         (socket.sending, socket.last) = (Some(lease.kept()), last);
+        socket.sends.push(last);
         self.flush(side);
     }
 
+    /// Completes the send that is in flight on `side`, unless it is stuck.
     fn flush(&mut self, side: Side) {
         let socket = &mut self.sockets[side as usize];
         if socket.stuck && !socket.deaf {
@@ -490,7 +494,7 @@ impl Socket {
 
     /// It is closed, and what it has taken is kept for the case to see.
     fn reopen(&mut self) {
-        let (got, taken) = (std::mem::take(&mut self.got), self.taken);
-        *self = Socket { got, taken, ..Socket::default() };
+        let (got, sends) = (std::mem::take(&mut self.got), std::mem::take(&mut self.sends));
+        *self = Socket { got, sends, taken: self.taken, ..Socket::default() };
     }
 }

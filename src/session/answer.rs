@@ -71,7 +71,8 @@ impl Answer {
                 self.after = After::Close;
                 Next::Stay
             }
-            // A client that is not received from cannot end, and no target is there.
+            // A client that is not received from ends only behind TLS, in one receive with its request: the next head looks at
+            // that. And no target is there.
             Input::Received(..)
             | Input::Ended(_)
             | Input::Sent(Side::Target)

@@ -68,7 +68,13 @@ impl Dial {
     /// Takes an input that is about the target.
     pub fn handle(&mut self, input: Input, core: &mut Core, cx: &mut Cx<'_>) -> Dialled {
         match input {
-            Input::Connected => Dialled::Connected,
+            Input::Connected => {
+                if core.end.is_none() {
+                    // What came of addresses before this one is no cause of anything that comes now.
+                    core.detail = None;
+                }
+                Dialled::Connected
+            }
             Input::Verdict(Verdict::Addresses(Ok(addresses))) => {
                 self.left.extend(addresses.into_iter().map(Address::Tcp));
                 self.next(core, cx)

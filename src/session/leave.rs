@@ -210,6 +210,7 @@ impl Close {
         {
             self.dial = None;
             self.parts[Side::Target as usize] = Part::Gone;
+            core.cancel(Side::Target, cx);
         }
         for side in [Side::Client, Side::Target] {
             if self.due(side, core, cx).is_some_and(|due| cx.now >= due) {

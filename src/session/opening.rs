@@ -83,15 +83,22 @@ impl Head {
             }
         };
         match next {
+            // Behind TLS the end can come in one receive with the request that was answered meanwhile.
+            Next::Stay if core.ended(Side::Client) => Next::Leave(head.ended()),
             Next::Stay => Next::Go(Phase::Head(head)),
             next => next,
         }
     }
 
+    /// Why a session ends whose client has said its end here.
+    fn ended(&self) -> End {
+        if self.answered > 0 { End::Answered } else { End::ClientEnded }
+    }
+
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(Side::Client, lease) => self.received(lease, core, cx),
-            Input::Ended(_) => Next::Leave(if self.answered > 0 { End::Answered } else { End::ClientEnded }),
+            Input::Ended(_) => Next::Leave(self.ended()),
             Input::Failed(_, Operation::Receive, _) => Next::Leave(End::ClientReset),
             Input::Expired => Next::Leave(if self.answered > 0 { End::Answered } else { End::HeadTimeout }),
             Input::Stop => Next::Leave(End::Stopped),
@@ -113,7 +120,8 @@ impl Head {
     }
 
     fn received(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        if lease.first() == Some(&TLS_FIRST_BYTES[0]) && self.is_untouched() && cx.keys.server.is_none() {
+        let is_tls = lease.first().is_some_and(|first| TLS_FIRST_BYTES.contains(first));
+        if is_tls && self.is_untouched() && cx.keys.server.is_none() {
             // It could make nothing of plain text.
             core.detail = Some(NO_CERTIFICATE.into());
             return Next::Leave(End::NoCertificate);

@@ -221,6 +221,11 @@ impl Core {
                 io::Error::new(io::ErrorKind::UnexpectedEof, "TLS: ended in the handshake"),
                 cx,
             ),
+            Input::Ended(Side::Target) if wire.stream.carried() > 0 => {
+                wire.failed = true;
+                let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "TLS: cut within a record");
+                [Some(Input::Failed(side, Operation::Receive, cut)), Some(input), None]
+            }
             Input::Ended(Side::Target) if self.end.is_none() => {
                 // What was whole has been passed on. Many targets end so, and their protocols know where theirs ends; the
                 // operator is told that this one may have been cut.
@@ -277,10 +282,6 @@ impl Core {
             self.tls = wire.stream.version().zip(wire.stream.cipher());
         }
         let connected = (established && lane.connecting).then_some(Input::Connected);
-        if connected.is_some() {
-            // What came of addresses before this one is no cause of anything that comes now.
-            self.detail = None;
-        }
         let end = match failed {
             Some(failure) => {
                 wire.failed = true;

@@ -2,7 +2,7 @@
 //! cost more than the wait itself.
 //!
 //! Owns the judgement whether that pays just now, from how the last waits went. It never looks by itself, and where
-//! looking does not pay it soon stops: an idle or a busy shard spends nothing on it.
+//! looking does not pay it soon stops: an idle shard spends nothing on it, and a busy one next to nothing.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const SLEEP_SHORT: Duration = Duration::from_micros(200);
 const LOOKS_PER_YIELD: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
 const MISSES_MAX: u32 = 4;
-/// Short sleeps until it is tried again: doubled from the one to the other each time it is given up.
+/// Short sleeps until it is tried again: doubled from the one to the other each time it is given up, halved by finds.
 const REST_MIN: u32 = 64;
 const REST_MAX: u32 = 16 * 1024;
 

@@ -127,30 +127,48 @@ struct Watch<'a> {
     /// Certificate and key are often written one after the other, and do not fit together for a moment. So a complaint
     /// waits for one more look, and is dropped when that finds another change.
     complaint: Option<String>,
+    /// What is wrong with the files as they are. They are tried again at every look: a certificate may be a few seconds
+    /// early, or descriptors short for a moment.
+    told: Option<String>,
 }
 
 impl<'a> Watch<'a> {
     fn new(shelf: &'a Shelf) -> Watch<'a> {
-        Watch { shelf, files: files(&shelf.options), seen: shelf.seen.clone(), complaint: None }
+        Watch { shelf, files: files(&shelf.options), seen: shelf.seen.clone(), complaint: None, told: None }
     }
 
     /// Looks once. When that was `asked` for, everything is read, changed or not, and the outcome is told at once.
     fn turn(&mut self, asked: bool) -> Option<Report> {
         let now = look(&self.files);
-        if !asked && now == self.seen {
-            return self.complaint.take().map(Report::Kept);
+        let changed = now != self.seen;
+        if !asked && !changed {
+            if let Some(reason) = self.complaint.take() {
+                return Some(self.kept(reason));
+            }
+            if self.told.is_none() {
+                return None;
+            }
         }
         // What changes while it is read shows at the next look.
         self.seen = now;
         self.complaint = None;
         match self.shelf.renew() {
-            Ok(warnings) => Some(Report::Renewed(warnings)),
-            Err(reason) if asked => Some(Report::Kept(reason)),
+            Ok(warnings) => {
+                self.told = None;
+                Some(Report::Renewed(warnings))
+            }
+            Err(reason) if asked => Some(self.kept(reason)),
             Err(reason) => {
-                self.complaint = Some(reason);
+                let is_news = changed || self.told.as_ref() != Some(&reason);
+                self.complaint = is_news.then_some(reason);
                 None
             }
         }
+    }
+
+    fn kept(&mut self, reason: String) -> Report {
+        self.told = Some(reason.clone());
+        Report::Kept(reason)
     }
 }
 
@@ -182,6 +200,7 @@ mod tests {
     use crate::tls::material::tests::{Files, serial};
     use std::os::unix::fs::symlink;
     use std::sync::mpsc::Receiver;
+    use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
     fn watched(options: Options) -> (Shelf, Watcher, Receiver<Report>) {
         let shelf = Shelf::load(options).unwrap();
@@ -257,6 +276,31 @@ mod tests {
         assert!(matches!(watch.turn(true), Some(Report::Kept(_))), "and again when asked");
         put(&third, &key);
         assert_eq!(watch.turn(false), Some(Report::Renewed(Vec::new())));
+    }
+
+    #[test]
+    fn a_certificate_that_is_early_is_taken_up_when_its_time_comes() {
+        let files = Files::new();
+        let path = files.self_signed("cert.pem", 1);
+        let shelf = Shelf::load(Files::options(&path)).unwrap();
+        let mut watch = Watch::new(&shelf);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["early.test".into()]).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(2);
+        let cert = params.self_signed(&key).unwrap();
+        fs::write(&path, cert.pem() + &key.serialize_pem()).unwrap();
+        assert_eq!(watch.turn(false), None);
+        let Some(Report::Kept(reason)) = watch.turn(false) else { panic!("it was taken up early") };
+        assert!(reason.contains("not valid before"), "{reason}");
+        let until = Instant::now() + Duration::from_secs(20);
+        let news = loop {
+            match watch.turn(false) {
+                Some(news) => break news,
+                None => assert!(Instant::now() < until, "its time has come"),
+            }
+        };
+        assert_eq!(news, Report::Renewed(Vec::new()), "and nothing was told in between");
     }
 
     #[test]

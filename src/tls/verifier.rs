@@ -13,12 +13,14 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
+use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 /// Accepts the certificates that it was given, and those that their owners have signed.
 ///
 /// A self-signed certificate as `openssl req -x509` makes it says of itself that it is an authority, and webpki takes no
 /// authority for a server. But where the operator has handed over the very certificate there is no path to validate: its
-/// name and its dates decide.
+/// name, its dates, and what it may be used for decide.
 #[derive(Debug)]
 pub(super) struct Known {
     /// Judges all others.
@@ -36,10 +38,12 @@ impl ServerCertVerifier for Known {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.given.contains(end_entity) {
-            return self.paths.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let judged =
+            self.paths.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if judged.is_ok() || !self.given.contains(end_entity) {
+            return judged;
         }
-        is_in_its_time(end_entity, now)?;
+        may_serve(end_entity, now)?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -67,10 +71,17 @@ impl ServerCertVerifier for Known {
     }
 }
 
-/// Both ends of its time are part of it (RFC 5280 section 4.1.2.5).
-fn is_in_its_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+/// Whether a certificate is in its time, both ends of which are part of it (RFC 5280 section 4.1.2.5), and for servers if it
+/// says what it is for (section 4.2.1.12).
+fn may_serve(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let parsed = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let validity = parsed.tbs_certificate().validity();
+    let body = parsed.tbs_certificate();
+    let uses = body.get_extension::<ExtendedKeyUsage>().map_err(|_| CertificateError::BadEncoding)?;
+    let serves = [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE];
+    if uses.is_some_and(|(_, uses)| !uses.0.iter().any(|oid| serves.contains(oid))) {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
+    let validity = body.validity();
     let not_before = UnixTime::since_unix_epoch(validity.not_before.to_unix_duration());
     let not_after = UnixTime::since_unix_epoch(validity.not_after.to_unix_duration());
     if now < not_before {
@@ -124,7 +135,7 @@ impl ServerCertVerifier for AcceptAll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
     use rustls::RootCertStore;
     use rustls::crypto::aws_lc_rs;
     use std::time::Duration;
@@ -136,9 +147,18 @@ mod tests {
 
     /// As `openssl req -x509` makes it.
     fn self_signed(names: &[&str], is_ca: IsCa) -> CertificateDer<'static> {
+        self_signed_for(names, is_ca, Vec::new())
+    }
+
+    fn self_signed_for(
+        names: &[&str],
+        is_ca: IsCa,
+        uses: Vec<ExtendedKeyUsagePurpose>,
+    ) -> CertificateDer<'static> {
         let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.is_ca = is_ca;
+        params.extended_key_usages = uses;
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2030, 1, 1);
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
@@ -176,6 +196,24 @@ mod tests {
             assert!(early.to_string().contains("not valid yet"), "{early}");
             let late = at(&known, &given, "desk.test", END_S + 1).unwrap_err();
             assert!(late.to_string().contains("expired"), "{late}");
+        }
+    }
+
+    #[test]
+    fn a_given_certificate_for_clients_is_no_server() {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+        for is_ca in [ca, || IsCa::NoCa, || IsCa::ExplicitNoCa] {
+            for (uses, serves) in [
+                (vec![ClientAuth], false),
+                (vec![ServerAuth], true),
+                (vec![ClientAuth, ServerAuth], true),
+                (vec![Any], true),
+            ] {
+                let given = self_signed_for(&["desk.test"], is_ca(), uses.clone());
+                let judged = at(&knowing(&given), &given, "desk.test", BEGIN_S);
+                assert_eq!(judged.is_ok(), serves, "{uses:?}: {judged:?}");
+            }
         }
     }
 

@@ -173,3 +173,36 @@ fn the_first_cause_is_the_one_that_is_told() {
     play.fin(Far).client(read::close(1000, "")).fin(Client);
     assert_eq!((play.end(), &*detail(&play)), ("target_closed", "TLS: ended without close_notify"));
 }
+
+#[test]
+fn a_client_that_asks_and_ends_in_one_breath_is_let_go_when_it_is_answered() {
+    let pair = pair(&TLS13);
+    let mut config = config("127.0.0.1:5900");
+    config.web = Some(web::Options { listings: false, index: None });
+    let mut play = Play::with_tls(config, Some(pair.server.clone()), None);
+    let mut peer = Peer::client(&pair, &mut play);
+    let mut both = peer.seal(b"GET /f HTTP/1.1\r\nHost: h\r\n\r\n").to_vec();
+    both.extend_from_slice(&peer.stream.close_notify(&peer.pool).unwrap());
+    play.client(both).verdict(file(0, 3)).verdict(piece("abc"));
+    peer.listen(&mut play);
+    assert!(peer.plain.ends_with(b"\r\n\r\nabc") && peer.closed, "answered, and told the end");
+    assert_eq!(play.fin(Client).end(), "answered", "without waiting for a next head");
+}
+
+#[test]
+fn a_target_that_is_cut_within_a_record_was_cut() {
+    let pair = pair(&TLS13);
+    for cut in [false, true] {
+        let mut play = to_target(&pair);
+        let mut peer = Peer::target(&pair, &mut play);
+        let record = peer.seal(b"hello").to_vec();
+        play.target(&record[..if cut { record.len() - 1 } else { record.len() }]).fin(Far);
+        let heard = play.frames();
+        assert!(
+            heard.ends_with(if cut { "close:1011 Target reset" } else { "close:1000 Target closed" }),
+            "{heard}"
+        );
+        play.client(read::close(1000, "")).fin(Client);
+        assert_eq!(play.end(), if cut { "target_tls_failed" } else { "target_closed" });
+    }
+}

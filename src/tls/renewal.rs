@@ -145,9 +145,8 @@ impl<'a> Watch<'a> {
             if let Some(reason) = self.complaint.take() {
                 return Some(self.kept(reason));
             }
-            if self.told.is_none() {
-                return None;
-            }
+            // Files that failed are tried again, all others are as they were.
+            self.told.as_ref()?;
         }
         // What changes while it is read shows at the next look.
         self.seen = now;

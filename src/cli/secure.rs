@@ -150,7 +150,8 @@ pub(super) const SSL_TARGET_CA: Opt = row(
     "ssl-target-ca",
     "authorities for the target's certificate",
     "A PEM file with the certificates of the authorities that may have signed the target's. A certificate that the target \
-     shows and that is in the file itself, such as a self-signed one, needs no other; its name and dates count all the same.",
+     shows and that is in the file itself, such as a self-signed one, needs no other; its name and dates count all the same. \
+     Whatever is in the file is trusted as an authority too, so put no certificates of several targets into one.",
     "(those of the system)",
     "--ssl-target --ssl-target-ca=/etc/ssl/desk-ca.pem 6080 desk.example:5901",
     Act::Take(file("FILE"), |options, value| {

@@ -3,11 +3,10 @@
 //! The same road as the ring kernel with another way to learn that a socket is ready. Owns the registry and which
 //! listeners are worth an accept. It never holds a payload byte.
 
-use crate::engine::{Kernel, Readable, Ready, Token};
+use crate::engine::{Kernel, Readable, Ready, Spin, Token};
 use crate::limits::EVENTS_PER_TURN;
 use crate::sys::address::Address;
 use crate::sys::socket;
-use crate::sys::spin::Spin;
 use crate::sys::wake::{WakeSource, Waker};
 use mio::unix::SourceFd;
 use mio::{Events, Interest};

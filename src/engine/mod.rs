@@ -7,9 +7,11 @@
 
 mod drive;
 mod kernel;
+mod spin;
 
 pub use drive::Engine;
 pub use kernel::{Kernel, Readable, Ready};
+pub use spin::Spin;
 
 use crate::pool::Lease;
 use crate::slab::{GENERATION_BITS, Key};

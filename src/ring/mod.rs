@@ -11,10 +11,9 @@ mod setup;
 
 pub use setup::{Refusal, error_name, refusal_of, supported};
 
-use crate::engine::{Kernel, Readable, Ready, Token};
+use crate::engine::{Kernel, Readable, Ready, Spin, Token};
 use crate::sys::address::Address;
 use crate::sys::socket;
-use crate::sys::spin::Spin;
 use crate::sys::wake::{WakeSource, Waker};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};

@@ -11,5 +11,4 @@ pub mod memory;
 pub mod resolve;
 pub mod signal;
 pub mod socket;
-pub mod spin;
 pub mod wake;

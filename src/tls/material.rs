@@ -4,7 +4,7 @@
 //! never keeps anything; the same [`Options`] can be loaded again at any time.
 
 use super::resolver::Resolver;
-use super::verifier::{AcceptAll, Known};
+use super::verifier::{Trust, Verifier};
 use super::{Options, Pair, TargetOptions, Version, pem, suites};
 use crate::limits::PEM_FILE_BYTES_MAX;
 use rustls::client::WebPkiServerVerifier;
@@ -116,15 +116,17 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(Version::default()))
         .map_err(|error| format!("--ssl-target: {error}"))?;
-    let builder = if options.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAll(provider.clone())))
+    let trust = if options.insecure {
+        Trust::Anyone
     } else {
         let (roots, given) = roots(options.ca.as_deref())?;
         let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|error| format!("--ssl-target: {error}"))?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { paths, given }))
+        Trust::Known { paths, given }
     };
+    let verifier = Verifier { trust, provider: provider.clone() };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     match &options.pair {
         None => Ok(builder.with_no_client_auth()),
         Some(pair) => {

@@ -5,7 +5,7 @@ use crate::limits::BUFFER_MEMORY_MIN;
 use crate::pool::Pool;
 use crate::tls::stream::Stream;
 use crate::tls::stream_tests::{NAME, give};
-use crate::tls::verifier::AcceptAll;
+use crate::tls::verifier::{Trust, Verifier};
 use crate::tls::{Options, Pair, Secret, TargetOptions, Version};
 use rcgen::{CertificateParams, DnType, KeyPair, SerialNumber, date_time_ymd};
 use rustls::crypto::CryptoProvider;
@@ -85,7 +85,7 @@ fn served_to(material: &Material, name: &str, provider: CryptoProvider) -> Vec<u
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
+        .with_custom_certificate_verifier(Arc::new(Verifier { trust: Trust::Anyone, provider }))
         .with_no_client_auth();
     let client = Arc::new(client);
     let pool = Pool::new(BUFFER_MEMORY_MIN);

@@ -1,8 +1,7 @@
-//! The verifiers of targets: that of `--ssl-target-ca`, to which a certificate that is given there is known by itself, and
-//! that of `--ssl-target-insecure`, to which any will do. The owner must hold the key in both.
+//! How targets are verified: by rustls' own verifier, with an exception for a certificate that `--ssl-target-ca` itself
+//! holds, or with `--ssl-target-insecure` not at all. The owner must hold the key in any case.
 //!
-//! Owns nothing but those two exceptions; every other certificate is for rustls' own verifier to judge. Neither stands in
-//! for a verifier that failed.
+//! Owns that one exception. It never changes what rustls' verifier accepts.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -16,20 +15,28 @@ use x509_cert::der::Decode;
 use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
-/// Accepts the certificates that it was given, and those that their owners have signed.
-///
-/// A self-signed certificate as `openssl req -x509` makes it says of itself that it is an authority, and webpki takes no
-/// authority for a server. But where the operator has handed over the very certificate there is no path to validate: its
-/// name, its dates, and what it may be used for decide.
+/// Verifies targets, as far as they are trusted.
 #[derive(Debug)]
-pub(super) struct Known {
-    /// Judges all others.
-    pub(super) paths: Arc<WebPkiServerVerifier>,
-    /// What `--ssl-target-ca` holds.
-    pub(super) given: Vec<CertificateDer<'static>>,
+pub(super) struct Verifier {
+    pub(super) trust: Trust,
+    /// Checks signatures.
+    pub(super) provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Known {
+/// Whose certificates are accepted.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// Those of every target.
+    Anyone,
+    /// Those that `paths` accepts, and those `given`.
+    ///
+    /// A self-signed certificate as `openssl req -x509` makes it says of itself that it is an authority, and webpki takes no
+    /// authority for a server. But where the operator has handed over the very certificate there is no path to validate:
+    /// its name, its dates, and what it may be used for decide.
+    Known { paths: Arc<WebPkiServerVerifier>, given: Vec<CertificateDer<'static>> },
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -38,13 +45,14 @@ impl ServerCertVerifier for Known {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged =
-            self.paths.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        if judged.is_ok() || !self.given.contains(end_entity) {
-            return judged;
+        if let Trust::Known { paths, given } = &self.trust {
+            let judged = paths.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            if judged.is_ok() || !given.contains(end_entity) {
+                return judged;
+            }
+            may_serve(end_entity, now)?;
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         }
-        may_serve(end_entity, now)?;
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -54,7 +62,7 @@ impl ServerCertVerifier for Known {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.paths.verify_tls12_signature(message, cert, signed)
+        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -63,11 +71,11 @@ impl ServerCertVerifier for Known {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.paths.verify_tls13_signature(message, cert, signed)
+        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.paths.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -91,45 +99,6 @@ fn may_serve(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Erro
         return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
     }
     Ok(())
-}
-
-/// Accepts every certificate of a target.
-#[derive(Debug)]
-pub(super) struct AcceptAll(pub(super) Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]
@@ -164,15 +133,15 @@ mod tests {
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
 
-    fn knowing(given: &CertificateDer<'static>) -> Known {
+    fn knowing(given: &CertificateDer<'static>) -> Verifier {
         let mut roots = RootCertStore::empty();
         roots.add(given.clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        Known { paths, given: vec![given.clone()] }
+        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        Verifier { trust: Trust::Known { paths: paths.unwrap(), given: vec![given.clone()] }, provider }
     }
 
-    fn at(known: &Known, shown: &CertificateDer<'_>, name: &str, seconds: u64) -> Result<(), Error> {
+    fn at(known: &Verifier, shown: &CertificateDer<'_>, name: &str, seconds: u64) -> Result<(), Error> {
         let name = ServerName::try_from(name).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         known.verify_server_cert(shown, &[], &name, &[], now).map(|_| ())
@@ -234,7 +203,8 @@ mod tests {
         // It would be refused without the exception.
         let name = ServerName::try_from("desk.test").unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(BEGIN_S));
-        let refused = known.paths.verify_server_cert(&given, &[], &name, &[], now).unwrap_err();
+        let Trust::Known { paths, .. } = &known.trust else { panic!("it knows one") };
+        let refused = paths.verify_server_cert(&given, &[], &name, &[], now).unwrap_err();
         assert!(refused.to_string().contains("CaUsedAsEndEntity"), "{refused}");
     }
 }

@@ -52,8 +52,6 @@ pub(super) struct Wire {
     pub(super) failed: bool,
     /// End of stream is said when the queue is empty.
     shut: bool,
-    /// Our last word is in line: nothing may follow it (RFC 8446 section 6.1).
-    mute: bool,
     /// Why the target could not be secured; told as soon as nothing is in flight.
     doom: Option<io::Error>,
     /// Why what the phase sent could not be sealed.
@@ -78,7 +76,6 @@ impl Wire {
             over: false,
             failed: false,
             shut: false,
-            mute: false,
             doom: None,
             unsealed: None,
         })
@@ -111,10 +108,10 @@ impl Wire {
         }
     }
 
-    /// Says close_notify, and end of stream behind it.
+    /// Says close_notify, and end of stream behind it. Nothing may follow (RFC 8446 section 6.1): the lane is marked as shut.
     pub(super) fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
         self.queue.extend(self.stream.close_notify(cx.pool).map(|goodbye| (goodbye, Owner::Stream)));
-        (self.shut, self.mute) = (self.has_unsent(), true);
+        self.shut = self.has_unsent();
         if !self.shut {
             cx.actions.push(Action::Shut(side));
         }
@@ -141,10 +138,11 @@ impl Wire {
         });
     }
 
-    /// Takes a send that has gone. Says what the phase hears of it: its own, and when the last word has gone.
-    fn sent(&mut self, side: Side, cx: &mut Cx<'_>) -> Told {
+    /// Takes a send that has gone; `last` says that nothing can be put in line any more. Says what the phase hears of it: its
+    /// own, and when the last word has gone.
+    fn sent(&mut self, side: Side, last: bool, cx: &mut Cx<'_>) -> Told {
         let owner = self.flying.take();
-        let over = self.mute && self.queue.is_empty();
+        let over = last && self.queue.is_empty();
         if over && std::mem::take(&mut self.shut) {
             cx.actions.push(Action::Shut(side));
         }
@@ -213,7 +211,7 @@ impl Core {
             Input::Received(_, lease) if wire.doom.is_none() => self.opened(side, lease, cx),
             Input::Received(..) => self.doomed(side, cx),
             Input::Sent(_) => {
-                let told = wire.sent(side, cx);
+                let told = wire.sent(side, lane.shut, cx);
                 if wire.doom.is_some() { self.doomed(side, cx) } else { told }
             }
             Input::Ended(_) if securing => self.doom(
@@ -269,14 +267,12 @@ impl Core {
     fn opened(&mut self, side: Side, lease: Lease, cx: &mut Cx<'_>) -> Told {
         let lane = &mut self.lanes[side as usize];
         let Some(wire) = &mut lane.wire else { return Told::default() };
-        if wire.mute {
+        if lane.shut {
             // Behind our goodbye everything is dropped, so nobody decrypts it: an error in it could not be told any more.
             return one(Input::Received(side, lease));
         }
         let Opened { plain, reply, established, closed, failed } = wire.stream.received(lease, cx.pool);
-        if let Some(reply) = reply.filter(|_| !wire.mute) {
-            wire.queue.push_back((reply, Owner::Stream));
-        }
+        wire.queue.extend(reply.map(|reply| (reply, Owner::Stream)));
         wire.over = closed || failed.is_some();
         if established && side == Side::Client {
             self.tls = wire.stream.version().zip(wire.stream.cipher());

@@ -33,13 +33,16 @@ fn frames_right_behind_the_upgrade_come_back_from_echo() {
 
 #[test]
 fn tls_where_there_is_no_certificate_is_closed_without_plain_text() {
-    every_cut(TARGET, |play| {
-        play.client(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
-        assert_eq!((play.heard().as_str(), play.end()), ("", "no_certificate"));
-        let detail = play.session.as_ref().unwrap().core().detail.clone();
-        assert!(detail.unwrap().contains("--cert"));
-        assert_eq!(play.lines, [""; 0]);
-    });
+    // As since SSL 3, and as SSL 2 began.
+    for hello in [b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", b"\x80\x08\x01\x03\x01\x00\x00\x00\x00\x00"] {
+        every_cut(TARGET, |play| {
+            play.client(hello);
+            assert_eq!((play.heard().as_str(), play.end()), ("", "no_certificate"));
+            let detail = play.session.as_ref().unwrap().core().detail.clone();
+            assert!(detail.unwrap().contains("--cert"));
+            assert_eq!(play.lines, [""; 0]);
+        });
+    }
     // In the middle of a head, or behind one that was answered, it is no hello.
     let mut play = Play::new(config(TARGET));
     assert_eq!(play.client("G").client(b"\x16").heard(), "400");

@@ -129,6 +129,15 @@ impl Peer {
     }
 }
 
+/// A bridge whose client came over TLS and whose target is connected.
+pub(super) fn bridge(pair: &Pair) -> (Play, Peer) {
+    let mut play = secure("127.0.0.1:5900", pair.server.clone());
+    let mut peer = Peer::client(pair, &mut play);
+    peer.say(&mut play, UPGRADE.as_bytes());
+    play.connected();
+    (play, peer)
+}
+
 /// A session of a server with this key.
 pub(super) fn secure(target: &str, server: Arc<ServerConfig>) -> Play {
     Play::with_tls(config(target), Some(server), None)
@@ -226,10 +235,7 @@ fn a_bridge_over_tls_is_the_same_in_every_cut() {
 #[test]
 fn a_stream_that_breaks_ends_its_session_and_tells_the_target_nothing() {
     let pair = pair(&TLS13);
-    let mut play = secure("127.0.0.1:5900", pair.server.clone());
-    let mut peer = Peer::client(&pair, &mut play);
-    peer.say(&mut play, UPGRADE.as_bytes());
-    play.connected();
+    let (mut play, mut peer) = bridge(&pair);
     peer.say(&mut play, &binary("good"));
     play.client(b"\x17\x03\x03\x00\x20this is not what was agreed on!!");
     play.fin(Client).fin(Far);
@@ -239,10 +245,7 @@ fn a_stream_that_breaks_ends_its_session_and_tells_the_target_nothing() {
 #[test]
 fn what_waits_while_tls_is_stuck_comes_in_order() {
     let pair = pair(&TLS13);
-    let mut play = secure("127.0.0.1:5900", pair.server.clone());
-    let mut peer = Peer::client(&pair, &mut play);
-    peer.say(&mut play, UPGRADE.as_bytes());
-    play.connected();
+    let (mut play, mut peer) = bridge(&pair);
     play.stick(Client).target("one");
     play.target("two");
     play.fin(Far).unstick(Client);

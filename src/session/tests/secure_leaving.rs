@@ -3,7 +3,7 @@
 use super::answers::{file, piece};
 use super::play::{Client, Far, Play, config};
 use super::read::{self, UPGRADE, binary};
-use super::secure::{Peer, name, pair, secure, to_target};
+use super::secure::{Peer, bridge, name, pair, secure, to_target};
 use crate::tls::stream::Stream;
 use crate::web;
 use rustls::version::{TLS12, TLS13};
@@ -50,10 +50,7 @@ fn who_never_asks_for_anything_is_told_the_end_all_the_same() {
 #[test]
 fn a_client_that_takes_nothing_more_is_not_waited_for_though_its_stream_broke_too() {
     let pair = pair(&TLS13);
-    let mut play = secure("127.0.0.1:5900", pair.server.clone());
-    let mut peer = Peer::client(&pair, &mut play);
-    peer.say(&mut play, UPGRADE.as_bytes());
-    play.connected();
+    let (mut play, _) = bridge(&pair);
     play.stick(Client).target("one");
     play.stop();
     play.client(b"\x17\x03\x03\x00\x20this is not what was agreed on!!");
@@ -133,10 +130,7 @@ fn what_is_in_flight_and_in_line_is_joined_when_it_is_given_up() {
 #[test]
 fn a_stream_that_breaks_while_goodbye_is_said_still_hears_what_was_on_its_way() {
     let pair = pair(&TLS13);
-    let mut play = secure("127.0.0.1:5900", pair.server.clone());
-    let mut peer = Peer::client(&pair, &mut play);
-    peer.say(&mut play, UPGRADE.as_bytes());
-    play.connected();
+    let (mut play, mut peer) = bridge(&pair);
     play.stick(Client).target("one");
     play.stop();
     play.client(b"\x17\x03\x03\x00\x20this is not what was agreed on!!");

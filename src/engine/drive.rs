@@ -387,8 +387,13 @@ impl<K: Kernel> Engine<K> {
                 Err(error) => break Some(error),
             }
         };
-        let mut ask = || if entry.wanted { Ok(()) } else { self.kernel.want_write(token, socket) };
-        match failure.map_or_else(&mut ask, Err) {
+        let asked = match failure {
+            Some(error) => Err(error),
+            // A report that is still owed will do.
+            None if entry.wanted => Ok(()),
+            None => self.kernel.want_write(token, socket),
+        };
+        match asked {
             Ok(()) => {
                 entry.wanted = true;
                 if lease.len() < before {

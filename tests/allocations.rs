@@ -82,6 +82,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 16,
+        wrap: None,
         verbose: false,
     }
 }

@@ -291,9 +291,6 @@ const OWN_COMPLAINTS: &[(&str, &str)] = &[
     ("--web-index=x 6080 a:1", "You must use --web to use --web-index"),
     ("--echo --unix-target=x 6080", "You cannot use --echo together with --unix-target"),
     ("--echo 6080 a:1", "Too many arguments"),
-    ("6080 -- vncserver :1", "wrap mode (-- COMMAND) is not supported by this version"),
-    ("-- 6080 a:1", "wrap mode (-- COMMAND) is not supported by this version"),
-    ("6080 a:1 -v --", "wrap mode (-- COMMAND) is not supported by this version"),
     ("--record=x 6080 a:1", "no such option: --record (--record: not supported by this version)"),
     ("--ssl-only=lax 6080 a:1", "option --ssl-only: invalid choice: 'lax' (choose from 'strict')"),
     (

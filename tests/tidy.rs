@@ -33,7 +33,7 @@ const FLOORS: &[Row] = &[
     Row { floor: 6, wing: "", rooms: &["tls::renewal"] },
     Row { floor: 6, wing: "", rooms: &["helpers"] },
     Row { floor: 6, wing: "", rooms: &["shard"] },
-    Row { floor: 7, wing: "", rooms: &["cli", "listen"] },
+    Row { floor: 7, wing: "", rooms: &["cli", "listen", "wrap"] },
     Row { floor: 7, wing: "", rooms: &["server"] },
     Row { floor: 7, wing: "", rooms: &["main"] },
 ];

@@ -3,10 +3,11 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Listen, Timing};
+use crate::config::{EngineChoice, Listen, Timing, WrapBind, WrapMode};
 use crate::limits;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -46,8 +47,10 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written.
+    /// Where they are carried; a Unix path is as written. Port 0 if a wrapped program's is still to be chosen.
     pub target: Target,
+    /// The words behind `--`: a program to wrap. Never empty.
+    pub wrap: Option<Vec<OsString>>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -67,6 +70,10 @@ pub struct Options {
     pub unix_target: Option<Target>,
     /// `--echo`
     pub echo: bool,
+    /// `--wrap-mode`
+    pub wrap_mode: WrapMode,
+    /// `--wrap-bind`
+    pub wrap_bind: WrapBind,
     /// `--web`
     pub web: Option<WebRoot>,
     /// `--file-only`
@@ -173,6 +180,8 @@ impl Default for Options {
             unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
             unix_target: None,
             echo: false,
+            wrap_mode: WrapMode::Exit,
+            wrap_bind: WrapBind::Auto,
             web: None,
             file_only: false,
             web_index: None,

@@ -5,6 +5,7 @@
 
 use crate::config::{Config, Listen};
 use crate::http::secure::Plain;
+use crate::target::Target;
 
 /// The settings, to be printed before anything is opened.
 pub fn settings(config: &Config) -> Vec<String> {
@@ -34,14 +35,23 @@ pub fn settings(config: &Config) -> Vec<String> {
 
 /// The line that says that clients can connect, to be printed once they can. `port` is the port that the kernel gave,
 /// which differs from the configured one if that is 0; it is not looked at for a Unix socket. The host is printed as it
-/// was written: nothing if it was not given.
+/// was written: nothing if it was not given. With a wrapped program there is a second line, in websockify's order, though
+/// the program runs by then.
 pub fn proxying(config: &Config, port: u16) -> String {
     let source = match &config.listen {
         Listen::Tcp { host, .. } => format!("{}:{port}", bracketed(host)),
         Listen::Unix { path, .. } => path.display().to_string(),
     };
     let secure = if config.tls.target.is_some() { " (using SSL)" } else { "" };
-    format!("  - proxying from {source} to {}{secure}", config.target)
+    let Some(wrap) = &config.wrap else {
+        return format!("  - proxying from {source} to {}{secure}", config.target);
+    };
+    let command = wrap.shown();
+    let place = match &config.target {
+        Target::Tcp { port, .. } => format!("port {port}"),
+        other => other.to_string(),
+    };
+    format!("  - proxying from {source} to '{command}' ({place}){secure}\nStarting '{command}'")
 }
 
 fn bracketed(host: &str) -> String {

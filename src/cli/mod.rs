@@ -17,6 +17,7 @@ mod secure;
 mod settle;
 mod table;
 mod values;
+mod wrap;
 
 pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};

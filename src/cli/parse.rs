@@ -8,6 +8,7 @@ use super::args::{Args, Command, Options, Tls, UsageError};
 use super::names;
 use super::option::{Act, Opt, Refusal, Value};
 use super::values::quoted;
+use super::wrap;
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -56,11 +57,12 @@ fn parse_words(program: &str, words: impl Iterator<Item = OsString>) -> Result<C
         }
     }
     check_pairs(&options)?;
-    if wrap {
-        return Err("wrap mode (-- COMMAND) is not supported by this version".into());
-    }
-    let (listen, target) = positionals(&options, words)?;
-    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, options })))
+    let (listen, words) = listen_position(&options, words)?;
+    let (target, wrap) = match wrap {
+        true => (wrap::target(&options, &words)?, Some(words)),
+        false => (target_position(&options, words)?, None),
+    };
+    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, wrap, options })))
 }
 
 /// An option where it was met.
@@ -181,19 +183,25 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// The words that are no options: first the listen word, unless an option stands for it, then the target word, the same.
-fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Target), String> {
+/// The listen word, unless an option stands for it; and the words behind it.
+fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Listen, Vec<OsString>), String> {
+    if let Some(path) = &options.unix_listen {
+        return Ok((Listen::Unix { path: path.clone(), mode: options.unix_listen_mode }, words));
+    }
+    if words.is_empty() {
+        return Err("Too few arguments".into());
+    }
+    Ok((listen_word(&words.remove(0), options.prefer_ipv6)?, words))
+}
+
+/// The target word, unless an option stands for it; there is no word behind it.
+fn target_position(options: &Options, words: Vec<OsString>) -> Result<Target, String> {
     let mut words = words.into_iter();
-    let mut next = || words.next().ok_or("Too few arguments");
-    let listen = match &options.unix_listen {
-        Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
-        None => listen_word(&next()?, options.prefer_ipv6)?,
-    };
     let target = match &options.unix_target {
         Some(target) => target.clone(),
         None if options.echo => Target::Echo,
         None => {
-            let word = next()?;
+            let word = words.next().ok_or("Too few arguments")?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
             Target::parse(word).map_err(|error| error.to_string())?
         }
@@ -201,7 +209,7 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Targe
     if words.next().is_some() {
         return Err("Too many arguments".into());
     }
-    Ok((listen, target))
+    Ok(target)
 }
 
 /// Reads `[source_addr:]source_port`. Port 0 lets the kernel choose.

@@ -4,6 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{Args, SslOnly, Tls, WebRoot};
+use super::wrap;
 use crate::config::{Config, Listen};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -60,6 +61,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         other => other.clone(),
     };
     let tls = secure(&options.tls, &target)?;
+    let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
     Ok(Config {
         program: args.program.clone(),
         listen,
@@ -81,6 +83,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        wrap,
         verbose: options.verbose,
     })
 }

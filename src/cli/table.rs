@@ -7,6 +7,7 @@ use super::args::{Command, Document, WebRoot};
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::secure;
 use super::values::{self, Zero};
+use super::wrap;
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -22,7 +23,7 @@ pub(super) const fn file(word: &'static str) -> Value {
 }
 
 /// A value that is one of a few words.
-const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
+pub(super) const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
     Value { word, choices, complete: Complete::Choices, repeats: false }
 }
 
@@ -102,6 +103,8 @@ pub const TABLE: &[Opt] = &[
         example: "--echo 127.0.0.1:6080",
         act: Act::Switch(|options| options.echo = true),
     },
+    wrap::MODE,
+    wrap::BIND,
     Opt {
         long: "subprotocol",
         short: None,

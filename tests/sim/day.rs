@@ -416,6 +416,7 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
+        wrap: None,
         verbose: false,
     }
 }

@@ -24,6 +24,7 @@ pub fn config(target: &str) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 1,
+        wrap: None,
         verbose: false,
     }
 }

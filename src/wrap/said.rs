@@ -79,8 +79,8 @@ impl Said {
             "started" => Said::Started(rest.parse().ok()?),
             "failed" => Said::Failed(text()),
             "ended" => Said::Ended(match rest.strip_prefix('-') {
-                Some(number) => Exit::Signal(number.parse().ok()?),
-                None => Exit::Code(rest.parse().ok()?),
+                Some(number) => Exit::Signal(number.parse::<u8>().ok()?.into()),
+                None => Exit::Code(rest.parse::<u8>().ok()?.into()),
             }),
             "note" => Said::Note(text()),
             "warning" => Said::Warning(text()),

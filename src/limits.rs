@@ -66,6 +66,8 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
+/// From a complete head to the decision of everybody who is asked about the request. At the limit: 504.
+pub const ROUTE_TIMEOUT_MS: u64 = 10_000;
 /// From the first try to a connected target, all addresses together. At the limit: close 1011.
 pub const DIAL_TIMEOUT_MS: u64 = 10_000;
 /// One address of a target; then the next is tried.

@@ -5,6 +5,7 @@
 
 use crate::config::{EngineChoice, Listen, Timing};
 use crate::limits;
+use crate::route;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::fmt;
@@ -46,8 +47,8 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written.
-    pub target: Target,
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads.
+    pub target: Option<Target>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -79,6 +80,8 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
+    /// Tokens and guards; all paths as written.
+    pub route: route::Options,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -179,6 +182,7 @@ impl Default for Options {
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
+            route: route::Options::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,

@@ -182,7 +182,7 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
 }
 
 /// The words that are no options: first the listen word, unless an option stands for it, then the target word, the same.
-fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Target), String> {
+fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Option<Target>), String> {
     let mut words = words.into_iter();
     let mut next = || words.next().ok_or("Too few arguments");
     let listen = match &options.unix_listen {
@@ -190,12 +190,13 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Targe
         None => listen_word(&next()?, options.prefer_ipv6)?,
     };
     let target = match &options.unix_target {
-        Some(target) => target.clone(),
-        None if options.echo => Target::Echo,
+        Some(target) => Some(target.clone()),
+        None if options.echo => Some(Target::Echo),
+        None if options.route.tokens.is_some() => None,
         None => {
             let word = next()?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
-            Target::parse(word).map_err(|error| error.to_string())?
+            Some(Target::parse(word).map_err(|error| error.to_string())?)
         }
     };
     if words.next().is_some() {

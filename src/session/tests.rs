@@ -11,6 +11,7 @@ mod leaving;
 mod opening;
 mod play;
 mod read;
+mod routing;
 mod secure;
 mod secure_leaving;
 mod secure_walk;

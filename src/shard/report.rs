@@ -5,6 +5,7 @@ use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
 use crate::session::{Core, End};
 use crate::slab::Key;
+use crate::target::Target;
 use std::fmt::{self, Display, Write};
 use std::io;
 use std::net::SocketAddr;
@@ -24,8 +25,9 @@ impl Display for Client {
 impl<K: Kernel> Shard<K> {
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let (id, client) = (session.core().id, Client(session.core().client));
-        let target = self.setup.config.target.to_string();
+        let core = session.core();
+        let (id, client) = (core.id, Client(core.client));
+        let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
         let (target, path) = (Escaped(&target), Escaped(path));
         self.setup
             .log
@@ -53,12 +55,13 @@ impl<K: Kernel> Shard<K> {
         if !self.setup.log.takes(level) {
             return;
         }
-        let target = self.setup.config.target.to_string();
+        let target = core.target(&self.setup.config).filter(|_| core.bridged);
+        let target = target.map_or_else(|| "-".to_owned(), Target::to_string);
         let mut line = format!(
             "end id={} client={} target=\"{}\" duration={:.3}s in_bytes={} out_bytes={} in_msgs={} out_msgs={} close=",
             core.id,
             Client(core.client),
-            Escaped(if core.bridged { &target } else { "-" }),
+            Escaped(&target),
             self.now.since(core.opened).as_secs_f64(),
             core.bytes_in,
             core.bytes_out,

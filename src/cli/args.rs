@@ -8,6 +8,7 @@ use crate::limits;
 use crate::route;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -80,7 +81,9 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
-    /// Tokens and guards; all paths as written.
+    /// `--auth-plugin` and what goes with it.
+    pub guards: Guards,
+    /// Tokens; all paths as written.
     pub route: route::Options,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
@@ -94,6 +97,19 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+}
+
+/// What was said about who may connect.
+#[derive(Clone, PartialEq)]
+pub struct Guards {
+    /// `--auth-plugin`, in the order given.
+    pub plugins: Vec<String>,
+    /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
+    pub sources: Vec<String>,
+    /// `--web-auth`
+    pub files: bool,
+    /// `--python`, as written.
+    pub python: OsString,
 }
 
 /// What was said about TLS; all paths as written.
@@ -182,6 +198,7 @@ impl Default for Options {
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
+            guards: Guards::default(),
             route: route::Options::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
@@ -190,6 +207,18 @@ impl Default for Options {
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
         }
+    }
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards { plugins: Vec::new(), sources: Vec::new(), files: false, python: "python3".into() }
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guards({:?}, {} sources)", self.plugins, self.sources.len())
     }
 }
 

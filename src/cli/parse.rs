@@ -5,9 +5,9 @@
 //! together, the listen word, the target word, words too many.
 
 use super::args::{Args, Command, Options, Tls, UsageError};
-use super::names;
 use super::option::{Act, Opt, Refusal, Value};
 use super::values::quoted;
+use super::{guards, names};
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -147,6 +147,7 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
     }
+    guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
         return Err("You cannot use --echo together with --unix-target".into());
     }

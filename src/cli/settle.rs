@@ -4,6 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{Args, SslOnly, Tls, WebRoot};
+use super::guards;
 use crate::config::{Config, Listen};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -60,7 +61,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         other => other.clone(),
     };
     let tls = secure(&options.tls, target.as_ref())?;
-    Ok(Config {
+    let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
@@ -83,7 +84,9 @@ fn complete(args: &Args) -> Result<Config, String> {
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
         verbose: options.verbose,
-    })
+    };
+    guards::settle(&options.guards, &mut config)?;
+    Ok(config)
 }
 
 /// What becomes of clients without TLS.
@@ -159,7 +162,7 @@ fn too_long(option: &str, name: &dyn fmt::Display) -> String {
     format!("{option}: {name}: longer than {SOCKET_PATH_BYTES_MAX} bytes")
 }
 
-fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
+pub(super) fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{option}: {}: {error}", path.display()))
 }
 

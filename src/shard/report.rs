@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
+use crate::route::Label;
 use crate::session::{Core, End};
 use crate::slab::Key;
 use crate::target::Target;
@@ -22,16 +23,24 @@ impl Display for Client {
     }
 }
 
+/// What a route said to log with a session. Their names have a word in front, so that none can be taken for ours.
+struct Labels<'a>(&'a [Label]);
+
+impl Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| write!(f, " label.{name}=\"{}\"", Escaped(value)))
+    }
+}
+
 impl<K: Kernel> Shard<K> {
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let core = session.core();
         let (id, client) = (core.id, Client(core.client));
         let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
-        let (target, path) = (Escaped(&target), Escaped(path));
-        self.setup
-            .log
-            .line(Level::Info, format!("open id={id} client={client} target=\"{target}\" path=\"{path}\""));
+        let (target, path, labels) = (Escaped(&target), Escaped(path), Labels(&core.labels));
+        let line = format!("open id={id} client={client} target=\"{target}\" path=\"{path}\"{labels}");
+        self.setup.log.line(Level::Info, line);
     }
 
     pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
@@ -77,6 +86,7 @@ impl<K: Kernel> Shard<K> {
             None => line.write_str(" tls=-"),
         };
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
+        let _ = write!(line, "{}", Labels(&core.labels));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));
         }

@@ -39,6 +39,7 @@ impl Routes {
     pub fn ask(&self, question: Question, reply: Reply) {
         let crew = match question.step {
             Step::Lookup => &self.tokens,
+            Step::Guard(_) => &None,
         };
         let refused = match crew {
             Some(crew) => crew.ask((question, reply)).err(),
@@ -56,7 +57,7 @@ fn answer(question: &Question, source: &Source) -> Answer {
         Source::TokenFile(path) => in_file(path, token).map_err(|_| Refusal::INTERNAL)?,
     };
     let target = target.ok_or(Refusal::UNKNOWN_TOKEN)?;
-    Ok(Pass { target: Some(Arc::new(target)) })
+    Ok(Pass { target: Some(Arc::new(target)), ..Pass::default() })
 }
 
 fn in_file(path: &Path, token: &Token) -> io::Result<Option<Target>> {

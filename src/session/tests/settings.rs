@@ -12,7 +12,7 @@ use std::time::Duration;
 pub fn routed() -> Config {
     let source = Source::TokenFile("/tokens".into());
     let tokens = Tokens { source, places: vec![Place::Query], cache: Duration::ZERO };
-    Config { route: route::Options { tokens: Some(tokens) }, ..config("") }
+    Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
 }
 
 /// A configuration with `target`, if it is not empty, and default timing.

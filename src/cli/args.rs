@@ -5,6 +5,7 @@
 
 use crate::config::{EngineChoice, Listen, Timing, WrapBind, WrapMode};
 use crate::limits;
+use crate::route;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::ffi::OsString;
@@ -47,8 +48,9 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written. Port 0 if a wrapped program's is still to be chosen.
-    pub target: Target,
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads. Port 0 if a wrapped
+    /// program's is still to be chosen.
+    pub target: Option<Target>,
     /// The words behind `--`: a program to wrap. Never empty.
     pub wrap: Option<Vec<OsString>>,
     /// Everything that was said with options.
@@ -86,6 +88,10 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
+    /// `--auth-plugin` and what goes with it.
+    pub guards: Guards,
+    /// Tokens; all paths as written.
+    pub route: route::Options,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -98,6 +104,19 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+}
+
+/// What was said about who may connect.
+#[derive(Clone, PartialEq)]
+pub struct Guards {
+    /// `--auth-plugin`, in the order given.
+    pub plugins: Vec<String>,
+    /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
+    pub sources: Vec<String>,
+    /// `--web-auth`
+    pub files: bool,
+    /// `--python`, as written.
+    pub python: OsString,
 }
 
 /// What was said about TLS; all paths as written.
@@ -188,6 +207,8 @@ impl Default for Options {
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
+            guards: Guards::default(),
+            route: route::Options::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,
@@ -195,6 +216,18 @@ impl Default for Options {
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
         }
+    }
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards { plugins: Vec::new(), sources: Vec::new(), files: false, python: "python3".into() }
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guards({:?}, {} sources)", self.plugins, self.sources.len())
     }
 }
 

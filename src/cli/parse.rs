@@ -5,10 +5,9 @@
 //! together, the listen word, the target word, words too many.
 
 use super::args::{Args, Command, Options, Tls, UsageError};
-use super::names;
 use super::option::{Act, Opt, Refusal, Value};
 use super::values::quoted;
-use super::wrap;
+use super::{guards, names, wrap};
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -149,6 +148,7 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
     }
+    guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
         return Err("You cannot use --echo together with --unix-target".into());
     }
@@ -195,15 +195,16 @@ fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Liste
 }
 
 /// The target word, unless an option stands for it; there is no word behind it.
-fn target_position(options: &Options, words: Vec<OsString>) -> Result<Target, String> {
+fn target_position(options: &Options, words: Vec<OsString>) -> Result<Option<Target>, String> {
     let mut words = words.into_iter();
     let target = match &options.unix_target {
-        Some(target) => target.clone(),
-        None if options.echo => Target::Echo,
+        Some(target) => Some(target.clone()),
+        None if options.echo => Some(Target::Echo),
+        None if options.route.tokens.is_some() => None,
         None => {
             let word = words.next().ok_or("Too few arguments")?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
-            Target::parse(word).map_err(|error| error.to_string())?
+            Some(Target::parse(word).map_err(|error| error.to_string())?)
         }
     };
     if words.next().is_some() {

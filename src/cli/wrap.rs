@@ -62,8 +62,9 @@ pub(super) const BIND: Opt = Opt {
     }),
 };
 
-/// Where clients of a wrapped command are carried, as far as that can be said before it is started.
-pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Target, String> {
+/// Where clients of a wrapped command are carried, as far as that can be said before it is started. With tokens it is they
+/// who say, as in websockify.
+pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Option<Target>, String> {
     if command.is_empty() {
         return Err("Too few arguments".into());
     }
@@ -76,7 +77,10 @@ pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Target, 
         return Err(format!("You cannot use {{port}} in COMMAND together with {other}"));
     }
     if let Some(target) = &options.unix_target {
-        return Ok(target.clone());
+        return Ok(Some(target.clone()));
+    }
+    if options.route.tokens.is_some() {
+        return Ok(None);
     }
     if options.unix_listen.is_some() && !port && !socket {
         return Err(
@@ -85,7 +89,7 @@ pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Target, 
                 .into(),
         );
     }
-    Ok(Target::Tcp { host: String::new(), port: Port::Number(0) })
+    Ok(Some(Target::Tcp { host: String::new(), port: Port::Number(0) }))
 }
 
 /// The wrapped command, its program found.

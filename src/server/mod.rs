@@ -71,10 +71,11 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
-    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, &config.target, &log));
+    let target = config.target.as_ref();
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
     let wrapped = wrapped.transpose()?;
     if let Some(plan) = &wrapped {
-        config.target = plan.target().clone();
+        config.target = plan.target().cloned();
     }
     let config = Arc::new(config);
     let sockets = std::mem::take(&mut listeners.sockets);

@@ -28,12 +28,12 @@ impl Plan {
     ///
     /// # Errors
     /// Always.
-    pub fn prepare(_: &Wrap, _: u16, _: &Target, _: &Log) -> Result<Plan, String> {
+    pub fn prepare(_: &Wrap, _: u16, _: Option<&Target>, _: &Log) -> Result<Plan, String> {
         Err("-- COMMAND: wrap mode is Linux's own; start the program by itself and name its port".into())
     }
 
     /// Where clients are to be carried.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> Option<&Target> {
         match *self {}
     }
 }

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -36,15 +37,21 @@ pub struct Plan {
     new: u16,
     holders: Vec<OwnedFd>,
     scratch: Option<PathBuf>,
-    target: Target,
+    target: Option<Target>,
 }
 
 impl Plan {
-    /// Decides for a server that listens on `listen_port`, 0 if on none, and carries clients to `target`.
+    /// Decides for a server that listens on `listen_port`, 0 if on none, and carries clients to `target`, or where the route
+    /// of each leads.
     ///
     /// # Errors
     /// One line that says what cannot be had, and what can be done.
-    pub fn prepare(wrap: &Wrap, listen_port: u16, target: &Target, log: &Log) -> Result<Plan, String> {
+    pub fn prepare(
+        wrap: &Wrap,
+        listen_port: u16,
+        target: Option<&Target>,
+        log: &Log,
+    ) -> Result<Plan, String> {
         let mut plan = Plan {
             program: wrap.program.clone(),
             words: wrap.words.clone(),
@@ -55,25 +62,30 @@ impl Plan {
             new: 0,
             holders: Vec::new(),
             scratch: None,
-            target: target.clone(),
+            target: target.cloned(),
         };
-        let fixed = matches!(target, Target::Unix(_) | Target::Abstract(_));
-        if wrap.says(Wrap::UNIX_SOCKET) {
-            if !fixed {
-                let (directory, socket) = scratch::for_socket()?;
-                plan.scratch = Some(directory);
-                plan.target = Target::Unix(socket);
-            }
-            plan.words = words::filled(&plan.words, Wrap::UNIX_SOCKET, plan.target.to_string().as_ref());
-        } else if !fixed {
-            plan.choose_port()?;
-            if wrap.says(Wrap::PORT) {
-                plan.words = words::filled(&plan.words, Wrap::PORT, plan.new.to_string().as_ref());
-            } else {
-                plan.choose_way(wrap.bind, log)?;
-            }
+        let fixed = matches!(target, Some(Target::Unix(_) | Target::Abstract(_)));
+        let (port, socket) = (wrap.says(Wrap::PORT), wrap.says(Wrap::UNIX_SOCKET));
+        if socket {
+            let path = match target {
+                Some(Target::Unix(path)) => path.clone().into_os_string(),
+                Some(Target::Abstract(name)) => OsString::from_vec([b"@", &name[..]].concat()),
+                _ => {
+                    let (directory, path) = scratch::for_socket()?;
+                    plan.scratch = Some(directory);
+                    plan.aim(Target::Unix(path.clone()));
+                    path.into_os_string()
+                }
+            };
+            plan.words = words::filled(&plan.words, Wrap::UNIX_SOCKET, &path);
         }
-        if fixed || plan.new == 0 {
+        if port {
+            plan.choose_port()?;
+            plan.words = words::filled(&plan.words, Wrap::PORT, plan.new.to_string().as_ref());
+        } else if !socket && !fixed && listen_port != 0 {
+            plan.choose_port()?;
+            plan.choose_way(wrap.bind, log)?;
+        } else {
             plan.old = 0;
         }
         if plan.way == Way::Plain {
@@ -83,9 +95,9 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Where clients are to be carried.
-    pub fn target(&self) -> &Target {
-        &self.target
+    /// Where clients are to be carried; `None`: where the route of each leads.
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
     }
 
     /// The command as messages show it: its words as they were written.
@@ -96,8 +108,15 @@ impl Plan {
     fn choose_port(&mut self) -> Result<(), String> {
         let none = |error: io::Error| format!("wrapped command: no port of 127.0.0.1 to move it to: {error}");
         (self.new, self.holders) = port::choose(self.old).map_err(none)?;
-        self.target = Target::Tcp { host: String::new(), port: Port::Number(self.new) };
+        self.aim(Target::Tcp { host: String::new(), port: Port::Number(self.new) });
         Ok(())
+    }
+
+    /// Has clients carried to the program, unless somebody else says where they go.
+    fn aim(&mut self, target: Target) {
+        if self.target.is_some() {
+            self.target = Some(target);
+        }
     }
 
     fn choose_way(&mut self, bind: WrapBind, log: &Log) -> Result<(), String> {

@@ -105,7 +105,8 @@ impl Log {
 pub fn say(text: String) {
     let (done, written) = channel();
     let write = move || {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        // In one piece: a wrapped program may write there at the same time.
+        let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
         let _ = done.send(());
     };
     if std::thread::Builder::new().name("say".into()).spawn(write).is_ok() {

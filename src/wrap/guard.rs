@@ -11,6 +11,7 @@ use super::binds::{Mover, Outcome};
 use super::said::{Exit, Said, parse_stop};
 use super::task::{Task, Way};
 use super::{scratch, tree};
+use crate::config::WrapMode;
 use crate::limits::{WRAP_KILL_MS, WRAP_LINE_BYTES_MAX, WRAP_ORPHAN_GRACE_MS, WRAP_START_MS};
 use crate::sys::seccomp::{self, Start};
 use nix::errno::Errno;
@@ -160,8 +161,10 @@ impl<'a> Guard<'a> {
         if task.way == Way::Preload {
             mover.open()?;
         }
-        let spawned =
-            seccomp::spawn_wrapped(&mut command(task, program, words), Start { bound: !task.stays, notify });
+        let spawned = seccomp::spawn_wrapped(
+            &mut command(task, program, words),
+            Start { bound: task.mode != WrapMode::Ignore, notify },
+        );
         drop(theirs);
         let child = match spawned {
             Ok(child) => child,
@@ -201,10 +204,20 @@ impl<'a> Guard<'a> {
             self.wait()?;
         }
         self.mover.close();
-        if let (None, Some(directory)) = (&self.control, &self.task.scratch) {
+        // Only a program that is started again needs it again, and only as long as there is somebody to do so.
+        let again = self.task.mode == WrapMode::Respawn && self.has_server();
+        if let Some(directory) = self.task.scratch.as_ref().filter(|_| !again) {
             scratch::remove(directory);
         }
         Ok(())
+    }
+
+    /// Is the server there, at this moment?
+    fn has_server(&self) -> bool {
+        let Some((stream, _)) = &self.control else { return false };
+        let mut polled = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut polled, PollTimeout::ZERO);
+        !polled[0].revents().is_some_and(|seen| seen.contains(PollFlags::POLLHUP))
     }
 
     /// Collects all who have ended; whether anybody is left.
@@ -293,7 +306,7 @@ impl<'a> Guard<'a> {
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => return,
             Ok(_) | Err(_) => {
                 self.control = None;
-                if !self.task.stays {
+                if self.task.mode != WrapMode::Ignore {
                     self.begin_stop(WRAP_ORPHAN_GRACE_MS);
                 }
                 return;

@@ -190,7 +190,7 @@ impl Plan {
             old: self.old,
             new: self.new,
             way,
-            stays: self.mode == WrapMode::Ignore,
+            mode: self.mode,
             scratch: self.scratch.clone(),
             program,
         };

@@ -1,5 +1,6 @@
 //! What a guard is started to do, as the words of its command line. Pure.
 
+use crate::config::WrapMode;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -31,9 +32,9 @@ pub struct Task {
     pub new: u16,
     /// How they are moved.
     pub way: Way,
-    /// The program stays when the server goes.
-    pub stays: bool,
-    /// The directory that belongs to it, to be removed when program and server have gone.
+    /// What the program's end means, and whether it stays when the server goes.
+    pub mode: WrapMode,
+    /// The directory that belongs to it, to be removed when nobody can need it any more.
     pub scratch: Option<PathBuf>,
     /// The program to run; `None`: only try whether binds can be moved by seccomp.
     pub program: Option<(PathBuf, Vec<OsString>)>,
@@ -48,13 +49,18 @@ impl Task {
             Way::Preload => "preload",
             Way::Plain => "plain",
         };
+        let mode = match self.mode {
+            WrapMode::Exit => "exit",
+            WrapMode::Ignore => "ignore",
+            WrapMode::Respawn => "respawn",
+        };
         let mut words: Vec<OsString> = vec![
             self.control.to_string().into(),
             holders.join(",").into(),
             self.old.to_string().into(),
             self.new.to_string().into(),
             way.into(),
-            if self.stays { "stays" } else { "goes" }.into(),
+            mode.into(),
             self.scratch.clone().unwrap_or_default().into(),
         ];
         if let Some((program, arguments)) = &self.program {
@@ -66,7 +72,7 @@ impl Task {
 
     /// Reads the words of a command line; `None` if they are not a guard's.
     pub fn parse(argv: &[OsString]) -> Option<Task> {
-        let [name, control, holders, old, new, way, stays, scratch, rest @ ..] = argv else { return None };
+        let [name, control, holders, old, new, way, mode, scratch, rest @ ..] = argv else { return None };
         let number = |word: &OsStr| word.to_str()?.parse().ok();
         let port = |word: &OsStr| word.to_str()?.parse().ok();
         let holders = holders.to_str()?.split(',').filter(|word| !word.is_empty());
@@ -84,7 +90,12 @@ impl Task {
                 "plain" => Way::Plain,
                 _ => return None,
             },
-            stays: stays == "stays",
+            mode: match mode.to_str()? {
+                "exit" => WrapMode::Exit,
+                "ignore" => WrapMode::Ignore,
+                "respawn" => WrapMode::Respawn,
+                _ => return None,
+            },
             scratch: (!scratch.is_empty()).then(|| scratch.into()),
             program: rest.split_first().map(|(program, words)| (program.into(), words.to_vec())),
         })
@@ -103,25 +114,25 @@ mod tests {
             old: 5901,
             new: 40_000,
             way: Way::Seccomp,
-            stays: true,
+            mode: WrapMode::Ignore,
             scratch: None,
             program: Some(("/bin/sh".into(), vec!["sh".into(), "-c".into(), "".into()])),
         };
         let other = Task {
             holders: Vec::new(),
             way: Way::Preload,
-            stays: false,
+            mode: WrapMode::Respawn,
             scratch: Some("/run/a".into()),
             ..run.clone()
         };
-        let trial = Task { way: Way::Plain, program: None, ..run.clone() };
+        let trial = Task { way: Way::Plain, mode: WrapMode::Exit, program: None, ..run.clone() };
         for task in [run, other, trial] {
             let argv: Vec<_> = std::iter::once(NAME.into()).chain(task.words()).collect();
             assert_eq!(Task::parse(&argv), Some(task));
             assert_eq!(Task::parse(&argv[1..]), None);
             assert_eq!(Task::parse(&argv[..5]), None);
         }
-        let argv = ["websplice", "5", "", "1", "2", "plain", "goes", ""].map(OsString::from);
+        let argv = ["websplice", "5", "", "1", "2", "plain", "exit", ""].map(OsString::from);
         assert_eq!(Task::parse(&argv), None, "a command line of the server");
     }
 }

@@ -121,6 +121,8 @@ pub const WRAP_GRACE_MS_MIN: u64 = 1000;
 pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
 /// How long processes that were killed are waited for; what is left then is somebody else's to end.
 pub const WRAP_KILL_MS: u64 = 2000;
+/// Most words that wait for whoever keeps a wrapped program. At the limit: those who speak wait.
+pub const WRAP_WORDS_MAX: usize = 64;
 /// Longest line between a server and a guard, in bytes.
 pub const WRAP_LINE_BYTES_MAX: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.

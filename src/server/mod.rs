@@ -209,10 +209,10 @@ impl Crew {
         };
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
-        let mut stop = Stop { status: 0, deadline: None, hurry: false };
+        let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
         let outcome = self.wait(&mut stop, material, config, log);
         if let Some(program) = program {
-            self.end_program(&program, &stop, config);
+            self.end_program(&program, &mut stop, config);
         }
         outcome.map(|()| stop.status)
     }
@@ -237,13 +237,14 @@ impl Crew {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
                 Ok(News::Ready(_) | News::ProgramGone) => {}
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.deadline.is_some() => {
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
                     stop.hurry = true;
                     return Ok(());
                 }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
-                    stop.deadline = goodbye();
+                    stop.tell();
+                    stop.deadline = stop.deadline.or_else(goodbye);
                 }
                 Ok(News::Program(status)) if stop.deadline.is_none() => {
                     log.line(Level::Info, format!("stop wrapped_command={status}"));
@@ -275,7 +276,7 @@ impl Crew {
 
     /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
     /// signal.
-    fn end_program(&self, program: &Program, stop: &Stop, config: &Config) {
+    fn end_program(&self, program: &Program, stop: &mut Stop, config: &Config) {
         let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
         let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
         let tell = self.tell.clone();
@@ -284,7 +285,8 @@ impl Crew {
         loop {
             match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
                 Ok(News::ProgramGone) | Err(_) => return,
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => stop.tell(),
                 Ok(_) => {}
             }
         }
@@ -297,8 +299,21 @@ struct Stop {
     status: u8,
     /// When sessions must be gone, once it stops.
     deadline: Option<Instant>,
+    /// It was told to by a signal.
+    told: bool,
     /// It was told twice.
     hurry: bool,
+}
+
+impl Stop {
+    /// A signal came. A wrapped program that a signal has ended just before was ended together with the server, by a terminal
+    /// or a service manager that tells all processes: that is no failure.
+    fn tell(&mut self) {
+        self.told = true;
+        if self.status > 128 {
+            self.status = 0;
+        }
+    }
 }
 
 /// What a shard's thread is started with.

@@ -25,21 +25,21 @@ mod words;
 pub use plan::Plan;
 
 use crate::config::WrapMode;
-use crate::limits::{WRAP_GRACE_MS_MIN, WRAP_START_MS};
-use crate::observe::log::{Level, Log};
+use crate::limits::{WRAP_GRACE_MS_MIN, WRAP_START_MS, WRAP_WORDS_MAX};
+use crate::observe::log::{Escaped, Level, Log};
 use said::{Exit, Said};
 use schedule::Schedule;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// A program that is kept as its mode says.
 #[derive(Debug)]
 pub struct Program {
-    words: Sender<Word>,
+    words: SyncSender<Word>,
 }
 
 /// What the thread of a program waits for.
@@ -62,7 +62,7 @@ impl Program {
     /// # Errors
     /// When it cannot be started: one line that says why.
     pub fn start(plan: Plan, log: &Log, ended: impl Fn(u8) + Send + 'static) -> Result<Program, String> {
-        let (words, heard) = channel();
+        let (words, heard) = sync_channel(WRAP_WORDS_MAX);
         let (tell, first) = sync_channel(1);
         let keeper = Keeper {
             plan,
@@ -111,7 +111,7 @@ struct Keeper {
     ended: Box<dyn Fn(u8) + Send>,
     /// Who waits to hear whether the first start went well.
     first: Option<SyncSender<Result<(), String>>>,
-    words: Sender<Word>,
+    words: SyncSender<Word>,
     /// Guards that live, by the number of their start: the last one's, and those of earlier starts whose programs have
     /// left something behind.
     guards: Vec<(usize, UnixStream)>,
@@ -195,8 +195,8 @@ impl Keeper {
                     self.over(exit);
                 }
             }
-            Said::Note(text) => self.line(Level::Debug, format_args!("wrap {text}")),
-            Said::Warning(text) => self.line(Level::Warn, format_args!("wrap {text}")),
+            Said::Note(text) => self.line(Level::Debug, format_args!("wrap {}", Escaped(&text))),
+            Said::Warning(text) => self.line(Level::Warn, format_args!("wrap {}", Escaped(&text))),
             // A guard that runs a program has no other words.
             Said::Failed(_) | Said::Able { .. } | Said::Unable(_) => {}
         }
@@ -210,7 +210,7 @@ impl Keeper {
             let _ = first.send(Err(why.to_owned()));
             return;
         }
-        self.line(Level::Error, format_args!("wrap error: {why}"));
+        self.line(Level::Error, format_args!("wrap error: {}", Escaped(why)));
         self.over(Exit::Code(1));
     }
 
@@ -253,7 +253,7 @@ impl Keeper {
 }
 
 /// Passes on what a guard says, until it has ended.
-fn hear_out(number: usize, mut child: Child, stream: UnixStream, words: &Sender<Word>) {
+fn hear_out(number: usize, mut child: Child, stream: UnixStream, words: &SyncSender<Word>) {
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { break };
         let Some(said) = Said::parse(&line) else { continue };

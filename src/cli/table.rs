@@ -5,6 +5,7 @@
 
 use super::args::{Command, Document, WebRoot};
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::route;
 use super::secure;
 use super::values::{self, Zero};
 use crate::config::EngineChoice;
@@ -164,6 +165,13 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    route::TOKEN_PLUGIN,
+    route::TOKEN_SOURCE,
+    route::HOST_TOKEN,
+    route::TOKEN_FROM,
+    route::TOKEN_CACHE,
+    route::TOKEN_TIMEOUT,
+    route::TARGET_CONFIG,
     Opt {
         long: "web",
         short: None,

@@ -4,8 +4,8 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{Args, SslOnly, Tls, WebRoot};
-use super::guards;
-use crate::config::{Config, Listen};
+use super::{guards, route};
+use crate::config::{Config, Listen, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::target::Target;
@@ -61,11 +61,13 @@ fn complete(args: &Args) -> Result<Config, String> {
         other => other.clone(),
     };
     let tls = secure(&options.tls, target.as_ref())?;
+    let tokens = route::tokens(&options.route, |option, path| absolute(option, &path))?;
     let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
-        route: options.route.clone(),
+        timing: Timing { route: route::time(tokens.as_ref()), ..options.timing.clone() },
+        route: crate::route::Options { tokens, ..Default::default() },
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
             index: options.web_index.clone(),
@@ -77,7 +79,6 @@ fn complete(args: &Args) -> Result<Config, String> {
         },
         plain: plain(&options.tls),
         tls,
-        timing: options.timing.clone(),
         message_bytes_max: options.message_bytes_max,
         engine: options.engine,
         threads: options.threads,

@@ -135,7 +135,7 @@ impl Crew {
         shelf: Option<&Shelf>,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
+        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
         let shards = means.cores.len();
         let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();

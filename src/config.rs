@@ -44,6 +44,28 @@ pub struct Config {
     pub sessions_max: usize,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
+    /// How the process begins and ends.
+    pub process: Process,
+}
+
+/// How the process begins and ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Serve one client at a time, and end with the first session that became a bridge.
+    pub once: bool,
+    /// Let nobody in any more when this has passed since the start, and end with the last session.
+    pub timeout: Option<Lapse>,
+    /// End when there has been no session for this long.
+    pub idle: Option<Lapse>,
+}
+
+/// A time that may pass, and how it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapse {
+    /// How long; zero has passed already.
+    pub time: Duration,
+    /// As written, for the line that tells that it has passed: digits, a sign and a unit, nothing else.
+    pub said: String,
 }
 
 /// A listening address.
@@ -65,6 +87,8 @@ pub enum Listen {
         /// Permission bits of the socket file.
         mode: u32,
     },
+    /// Standard input: a listening socket, or one client that somebody else accepted.
+    Inherited,
 }
 
 /// Which engine to use.

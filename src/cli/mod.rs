@@ -13,6 +13,7 @@ mod man;
 mod names;
 mod option;
 mod parse;
+mod process;
 mod secure;
 mod settle;
 mod table;

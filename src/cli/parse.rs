@@ -186,6 +186,7 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Optio
     let mut words = words.into_iter();
     let mut next = || words.next().ok_or("Too few arguments");
     let listen = match &options.unix_listen {
+        _ if options.process.inetd => Listen::Inherited,
         Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
         None => listen_word(&next()?, options.prefer_ipv6)?,
     };

@@ -3,8 +3,8 @@
 //! The only part of `cli` that looks at the system: at the working directory, to make paths absolute, and at the directory
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
-use super::args::{Args, SslOnly, Tls, WebRoot};
-use crate::config::{Config, Listen};
+use super::args::{self, Args, SslOnly, Tls, WebRoot};
+use crate::config::{Config, Listen, Process};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::target::Target;
@@ -50,7 +50,7 @@ fn complete(args: &Args) -> Result<Config, String> {
     };
     let listen = match &args.listen {
         Listen::Unix { path, mode } => Listen::Unix { path: socket("--unix-listen", path)?, mode: *mode },
-        tcp @ Listen::Tcp { .. } => tcp.clone(),
+        other @ (Listen::Tcp { .. } | Listen::Inherited) => other.clone(),
     };
     let target = match &args.target {
         Some(Target::Unix(path)) => Some(Target::Unix(socket("--unix-target", path)?)),
@@ -83,7 +83,12 @@ fn complete(args: &Args) -> Result<Config, String> {
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
         verbose: options.verbose,
+        process: process(&options.process),
     })
+}
+
+fn process(said: &args::Process) -> Process {
+    Process { once: said.once, timeout: said.timeout.clone(), idle: said.idle.clone() }
 }
 
 /// What becomes of clients without TLS.

@@ -5,6 +5,7 @@
 
 use super::args::{Command, Document, WebRoot};
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::process;
 use super::secure;
 use super::values::{self, Zero};
 use crate::config::EngineChoice;
@@ -69,6 +70,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -294,6 +296,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,

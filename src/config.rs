@@ -5,6 +5,7 @@
 
 use crate::target::Target;
 use crate::{http, limits, route, tls, web};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +47,44 @@ pub struct Config {
     pub verbose: bool,
     /// How the process begins and ends.
     pub process: Process,
+    /// Where log lines go besides standard error.
+    pub logs: Logs,
+}
+
+/// Where log lines go besides standard error.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Logs {
+    /// A file, absolute, in a directory that was there when the process started; lines are appended.
+    pub file: Option<PathBuf>,
+    /// A syslog server.
+    pub syslog: Option<Syslog>,
+}
+
+/// A syslog server and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// Where it is.
+    pub server: SyslogServer,
+    /// In the form of BSD instead of RFC 5424.
+    pub legacy: bool,
+    /// As a daemon instead of a user's program.
+    pub daemon: bool,
+    /// What the program calls itself.
+    pub ident: String,
+}
+
+/// Where a syslog server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyslogServer {
+    /// At a Unix socket of either kind; its path, absolute.
+    Local(PathBuf),
+    /// At a UDP port.
+    Udp {
+        /// Name or address, brackets removed; empty means loopback.
+        host: String,
+        /// Port.
+        port: u16,
+    },
 }
 
 /// How the process begins and ends.
@@ -66,6 +105,16 @@ pub struct Lapse {
     pub time: Duration,
     /// As written, for the line that tells that it has passed: digits, a sign and a unit, nothing else.
     pub said: String,
+}
+
+impl fmt::Display for SyslogServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SyslogServer::Local(path) => path.display().fmt(f),
+            SyslogServer::Udp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            SyslogServer::Udp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// A listening address.

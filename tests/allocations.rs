@@ -85,6 +85,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         sessions_max: 16,
         verbose: false,
         process: Default::default(),
+        logs: Default::default(),
     }
 }
 

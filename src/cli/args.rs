@@ -3,7 +3,7 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Lapse, Listen, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
 use crate::limits;
 use crate::route;
 use crate::target::Target;
@@ -109,6 +109,12 @@ pub struct Process {
     pub timeout: Option<Lapse>,
     /// `--idle-timeout`; `None`: never.
     pub idle: Option<Lapse>,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+    /// `--syslog`
+    pub syslog: Option<SyslogServer>,
+    /// `--legacy-syslog`
+    pub legacy_syslog: bool,
 }
 
 /// What was said about TLS; all paths as written.

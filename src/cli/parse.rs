@@ -147,6 +147,9 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
     }
+    if options.process.legacy_syslog && options.process.syslog.is_none() {
+        return Err("You must use --syslog to use --legacy-syslog".into());
+    }
     if options.echo && options.unix_target.is_some() {
         return Err("You cannot use --echo together with --unix-target".into());
     }

@@ -2,7 +2,7 @@
 //! them in their place.
 
 use super::option::{Act, Category, Opt};
-use super::table::free;
+use super::table::{file, free};
 use super::values;
 
 const INETD_DETAIL: &str = "Standard input is the socket: one that listens (inetd with wait, or a socket unit of systemd \
@@ -62,4 +62,47 @@ pub(super) const IDLE_TIMEOUT: Opt = Opt {
         options.process.idle = values::lapse(value)?;
         Ok(())
     }),
+};
+
+pub(super) const LOG_FILE: Opt = Opt {
+    long: "log-file",
+    short: None,
+    category: Category::Program,
+    brief: "append log lines to FILE too",
+    detail: "Every line that goes to standard error is also appended to FILE. Its directory must be there; a new file can be \
+             read by its owner only. SIGHUP and SIGUSR1 open FILE anew, for whoever has moved it away.",
+    default: "",
+    example: "--log-file=/var/log/websplice.log 6080 localhost:5901",
+    act: Act::Take(file("FILE"), |options, value| {
+        options.process.log_file = (!value.is_empty()).then(|| value.into());
+        Ok(())
+    }),
+};
+
+pub(super) const SYSLOG: Opt = Opt {
+    long: "syslog",
+    short: None,
+    category: Category::Program,
+    brief: "send log lines to a syslog server too",
+    detail: "Every line that goes to standard error is also sent to SERVER: with a colon host:port, by UDP; else the path of a \
+             local socket, which may take datagrams or a stream and is tried again while nobody listens there. Lines that \
+             the server does not take at once are dropped and counted.\n\n\
+             The form is that of RFC 5424; the facility is user, or daemon with --daemon.",
+    default: "",
+    example: "--syslog=/dev/log 6080 localhost:5901",
+    act: Act::Take(file("SERVER"), |options, value| {
+        options.process.syslog = values::syslog(value)?;
+        Ok(())
+    }),
+};
+
+pub(super) const LEGACY_SYSLOG: Opt = Opt {
+    long: "legacy-syslog",
+    short: None,
+    category: Category::Program,
+    brief: "speak to the syslog server as BSD did",
+    detail: "Leave time and host out of the lines for --syslog, for servers that do not know RFC 5424.",
+    default: "",
+    example: "--syslog=/dev/log --legacy-syslog 6080 localhost:5901",
+    act: Act::Switch(|options| options.process.legacy_syslog = true),
 };

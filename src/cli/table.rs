@@ -361,6 +361,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
     Opt {
         long: "verbose",
         short: Some('v'),

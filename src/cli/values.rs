@@ -4,8 +4,9 @@
 //! refusal, so that nobody has to look it up.
 
 use super::option::Refusal;
-use crate::config::Lapse;
+use crate::config::{Lapse, SyslogServer};
 use crate::limits;
+use crate::target::{self, Port, TargetError};
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -114,6 +115,27 @@ pub fn mode(value: &OsStr) -> Result<u32, Refusal> {
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .filter(|mode| *mode <= 0o777)
         .ok_or_else(|| Refusal::Message("Error parsing listen unix socket mode".into()))
+}
+
+/// Reads the place of a syslog server: `host:port`, or the path of a local socket. Empty means that there is none.
+///
+/// # Errors
+/// A port that is none, and a host that cannot be one.
+pub fn syslog(value: &OsStr) -> Result<Option<SyslogServer>, Refusal> {
+    const MESSAGE: &str = "Error parsing syslog port";
+    let refuse = |message: String| Err(Refusal::Message(message));
+    let Some((host, port)) = value.to_str().and_then(target::split) else {
+        return Ok((!value.is_empty()).then(|| SyslogServer::Local(value.into())));
+    };
+    let port = match Port::parse(port) {
+        Ok(Port::Number(number)) => number,
+        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => return refuse(MESSAGE.into()),
+        Err(TargetError::PortRange(text)) => return refuse(format!("{MESSAGE}: {text} is above 65535")),
+    };
+    if !target::plausible_host(host) {
+        return refuse(format!("Error parsing syslog address: {}", quoted(OsStr::new(host))));
+    }
+    Ok(Some(SyslogServer::Udp { host: host.to_owned(), port }))
 }
 
 /// Reads the name of an index file: one component of a path, not hidden.

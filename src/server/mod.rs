@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::listen;
 use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, say};
+use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
@@ -50,7 +50,7 @@ pub fn run(config: Config) -> u8 {
     match serve(config) {
         Ok(()) => 0,
         Err(message) => {
-            say(format!("{program}: {message}"));
+            say(&format!("{program}: {message}"));
             FAILURE
         }
     }
@@ -65,9 +65,13 @@ fn serve(config: Config) -> Result<(), String> {
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    say(banner::settings(&config).join("\n"));
+    let places = places(&config)?;
+    let settings = banner::settings(&config).join("\n");
+    say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
-    let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
+    let (log, log_thread) =
+        Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
+    log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
@@ -76,13 +80,30 @@ fn serve(config: Config) -> Result<(), String> {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        say(banner::proxying(&config, listeners.port));
+        let proxying = banner::proxying(&config, listeners.port);
+        say(&proxying);
+        log.said(Level::Info, &proxying);
         crew.watch(signals, material.as_ref(), &config, &log)
     });
     listeners.close();
     drop(material);
+    if let Err(message) = &outcome {
+        // Standard error hears it at the very end, when nothing else is said any more.
+        log.said(Level::Error, message);
+    }
     log.stop(log_thread);
     outcome
+}
+
+/// Opens what takes log lines besides standard error.
+fn places(config: &Config) -> Result<Places, String> {
+    let file = config.logs.file.as_deref().map(|path| {
+        LogFile::open(path, None).map_err(|error| format!("--log-file: {}: {error}", path.display()))
+    });
+    let syslog = config.logs.syslog.as_ref().map(|options| {
+        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
+    });
+    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
 /// The files of TLS, watched, and what has become of changes.
@@ -232,11 +253,13 @@ impl Crew {
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
                     }
                 }
-                // Nothing can be reopened yet; dying of these would surprise whoever sends them.
+                Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
+                // It means nothing yet; dying of it would surprise whoever sends it.
                 Ok(News::Signal(_)) => {}
                 Err(RecvTimeoutError::Timeout) if deadline.is_none_or(|at| Instant::now() < at) => {
                     let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());

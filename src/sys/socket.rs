@@ -76,6 +76,24 @@ pub fn connect(address: &Address) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Connects to the Unix socket at `path`, which takes datagrams or else a stream; says whether it is a stream. Never waits.
+pub fn connect_local(path: &Path) -> io::Result<(OwnedFd, bool)> {
+    let connect = |kind| {
+        let socket = Socket::new(Domain::UNIX, kind, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(OwnedFd::from(socket))
+    };
+    match connect(Type::DGRAM) {
+        Err(error) if is_of_another_kind(&error) => Ok((connect(Type::STREAM)?, true)),
+        outcome => Ok((outcome?, false)),
+    }
+}
+
+fn is_of_another_kind(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPROTOTYPE)
+}
+
 /// A stream socket whose connect does not block.
 #[cfg(target_os = "linux")]
 fn open(domain: Domain) -> io::Result<Socket> {

@@ -419,6 +419,7 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         sessions_max: *dice.pick(&[3, 1000, 1000]),
         verbose: false,
         process: Default::default(),
+        logs: Default::default(),
     }
 }
 

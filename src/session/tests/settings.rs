@@ -39,6 +39,7 @@ pub fn config(target: &str) -> Config {
         sessions_max: 1,
         verbose: false,
         process: Default::default(),
+        logs: Default::default(),
     }
 }
 

@@ -172,6 +172,17 @@ pub const TROUBLE_LOG_MS: u64 = 5_000;
 
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
+/// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
+pub const LOG_WRITE_BYTES: usize = 1024 * 1024;
+/// Longest syslog message, in bytes, header included; the rest is cut. RFC 5424 section 6.1 asks receivers for a quarter of
+/// it, and local ones take more.
+pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
+/// Longest name of a program and of a host in a syslog message, in bytes (RFC 5424 section 6).
+pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
+/// See [`SYSLOG_IDENT_BYTES_MAX`].
+pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
+/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
+pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 

@@ -3,7 +3,7 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Listen, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
 use crate::limits;
 use crate::route::token::Place;
 use crate::target::Target;
@@ -98,6 +98,27 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+    /// How the process begins and ends, and where it tells what it does.
+    pub process: Process,
+}
+
+/// What was said about the process; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// `--inetd`
+    pub inetd: bool,
+    /// `--run-once`
+    pub once: bool,
+    /// `--timeout`; `None`: never.
+    pub timeout: Option<Lapse>,
+    /// `--idle-timeout`; `None`: never.
+    pub idle: Option<Lapse>,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+    /// `--syslog`
+    pub syslog: Option<SyslogServer>,
+    /// `--legacy-syslog`
+    pub legacy_syslog: bool,
 }
 
 /// What was said about who may connect.
@@ -233,6 +254,7 @@ impl Default for Options {
             threads: None,
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
+            process: Process::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::args::{Command, Document, WebRoot};
 use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::process;
 use super::route;
 use super::secure;
 use super::values::{self, Zero};
@@ -71,6 +72,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -307,6 +309,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,
@@ -369,6 +374,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
     Opt {
         long: "verbose",
         short: Some('v'),

@@ -121,6 +121,12 @@ impl<K: Kernel> Shard<K> {
         self.setup.log.line(level, line);
     }
 
+    /// The word that `--run-once` has been fulfilled, as websockify gives it.
+    pub(super) fn log_once(&self, core: &Core) {
+        let client = core.client.map_or_else(|| "unix".to_owned(), |client| client.ip().to_string());
+        self.setup.log.line(Level::Info, format!("{client}: exiting due to --run-once"));
+    }
+
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {
         const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
         let short = error.raw_os_error().is_some_and(|code| SHORT.contains(&code));

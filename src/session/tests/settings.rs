@@ -45,6 +45,8 @@ pub fn config(target: &str) -> Config {
         buffer_memory: None,
         sessions_max: 1,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::config::{EngineChoice, Listen, Timing};
 use crate::limits;
 use crate::route;
+use crate::tape::name::Pattern;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::fmt;
@@ -82,6 +83,8 @@ pub struct Options {
     pub tls: Tls,
     /// Tokens and guards; all paths as written.
     pub route: route::Options,
+    /// `--record`, all that begins with it, and `--traffic`.
+    pub tap: Tap,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -136,6 +139,21 @@ pub struct TlsTarget {
     pub insecure: bool,
 }
 
+/// What was said about watching sessions; paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tap {
+    /// `--record`
+    pub record: Option<PathBuf>,
+    /// `--record-name`
+    pub name: Option<Pattern>,
+    /// `--record-size`, in bytes.
+    pub file_bytes_max: Option<usize>,
+    /// `--record-buffer`, in bytes.
+    pub buffer_bytes: Option<usize>,
+    /// `--traffic`
+    pub traffic: bool,
+}
+
 /// What was said with `--ssl-only`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslOnly {
@@ -183,6 +201,7 @@ impl Default for Options {
             lenient_handshake: false,
             tls: Tls::default(),
             route: route::Options::default(),
+            tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,

@@ -16,6 +16,7 @@ mod parse;
 mod secure;
 mod settle;
 mod table;
+mod tap;
 mod values;
 
 pub use args::{Args, Command, Document, Options, UsageError, WebRoot};

@@ -93,6 +93,8 @@ pub enum Category {
     Tls,
     /// Static files.
     Files,
+    /// Recordings and letters.
+    Watching,
     /// Deadlines.
     Timing,
     /// Threads, memory, engine.
@@ -103,12 +105,13 @@ pub enum Category {
 
 impl Category {
     /// All of them, in the order of the documents.
-    pub const ALL: [Category; 8] = [
+    pub const ALL: [Category; 9] = [
         Category::Listening,
         Category::Target,
         Category::WebSocket,
         Category::Tls,
         Category::Files,
+        Category::Watching,
         Category::Timing,
         Category::Resources,
         Category::Program,
@@ -122,6 +125,7 @@ impl Category {
             Category::WebSocket => "WebSocket",
             Category::Tls => "TLS",
             Category::Files => "Static files",
+            Category::Watching => "Recordings",
             Category::Timing => "Deadlines",
             Category::Resources => "Resources",
             Category::Program => "Program",

@@ -4,6 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{Args, SslOnly, Tls, WebRoot};
+use super::tap;
 use crate::config::{Config, Listen};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -82,6 +83,8 @@ fn complete(args: &Args) -> Result<Config, String> {
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        record: tap::settle(&options.tap)?,
+        traffic: options.tap.traffic,
         verbose: options.verbose,
     })
 }

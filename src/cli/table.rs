@@ -5,8 +5,8 @@
 
 use super::args::{Command, Document, WebRoot};
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
-use super::secure;
 use super::values::{self, Zero};
+use super::{secure, tap};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -211,6 +211,11 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    tap::RECORD,
+    tap::RECORD_NAME,
+    tap::RECORD_SIZE,
+    tap::RECORD_BUFFER,
+    tap::TRAFFIC,
     Opt {
         long: "heartbeat",
         short: None,

@@ -12,9 +12,11 @@ use crate::helpers::Helpers;
 use crate::listen;
 use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, say};
+use crate::observe::record;
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
 use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::tls::renewal::{Report, Shelf, Watcher};
@@ -59,24 +61,30 @@ fn serve(config: Config) -> Result<(), String> {
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
+    if let Some(record) = &config.record {
+        record::check(record)?;
+    }
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
     say(banner::settings(&config).join("\n"));
     let level = if config.verbose { Level::Debug } else { Level::Info };
     let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
+    let taps = Taps::start(&config, &log)?;
     let config = Arc::new(config);
     let sockets = std::mem::take(&mut listeners.sockets);
-    let outcome = Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
-        for notice in [notice, means.notice].into_iter().flatten() {
-            log.line(Level::Warn, notice);
-        }
-        log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        say(banner::proxying(&config, listeners.port));
-        crew.watch(signals, material.as_ref(), &config, &log)
-    });
+    let outcome =
+        Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &taps, &log).and_then(|crew| {
+            for notice in [notice, means.notice].into_iter().flatten() {
+                log.line(Level::Warn, notice);
+            }
+            log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+            say(banner::proxying(&config, listeners.port));
+            crew.watch(signals, material.as_ref(), &taps, &config, &log)
+        });
     listeners.close();
     drop(material);
+    taps.finish();
     log.stop(log_thread);
     outcome
 }
@@ -133,6 +141,7 @@ impl Crew {
         chosen: Chosen,
         sockets: Vec<Arc<OwnedFd>>,
         shelf: Option<&Shelf>,
+        taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
@@ -151,6 +160,7 @@ impl Crew {
                 balance: balance.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.cloned(),
+                taps: taps.clone(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -174,6 +184,7 @@ impl Crew {
         self,
         signals: Signals,
         material: Option<&Watched>,
+        taps: &Taps,
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
@@ -206,6 +217,9 @@ impl Crew {
                     if let Some(material) = material {
                         log.line(Level::Info, format!("report {}", material.renewals));
                     }
+                    if let Some(recorder) = taps.recorder() {
+                        log.line(Level::Info, format!("report {recorder}"));
+                    }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
                     if let Some(material) = material {
@@ -237,6 +251,7 @@ struct Start {
     balance: Balance,
     helpers: Helpers,
     shelf: Option<Shelf>,
+    taps: Taps,
     tell: Sender<News>,
 }
 
@@ -259,7 +274,18 @@ impl Start {
             );
         }
         let Start {
-            number, chosen, sockets, buffer_bytes, config, log, balance, helpers, shelf, tell, ..
+            number,
+            chosen,
+            sockets,
+            buffer_bytes,
+            config,
+            log,
+            balance,
+            helpers,
+            shelf,
+            taps,
+            tell,
+            ..
         } = self;
         let listeners = sockets.len();
         let setup = |waker| {
@@ -270,7 +296,7 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
         };
         engines::run(chosen, sockets, buffer_bytes, setup)
     }

@@ -3,11 +3,13 @@
 //! Every action goes out through here, so that the in-flight marks are exact whatever phase is on. It never decides
 //! anything.
 
+use super::tap::Watch;
 use super::wire::Wire;
 use super::{Action, Cx, End, Input, Operation, Side};
 use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
+use crate::route::token::Token;
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
@@ -26,6 +28,10 @@ pub struct Core {
     pub client: Option<SocketAddr>,
     /// Where its route leads; `None`: where the configuration says.
     pub target: Option<Arc<Target>>,
+    /// The how many-th connection of the process it is, from 1; 0 where nobody counts.
+    pub number: u64,
+    /// What it showed to be carried to its target.
+    pub token: Option<Token>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -46,6 +52,8 @@ pub struct Core {
     pub detail: Option<Box<str>>,
     /// Version and cipher suite of the client's TLS, once they are agreed.
     pub tls: Option<(&'static str, &'static str)>,
+    /// Who watches it, if anybody does.
+    pub(super) watch: Option<Box<Watch>>,
     pub(super) lanes: [Lane; 2],
 }
 
@@ -79,6 +87,8 @@ impl Core {
             id,
             client,
             target: None,
+            number: 0,
+            token: None,
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
@@ -89,6 +99,7 @@ impl Core {
             close_code: None,
             detail: None,
             tls: None,
+            watch: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }
     }

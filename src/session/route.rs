@@ -95,7 +95,10 @@ impl Route {
         let Some(step) = options.steps(wants_bridge).nth(self.taken) else { return self.pass(core, cx) };
         let token = match (step, &options.tokens) {
             (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
-                Some(token) => Some(token),
+                Some(token) => {
+                    core.token = Some(token.clone());
+                    Some(token)
+                }
                 None => return self.refuse(&Refusal::NO_TOKEN, core, cx),
             },
             (Step::Lookup, None) => None,

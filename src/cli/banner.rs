@@ -13,6 +13,7 @@ pub fn settings(config: &Config) -> Vec<String> {
     lines.push(match &config.listen {
         Listen::Tcp { host, port, .. } => format!("  - Listen on {}:{port}", bracketed(host)),
         Listen::Unix { path, .. } => format!("  - Listen on unix socket {}", path.display()),
+        Listen::Inherited => "  - Listen for inetd connections".to_owned(),
     });
     if let Some(web) = &config.web {
         let listings = if web.listings { "" } else { " (no directory listings)" };
@@ -30,6 +31,10 @@ pub fn settings(config: &Config) -> Vec<String> {
             lines.push("  - Deny non-SSL/TLS connections".to_owned());
         }
     }
+    if let Some(record) = &config.record {
+        let any = record.directory.join(record.pattern.any(&record.base));
+        lines.push(format!("  - Recording to '{}'", any.display()));
+    }
     lines
 }
 
@@ -41,6 +46,7 @@ pub fn proxying(config: &Config, port: u16) -> String {
     let source = match &config.listen {
         Listen::Tcp { host, .. } => format!("{}:{port}", bracketed(host)),
         Listen::Unix { path, .. } => path.display().to_string(),
+        Listen::Inherited => "inetd".to_owned(),
     };
     let secure = if config.tls.target.is_some() { " (using SSL)" } else { "" };
     let target = match (&config.target, &config.route.tokens) {

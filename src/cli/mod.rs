@@ -14,9 +14,12 @@ mod man;
 mod names;
 mod option;
 mod parse;
+mod process;
+mod route;
 mod secure;
 mod settle;
 mod table;
+mod tap;
 mod values;
 mod wrap;
 

@@ -6,6 +6,7 @@
 
 use super::args::{Args, Command, Options, Tls, UsageError};
 use super::option::{Act, Opt, Refusal, Value};
+use super::route;
 use super::values::quoted;
 use super::{guards, names, wrap};
 use crate::config::Listen;
@@ -145,8 +146,12 @@ impl Met {
 
 /// Options that make no sense without, or beside, another one.
 fn check_pairs(options: &Options) -> Result<(), String> {
+    route::check_pairs(&options.route)?;
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
+    }
+    if options.process.legacy_syslog && options.process.syslog.is_none() {
+        return Err("You must use --syslog to use --legacy-syslog".into());
     }
     guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
@@ -154,6 +159,17 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     }
     if options.echo && options.tls.target.on {
         return Err("You cannot use --echo together with --ssl-target".into());
+    }
+    if options.echo && options.route.leads() {
+        return Err("You cannot use --echo together with --token-plugin".into());
+    }
+    let needs_record = [
+        (options.tap.name.is_some(), "--record-name"),
+        (options.tap.file_bytes_max.is_some(), "--record-size"),
+        (options.tap.buffer_bytes.is_some(), "--record-buffer"),
+    ];
+    if let Some((_, name)) = needs_record.iter().find(|(said, _)| *said && options.tap.record.is_none()) {
+        return Err(format!("You must use --record to use {name}"));
     }
     check_tls(&options.tls, options.unix_target.is_some())
 }
@@ -185,6 +201,9 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
 
 /// The listen word, unless an option stands for it; and the words behind it.
 fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Listen, Vec<OsString>), String> {
+    if options.process.inetd {
+        return Ok((Listen::Inherited, words));
+    }
     if let Some(path) = &options.unix_listen {
         return Ok((Listen::Unix { path: path.clone(), mode: options.unix_listen_mode }, words));
     }
@@ -198,9 +217,10 @@ fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Liste
 fn target_position(options: &Options, words: Vec<OsString>) -> Result<Option<Target>, String> {
     let mut words = words.into_iter();
     let target = match &options.unix_target {
+        // What tokens lead to counts, as in websockify.
+        _ if options.route.leads() => None,
         Some(target) => Some(target.clone()),
         None if options.echo => Some(Target::Echo),
-        None if options.route.tokens.is_some() => None,
         None => {
             let word = words.next().ok_or("Too few arguments")?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;

@@ -6,9 +6,10 @@
 use super::args::{Command, Document, WebRoot};
 use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
-use super::secure;
+use super::process;
+use super::route;
 use super::values::{self, Zero};
-use super::wrap;
+use super::{secure, tap, wrap};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -71,6 +72,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -168,6 +170,13 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    route::TOKEN_PLUGIN,
+    route::TOKEN_SOURCE,
+    route::HOST_TOKEN,
+    route::TOKEN_FROM,
+    route::TOKEN_CACHE,
+    route::TOKEN_TIMEOUT,
+    route::TARGET_CONFIG,
     guards::AUTH_PLUGIN,
     guards::AUTH_SOURCE,
     guards::WEB_AUTH,
@@ -219,6 +228,11 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    tap::RECORD,
+    tap::RECORD_NAME,
+    tap::RECORD_SIZE,
+    tap::RECORD_BUFFER,
+    tap::TRAFFIC,
     Opt {
         long: "heartbeat",
         short: None,
@@ -302,6 +316,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,
@@ -364,6 +381,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
     Opt {
         long: "verbose",
         short: Some('v'),

@@ -4,6 +4,7 @@
 //! a status that says so. It never touches a session.
 
 mod engines;
+mod life;
 mod means;
 
 use crate::cli::banner;
@@ -12,17 +13,22 @@ use crate::helpers::Helpers;
 use crate::limits::WRAP_KILL_MS;
 use crate::listen;
 use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, say};
+use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
+use crate::observe::record;
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
 use crate::sys::cpu;
 use crate::sys::signal::Signals;
+use crate::sys::socket::Listener;
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use crate::wrap::{self, Plan, Program};
-use engines::Chosen;
+use engines::{Bench, Chosen};
+use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -52,7 +58,7 @@ pub fn run(config: Config) -> u8 {
     match serve(config) {
         Ok(status) => status,
         Err(message) => {
-            say(format!("{program}: {message}"));
+            say(&format!("{program}: {message}"));
             FAILURE
         }
     }
@@ -65,11 +71,18 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
+    if let Some(record) = &config.record {
+        record::check(record)?;
+    }
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    say(banner::settings(&config).join("\n"));
+    let places = places(&config)?;
+    let settings = banner::settings(&config).join("\n");
+    say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
-    let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
+    let (log, log_thread) =
+        Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
+    log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let target = config.target.as_ref();
     let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
@@ -77,21 +90,40 @@ fn serve(mut config: Config) -> Result<u8, String> {
     if let Some(plan) = &wrapped {
         config.target = plan.target().cloned();
     }
+    let taps = Taps::start(&config, &log)?;
     let config = Arc::new(config);
-    let sockets = std::mem::take(&mut listeners.sockets);
-    let outcome = Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
+    let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
+    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
         for notice in [notice, means.notice].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
         let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
-        say(banner::proxying(&config, listeners.port));
-        crew.watch(signals, material.as_ref(), program, &config, &log)
+        let proxying = banner::proxying(&config, listeners.port);
+        say(&proxying);
+        log.said(Level::Info, &proxying);
+        crew.watch(signals, material.as_ref(), &taps, program, &config, &log)
     });
     listeners.close();
     drop(material);
+    taps.finish();
+    if let Err(message) = &outcome {
+        // Standard error hears it at the very end, when nothing else is said any more.
+        log.said(Level::Error, message);
+    }
     log.stop(log_thread);
     outcome
+}
+
+/// Opens what takes log lines besides standard error.
+fn places(config: &Config) -> Result<Places, String> {
+    let file = config.logs.file.as_deref().map(|path| {
+        LogFile::open(path, None).map_err(|error| format!("--log-file: {}: {error}", path.display()))
+    });
+    let syslog = config.logs.syslog.as_ref().map(|options| {
+        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
+    });
+    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
 /// The files of TLS, watched, and what has become of changes.
@@ -129,9 +161,19 @@ impl Watched {
     }
 }
 
+/// Where clients come in.
+struct Gate {
+    sockets: Vec<Arc<Listener>>,
+    /// One that somebody else accepted, and then nobody besides.
+    only: Option<(OwnedFd, Option<SocketAddr>)>,
+}
+
 /// The shards that run.
 struct Crew {
     shards: usize,
+    /// When their clock began.
+    began: Instant,
+    balance: Balance,
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
@@ -144,26 +186,34 @@ impl Crew {
         config: &Arc<Config>,
         means: &Means,
         chosen: Chosen,
-        sockets: Vec<Arc<OwnedFd>>,
+        mut gate: Gate,
         shelf: Option<&Shelf>,
+        taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
-        let shards = means.cores.len();
+        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
+        let began = Instant::now();
+        // One client needs no more than one shard.
+        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
         let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();
-        for (number, &core) in means.cores.iter().enumerate() {
+        for (number, &core) in means.cores.iter().take(shards).enumerate() {
             let start = Start {
                 number,
                 core,
-                chosen,
-                sockets: sockets.clone(),
-                buffer_bytes: means.buffer_bytes,
+                bench: Bench {
+                    chosen,
+                    listeners: gate.sockets.clone(),
+                    only: gate.only.take(),
+                    buffer_bytes: means.buffer_bytes,
+                    began,
+                },
                 config: config.clone(),
                 log: log.clone(),
                 balance: balance.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.cloned(),
+                taps: taps.clone(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -179,7 +229,7 @@ impl Crew {
                 }
             }
         }
-        Ok(Crew { shards, mailboxes, news, tell })
+        Ok(Crew { shards, began, balance, mailboxes, news, tell })
     }
 
     /// Starts the wrapped program.
@@ -195,6 +245,7 @@ impl Crew {
         self,
         signals: Signals,
         material: Option<&Watched>,
+        taps: &Taps,
         program: Option<Program>,
         config: &Config,
         log: &Log,
@@ -210,19 +261,20 @@ impl Crew {
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
         let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
-        let outcome = self.wait(&mut stop, material, config, log);
+        let outcome = self.wait(&mut stop, material, taps, config, log);
         if let Some(program) = program {
             self.end_program(&program, &mut stop, config);
         }
         outcome.map(|()| stop.status)
     }
 
-    /// Waits until the last shard has ended: by itself never, after a signal or the end of the wrapped program soon, after a
-    /// second signal at once.
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped program
+    /// soon, after a second signal at once.
     fn wait(
         &self,
         stop: &mut Stop,
         material: Option<&Watched>,
+        taps: &Taps,
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
@@ -231,8 +283,11 @@ impl Crew {
             self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
             Some(Instant::now() + config.timing.drain)
         };
+        let mut life = Life::new(&config.process);
         while left > 0 {
-            let wait = stop.deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            let now = self.began.elapsed();
+            let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+            let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
@@ -256,14 +311,26 @@ impl Crew {
                     if let Some(material) = material {
                         log.line(Level::Info, format!("report {}", material.renewals));
                     }
+                    if let Some(recorder) = taps.recorder() {
+                        log.line(Level::Info, format!("report {recorder}"));
+                    }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
                     }
                 }
-                // Nothing can be reopened yet; dying of these would surprise whoever sends them.
+                Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
+                // It means nothing yet; dying of it would surprise whoever sends it.
                 Ok(News::Signal(_) | News::Program(_)) => {}
+                Err(RecvTimeoutError::Timeout) if stop.deadline.is_none_or(|at| Instant::now() < at) => {
+                    let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());
+                    if let Some(word) = life.look(self.began.elapsed(), sessions, ended) {
+                        log.line(Level::Info, word);
+                        self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Finish));
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
                     return Ok(());
@@ -320,14 +387,13 @@ impl Stop {
 struct Start {
     number: usize,
     core: Option<usize>,
-    chosen: Chosen,
-    sockets: Vec<Arc<OwnedFd>>,
-    buffer_bytes: usize,
+    bench: Bench,
     config: Arc<Config>,
     log: Log,
     balance: Balance,
     helpers: Helpers,
     shelf: Option<Shelf>,
+    taps: Taps,
     tell: Sender<News>,
 }
 
@@ -349,10 +415,8 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start {
-            number, chosen, sockets, buffer_bytes, config, log, balance, helpers, shelf, tell, ..
-        } = self;
-        let listeners = sockets.len();
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
+        let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
             let _ = tell.send(News::Ready(mailbox.clone()));
@@ -361,8 +425,8 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
         };
-        engines::run(chosen, sockets, buffer_bytes, setup)
+        engines::run(bench, setup)
     }
 }

@@ -13,4 +13,5 @@ pub mod resolve;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stdio;
 pub mod wake;

@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 
-from support import BINARY, BUILT, Process, free_port, until
+from support import BINARY, Process, free_port
 from wire import Connection
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -252,8 +252,8 @@ class Pairs:
             try:
                 results[name] = future.result()
             except BaseException as error:
-                server = halves[name].server
-                error.add_note(f"(with {name}; it said:\n{server.said() if server else ''})")
+                said = [line for process in halves[name].kept for line in process.said().splitlines()[-12:]]
+                error.add_note("\n".join([f"With {name}, which said:", *said]))
                 raise
         return results
 
@@ -433,7 +433,3 @@ def elapsed(work):
     start = time.monotonic()
     result = work()
     return time.monotonic() - start, result
-
-
-__all__ = [name for name in dir() if not name.startswith("_")]
-assert BUILT and until

@@ -26,30 +26,30 @@ def place():
 shelf = []
 
 
-@functools.cache
+made, making = {}, threading.RLock()
+
+
 def authority(name="authority"):
-    """An authority that both halves' servers or clients trust."""
-    return Authority(place() / name, name)
+    """An authority that both halves' servers or clients trust; both may ask at once."""
+    with making:
+        return made.get(name) or made.setdefault(name, Authority(place() / name, name))
 
 
 def signed(file, by="authority"):
-    """A certificate; both halves may ask at once."""
-    with signing:
+    """A certificate of an authority."""
+    with making:
         return authority(by).sign(file)
-
-
-signing = threading.Lock()
 
 
 def context(low=ssl.TLSVersion.TLSv1_2, high=ssl.TLSVersion.TLSv1_3, cert=None, old=False):
     """A client that trusts the authority."""
-    made = ssl.create_default_context(cafile=authority().cert)
+    secure = ssl.create_default_context(cafile=authority().cert)
     if old:
-        made.set_ciphers("ALL:@SECLEVEL=0")
-    made.minimum_version, made.maximum_version = low, high
+        secure.set_ciphers("ALL:@SECLEVEL=0")
+    secure.minimum_version, secure.maximum_version = low, high
     if cert:
-        made.load_cert_chain(cert)
-    return made
+        secure.load_cert_chain(cert)
+    return secure
 
 
 def pair(half):
@@ -70,17 +70,17 @@ def self_pem(half):
 
 def tls_target():
     """An echo target that speaks TLS 1.2 at most."""
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    made.load_cert_chain(signed("server").both)
-    made.maximum_version = ssl.TLSVersion.TLSv1_2
-    return Echo(made, b"hello")
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.load_cert_chain(signed("server").both)
+    secure.maximum_version = ssl.TLSVersion.TLSv1_2
+    return Echo(secure, b"hello")
 
 
 def tls13_target():
     """An echo target that speaks TLS 1.3, where the client speaks first."""
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    made.load_cert_chain(signed("server").both)
-    return Echo(made)
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.load_cert_chain(signed("server").both)
+    return Echo(secure)
 
 
 def serve(name, *words, **more):

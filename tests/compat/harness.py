@@ -198,7 +198,7 @@ class Half:
         """Starts the server of the group and waits until it is ready."""
         group = self.group
         words = [*group.words, *(word for word in (group.listen, group.to) if word), *group.tail]
-        self.server = self.start(*words, env=group.env)
+        self.server = self.start(*words, env={name: self.fill(value) for name, value in group.env.items()})
         if group.ready:
             self.server.wait_for(group.ready, 20)
         return self

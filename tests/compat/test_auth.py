@@ -2,8 +2,8 @@
 
 import base64
 
-from harness import Echo, Group, better, files, has, same
-from test_tls import authority, context, pair, signed
+from harness import Echo, Group, better, files, same
+from test_tls import context, pair, signed
 from test_tokens import SILENCE, write
 from wire import BINARY, frame, request, upgrade
 
@@ -150,5 +150,3 @@ ROWS = [
 def test_row(row, pairs):
     row.judge(pairs)
 
-
-assert authority and has

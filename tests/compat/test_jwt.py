@@ -8,7 +8,7 @@ from jwcrypto import jwe, jwk, jws, jwt
 from services import Two
 from test_tokens import CLEAR, REFUSAL, SILENCE, come, write
 
-SECRET = jwk.JWK(kty="oct", k="c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldC1zZWNyZXQ")
+SECRET = jwk.JWK.generate(kty="oct", size=512)
 RSA = jwk.JWK.generate(kty="RSA", size=2048)
 OTHER = jwk.JWK.generate(kty="RSA", size=2048)
 P256 = jwk.JWK.generate(kty="EC", crv="P-256")

@@ -265,6 +265,12 @@ class Pairs:
         self.pool.shutdown()
 
 
+def brief(value):
+    """A value as it is shown: not longer than one cares to read."""
+    text = repr(value)
+    return text if len(text) < 400 else f"{text[:250]}...{text[-130:]}"
+
+
 def fits(seen, wanted):
     """The first key at which what was seen is not as wanted, or None. Patterns must match whole, functions must agree."""
     for key, value in wanted.items():
@@ -275,8 +281,13 @@ def fits(seen, wanted):
         else:
             right = value(have) if callable(value) else have == value
         if not right:
-            return f"{key}: {have!r} is not {getattr(value, 'pattern', value)!r}"
+            return f"{key}: {brief(have)} is not {brief(getattr(value, 'pattern', value))}"
     return None
+
+
+def shown(seen):
+    """What was seen of each half."""
+    return "\n".join(f"{name}: " + ", ".join(f"{key}={brief(value)}" for key, value in what.items()) for name, what in seen.items())
 
 
 @dataclasses.dataclass
@@ -308,14 +319,14 @@ class Row:
             if self.alone:
                 pairs.each(halves, lambda half: half.end())
         if SHOW:
-            print("\n".join(f"{name}: {dict(what)}" for name, what in seen.items()))
+            print(shown(seen))
         self.compare(seen)
 
     def compare(self, seen):
         """Judges what was seen."""
         for name, what in seen.items():
             wrong = fits(what, self.theirs if name == THEIRS else self.ours)
-            assert not wrong, f"{self.id} ({self.kind} {self.rule}) {name}: {wrong}\nall: {seen}"
+            assert not wrong, f"{self.id} ({self.kind} {self.rule}) {name}: {wrong}\n{shown(seen)}"
         if self.rule and THEIRS in seen:
             assert fits(seen[THEIRS], self.ours), f"{self.id}: they do it too, so nothing is better: {self.rule}"
 

@@ -129,6 +129,8 @@ def stopping(sign):
         half.serve()
         with opened(half) as client:
             target = half.target.take()
+            client.send(frame(BINARY, b"x"))
+            target.take(1)
             half.server.child.send_signal(sign)
             seen = client.farewell()
             target.end()

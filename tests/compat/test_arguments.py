@@ -139,10 +139,9 @@ ROWS = [
             re.compile("option --ssl-version: sslv3 is broken .*")),
     usage("wrap-mode", "--wrap-mode=never 6080 -- x",
           "option --wrap-mode: invalid choice: 'never' (choose from 'exit', 'ignore', 'respawn')"),
-    *(usage(f"{option}-word", f"--{option}=soon 6080 a:1", f"option --{option}: invalid integer value: 'soon'")
-      for option in ("timeout", "idle-timeout")),
-    *(usage(f"{option}-decimal", f"--{option}=1.5 6080 a:1", f"option --{option}: invalid integer value: '1.5'")
-      for option in ("timeout", "idle-timeout")),
+    *(wording(f"{option}-{what}", f"--{option}={value} 6080 a:1", f"option --{option}: invalid integer value: '{value}'",
+              f"option --{option}: invalid duration value: '{value}' (such as 30, 500ms, 2m, 1h; 0 for none)")
+      for option in ("timeout", "idle-timeout") for what, value in (("word", "soon"), ("decimal", "1.5"))),
     wording("heartbeat-word", "--heartbeat=soon 6080 a:1", "option --heartbeat: invalid integer value: 'soon'",
             re.compile("option --heartbeat: invalid duration.*'soon'.*")),
     same("usage-ambiguous", PLACE, fails("--ss 6080 a:1"), alone=True, status=2, usage=True,

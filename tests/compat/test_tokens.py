@@ -301,7 +301,8 @@ ROWS = [
             ("directory", "sub")),
     *denied(NAMES, "tokenfilename", ("garbage", "garbage"), ours={"code": lambda code: 400 <= code < 600}),
     # UnixDomainSocketDirectory.
-    *leads(SOCKETS, "unixdirectory", ("one", "one", b"U"), ("sub", "sub/two", b"U")),
+    *leads(SOCKETS, "unixdirectory", ("one", "one", b"U")),
+    better("unixdirectory-sub", SOCKETS, token("sub/two"), "S A4: a token is a plain name", {"code": 101, "got": b"U"}, REFUSAL),
     *denied(SOCKETS, "unixdirectory", ("unknown", "absent"), ("no-socket", "plain"), ("itself", "."), ("dot-dot", "../sockets-none/x"),
             ("absolute", "/etc/passwd")),
     better("unixdirectory-sibling", SOCKETS, token("../sockets-other/evil"), "F 3.2: strict containment", {"code": 101, "got": b"U"},

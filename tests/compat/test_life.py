@@ -33,6 +33,7 @@ def talk(half, leave=True):
         assert closing(client.frame()[1]) == "1000"
         target.rest()
         client.rest()
+        client.end()
     return client, target
 
 
@@ -81,6 +82,7 @@ def once_second(half):
         second.send(upgrade())
         client.send(close(1000))
         client.rest()
+        client.end()
         target.end()
         seen = ended(half)
         return Seen(seen, second=second.answer().code)
@@ -104,6 +106,7 @@ def for_a_time_with_session(half):
     alive = half.server.child.poll() is None
     client.send(close(1000))
     client.rest()
+    client.end()
     target.end()
     return Seen(ended(half), line=line, got=got, alive=alive)
 
@@ -124,6 +127,7 @@ def for_a_time_late(half):
         answer = "refused"
     client.send(close(1000))
     client.rest()
+    client.end()
     target.end()
     return Seen(answer=answer)
 
@@ -144,6 +148,7 @@ def idle_after_session(half):
     alive = half.server.child.poll() is None
     client.send(close(1000))
     client.rest()
+    client.end()
     target.end()
     return Seen(ended(half), alive=alive)
 

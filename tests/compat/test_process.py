@@ -120,6 +120,8 @@ def daemon(*words, look=lambda half, pid: {}, tokens=False):
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start("-D", *words, *where)
         status = run.child.wait(15)
+        if status:
+            return Seen(status=status)
         pid = until(lambda: listener(half.port), "the daemon listens", 10)
         seen = Seen(status=status, detached=pid != run.pid and os.getsid(pid) != run.pid, **look(half, pid))
         if not tokens:
@@ -285,6 +287,8 @@ def daemon_syslog(pattern):
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start(*half.group.words, "127.0.0.1:$port", "127.0.0.1:$target")
         status = run.child.wait(15)
+        if status:
+            return Seen(status=status)
         pid = until(lambda: listener(half.port), "the daemon listens", 10)
         for _ in range(2):
             talk(half)

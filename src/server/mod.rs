@@ -13,9 +13,11 @@ use crate::helpers::Helpers;
 use crate::listen;
 use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
+use crate::observe::record;
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
 use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
@@ -63,6 +65,9 @@ fn serve(config: Config) -> Result<(), String> {
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
+    if let Some(record) = &config.record {
+        record::check(record)?;
+    }
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
     let places = places(&config)?;
@@ -73,9 +78,10 @@ fn serve(config: Config) -> Result<(), String> {
         Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
     log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
+    let taps = Taps::start(&config, &log)?;
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
-    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &log).and_then(|crew| {
+    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
         for notice in [notice, means.notice].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
@@ -83,10 +89,11 @@ fn serve(config: Config) -> Result<(), String> {
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
-        crew.watch(signals, material.as_ref(), &config, &log)
+        crew.watch(signals, material.as_ref(), &taps, &config, &log)
     });
     listeners.close();
     drop(material);
+    taps.finish();
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
@@ -168,6 +175,7 @@ impl Crew {
         chosen: Chosen,
         mut gate: Gate,
         shelf: Option<&Shelf>,
+        taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
@@ -192,6 +200,7 @@ impl Crew {
                 balance: balance.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.cloned(),
+                taps: taps.clone(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -216,6 +225,7 @@ impl Crew {
         self,
         signals: Signals,
         material: Option<&Watched>,
+        taps: &Taps,
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
@@ -250,6 +260,9 @@ impl Crew {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
                     if let Some(material) = material {
                         log.line(Level::Info, format!("report {}", material.renewals));
+                    }
+                    if let Some(recorder) = taps.recorder() {
+                        log.line(Level::Info, format!("report {recorder}"));
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
@@ -289,6 +302,7 @@ struct Start {
     balance: Balance,
     helpers: Helpers,
     shelf: Option<Shelf>,
+    taps: Taps,
     tell: Sender<News>,
 }
 
@@ -310,7 +324,7 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start { number, bench, config, log, balance, helpers, shelf, tell, .. } = self;
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
         let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
@@ -320,7 +334,7 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
         };
         engines::run(bench, setup)
     }

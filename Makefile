@@ -4,12 +4,14 @@
 VENV := target/peers/venv
 PYTEST := $(VENV)/bin/python -B -m pytest -p no:cacheprovider --durations=5
 comma := ,
+# What a short run of `make perf` is measured against, so that it need not build the others first.
+QUICK_PEERS := haproxy nginx python
 
 .DEFAULT_GOAL := help
-.PHONY: help run cert test lint unit peers peers-self perf sim bench demo-vnc setup
+.PHONY: help run cert test lint unit counts peers peers-self perf perf-compare sim bench demo-vnc setup
 
 help: ## List the chores.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, and serve the built-in page with the echo target on http://127.0.0.1:6080/.
 	cargo run --release --locked -- --web=builtin: --echo 127.0.0.1:6080
@@ -50,11 +52,16 @@ sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
 bench: ## Time codec, unmasking and request heads.
 	cargo bench --locked
 
-perf: ## Measure the server beside its peers, and write perf/RESULTS.md; QUICK=1, ROWS=a,b and PEERS=a,b ask for less.
-	scripts/perf-peers.sh $(subst $(comma), ,$(PEERS))
+perf: ## Measure the server beside its peers into perf/RESULTS.md; QUICK=1, ROWS=a,b*, PEERS=a,b, PERF_PEERS='name=command'.
+	scripts/perf-peers.sh $(or $(subst $(comma), ,$(PEERS)),$(if $(QUICK),$(QUICK_PEERS)))
 	cargo build --release --locked --workspace
-	target/release/websplice-perf $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
-		$(if $(PEERS),--peers $(PEERS)) $(PERF_FLAGS)
+	PERF_PEERS='$(PERF_PEERS)' target/release/websplice-perf $(if $(QUICK),--quick) $(if $(ROWS),--rows '$(ROWS)') \
+		$(if $(PEERS),--peers '$(PEERS)') $(PERF_FLAGS)
+
+perf-compare: ## Hold the saved run OLD=file against NEW=file, or against the last run; fails if something got worse.
+	@test -n "$(OLD)" || { echo "say OLD=file: a run saved with PERF_FLAGS='--json file'" >&2; exit 2; }
+	cargo build --release --locked -p websplice-perf
+	target/release/websplice-perf compare '$(OLD)' $(if $(NEW),'$(NEW)')
 
 demo-vnc: ## Show a real desktop in your browser: installs noVNC and Xtigervnc if they are absent.
 	cargo build --release --locked

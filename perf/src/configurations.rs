@@ -20,12 +20,15 @@ pub struct Wanted<'a> {
 }
 
 /// HAProxy in TCP mode, everything that is not said as it comes. With `splice` bytes pass through pipes in the kernel, as large
-/// as an ordinary user may make them.
+/// as an ordinary user may make them; always, because `splice-auto` does not find these streams worth it.
 pub fn haproxy(wanted: &Wanted<'_>, splice: bool) -> String {
     let Wanted { from, to, certificate, threads, sessions } = wanted;
     let tls = certificate.map(|file| format!(" ssl crt {file} ssl-min-ver TLSv1.3")).unwrap_or_default();
     let (pipes, option) = if splice {
-        (format!("    maxpipes {PIPES_MAX}\n    tune.pipesize {PIPE_BYTES}\n"), "    option splice-auto\n")
+        (
+            format!("    maxpipes {PIPES_MAX}\n    tune.pipesize {PIPE_BYTES}\n"),
+            "    option splice-request\n    option splice-response\n",
+        )
     } else {
         (String::new(), "")
     };
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn splicing_is_said_only_where_it_is_wanted() {
         let (plain, splice) = (haproxy(&WANTED, false), haproxy(&WANTED, true));
-        assert!(!plain.contains("splice") && splice.contains("option splice-auto"));
+        assert!(!plain.contains("splice") && splice.contains("option splice-response"));
         assert!(splice.contains("tune.pipesize 1048576") && splice.contains("nbthread 2"));
     }
 

@@ -64,6 +64,13 @@ pub struct Count {
     pub resets: u64,
 }
 
+impl Count {
+    /// Whether nothing came to its end.
+    pub fn is_empty(&self) -> bool {
+        self.received == 0 && self.messages == 0 && self.sessions == 0
+    }
+}
+
 /// What happens to a socket after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -154,6 +154,9 @@ pub fn window(load: &mut Load, peer: Option<&Running>, length: Duration) -> Resu
     if peer.is_some() && sample.peer_cpu == 0.0 {
         return Err("the peer did not run at all in the window".into());
     }
+    if load.shared.kind != Kind::Idle && load.shared.count.is_empty() {
+        return Err("nothing arrived in the window".into());
+    }
     if !load.shared.latency.is_empty() {
         sample.curve = curve(load);
         (sample.latency_p50, sample.latency_p99) = (at(&sample.curve, 0.5), at(&sample.curve, 0.99));

@@ -27,7 +27,7 @@ cert: ## Make self.pem, a self-signed certificate with its key for localhost and
 	cat "$$made/crt" "$$made/key" > "$$made/pem" && mv "$$made/pem" self.pem && \
 	echo "self.pem is made: certificate and key for localhost and $$(uname -n), good for 365 days"
 
-test: setup lint unit peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
+test: setup lint unit counts peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
 
 lint: setup ## Judge format, lints, documentation, dependencies and the order of the house.
 	cargo fmt --all -- --check
@@ -38,6 +38,9 @@ lint: setup ## Judge format, lints, documentation, dependencies and the order of
 
 unit: ## All tests that cargo knows, the simulation with its seeds included.
 	cargo test --locked --workspace
+
+counts: ## Count the instructions of the pure pieces, and hold them against benches/counts.tsv; BLESS=1 writes it anew.
+	cargo bench --quiet --locked --bench counts -- $(if $(BLESS),--bless)
 
 peers: setup ## The release build against noVNC, Chromium, Xtigervnc, curl and Python's websockets, on both engines.
 	cargo build --release --locked
@@ -50,7 +53,7 @@ sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
 	cargo test --locked --test sim -- --nocapture
 
 bench: ## Time codec, unmasking and request heads.
-	cargo bench --locked
+	cargo bench --locked --bench head --bench mask --bench ws
 
 perf: ## Measure the server beside its peers into perf/RESULTS.md; QUICK=1, ROWS=a,b*, PEERS=a,b, PERF_PEERS='name=command'.
 	scripts/perf-peers.sh $(or $(subst $(comma), ,$(PEERS)),$(if $(QUICK),$(QUICK_PEERS)))

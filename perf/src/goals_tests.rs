@@ -48,6 +48,7 @@ fn the_better_of_two_counts() {
 
 #[test]
 fn where_the_floor_misses_it_near_the_floor_is_enough() {
+    const FLOOR: &str = "floor-epoll";
     let of = |ours: f64, floor: f64| {
         outcomes(&run(&[(RING, &[ours]), ("haproxy", &[100.0]), (FLOOR, &[floor])]))[0]
     };
@@ -55,6 +56,8 @@ fn where_the_floor_misses_it_near_the_floor_is_enough() {
     assert_eq!(of(112.0, 117.0), AtTheFloor);
     assert_eq!(of(110.0, 117.0), Missed, "too far from the floor");
     assert_eq!(of(115.0, 121.0), Missed, "the floor reaches it");
+    let two = run(&[(RING, &[112.0]), ("haproxy", &[100.0]), (FLOOR, &[90.0]), ("floor-splice", &[130.0])]);
+    assert_eq!(outcomes(&two)[0], Missed, "the better of the floors reaches it");
 }
 
 #[test]

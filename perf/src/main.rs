@@ -3,7 +3,7 @@
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
 //! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`cores`]
 //! [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`] and one of
-//! our own, the [`floor`], that are [`running`], the [`courses`] of rows and what it takes to [`begin`], [`measure`], and on top
+//! our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of rows and what it takes to [`begin`], [`measure`], and on top
 //! [`stats`], [`goals`], [`chart`] [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
 //! order of things and never measures itself.
 
@@ -24,6 +24,7 @@ mod measure;
 mod messages;
 mod options;
 mod peers;
+mod pipes;
 mod plan;
 mod plots;
 mod procfs;

@@ -23,9 +23,10 @@ Usage: websplice-perf [options]
                            worse by more than the noise. NEW is the last run if it is not said.
        websplice-perf report FILE
                            write report and plots of a saved run again
-       websplice-perf floor --listen ADDRESS --target ADDRESS [--paced]
-                           the peer floor-epoll: relays TCP with the needed system calls alone; --paced
-                           leaves its sockets the system's congestion control even where that is BBR
+       websplice-perf floor --listen ADDRESS --target ADDRESS [--splice] [--paced]
+                           the peer floor-epoll, or with --splice floor-splice: relays TCP with the needed
+                           system calls alone; --paced leaves its sockets the system's congestion control
+                           even where that is BBR
 
   --quick            short windows, and a choice of rows and peers: a first look in less than three minutes
   --rows A,B         only these rows; a star at the end of a name stands for anything
@@ -136,20 +137,21 @@ fn compare(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
 }
 
 fn floor(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
-    let (mut listen, mut target, mut paced) = (None, None, false);
+    let (mut listen, mut target, mut paced, mut splice) = (None, None, false, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Errand::Help),
             Long("listen") => listen = Some(parser.value()?.parse()?),
             Long("target") => target = Some(parser.value()?.parse()?),
             Long("paced") => paced = true,
+            Long("splice") => splice = true,
             other => return Err(other.unexpected()),
         }
     }
     let (Some(listen), Some(target)) = (listen, target) else {
         return Err("floor needs --listen and --target".into());
     };
-    Ok(Errand::Floor(Floor { listen, target, paced }))
+    Ok(Errand::Floor(Floor { listen, target, paced, splice }))
 }
 
 /// How to measure.

@@ -30,6 +30,8 @@ pub enum Peer {
     None,
     /// The needed system calls alone: [`crate::floor`].
     Floor,
+    /// The same without copying: [`crate::pipes`].
+    FloorSplice,
     /// websplice on io_uring.
     WebspliceRing,
     /// websplice on mio.
@@ -53,9 +55,10 @@ pub enum Peer {
 }
 
 /// All peers that are known by name, in the order in which they take their turns.
-pub const PEERS: [Peer; 11] = [
+pub const PEERS: [Peer; 12] = [
     Peer::None,
     Peer::Floor,
+    Peer::FloorSplice,
     Peer::WebspliceRing,
     Peer::WebsplicePoll,
     Peer::Haproxy,
@@ -86,6 +89,7 @@ impl Peer {
         match self {
             Self::None => "none",
             Self::Floor => "floor-epoll",
+            Self::FloorSplice => "floor-splice",
             Self::WebspliceRing => "websplice-ring",
             Self::WebsplicePoll => "websplice-poll",
             Self::Haproxy => "haproxy",
@@ -130,7 +134,13 @@ impl Peer {
     pub fn fits(self, row: &Row) -> bool {
         let speaks_tls = !matches!(
             self,
-            Self::None | Self::Floor | Self::HaproxySplice | Self::Socat | Self::Websocat | Self::Extra(_)
+            Self::None
+                | Self::Floor
+                | Self::FloorSplice
+                | Self::HaproxySplice
+                | Self::Socat
+                | Self::Websocat
+                | Self::Extra(_)
         );
         let takes_part = match row.cast {
             Cast::All => true,
@@ -142,6 +152,10 @@ impl Peer {
             Cast::Scaling => self.ours() || matches!(self, Self::Haproxy | Self::Nginx),
             Cast::Ours => self.ours(),
         };
+        // What clients send is to be unmasked, so for it a relay that never sees it is no limit.
+        if self == Self::FloorSplice && row.kind != Kind::Down {
+            return false;
+        }
         // Nobody's figures are there as what the load can do; beside another measurement they are taken anyway.
         let somebody = self != Self::None || !matches!(row.kind, Kind::Idle | Kind::Start | Kind::Latency);
         let room = !self.forks() || row.kind == Kind::Idle || row.open() <= PROCESSES_MAX;
@@ -153,6 +167,7 @@ impl Peer {
         matches!(
             self,
             Self::Floor
+                | Self::FloorSplice
                 | Self::WebspliceRing
                 | Self::Haproxy
                 | Self::HaproxySplice
@@ -165,7 +180,7 @@ impl Peer {
     pub fn program(self, programs: &Programs) -> Option<PathBuf> {
         match self {
             Self::None => None,
-            Self::Floor => std::env::current_exe().ok(),
+            Self::Floor | Self::FloorSplice => std::env::current_exe().ok(),
             Self::WebspliceRing | Self::WebsplicePoll => Some(programs.websplice.clone()),
             Self::Haproxy | Self::HaproxySplice => Some(found_in_path("haproxy")),
             Self::Nginx => Some(found_in_path("nginx")),
@@ -191,7 +206,9 @@ impl Peer {
         let program = self.program(programs)?;
         let mut command = Command::new(&program);
         match self {
-            Self::Floor => return Some(concat!("websplice-perf ", env!("CARGO_PKG_VERSION")).into()),
+            Self::Floor | Self::FloorSplice => {
+                return Some(concat!("websplice-perf ", env!("CARGO_PKG_VERSION")).into());
+            }
             Self::Extra(extra) => return Some(extra.words.join(" ")),
             Self::Python => {
                 let script = "import importlib.metadata as m, ssl, sys; print('websockify', m.version('websockify'), \
@@ -245,6 +262,9 @@ impl Peer {
         match self {
             Self::None => {}
             Self::Floor => drop(command.args(["floor", "--listen", &from, "--target", &to])),
+            Self::FloorSplice => {
+                command.args(["floor", "--splice", "--listen", &from, "--target", &to]);
+            }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };
                 command.args(["--engine", engine, "--threads", &row.shards.to_string(), &from, &to]);

@@ -143,7 +143,7 @@ fn cores(run: &Run) -> Chart {
     Chart {
         title: "One core and two: what shards could move",
         note: "MB for a CPU second, times cores, shared as sessions are; not seen at once where the load needs a core",
-        x: Axis { label: "shards", scale: Scale::Linear, tick: plain },
+        x: Axis { label: "shards", scale: Scale::Linear, tick: even },
         y: Axis { label: "MB per second", scale: Scale::Linear, tick: whole },
         lines: if run.cells.iter().any(|cell| cell.row == row("cores-2").name) { lines } else { Vec::new() },
     }
@@ -163,6 +163,11 @@ fn whole(value: f64) -> String {
 
 fn plain(value: f64) -> String {
     if value >= 1000.0 { whole(value) } else { format!("{value}") }
+}
+
+/// Whole numbers alone.
+fn even(value: f64) -> String {
+    if value.fract() == 0.0 && value > 0.0 { plain(value) } else { String::new() }
 }
 
 fn bytes(value: f64) -> String {

@@ -11,7 +11,7 @@ use crate::rows::{Kind, ROWS, Row};
 use crate::stats::{Cell, Figure, LOAD_LIMIT, Spread, figures, headline};
 
 /// Peers that every other peer is compared with where they take part, without and with TLS.
-const REFERENCES: [&str; 4] = ["floor-epoll", "haproxy", "haproxy-splice", "python"];
+const REFERENCES: [&str; 5] = ["floor-epoll", "floor-splice", "haproxy", "haproxy-splice", "python"];
 const TLS_REFERENCES: [&str; 3] = ["nginx", "haproxy", "python"];
 
 /// A whole run: where and when, and every sample.

@@ -44,13 +44,13 @@ pub struct Config {
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
-    /// A program to run beside, whose port this server has taken. Its target is `target`; where that is port 0 of the
-    /// loopback, the port is chosen when the server starts.
-    pub wrap: Option<Wrap>,
     /// Where sessions are recorded to, if they are.
     pub record: Option<tape::Options>,
     /// Write a letter to standard output for everything that passes.
     pub traffic: bool,
+    /// A program to run beside, whose port this server has taken. Its target is `target`; where that is port 0 of the
+    /// loopback, the port is chosen when the server starts.
+    pub wrap: Option<Wrap>,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
     /// How the process begins and ends.

@@ -82,12 +82,13 @@ pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Option<T
     if let Some(target) = &options.unix_target {
         return Ok(Some(target.clone()));
     }
-    if options.unix_listen.is_some() && !port && !socket {
-        return Err(
-            "You must use {port} or {unix_socket} in COMMAND, or --unix-target, to use --unix-listen with \
-                    -- COMMAND: there is no port to move it from"
-                .into(),
-        );
+    let inherited = options.process.inetd.then_some("--inetd");
+    let portless = inherited.or(options.unix_listen.as_ref().map(|_| "--unix-listen"));
+    if let Some(option) = portless.filter(|_| !port && !socket) {
+        return Err(format!(
+            "You must use {{port}} or {{unix_socket}} in COMMAND, or --unix-target, to use {option} with -- COMMAND: \
+             there is no port to move it from"
+        ));
     }
     Ok(Some(Target::Tcp { host: String::new(), port: Port::Number(0) }))
 }

@@ -84,13 +84,13 @@ fn serve(mut config: Config) -> Result<u8, String> {
         Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
     log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
+    let taps = Taps::start(&config, &log)?;
     let target = config.target.as_ref();
     let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
     let wrapped = wrapped.transpose()?;
     if let Some(plan) = &wrapped {
         config.target = plan.target().cloned();
     }
-    let taps = Taps::start(&config, &log)?;
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
     let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
@@ -268,8 +268,8 @@ impl Crew {
         outcome.map(|()| stop.status)
     }
 
-    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped program
-    /// soon, after a second signal at once.
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped
+    /// program soon, after a second signal at once.
     fn wait(
         &self,
         stop: &mut Stop,
@@ -279,11 +279,11 @@ impl Crew {
         log: &Log,
     ) -> Result<(), String> {
         let mut left = self.shards;
+        let mut life = Life::new(&config.process);
         let goodbye = || {
             self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
             Some(Instant::now() + config.timing.drain)
         };
-        let mut life = Life::new(&config.process);
         while left > 0 {
             let now = self.began.elapsed();
             let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];

@@ -5,8 +5,8 @@ use crate::observe::log::Log;
 use crate::target::Target;
 use std::time::{Duration, Instant};
 
-/// No process here is a guard.
-pub mod guard {
+/// No process here is a warden.
+pub mod warden {
     use std::ffi::OsString;
 
     /// Does nothing: what it would serve cannot be started.

@@ -155,9 +155,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Has a guard try whether binds can be moved from outside.
+    /// Has a warden try whether binds can be moved from outside.
     fn trial(&self) -> Said {
-        let cause = |error: io::Error| Said::Unable(format!("starting a guard: {error}"));
+        let cause = |error: io::Error| Said::Unable(format!("starting a warden: {error}"));
         let (mut child, stream) = match self.spawn(None, Way::Seccomp) {
             Ok(spawned) => spawned,
             Err(error) => return cause(error),
@@ -173,11 +173,11 @@ impl Plan {
         match read {
             Err(error) => cause(error),
             Ok(_) => Said::parse(line.trim_end_matches('\n'))
-                .unwrap_or_else(|| Said::Unable("the guard ended without a word".into())),
+                .unwrap_or_else(|| Said::Unable("the warden ended without a word".into())),
         }
     }
 
-    /// Starts a guard with the program.
+    /// Starts a warden with the program.
     pub(super) fn launch(&self) -> io::Result<(Child, UnixStream)> {
         self.spawn(Some((self.program.clone(), self.words.clone())), self.way)
     }
@@ -201,7 +201,7 @@ impl Plan {
         Ok((child, ours))
     }
 
-    /// Takes away what belonged to the program, unless that is still there: then its guard does so later.
+    /// Takes away what belonged to the program, unless that is still there: then its warden does so later.
     pub(super) fn close(&mut self, still_there: bool) {
         if let Some(directory) = self.scratch.take().filter(|_| !still_there) {
             scratch::remove(&directory);

@@ -1,17 +1,17 @@
-//! What a guard is started to do, as the words of its command line. Pure.
+//! What a warden is started to do, as the words of its command line. Pure.
 
 use crate::config::WrapMode;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-/// What a guard is called, as its first word: no file has this name, so nobody becomes a guard by being renamed.
+/// What a warden is called, as its first word: no file has this name, so nobody becomes a warden by being renamed.
 pub const NAME: &str = "websplice (wrap)";
 
 /// How binds of the program are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By the guard, which sees them by seccomp user notification.
+    /// By the warden, which sees them by seccomp user notification.
     Seccomp,
     /// By the interposer, which the program's dynamic linker loads.
     Preload,
@@ -19,7 +19,7 @@ pub enum Way {
     Plain,
 }
 
-/// One guard's work. Descriptors are numbers that it was started with.
+/// One warden's work. Descriptors are numbers that it was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Where it talks with its server.
@@ -70,7 +70,7 @@ impl Task {
         words
     }
 
-    /// Reads the words of a command line; `None` if they are not a guard's.
+    /// Reads the words of a command line; `None` if they are not a warden's.
     pub fn parse(argv: &[OsString]) -> Option<Task> {
         let [name, control, holders, old, new, way, mode, scratch, rest @ ..] = argv else { return None };
         let number = |word: &OsStr| word.to_str()?.parse().ok();

@@ -88,10 +88,10 @@ fn nothing_is_left_to_be_collected() {
         let all: String = tasks.filter_map(of_task).collect();
         all.split_whitespace().map(|child| child.parse().expect("a number")).collect::<Vec<u32>>()
     };
-    let guards = of(server.pid());
-    assert_eq!(guards.len(), 1, "one guard: {guards:?}");
+    let wardens = of(server.pid());
+    assert_eq!(wardens.len(), 1, "one warden: {wardens:?}");
     // The grandchildren end by themselves, and somebody has to take note of it.
-    until("all are collected", || of(guards[0]) == [number(&server, "serving as")]);
+    until("all are collected", || of(wardens[0]) == [number(&server, "serving as")]);
     server.stop();
 }
 

@@ -19,9 +19,9 @@ use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
-use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
+use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use crate::wrap::{self, Plan, Program};
 use engines::{Bench, Chosen};
@@ -67,6 +67,7 @@ pub fn run(config: Config) -> u8 {
 fn serve(mut config: Config) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
+    let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
@@ -86,7 +87,7 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let taps = Taps::start(&config, &log)?;
     let target = config.target.as_ref();
-    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, files, &log));
     let wrapped = wrapped.transpose()?;
     if let Some(plan) = &wrapped {
         config.target = plan.target().cloned();

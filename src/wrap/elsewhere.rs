@@ -28,7 +28,7 @@ impl Plan {
     ///
     /// # Errors
     /// Always.
-    pub fn prepare(_: &Wrap, _: u16, _: Option<&Target>, _: &Log) -> Result<Plan, String> {
+    pub fn prepare(_: &Wrap, _: u16, _: Option<&Target>, _: u64, _: &Log) -> Result<Plan, String> {
         Err("-- COMMAND: wrap mode is Linux's own; start the program by itself and name its port".into())
     }
 

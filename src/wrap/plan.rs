@@ -36,13 +36,14 @@ pub struct Plan {
     /// The program's port, 0 if it has none.
     new: u16,
     holders: Vec<OwnedFd>,
+    files: u64,
     scratch: Option<PathBuf>,
     target: Option<Target>,
 }
 
 impl Plan {
     /// Decides for a server that listens on `listen_port`, 0 if on none, and carries clients to `target`, or where the route
-    /// of each leads.
+    /// of each leads. The program may have `files` descriptors.
     ///
     /// # Errors
     /// One line that says what cannot be had, and what can be done.
@@ -50,6 +51,7 @@ impl Plan {
         wrap: &Wrap,
         listen_port: u16,
         target: Option<&Target>,
+        files: u64,
         log: &Log,
     ) -> Result<Plan, String> {
         let mut plan = Plan {
@@ -61,6 +63,7 @@ impl Plan {
             old: listen_port,
             new: 0,
             holders: Vec::new(),
+            files,
             scratch: None,
             target: target.cloned(),
         };
@@ -191,6 +194,7 @@ impl Plan {
             new: self.new,
             way,
             mode: self.mode,
+            files: self.files,
             scratch: self.scratch.clone(),
             program,
         };

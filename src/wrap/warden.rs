@@ -13,6 +13,7 @@ use super::task::{Task, Way};
 use super::{scratch, tree};
 use crate::config::WrapMode;
 use crate::limits::{WRAP_KILL_MS, WRAP_LINE_BYTES_MAX, WRAP_ORPHAN_GRACE_MS, WRAP_START_MS};
+use crate::sys::memory;
 use crate::sys::seccomp::{self, Start};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -153,6 +154,7 @@ impl<'a> Warden<'a> {
         words: &[OsString],
     ) -> io::Result<Option<Warden<'a>>> {
         prctl::set_child_subreaper(true)?;
+        memory::limit_descriptors(task.files)?;
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_block()?;
         let children = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;

@@ -134,6 +134,19 @@ fn it_starts_with_nothing_but_its_streams() {
     }
 }
 
+/// The server raises its own, and some programs close all descriptors that they could have.
+#[test]
+fn its_limit_of_descriptors_is_the_one_before() {
+    let program = program();
+    let program = program.to_str().expect("its path can be written");
+    let script = r#"ulimit -Sn 321; exec "$0" "$@""#;
+    let words =
+        ["-c", script, program, "127.0.0.1:0", "--", "sh", "-c", "i=is; echo has $i $(ulimit -Sn) >&2; cat"];
+    let mut server = Server::launch("sh", &words);
+    assert_eq!(number(&server, "has is"), 321);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
 #[test]
 fn its_standard_input_is_the_servers() {
     use std::io::Write;

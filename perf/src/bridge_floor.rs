@@ -82,7 +82,7 @@ impl Bridge {
             } else {
                 let (slot, side) = (event.data() as usize / 2, event.data() as usize % 2);
                 let outcome =
-                    if side == 0 { self.from_client(slot) } else { self.from_target(slot, event.events()) };
+                    if side == 0 { self.hear_client(slot) } else { self.hear_target(slot, event.events()) };
                 if outcome.is_err() && self.pairs[slot].take().is_some() {
                     self.freed.push(slot);
                 }
@@ -107,7 +107,7 @@ impl Bridge {
     }
 
     /// Takes what a client sent: its request, a message, its close, its end.
-    fn from_client(&mut self, slot: usize) -> Result<(), Over> {
+    fn hear_client(&mut self, slot: usize) -> Result<(), Over> {
         let Some(pair) = &mut self.pairs[slot] else { return Ok(()) };
         let length = match recv(pair.client.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
             Ok(0) => return Err(Over),
@@ -152,7 +152,7 @@ impl Bridge {
     }
 
     /// The target is connected, or sent something.
-    fn from_target(&mut self, slot: usize, flags: EpollFlags) -> Result<(), Over> {
+    fn hear_target(&mut self, slot: usize, flags: EpollFlags) -> Result<(), Over> {
         let Some(pair) = &mut self.pairs[slot] else { return Ok(()) };
         let Some(target) = &pair.target else { return Ok(()) };
         if flags.contains(EpollFlags::EPOLLERR) {

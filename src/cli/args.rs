@@ -140,7 +140,7 @@ pub struct TlsTarget {
 }
 
 /// What was said about watching sessions; paths as written.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tap {
     /// `--record`
     pub record: Option<PathBuf>,
@@ -149,7 +149,7 @@ pub struct Tap {
     /// `--record-size`, in bytes.
     pub file_bytes_max: Option<usize>,
     /// `--record-buffer`, in bytes.
-    pub buffer_bytes: Option<usize>,
+    pub buffer_bytes: usize,
     /// `--traffic`
     pub traffic: bool,
 }
@@ -183,6 +183,13 @@ pub struct UsageError {
     pub program: String,
     /// One line, in websockify's words where it has some.
     pub message: String,
+}
+
+impl Default for Tap {
+    fn default() -> Self {
+        let buffer_bytes = limits::RECORD_BUFFER_BYTES_DEFAULT;
+        Tap { record: None, name: None, file_bytes_max: None, buffer_bytes, traffic: false }
+    }
 }
 
 impl Default for Options {

@@ -156,7 +156,7 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     let needs_record = [
         (options.tap.name.is_some(), "--record-name"),
         (options.tap.file_bytes_max.is_some(), "--record-size"),
-        (options.tap.buffer_bytes.is_some(), "--record-buffer"),
+        (options.tap.buffer_bytes != Options::default().tap.buffer_bytes, "--record-buffer"),
     ];
     if let Some((_, name)) = needs_record.iter().find(|(said, _)| *said && options.tap.record.is_none()) {
         return Err(format!("You must use --record to use {name}"));

@@ -5,7 +5,7 @@ use super::args::Tap;
 use super::option::{Act, Category, Opt, Refusal};
 use super::table::{file, free};
 use super::values;
-use crate::limits::{RECORD_BUFFER_BYTES_DEFAULT, RECORD_BUFFER_BYTES_MIN, RECORD_FILE_BYTES_MIN};
+use crate::limits::{RECORD_BUFFER_BYTES_MIN, RECORD_FILE_BYTES_MIN};
 use crate::tape::Options;
 use crate::tape::name::Pattern;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub(super) const RECORD_NAME: Opt = row(
      its address, {target} where it was carried to. What could mean something in a path becomes an underscore. A name that \
      is taken gets -2, -3 and so on behind it; nothing is overwritten. Recordings are put beside the path of --record or, \
      if that is a directory, into it. Names that end with .js are played by browsers that insist on a script's type.",
-    "{name}.{number}, overwriting",
+    "({name}.{number}, overwriting)",
     "--record=/var/lib/recordings --record-name={time}-{client}.js 6080 a:1",
     Act::Take(free("PATTERN"), |options, value| {
         let invalid = |why: &str| Refusal::Invalid { kind: "pattern", hint: why.into() };
@@ -80,7 +80,7 @@ pub(super) const RECORD_BUFFER: Opt = row(
     "64MiB",
     "--record=/var/lib/recordings/desk --record-buffer=256MiB 6080 localhost:5901",
     Act::Take(free("SIZE"), |options, value| {
-        options.tap.buffer_bytes = Some(values::size(value, RECORD_BUFFER_BYTES_MIN..=usize::MAX)?);
+        options.tap.buffer_bytes = values::size(value, RECORD_BUFFER_BYTES_MIN..=usize::MAX)?;
         Ok(())
     }),
 );
@@ -118,6 +118,6 @@ pub(super) fn settle(tap: &Tap) -> Result<Option<Options>, String> {
         pattern,
         unique: tap.name.is_some(),
         file_bytes_max: tap.file_bytes_max.map(|bytes| bytes as u64),
-        buffer_bytes: tap.buffer_bytes.unwrap_or(RECORD_BUFFER_BYTES_DEFAULT),
+        buffer_bytes: tap.buffer_bytes,
     }))
 }

@@ -84,16 +84,7 @@ impl Recorder {
     /// When the directory is of no use, for an operator; or when a thread cannot be started.
     pub fn start(options: Options, log: Log) -> Result<Recorder, String> {
         check(&options)?;
-        let shared = Arc::new(Shared {
-            waiting: AtomicUsize::new(0),
-            waiting_max: options.buffer_bytes,
-            begun: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            open: AtomicUsize::new(0),
-            bytes: AtomicU64::new(0),
-            bytes_lost: AtomicU64::new(0),
-            key: RandomState::new(),
-        });
+        let shared = Arc::new(Shared::new(&options));
         let (works, asked) = channel();
         let mut writer = Writer::new(options, log, shared.clone());
         let work = move || {
@@ -177,6 +168,19 @@ impl Drop for Tape {
 }
 
 impl Shared {
+    fn new(options: &Options) -> Shared {
+        Shared {
+            waiting: AtomicUsize::new(0),
+            waiting_max: options.buffer_bytes,
+            begun: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+            bytes_lost: AtomicU64::new(0),
+            key: RandomState::new(),
+        }
+    }
+
     /// Takes `bytes` of what may wait; false when there is no room.
     fn claim(&self, bytes: usize) -> bool {
         let more = |waiting: usize| waiting.checked_add(bytes).filter(|sum| *sum <= self.waiting_max);
@@ -225,3 +229,7 @@ pub fn check(options: &Options) -> Result<(), String> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

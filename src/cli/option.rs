@@ -91,6 +91,8 @@ pub enum Category {
     WebSocket,
     /// TLS on both sides.
     Tls,
+    /// Who may pass, and where to.
+    Access,
     /// Static files.
     Files,
     /// Recordings and letters.
@@ -105,11 +107,12 @@ pub enum Category {
 
 impl Category {
     /// All of them, in the order of the documents.
-    pub const ALL: [Category; 9] = [
+    pub const ALL: [Category; 10] = [
         Category::Listening,
         Category::Target,
         Category::WebSocket,
         Category::Tls,
+        Category::Access,
         Category::Files,
         Category::Watching,
         Category::Timing,
@@ -124,6 +127,7 @@ impl Category {
             Category::Target => "Target",
             Category::WebSocket => "WebSocket",
             Category::Tls => "TLS",
+            Category::Access => "Tokens and access",
             Category::Files => "Static files",
             Category::Watching => "Recordings",
             Category::Timing => "Deadlines",

@@ -9,7 +9,8 @@ use super::{Action, Cx, End, Input, Operation, Side};
 use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
-use crate::route::token::Token;
+use crate::route::Label;
+use crate::route::token::Mark;
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
@@ -30,8 +31,10 @@ pub struct Core {
     pub target: Option<Arc<Target>>,
     /// The how many-th connection of the process it is, from 1; 0 where nobody counts.
     pub number: u64,
-    /// What it showed to be carried to its target.
-    pub token: Option<Token>,
+    /// What is shown of the token that its request carried.
+    pub token: Option<Mark>,
+    /// What its route said to log with it.
+    pub labels: Vec<Label>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -89,6 +92,7 @@ impl Core {
             target: None,
             number: 0,
             token: None,
+            labels: Vec::new(),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,

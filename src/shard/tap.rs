@@ -66,7 +66,7 @@ impl<K: Kernel> Shard<K> {
         let core = session.core();
         let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
         let client = core.client.map(|client| client.ip());
-        match recorder.open(self.now, core.number, core.token.as_ref(), client, target) {
+        match recorder.open(self.now, core.number, core.token, client, target) {
             Some(tape) => {
                 self.tapes.insert(key, tape);
             }

@@ -4,7 +4,6 @@ What websockify records of the same traffic is the measure for the form: all but
 """
 
 import json
-import os
 import re
 import signal
 import subprocess

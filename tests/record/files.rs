@@ -21,6 +21,7 @@ on_both_engines!(
     numbers_count_all_connections,
     only_the_owner_may_read,
     names_are_made_as_told_and_never_taken_twice,
+    a_token_is_shown_as_in_the_log,
     a_session_goes_on_in_parts,
     a_refused_target_leaves_an_empty_recording,
     the_process_says_what_it_records,
@@ -208,6 +209,24 @@ fn names_are_made_as_told_and_never_taken_twice(engine: &str) {
     let [path] = &named(directory.path(), "r-")[..] else { panic!("one file") };
     let name = path.file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("r-20") && name.ends_with("Z.js") && name.len() == 21, "{name}");
+}
+
+fn a_token_is_shown_as_in_the_log(engine: &str) {
+    let (directory, target) = (TempDir::new(), TcpTarget::echo());
+    let tokens = directory.write("tokens", format!("s3cret: {target}\n"));
+    let source = format!("--token-source={}", tokens.display());
+    let record = format!("--record={}", directory.arg("r"));
+    let name = "--record-name={name}-{token}-{target}.js";
+    let server = Server::start(engine, &["--token-plugin=TokenFile", &source, &record, name]);
+    let line = "GET /?token=s3cret HTTP/1.1";
+    WsClient::open(server.wire(), &Handshake::new().start(line)).leave();
+    let told = server.wait_line("end id=");
+    let mark: String =
+        told.split_once('~').expect(&told).1.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert!(!server.log().contains("s3cret"), "{}", server.log());
+    server.stop();
+    let name = format!("r-{mark}-127.0.0.1_{}.js", target.address().port());
+    assert_eq!(named(directory.path(), "r-"), [directory.join(&name)]);
 }
 
 fn a_session_goes_on_in_parts(engine: &str) {

@@ -422,6 +422,8 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         record: None,
         traffic: false,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

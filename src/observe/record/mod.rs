@@ -9,7 +9,7 @@ mod writer;
 
 use crate::limits::{RECORD_OVERHEAD_BYTES, RECORD_STOP_MS};
 use crate::observe::log::Log;
-use crate::route::token::Token;
+use crate::route::token::Mark;
 use crate::session::Side;
 use crate::session::tap::Brought;
 use crate::tape::Options;
@@ -17,7 +17,6 @@ use crate::tape::name::Facts;
 use crate::timers::Time;
 use nix::unistd::{AccessFlags, access};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,8 +49,6 @@ struct Shared {
     bytes: AtomicU64,
     /// Bytes of sessions that were not.
     bytes_lost: AtomicU64,
-    /// Makes hashes of tokens, which mean nothing outside of this process.
-    key: RandomState,
 }
 
 /// What the thread is asked.
@@ -107,7 +104,7 @@ impl Recorder {
         &self,
         now: Time,
         number: u64,
-        token: Option<&Token>,
+        token: Option<Mark>,
         client: Option<IpAddr>,
         target: String,
     ) -> Option<Tape> {
@@ -116,7 +113,7 @@ impl Recorder {
             return None;
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let token = token.map(|token| self.shared.key.hash_one(token));
+        let token = token.map(|mark| mark.to_string());
         let facts = Facts { number, seconds, token, client, target };
         let (id, stopped) = (self.shared.begun.fetch_add(1, Ordering::Relaxed), Arc::<AtomicBool>::default());
         let _ = self.works.send(Work::Open(id, Box::new(facts), stopped.clone()));
@@ -177,7 +174,6 @@ impl Shared {
             open: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
-            key: RandomState::new(),
         }
     }
 

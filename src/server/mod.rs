@@ -93,7 +93,7 @@ fn serve(config: Config) -> Result<(), String> {
     });
     listeners.close();
     drop(material);
-    taps.finish();
+    taps.finish(&log);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);

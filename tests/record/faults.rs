@@ -154,7 +154,7 @@ fn a_directory_that_is_of_no_use_is_told_at_the_start(engine: &str) {
 fn what_is_in_the_way_is_left_alone(engine: &str) {
     let (directory, target) = (TempDir::new(), TcpTarget::echo());
     let precious = directory.write("precious", "precious");
-    std::os::unix::fs::symlink(&precious, directory.join("r.1")).unwrap();
+    std::os::unix::fs::symlink(&precious, directory.join("r.1")).expect("it was made for this test");
     let record = format!("--record={}", directory.arg("r"));
     let server = Server::start(engine, &[&record, &target.to_string()]);
     let mut client = server.client();
@@ -163,7 +163,7 @@ fn what_is_in_the_way_is_left_alone(engine: &str) {
     assert_eq!(client.expect_stream(19), b"the session goes on");
     client.leave();
     server.stop();
-    assert_eq!(std::fs::read(precious).unwrap(), b"precious");
+    assert_eq!(std::fs::read(precious).expect("it was made for this test"), b"precious");
     // A reader that is as strict as an engine; else nothing here would mean much.
     for broken in [
         "'{1{a',\n'EOF'];\n'",

@@ -46,12 +46,16 @@ fn what_is_written_is_what_is_meant() {
         let tap = parse(line).expect(line).options.tap;
         assert_eq!((tap.record.as_deref(), tap.traffic), (Some(Path::new("x")), true), "{line:?}");
     }
-    assert_eq!(parse("--record= 6080 a:1").unwrap().options.tap.record, None, "as if it was not given");
-    let config = |line: &str| cli::settle(&parse(line).unwrap()).unwrap();
-    let here = std::env::current_dir().unwrap();
-    let record = config("--record=x/y 6080 a:1").record.unwrap();
+    assert_eq!(
+        parse("--record= 6080 a:1").expect("it was made for this test").options.tap.record,
+        None,
+        "as if it was not given"
+    );
+    let config = |line: &str| cli::settle(&parse(line).expect("it was made for this test")).unwrap();
+    let here = std::env::current_dir().expect("it was made for this test");
+    let record = config("--record=x/y 6080 a:1").record.expect("it was made for this test");
     assert_eq!((record.directory, record.unique), (here.join("x"), false), "absolute before anybody moves");
     let into = format!("--record={} --record-name={{time}}.js 6080 a:1", std::env::temp_dir().display());
-    let record = config(&into).record.unwrap();
+    let record = config(&into).record.expect("it was made for this test");
     assert_eq!((record.directory, record.unique), (std::env::temp_dir(), true));
 }

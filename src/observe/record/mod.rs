@@ -8,7 +8,7 @@ mod file;
 mod writer;
 
 use crate::limits::{RECORD_OVERHEAD_BYTES, RECORD_STOP_MS};
-use crate::observe::log::Log;
+use crate::observe::log::{Level, Log};
 use crate::route::token::Mark;
 use crate::session::Side;
 use crate::session::tap::Brought;
@@ -120,11 +120,16 @@ impl Recorder {
         Some(Tape { recorder: self.clone(), id, opened: now, lost: [0; 2], stopped })
     }
 
-    /// Waits until all that was handed over is written; after [`RECORD_STOP_MS`] what is left is given up.
-    pub fn finish(&self) {
+    /// Waits until all that was handed over is written; after [`RECORD_STOP_MS`] what is left is given up, and told.
+    pub fn finish(&self, log: &Log) {
         let (done, finished) = channel();
-        if self.works.send(Work::Stop(done)).is_ok() {
-            let _ = finished.recv_timeout(Duration::from_millis(RECORD_STOP_MS));
+        let asked = self.works.send(Work::Stop(done)).is_ok();
+        if asked && finished.recv_timeout(Duration::from_millis(RECORD_STOP_MS)).is_err() {
+            let waiting = self.shared.waiting.load(Ordering::Relaxed);
+            log.line(
+                Level::Warn,
+                format!("record lacks its end: {waiting} bytes were still waiting at the stop"),
+            );
         }
     }
 }

@@ -53,9 +53,9 @@ fn shown(play: &Play) -> (Vec<Vec<u8>>, Vec<u8>, String) {
 fn traffic(play: &mut Play) {
     play.client(read::UPGRADE);
     play.connected();
-    play.client(&read::frame(0x82, b"one"));
-    play.client(&[read::frame(0x02, b"tw"), read::frame(0x89, b"?"), read::frame(0x80, b"o")].concat());
-    play.client(&read::frame(0x82, b""));
+    play.client(read::frame(0x82, b"one"));
+    play.client([read::frame(0x02, b"tw"), read::frame(0x89, b"?"), read::frame(0x80, b"o")].concat());
+    play.client(read::frame(0x82, b""));
     play.target(b"answer");
 }
 
@@ -87,7 +87,7 @@ fn an_echo_is_shown_twice() {
         || tapped("echo://", true, false),
         |play| {
             play.client(read::UPGRADE);
-            play.client(&[read::frame(0x82, b"one"), read::frame(0x81, b"two")].concat());
+            play.client([read::frame(0x82, b"one"), read::frame(0x81, b"two")].concat());
             let (up, down, _) = shown(play);
             assert_eq!((up, &*down), (vec![b"one".to_vec(), b"two".to_vec()], &b"onetwo"[..]));
         },

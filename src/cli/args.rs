@@ -3,7 +3,7 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, WrapBind, WrapMode};
 use crate::limits;
 use crate::route::token::Place;
 use crate::tape::name::Pattern;
@@ -50,8 +50,11 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads.
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads. Port 0 if a wrapped
+    /// program's is still to be chosen.
     pub target: Option<Target>,
+    /// The words behind `--`: a program to wrap. Never empty.
+    pub wrap: Option<Vec<OsString>>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -71,6 +74,10 @@ pub struct Options {
     pub unix_target: Option<Target>,
     /// `--echo`
     pub echo: bool,
+    /// `--wrap-mode`
+    pub wrap_mode: WrapMode,
+    /// `--wrap-bind`
+    pub wrap_bind: WrapBind,
     /// `--web`
     pub web: Option<WebRoot>,
     /// `--file-only`
@@ -83,12 +90,12 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
-    /// `--record`, all that begins with it, and `--traffic`.
-    pub tap: Tap,
     /// `--auth-plugin` and what goes with it.
     pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
+    /// `--record`, all that begins with it, and `--traffic`.
+    pub tap: Tap,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -177,21 +184,6 @@ pub struct TlsTarget {
     pub insecure: bool,
 }
 
-/// What was said about watching sessions; paths as written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tap {
-    /// `--record`
-    pub record: Option<PathBuf>,
-    /// `--record-name`
-    pub name: Option<Pattern>,
-    /// `--record-size`, in bytes.
-    pub file_bytes_max: Option<usize>,
-    /// `--record-buffer`, in bytes.
-    pub buffer_bytes: usize,
-    /// `--traffic`
-    pub traffic: bool,
-}
-
 /// What was said about who may pass and where to; all paths as written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Route {
@@ -216,6 +208,21 @@ impl Route {
     pub fn leads(&self) -> bool {
         self.token_plugin.is_some() || self.target_config.is_some()
     }
+}
+
+/// What was said about watching sessions; paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tap {
+    /// `--record`
+    pub record: Option<PathBuf>,
+    /// `--record-name`
+    pub name: Option<Pattern>,
+    /// `--record-size`, in bytes.
+    pub file_bytes_max: Option<usize>,
+    /// `--record-buffer`, in bytes.
+    pub buffer_bytes: Option<usize>,
+    /// `--traffic`
+    pub traffic: bool,
 }
 
 /// What was said with `--ssl-only`.
@@ -249,13 +256,6 @@ pub struct UsageError {
     pub message: String,
 }
 
-impl Default for Tap {
-    fn default() -> Self {
-        let buffer_bytes = limits::RECORD_BUFFER_BYTES_DEFAULT;
-        Tap { record: None, name: None, file_bytes_max: None, buffer_bytes, traffic: false }
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -265,15 +265,17 @@ impl Default for Options {
             unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
             unix_target: None,
             echo: false,
+            wrap_mode: WrapMode::Exit,
+            wrap_bind: WrapBind::Auto,
             web: None,
             file_only: false,
             web_index: None,
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
-            tap: Tap::default(),
             guards: Guards::default(),
             route: Route::default(),
+            tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,

@@ -5,7 +5,7 @@ use super::args::Tap;
 use super::option::{Act, Category, Opt, Refusal};
 use super::table::{file, free};
 use super::values;
-use crate::limits::{RECORD_BUFFER_BYTES_MIN, RECORD_FILE_BYTES_MIN};
+use crate::limits::{RECORD_BUFFER_BYTES_DEFAULT, RECORD_BUFFER_BYTES_MIN, RECORD_FILE_BYTES_MIN};
 use crate::tape::Options;
 use crate::tape::name::Pattern;
 use std::path::Path;
@@ -77,10 +77,10 @@ pub(super) const RECORD_BUFFER: Opt = row(
     "memory for what waits to be recorded",
     "Most bytes, of all sessions together, that may wait for the disk. What does not fit is lost to the recording, and to \
      nothing else.",
-    "64MiB",
+    "(64MiB)",
     "--record=/var/lib/recordings/desk --record-buffer=256MiB 6080 localhost:5901",
     Act::Take(free("SIZE"), |options, value| {
-        options.tap.buffer_bytes = values::size(value, RECORD_BUFFER_BYTES_MIN..=usize::MAX)?;
+        options.tap.buffer_bytes = Some(values::size(value, RECORD_BUFFER_BYTES_MIN..=usize::MAX)?);
         Ok(())
     }),
 );
@@ -118,6 +118,6 @@ pub(super) fn settle(tap: &Tap) -> Result<Option<Options>, String> {
         pattern,
         unique: tap.name.is_some(),
         file_bytes_max: tap.file_bytes_max.map(|bytes| bytes as u64),
-        buffer_bytes: tap.buffer_bytes,
+        buffer_bytes: tap.buffer_bytes.unwrap_or(RECORD_BUFFER_BYTES_DEFAULT),
     }))
 }

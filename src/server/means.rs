@@ -37,7 +37,6 @@ impl Means {
         let descriptors =
             memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
         let per_session = DESCRIPTORS_PER_SESSION + usize::from(config.record.is_some());
-        // One client after another needs room for one.
         let wanted = if config.process.once { 1 } else { config.sessions_max };
         let (sessions_max, notice) = sessions(wanted, descriptors, shards, per_session);
         let buffer_bytes = match config.buffer_memory {

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 /// Longest name that all systems take, in bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// Longest that text from outside may be in a name, in bytes; the rest is cut.
-const TEXT_BYTES_MAX: usize = 64;
+/// Longest that a target may be in a name, in bytes; the rest is cut.
+const TARGET_BYTES_MAX: usize = 64;
 /// Room kept for `-99` and `.part4294967295`.
 const SUFFIX_BYTES_MAX: usize = 18;
 
@@ -46,8 +46,8 @@ pub struct Facts {
     pub number: u64,
     /// When it was opened, in seconds since 1970.
     pub seconds: u64,
-    /// What is shown of its token.
-    pub token: Option<String>,
+    /// A keyed hash of its token, as the log shows it.
+    pub token: Option<u32>,
     /// Where the client is; `None` on a Unix socket.
     pub client: Option<IpAddr>,
     /// The target, as it is written in the log.
@@ -59,9 +59,9 @@ impl Field {
         ("{name}", Field::Name, 0),
         ("{number}", Field::Number, 20),
         ("{time}", Field::Time, 16),
-        ("{token}", Field::Token, TEXT_BYTES_MAX),
+        ("{token}", Field::Token, 8),
         ("{client}", Field::Client, 45),
-        ("{target}", Field::Target, TEXT_BYTES_MAX),
+        ("{target}", Field::Target, TARGET_BYTES_MAX),
     ];
 }
 
@@ -176,10 +176,7 @@ fn value(field: Field, facts: &Facts) -> String {
         Field::Name => String::new(),
         Field::Number => facts.number.to_string(),
         Field::Time => date::rfc3339(facts.seconds).replace(['-', ':'], "") + "Z",
-        Field::Token => match &facts.token {
-            Some(mark) => tame(mark.trim_start_matches('~')),
-            None => "none".into(),
-        },
+        Field::Token => facts.token.map_or_else(|| "none".into(), |hash| format!("{hash:08x}")),
         Field::Client => {
             facts.client.map_or_else(|| "unix".into(), |ip| tame(&ip.to_canonical().to_string()))
         }
@@ -194,7 +191,7 @@ fn tame(text: &str) -> String {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' => character,
         _ => '_',
     };
-    let tamed: String = text.chars().take(TEXT_BYTES_MAX).enumerate().map(plain).collect();
+    let tamed: String = text.chars().take(TARGET_BYTES_MAX).enumerate().map(plain).collect();
     if tamed.is_empty() { "none".into() } else { tamed }
 }
 
@@ -208,7 +205,7 @@ mod tests {
         Facts {
             number: 17,
             seconds: 1_795_275_000,
-            token: Some("~1a2b3c4d".into()),
+            token: Some(0xbeef),
             client: Some(IpAddr::from([192, 0, 2, 7])),
             target: "desk.example:5901".into(),
         }
@@ -223,7 +220,7 @@ mod tests {
             ("{name}.{number}", 1, 3, "vnc.17-3"),
             ("{name}-{time}.js", 1, 1, "vnc-20261121T153000Z.js"),
             ("{time}.v2.js", 3, 2, "20261121T153000Z.v2-2.part3.js"),
-            ("{token}_{client}_{target}.js", 1, 1, "1a2b3c4d_192.0.2.7_desk.example_5901.js"),
+            ("{token}_{client}_{target}.js", 1, 1, "0000beef_192.0.2.7_desk.example_5901.js"),
             ("{number}.with space", 2, 1, "17.with space.part2"),
         ] {
             let name = Pattern::parse(pattern).unwrap().name(base, &facts(), part, attempt);

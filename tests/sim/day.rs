@@ -422,6 +422,7 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         // Nobody looks at the letters, but sessions show what they are for.
         record: None,
         traffic: dice.chance(200),
+        wrap: None,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),

@@ -113,7 +113,7 @@ impl Recorder {
             return None;
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let token = token.map(|mark| mark.to_string());
+        let token = token.map(Mark::number);
         let facts = Facts { number, seconds, token, client, target };
         let (id, stopped) = (self.shared.begun.fetch_add(1, Ordering::Relaxed), Arc::<AtomicBool>::default());
         let _ = self.works.send(Work::Open(id, Box::new(facts), stopped.clone()));

@@ -107,7 +107,7 @@ fn serve(mut config: Config) -> Result<u8, String> {
     });
     listeners.close();
     drop(material);
-    taps.finish();
+    taps.finish(&log);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);

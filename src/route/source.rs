@@ -222,7 +222,10 @@ impl fmt::Display for Redis {
 mod tests {
     use super::*;
 
-    fn redis(word: &str) -> Result<(String, u16, u32, Option<String>, Option<String>), String> {
+    /// Host, port, database, password, namespace.
+    type Parts = (String, u16, u32, Option<String>, Option<String>);
+
+    fn redis(word: &str) -> Result<Parts, String> {
         match Source::parse("TokenRedis", Some(word)) {
             Ok(Source::Redis(it)) => Ok((it.host, it.port, it.database, it.password, it.namespace)),
             Ok(other) => panic!("{other:?}"),

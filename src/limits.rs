@@ -78,6 +78,8 @@ pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a send may make no progress. At the limit: the session ends.
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
+/// Longest `Authorization` that is read, in bytes. At the limit: as if there were none.
+pub const CREDENTIALS_BYTES_MAX: usize = 8 * 1024;
 /// Default interval of pings to the client; 0 switches them off.
 pub const HEARTBEAT_MS: u64 = 30_000;
 /// How long after a ping a client may stay silent: two intervals of pings, and at most this. At the limit: the session
@@ -170,6 +172,17 @@ pub const TROUBLE_LOG_MS: u64 = 5_000;
 
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
+/// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
+pub const LOG_WRITE_BYTES: usize = 1024 * 1024;
+/// Longest syslog message, in bytes, header included; the rest is cut. RFC 5424 section 6.1 asks receivers for a quarter of
+/// it, and local ones take more.
+pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
+/// Longest name of a program and of a host in a syslog message, in bytes (RFC 5424 section 6).
+pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
+/// See [`SYSLOG_IDENT_BYTES_MAX`].
+pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
+/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
+pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 
@@ -181,6 +194,10 @@ pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
 pub const SUBPROTOCOLS_MAX: usize = 16;
 /// Longest name of a sub-protocol, in bytes, so that the head of an answer stays small.
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
+/// Most `--auth-plugin`s.
+pub const GUARDS_MAX: usize = 16;
+/// Longest file that `--auth-source=@FILE` is read from, in bytes. At the limit: start error.
+pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
 /// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.

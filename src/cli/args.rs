@@ -3,11 +3,12 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Listen, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
 use crate::limits;
 use crate::route::token::Place;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
+    /// `--auth-plugin` and what goes with it.
+    pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
     /// `--max-message`, in bytes.
@@ -95,6 +98,40 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+    /// How the process begins and ends, and where it tells what it does.
+    pub process: Process,
+}
+
+/// What was said about the process; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// `--inetd`
+    pub inetd: bool,
+    /// `--run-once`
+    pub once: bool,
+    /// `--timeout`; `None`: never.
+    pub timeout: Option<Lapse>,
+    /// `--idle-timeout`; `None`: never.
+    pub idle: Option<Lapse>,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+    /// `--syslog`
+    pub syslog: Option<SyslogServer>,
+    /// `--legacy-syslog`
+    pub legacy_syslog: bool,
+}
+
+/// What was said about who may connect.
+#[derive(Clone, PartialEq)]
+pub struct Guards {
+    /// `--auth-plugin`, in the order given.
+    pub plugins: Vec<String>,
+    /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
+    pub sources: Vec<String>,
+    /// `--web-auth`
+    pub files: bool,
+    /// `--python`, as written.
+    pub python: OsString,
 }
 
 /// What was said about TLS; all paths as written.
@@ -209,6 +246,7 @@ impl Default for Options {
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
+            guards: Guards::default(),
             route: Route::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
@@ -216,7 +254,20 @@ impl Default for Options {
             threads: None,
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
+            process: Process::default(),
         }
+    }
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards { plugins: Vec::new(), sources: Vec::new(), files: false, python: "python3".into() }
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guards({:?}, {} sources)", self.plugins, self.sources.len())
     }
 }
 

@@ -5,10 +5,10 @@
 //! together, the listen word, the target word, words too many.
 
 use super::args::{Args, Command, Options, Tls, UsageError};
-use super::names;
 use super::option::{Act, Opt, Refusal, Value};
 use super::route;
 use super::values::quoted;
+use super::{guards, names};
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -149,6 +149,10 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
     }
+    if options.process.legacy_syslog && options.process.syslog.is_none() {
+        return Err("You must use --syslog to use --legacy-syslog".into());
+    }
+    guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
         return Err("You cannot use --echo together with --unix-target".into());
     }
@@ -191,6 +195,7 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Optio
     let mut words = words.into_iter();
     let mut next = || words.next().ok_or("Too few arguments");
     let listen = match &options.unix_listen {
+        _ if options.process.inetd => Listen::Inherited,
         Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
         None => listen_word(&next()?, options.prefer_ipv6)?,
     };

@@ -4,7 +4,9 @@
 //! text and compares it with the number.
 
 use super::args::{Command, Document, WebRoot};
+use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::process;
 use super::route;
 use super::secure;
 use super::values::{self, Zero};
@@ -70,6 +72,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -172,6 +175,10 @@ pub const TABLE: &[Opt] = &[
     route::TOKEN_CACHE,
     route::TOKEN_TIMEOUT,
     route::TARGET_CONFIG,
+    guards::AUTH_PLUGIN,
+    guards::AUTH_SOURCE,
+    guards::WEB_AUTH,
+    guards::PYTHON,
     Opt {
         long: "web",
         short: None,
@@ -302,6 +309,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,
@@ -364,6 +374,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
     Opt {
         long: "verbose",
         short: Some('v'),

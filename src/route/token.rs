@@ -182,6 +182,7 @@ mod tests {
             headers: headers.iter().map(|(name, value)| ((*name).into(), value.as_bytes().into())).collect(),
             client: None,
             tls: None,
+            certified: None,
         }
     }
 

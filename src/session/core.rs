@@ -8,6 +8,7 @@ use super::{Action, Cx, End, Input, Operation, Side};
 use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
+use crate::route::Label;
 use crate::route::token::Mark;
 use crate::session::job::Job;
 use crate::slab::Key;
@@ -29,6 +30,8 @@ pub struct Core {
     pub target: Option<Arc<Target>>,
     /// What is shown of the token that its request carried.
     pub token: Option<Mark>,
+    /// What its route said to log with it.
+    pub labels: Vec<Label>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -83,6 +86,7 @@ impl Core {
             client,
             target: None,
             token: None,
+            labels: Vec::new(),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,

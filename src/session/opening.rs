@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::bridge::Bridge;
 use super::route::{Route, Wish};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::http::refusal::Header;
 use crate::http::secure::{self, Plain};
 use crate::http::upgrade::{self, Request, Upgrade};
 use crate::http::{self, After, Progress, Refusal, Scan};
@@ -223,7 +224,9 @@ fn asked(
     cx: &Cx<'_>,
 ) -> Option<Box<route::request::Request>> {
     cx.config.route.steps(wants_bridge).next()?;
-    Some(Box::new(route::request::Request::of(head, core.client, core.tls)))
+    let mut request = Box::new(route::request::Request::of(head, core.client, core.tls));
+    request.certified = core.certified();
+    Some(request)
 }
 
 /// An upgrade that was judged to be one: what its 101 says.
@@ -231,6 +234,8 @@ fn asked(
 pub(super) struct Opening {
     accept: [u8; 28],
     subprotocol: Option<Box<str>>,
+    /// What its route adds.
+    headers: Vec<Header>,
     /// The request target, for the log.
     path: Box<str>,
 }
@@ -240,14 +245,22 @@ impl Opening {
         Opening {
             accept: ws::accept_key(upgrade.key),
             subprotocol: upgrade.subprotocol.map(Into::into),
+            headers: Vec::new(),
             path: path.into(),
         }
+    }
+
+    /// Adds what the route says about the 101.
+    pub fn add(&mut self, subprotocol: Option<Box<str>>, headers: Vec<Header>) {
+        self.subprotocol = subprotocol.or(self.subprotocol.take());
+        self.headers = headers;
     }
 
     /// Answers with the 101, and becomes a bridge.
     pub fn open(&mut self, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::with_capacity(256);
-        upgrade::write_switching(&self.accept, self.subprotocol.as_deref(), SERVER, cx.date, &mut bytes);
+        let subprotocol = self.subprotocol.as_deref();
+        upgrade::write_switching(&self.accept, subprotocol, &self.headers, SERVER, cx.date, &mut bytes);
         core.bridged = true;
         cx.counters.bridged += 1;
         cx.actions.push(Action::Opened(std::mem::take(&mut self.path)));

@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
+use crate::route::Label;
 use crate::route::source::Source;
 use crate::route::token::Mark;
 use crate::session::{Core, End};
@@ -36,16 +37,25 @@ impl Display for Token {
     }
 }
 
+/// What a route said to log with a session. Their names have a word in front, so that none can be taken for ours.
+struct Labels<'a>(&'a [Label]);
+
+impl Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| write!(f, " label.{name}=\"{}\"", Escaped(value)))
+    }
+}
+
 impl<K: Kernel> Shard<K> {
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
         let Some((_, session)) = self.sessions.at(key.index).filter(|(own, _)| *own == key) else { return };
         let core = session.core();
         let (id, client) = (core.id, Client(core.client));
-        let (target, token) = (self.shown_target(core), Token(core.token));
+        let (target, token, labels) = (self.shown_target(core), Token(core.token), Labels(&core.labels));
         let (target, path) = (Escaped(&target), Escaped(path));
         self.setup.log.line(
             Level::Info,
-            format!("open id={id} client={client} target=\"{target}\" path=\"{path}\"{token}"),
+            format!("open id={id} client={client} target=\"{target}\" path=\"{path}\"{token}{labels}"),
         );
     }
 
@@ -104,10 +114,17 @@ impl<K: Kernel> Shard<K> {
         };
         let _ = write!(line, "{}", Token(core.token));
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
+        let _ = write!(line, "{}", Labels(&core.labels));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));
         }
         self.setup.log.line(level, line);
+    }
+
+    /// The word that `--run-once` has been fulfilled, as websockify gives it.
+    pub(super) fn log_once(&self, core: &Core) {
+        let client = core.client.map_or_else(|| "unix".to_owned(), |client| client.ip().to_string());
+        self.setup.log.line(Level::Info, format!("{client}: exiting due to --run-once"));
     }
 
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {

@@ -431,6 +431,8 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

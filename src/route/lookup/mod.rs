@@ -91,7 +91,7 @@ impl Routes {
     pub fn ask(&self, question: Question, reply: Reply) {
         match (question.step, &self.tokens) {
             (Step::Lookup, Some(way)) => way.go(question.token, reply),
-            (Step::Lookup, None) => reply(Verdict::Busy),
+            (Step::Lookup, None) | (Step::Guard(_), _) => reply(Verdict::Busy),
         }
     }
 }
@@ -155,7 +155,7 @@ fn settle(seek: &dyn Seek, wanted: &Wanted, troubles: &Troubles) -> Answer {
         return Err(Refusal::BUSY);
     }
     match catch_unwind(AssertUnwindSafe(|| seek.seek(wanted))) {
-        Ok(Ok(Some(target))) => Ok(Pass { target: Some(target) }),
+        Ok(Ok(Some(target))) => Ok(Pass { target: Some(target), ..Pass::default() }),
         Ok(Ok(None)) => Err(Refusal::UNKNOWN_TOKEN),
         Ok(Err(trouble)) => {
             troubles.tell(&trouble);

@@ -19,7 +19,7 @@ pub fn routed() -> Config {
         timeout: Duration::from_secs(2),
         veil: Default::default(),
     };
-    Config { route: route::Options { tokens: Some(tokens) }, ..config("") }
+    Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
 }
 
 /// The same with another place for tokens.
@@ -51,6 +51,8 @@ pub fn config(target: &str) -> Config {
         buffer_memory: None,
         sessions_max: 1,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

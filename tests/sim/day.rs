@@ -418,7 +418,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
         target: (!routed).then_some(target),
-        route: route::Options { tokens: routed.then(tokens) },
+        route: route::Options { tokens: routed.then(tokens), ..Default::default() },
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),

@@ -85,7 +85,7 @@ impl Desk {
                     Err(Refusal::UNKNOWN_TOKEN)
                 } else {
                     self.passed += 1;
-                    Ok(Pass { target: self.leads.clone() })
+                    Ok(Pass { target: self.leads.clone(), ..Pass::default() })
                 })
             }
         }

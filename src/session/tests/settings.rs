@@ -25,7 +25,7 @@ pub fn routed() -> Config {
 /// The same with another place for tokens.
 pub fn placed(place: Place) -> Config {
     let tokens = routed().route.tokens.map(|tokens| Tokens { places: vec![place], ..tokens });
-    Config { route: route::Options { tokens }, ..routed() }
+    Config { route: route::Options { tokens, ..Default::default() }, ..routed() }
 }
 
 /// A configuration with `target`, if it is not empty, and default timing.

@@ -5,6 +5,8 @@
 
 #[path = "cli_arguments/process.rs"]
 mod process;
+#[path = "cli_arguments/tokens.rs"]
+mod tokens;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -323,25 +325,6 @@ const OWN_COMPLAINTS: &[(&str, &str)] = &[
         "You must use --ssl-target-name or --ssl-target-insecure with --unix-target",
     ),
     ("--cert=a --key=b --key=c 6080 a:1", "You must use --cert for each --key"),
-    ("--token-source=x 6080 a:1", "You must use --token-plugin to use --token-source"),
-    ("--host-token 6080 a:1", "You must use --token-plugin to use --host-token"),
-    ("--host-token --target-config=x 6080", "You must use --token-plugin to use --host-token"),
-    ("--token-from=path 6080 a:1", "You must use --token-plugin to use --token-from"),
-    ("--token-cache=1 6080 a:1", "You must use --token-plugin to use --token-cache"),
-    ("--token-timeout=1 6080 a:1", "You must use --token-plugin to use --token-timeout"),
-    ("--token-plugin=TokenFile 6080 a:1", "Too many arguments"),
-    ("--token-plugin=TokenFile --unix-target=/x 6080 a:1", "Too many arguments"),
-    ("--target-config=x 6080 a:1", "Too many arguments"),
-    ("--token-plugin=TokenFile", "Too few arguments"),
-    ("--token-plugin= 6080", "Too few arguments"),
-    ("--token-plugin=T --echo 6080", "You cannot use --echo together with --token-plugin"),
-    (
-        "--token-plugin=T --host-token --token-from=path 6080",
-        "You cannot use --host-token together with --token-from",
-    ),
-    ("--token-plugin=T --token-from=nose 6080", "option --token-from: invalid place value: 'nose'"),
-    ("--token-plugin=T --token-from=query,, 6080", "option --token-from: invalid place value: 'query,,'"),
-    ("--token-plugin=T --token-timeout=0 6080", "option --token-timeout: invalid duration value: '0'"),
     ("--rec x 6080 a:1", "no such option: --rec (--record: not supported by this version)"),
     ("--d 6080 a:1", "no such option: --d (--daemon: not supported by this version)"),
     ("-D 6080 a:1", "no such option: -D (-D: not supported by this version)"),
@@ -353,7 +336,7 @@ const OWN_COMPLAINTS: &[(&str, &str)] = &[
 
 #[test]
 fn complaints_of_our_own() {
-    for (line, expected) in OWN_COMPLAINTS.iter().chain(process::OWN_COMPLAINTS) {
+    for (line, expected) in OWN_COMPLAINTS.iter().chain(process::OWN_COMPLAINTS).chain(tokens::COMPLAINTS) {
         let message = complaint(line);
         assert!(message.starts_with(expected), "{line:?} gives {message:?}");
         let rest = &message[expected.len()..];

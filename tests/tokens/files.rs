@@ -17,6 +17,7 @@ on_both_engines!(
     a_directory_of_names,
     a_directory_of_sockets,
     a_file_that_comes_later,
+    a_pipe_is_no_file_of_tokens,
 );
 
 /// The upgrade that asks with a token in the query.
@@ -207,4 +208,16 @@ fn a_file_that_comes_later(engine: &str) {
     place.write("tokens", format!("one: {}\n", target.address()));
     works(&server, &asking("one"));
     server.stop();
+}
+
+fn a_pipe_is_no_file_of_tokens(engine: &str) {
+    let place = TempDir::new();
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    nix::unistd::mkfifo(&place.join("pipe"), mode).expect("the directory is writable");
+    for plugin in ["TokenFile", "JWTTokenApi"] {
+        let server = started(engine, plugin, &place.arg("pipe"));
+        assert_eq!(refused(&server, &asking("one")), 503);
+        server.wait_line("not a regular file");
+        server.stop();
+    }
 }

@@ -37,25 +37,3 @@ fn a_token_stands_for_the_target_word() {
         assert!(!run(line).options.route.leads() && run(line).target.is_some(), "{line}");
     }
 }
-
-pub const COMPLAINTS: &[(&str, &str)] = &[
-    ("--token-source=x 6080 a:1", "You must use --token-plugin to use --token-source"),
-    ("--host-token 6080 a:1", "You must use --token-plugin to use --host-token"),
-    ("--host-token --target-config=x 6080", "You must use --token-plugin to use --host-token"),
-    ("--token-from=path 6080 a:1", "You must use --token-plugin to use --token-from"),
-    ("--token-cache=1 6080 a:1", "You must use --token-plugin to use --token-cache"),
-    ("--token-timeout=1 6080 a:1", "You must use --token-plugin to use --token-timeout"),
-    ("--token-plugin=TokenFile 6080 a:1", "Too many arguments"),
-    ("--token-plugin=TokenFile --unix-target=/x 6080 a:1", "Too many arguments"),
-    ("--target-config=x 6080 a:1", "Too many arguments"),
-    ("--token-plugin=TokenFile", "Too few arguments"),
-    ("--token-plugin= 6080", "Too few arguments"),
-    ("--token-plugin=T --echo 6080", "You cannot use --echo together with --token-plugin"),
-    (
-        "--token-plugin=T --host-token --token-from=path 6080",
-        "You cannot use --host-token together with --token-from",
-    ),
-    ("--token-plugin=T --token-from=nose 6080", "option --token-from: invalid place value: 'nose'"),
-    ("--token-plugin=T --token-from=query,, 6080", "option --token-from: invalid place value: 'query,,'"),
-    ("--token-plugin=T --token-timeout=0 6080", "option --token-timeout: invalid duration value: '0'"),
-];

@@ -30,6 +30,9 @@ pub fn settings(config: &Config) -> Vec<String> {
             lines.push("  - Deny non-SSL/TLS connections".to_owned());
         }
     }
+    if config.process.daemon {
+        lines.push("  - Backgrounding (daemon)".to_owned());
+    }
     lines
 }
 

@@ -7,6 +7,7 @@ use super::args::{self, Args, SslOnly, Tls, WebRoot};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
+use crate::sys::user::Identity;
 use crate::target::Target;
 use crate::{http, tls, web};
 use std::fmt;
@@ -86,13 +87,23 @@ fn complete(args: &Args) -> Result<Config, String> {
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
         verbose: options.verbose,
-        process: process(&options.process),
+        process: process(&options.process)?,
         logs: logs(args)?,
     })
 }
 
-fn process(said: &args::Process) -> Process {
-    Process { once: said.once, timeout: said.timeout.clone(), idle: said.idle.clone() }
+fn process(said: &args::Process) -> Result<Process, String> {
+    let find = |word: &str| Identity::find(word).map_err(|why| format!("--user: {why}"));
+    Ok(Process {
+        once: said.once,
+        timeout: said.timeout.clone(),
+        idle: said.idle.clone(),
+        daemon: said.daemon,
+        libserver: said.libserver,
+        check: said.check,
+        pid_file: said.pid_file.as_deref().map(|path| in_directory("--pid-file", path)).transpose()?,
+        user: said.user.as_deref().map(find).transpose()?,
+    })
 }
 
 /// Where log lines go besides standard error.
@@ -105,7 +116,12 @@ fn logs(args: &Args) -> Result<Logs, String> {
     let ident = if args.compatible() { WEBSOCKIFY.to_owned() } else { args.program.clone() };
     Ok(Logs {
         file: said.log_file.as_deref().map(|path| in_directory("--log-file", path)).transpose()?,
-        syslog: server.map(|server| Syslog { server, legacy: said.legacy_syslog, daemon: false, ident }),
+        syslog: server.map(|server| Syslog {
+            server,
+            legacy: said.legacy_syslog,
+            daemon: said.daemon,
+            ident,
+        }),
     })
 }
 

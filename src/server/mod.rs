@@ -3,14 +3,17 @@
 //! Owns start, signals and stop. Everything that can fail fails before the first client: one line on standard error and
 //! a status that says so. It never touches a session.
 
+mod check;
+mod daemon;
 mod engines;
 mod life;
 mod means;
+mod pid_file;
 
 use crate::cli::banner;
-use crate::config::Config;
+use crate::config::{Config, Process};
 use crate::helpers::Helpers;
-use crate::listen;
+use crate::listen::{self, Listeners};
 use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
 use crate::shard::Setup;
@@ -20,16 +23,23 @@ use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
 use crate::tls::renewal::{Report, Shelf, Watcher};
+use daemon::{Begun, Readiness};
 use engines::{Bench, Chosen};
 use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
+use pid_file::PidFile;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+
+/// What is said to `--libserver`, in websockify's words as far as they are true.
+const LIBSERVER: &str =
+    "warning: option libserver ignored: there is one engine, and it ignores no other option";
 
 /// Exit status when the server could not start or broke.
 const FAILURE: u8 = 1;
@@ -46,26 +56,59 @@ enum News {
 
 /// Runs a server until it is told to stop. Returns the exit status.
 pub fn run(config: Config) -> u8 {
+    if config.process.check {
+        return check::run(&config);
+    }
     let program = config.program.clone();
-    match serve(config) {
-        Ok(()) => 0,
-        Err(message) => {
-            say(&format!("{program}: {message}"));
-            FAILURE
+    let fail = |message| {
+        say(&format!("{program}: {message}"));
+        FAILURE
+    };
+    let mut ready = match daemon::begin(&config) {
+        Ok(Begun::Server(ready)) => ready,
+        Ok(Begun::Starter(status)) => return status,
+        Err(message) => return fail(message),
+    };
+    let status = serve(config, &mut ready).map_or_else(fail, |()| 0);
+    ready.failed(status);
+    status
+}
+
+/// What is opened while the process is still who it was started as; taken away again at the end.
+struct Opened {
+    shelf: Option<Shelf>,
+    listeners: Listeners,
+    places: Places,
+    pid_file: Option<PidFile>,
+}
+
+impl Opened {
+    /// Opens everything that others may not open, and then becomes who it is to be.
+    fn all(config: &Config) -> Result<Opened, String> {
+        let Process { pid_file, user, .. } = &config.process;
+        let owner = user.as_ref().map(|user| (user.user, user.group));
+        let make = |path: &PathBuf| {
+            PidFile::make(path).map_err(|error| format!("--pid-file: {}: {error}", path.display()))
+        };
+        let pid_file = pid_file.as_ref().map(make).transpose()?;
+        let shelf = Shelf::wanted(&config.tls)?;
+        let listeners =
+            listen::open(&config.listen, owner).map_err(|error| format!("Opening socket failed: {error}"))?;
+        let places = places(config, owner)?;
+        if let Some(user) = user {
+            user.take_on().map_err(|error| format!("--user: {error}"))?;
         }
+        Ok(Opened { shelf, listeners, places, pid_file })
     }
 }
 
-fn serve(config: Config) -> Result<(), String> {
+fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
+    let Opened { shelf, mut listeners, places, pid_file } = Opened::all(&config)?;
+    // Only now: what root may have is not what counts.
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
-    let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
-    let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
-    let mut listeners =
-        listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    let places = places(&config)?;
     let settings = banner::settings(&config).join("\n");
     say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
@@ -76,17 +119,19 @@ fn serve(config: Config) -> Result<(), String> {
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
     let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &log).and_then(|crew| {
-        for notice in [notice, means.notice].into_iter().flatten() {
+        let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
+        for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
+        ready.reached()?;
         crew.watch(signals, material.as_ref(), &config, &log)
     });
     listeners.close();
-    drop(material);
+    drop((material, pid_file));
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
@@ -96,9 +141,9 @@ fn serve(config: Config) -> Result<(), String> {
 }
 
 /// Opens what takes log lines besides standard error.
-fn places(config: &Config) -> Result<Places, String> {
+fn places(config: &Config, owner: Option<(u32, u32)>) -> Result<Places, String> {
     let file = config.logs.file.as_deref().map(|path| {
-        LogFile::open(path, None).map_err(|error| format!("--log-file: {}: {error}", path.display()))
+        LogFile::open(path, owner).map_err(|error| format!("--log-file: {}: {error}", path.display()))
     });
     let syslog = config.logs.syslog.as_ref().map(|options| {
         Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))

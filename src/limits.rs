@@ -78,6 +78,8 @@ pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a send may make no progress. At the limit: the session ends.
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
+/// Longest `Authorization` that is read, in bytes. At the limit: as if there were none.
+pub const CREDENTIALS_BYTES_MAX: usize = 8 * 1024;
 /// Default interval of pings to the client; 0 switches them off.
 pub const HEARTBEAT_MS: u64 = 30_000;
 /// How long after a ping a client may stay silent: two intervals of pings, and at most this. At the limit: the session
@@ -132,6 +134,42 @@ pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
+/// Longest token, in bytes. At the limit: 404, as for one that is unknown.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Default of how long one look-up of a token may take, its wait for a helper included, in milliseconds. At the limit: 503.
+pub const TOKEN_TIMEOUT_MS: u64 = 2_000;
+/// Default of how long what a service said of a token is kept, in milliseconds; 0 switches that off.
+pub const TOKEN_CACHE_MS: u64 = 5_000;
+/// How long it is kept that a service does not know a token, in milliseconds, if its answers are kept at all.
+pub const TOKEN_CACHE_UNKNOWN_MS: u64 = 1_000;
+/// Answers of a service that are kept, of known tokens, and of unknown ones. At the limit: those of that kind are forgotten.
+pub const TOKEN_CACHE_MAX: usize = 8192;
+/// Tokens that may wait to be looked up in one service. At the limit: 503.
+pub const LOOKUP_QUEUE_MAX: usize = 256;
+/// Requests that may wait for look-ups of one service, those for the same token included. At the limit: 503.
+pub const LOOKUP_WAITERS_MAX: usize = 4096;
+/// Threads that look tokens up in files, directories and keys.
+pub const LOOKUP_THREADS: usize = 4;
+/// Threads, and so connections, that look tokens up in Redis, which answers at once or not at all.
+pub const REDIS_THREADS: usize = 4;
+/// Threads that ask a web service, which may think a while.
+pub const HTTP_THREADS: usize = 16;
+/// How long a service that could not be reached is not tried again, in milliseconds. Meanwhile: 503 at once.
+pub const SERVICE_REST_MS: u64 = 1_000;
+/// Longest answer of a service about a token, in bytes. At the limit: 503.
+pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Largest file of tokens, all files of a directory together, in bytes. At the limit: what was read before stays.
+pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most files of a directory of tokens. At the limit: what was read before stays.
+pub const TOKEN_FILES_MAX: usize = 10_000;
+/// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
+pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
+/// A file that was changed more recently than this is read again, for its time may not show the next change, in
+/// milliseconds.
+pub const FILE_SETTLED_MS: u64 = 50;
+/// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
+pub const TROUBLE_LOG_MS: u64 = 5_000;
+
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
 /// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
@@ -156,6 +194,10 @@ pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
 pub const SUBPROTOCOLS_MAX: usize = 16;
 /// Longest name of a sub-protocol, in bytes, so that the head of an answer stays small.
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
+/// Most `--auth-plugin`s.
+pub const GUARDS_MAX: usize = 16;
+/// Longest file that `--auth-source=@FILE` is read from, in bytes. At the limit: start error.
+pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
 /// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.
@@ -186,4 +228,6 @@ const _: () = {
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
+    assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);
 };

@@ -5,11 +5,13 @@
 
 use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
 use crate::limits;
-use crate::route;
+use crate::route::token::Place;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,8 +82,10 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
-    /// Tokens and guards; all paths as written.
-    pub route: route::Options,
+    /// `--auth-plugin` and what goes with it.
+    pub guards: Guards,
+    /// `--token-...` and what belongs to it.
+    pub route: Route,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -127,6 +131,19 @@ pub struct Process {
     pub legacy_syslog: bool,
 }
 
+/// What was said about who may connect.
+#[derive(Clone, PartialEq)]
+pub struct Guards {
+    /// `--auth-plugin`, in the order given.
+    pub plugins: Vec<String>,
+    /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
+    pub sources: Vec<String>,
+    /// `--web-auth`
+    pub files: bool,
+    /// `--python`, as written.
+    pub python: OsString,
+}
+
 /// What was said about TLS; all paths as written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tls {
@@ -165,6 +182,32 @@ pub struct TlsTarget {
     pub name: Option<String>,
     /// `--ssl-target-insecure`
     pub insecure: bool,
+}
+
+/// What was said about who may pass and where to; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Route {
+    /// `--token-plugin`
+    pub token_plugin: Option<String>,
+    /// `--token-source`
+    pub token_source: Option<String>,
+    /// `--host-token`
+    pub host_token: bool,
+    /// `--target-config`
+    pub target_config: Option<PathBuf>,
+    /// `--token-from`, in the order given, none twice.
+    pub token_from: Vec<Place>,
+    /// `--token-cache`
+    pub token_cache: Option<Duration>,
+    /// `--token-timeout`
+    pub token_timeout: Option<Duration>,
+}
+
+impl Route {
+    /// Do tokens say where a client is carried?
+    pub fn leads(&self) -> bool {
+        self.token_plugin.is_some() || self.target_config.is_some()
+    }
 }
 
 /// What was said with `--ssl-only`.
@@ -213,7 +256,8 @@ impl Default for Options {
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
-            route: route::Options::default(),
+            guards: Guards::default(),
+            route: Route::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,
@@ -222,6 +266,18 @@ impl Default for Options {
             sessions_max: limits::SESSIONS_DEFAULT,
             process: Process::default(),
         }
+    }
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards { plugins: Vec::new(), sources: Vec::new(), files: false, python: "python3".into() }
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guards({:?}, {} sources)", self.plugins, self.sources.len())
     }
 }
 

@@ -8,12 +8,14 @@
 mod args;
 pub mod banner;
 mod complete;
+mod guards;
 mod help;
 mod man;
 mod names;
 mod option;
 mod parse;
 mod process;
+mod route;
 mod secure;
 mod settle;
 mod table;

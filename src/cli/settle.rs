@@ -4,7 +4,8 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{self, Args, SslOnly, Tls, WebRoot};
-use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
+use super::{guards, route};
+use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::sys::user::Identity;
@@ -64,11 +65,13 @@ fn complete(args: &Args) -> Result<Config, String> {
         other => other.clone(),
     };
     let tls = secure(&options.tls, target.as_ref())?;
-    Ok(Config {
+    let tokens = route::tokens(&options.route, |option, path| absolute(option, &path))?;
+    let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
-        route: options.route.clone(),
+        timing: Timing { route: route::time(tokens.as_ref()), ..options.timing.clone() },
+        route: crate::route::Options { tokens, ..Default::default() },
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
             index: options.web_index.clone(),
@@ -80,7 +83,6 @@ fn complete(args: &Args) -> Result<Config, String> {
         },
         plain: plain(&options.tls),
         tls,
-        timing: options.timing.clone(),
         message_bytes_max: options.message_bytes_max,
         engine: options.engine,
         threads: options.threads,
@@ -89,7 +91,9 @@ fn complete(args: &Args) -> Result<Config, String> {
         verbose: options.verbose,
         process: process(&options.process)?,
         logs: logs(args)?,
-    })
+    };
+    guards::settle(&options.guards, &mut config)?;
+    Ok(config)
 }
 
 fn process(said: &args::Process) -> Result<Process, String> {
@@ -210,7 +214,7 @@ fn too_long(option: &str, name: &dyn fmt::Display) -> String {
     format!("{option}: {name}: longer than {SOCKET_PATH_BYTES_MAX} bytes")
 }
 
-fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
+pub(super) fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{option}: {}: {error}", path.display()))
 }
 

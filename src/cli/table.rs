@@ -4,8 +4,10 @@
 //! text and compares it with the number.
 
 use super::args::{Command, Document, WebRoot};
+use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::process;
+use super::route;
 use super::secure;
 use super::values::{self, Zero};
 use crate::config::EngineChoice;
@@ -166,6 +168,17 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    route::TOKEN_PLUGIN,
+    route::TOKEN_SOURCE,
+    route::HOST_TOKEN,
+    route::TOKEN_FROM,
+    route::TOKEN_CACHE,
+    route::TOKEN_TIMEOUT,
+    route::TARGET_CONFIG,
+    guards::AUTH_PLUGIN,
+    guards::AUTH_SOURCE,
+    guards::WEB_AUTH,
+    guards::PYTHON,
     Opt {
         long: "web",
         short: None,

@@ -71,6 +71,11 @@ impl Refusal {
         Refusal { status, reason: Cow::Borrowed(reason), headers: Cow::Borrowed(&[]) }
     }
 
+    /// A refusal with headers.
+    pub const fn with(status: u16, reason: &'static str, headers: &'static [Header]) -> Refusal {
+        Refusal { status, reason: Cow::Borrowed(reason), headers: Cow::Borrowed(headers) }
+    }
+
     /// A refusal that somebody else decided. What could end a line of the answer is left out of it.
     pub fn told(status: u16, reason: String, headers: Vec<Header>) -> Refusal {
         Refusal { status, reason: Cow::Owned(reason), headers: Cow::Owned(headers) }

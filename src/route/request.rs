@@ -18,6 +18,9 @@ pub struct Request {
     pub client: Option<SocketAddr>,
     /// Version and cipher suite of the client's TLS.
     pub tls: Option<(&'static str, &'static str)>,
+    /// The common name in the certificate that the client has proved to hold on this connection. Nothing that a request
+    /// says plays a part in it.
+    pub certified: Option<Box<str>>,
 }
 
 impl Request {
@@ -34,6 +37,7 @@ impl Request {
             headers: head.headers().map(|(name, value)| (name.into(), value.into())).collect(),
             client,
             tls,
+            certified: None,
         }
     }
 

@@ -215,7 +215,7 @@ impl Crew {
         shelf: Option<&Shelf>,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
+        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
         let began = Instant::now();
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };

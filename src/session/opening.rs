@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::bridge::Bridge;
 use super::route::{Route, Wish};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::http::refusal::Header;
 use crate::http::secure::{self, Plain};
 use crate::http::upgrade::{self, Request, Upgrade};
 use crate::http::{self, After, Progress, Refusal, Scan};
@@ -12,6 +13,7 @@ use crate::pool::Lease;
 use crate::route;
 use crate::web;
 use crate::ws;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What the Server header says.
@@ -177,7 +179,11 @@ enum Decision {
 }
 
 fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
-    let line = || format!("{} {}", head.method(), cut(head.target())).into_boxed_str();
+    let path = match &cx.config.route.tokens {
+        Some(tokens) => tokens.veiled(head.target()),
+        None => Cow::Borrowed(head.target()),
+    };
+    let line = || format!("{} {}", head.method(), cut(&path)).into_boxed_str();
     let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
     let plain = if core.is_secure(Side::Client) { Plain::Served } else { cx.config.plain };
     match upgrade::judge(head, &cx.config.upgrade) {
@@ -187,7 +193,7 @@ fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
         },
         Ok(_) if plain != Plain::Served => refuse(secure::REFUSAL),
         Ok(Request::Upgrade(upgrade)) => {
-            let opening = Opening::of(&upgrade, cut(head.target()));
+            let opening = Opening::of(&upgrade, cut(&path));
             match asked(true, head, core, cx) {
                 None => Decision::Open(opening),
                 Some(request) => Decision::Route { wish: Wish::Bridge(opening), request, line: line() },
@@ -218,7 +224,9 @@ fn asked(
     cx: &Cx<'_>,
 ) -> Option<Box<route::request::Request>> {
     cx.config.route.steps(wants_bridge).next()?;
-    Some(Box::new(route::request::Request::of(head, core.client, core.tls)))
+    let mut request = Box::new(route::request::Request::of(head, core.client, core.tls));
+    request.certified = core.certified();
+    Some(request)
 }
 
 /// An upgrade that was judged to be one: what its 101 says.
@@ -226,6 +234,8 @@ fn asked(
 pub(super) struct Opening {
     accept: [u8; 28],
     subprotocol: Option<Box<str>>,
+    /// What its route adds.
+    headers: Vec<Header>,
     /// The request target, for the log.
     path: Box<str>,
 }
@@ -235,14 +245,22 @@ impl Opening {
         Opening {
             accept: ws::accept_key(upgrade.key),
             subprotocol: upgrade.subprotocol.map(Into::into),
+            headers: Vec::new(),
             path: path.into(),
         }
+    }
+
+    /// Adds what the route says about the 101.
+    pub fn add(&mut self, subprotocol: Option<Box<str>>, headers: Vec<Header>) {
+        self.subprotocol = subprotocol.or(self.subprotocol.take());
+        self.headers = headers;
     }
 
     /// Answers with the 101, and becomes a bridge.
     pub fn open(&mut self, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::with_capacity(256);
-        upgrade::write_switching(&self.accept, self.subprotocol.as_deref(), SERVER, cx.date, &mut bytes);
+        let subprotocol = self.subprotocol.as_deref();
+        upgrade::write_switching(&self.accept, subprotocol, &self.headers, SERVER, cx.date, &mut bytes);
         core.bridged = true;
         cx.counters.bridged += 1;
         cx.actions.push(Action::Opened(std::mem::take(&mut self.path)));

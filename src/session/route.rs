@@ -12,7 +12,6 @@ use crate::http::{After, Refusal};
 use crate::pool::Lease;
 use crate::route::request::Request;
 use crate::route::{Pass, Question, Step, token};
-use crate::target::Target;
 use crate::web::Fetch;
 use std::sync::Arc;
 
@@ -38,7 +37,8 @@ pub(super) struct Route {
     rest: Option<Lease>,
     /// Steps that are taken.
     taken: usize,
-    target: Option<Arc<Target>>,
+    /// What they brought.
+    passed: Pass,
 }
 
 impl Route {
@@ -60,7 +60,7 @@ impl Route {
             answered,
             rest,
             taken: 0,
-            target: None,
+            passed: Pass::default(),
         });
         core.arm(cx.now + cx.config.timing.route, cx);
         match route.advance(core, cx) {
@@ -83,33 +83,63 @@ impl Route {
 
     /// A step is taken: keeps what it brought and goes on.
     fn take(&mut self, pass: Pass, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        self.target = pass.target.or(self.target.take());
+        self.passed.add(pass);
         self.taken += 1;
         self.advance(core, cx)
     }
 
-    /// Takes the next step, or passes the request on when all are taken.
+    /// Takes steps until somebody else has to say something, and passes the request on when all are taken.
     fn advance(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let options = &cx.config.route;
         let wants_bridge = matches!(self.wish, Wish::Bridge(_));
-        let Some(step) = options.steps(wants_bridge).nth(self.taken) else { return self.pass(core, cx) };
-        let token = match (step, &options.tokens) {
+        loop {
+            let Some(step) = options.steps(wants_bridge).nth(self.taken) else { return self.pass(core, cx) };
+            let judged = match step {
+                Step::Guard(number) => {
+                    options.guards.get(number).and_then(|guard| guard.judge(&self.request))
+                }
+                Step::Lookup => None,
+            };
+            match judged {
+                Some(Ok(())) => self.taken += 1,
+                Some(Err(refusal)) => return self.refuse(&refusal, core, cx),
+                None => return self.ask(step, wants_bridge, core, cx),
+            }
+        }
+    }
+
+    /// Has a helper take a step.
+    fn ask(&self, step: Step, wants_bridge: bool, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let mut target = self.passed.target.clone();
+        let mut token = None;
+        match (step, &cx.config.route.tokens) {
             (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
-                Some(token) => Some(token),
+                Some(found) => {
+                    core.token = Some(tokens.veil.mark(found.secret()));
+                    token = Some(found);
+                }
                 None => return self.refuse(&Refusal::NO_TOKEN, core, cx),
             },
-            (Step::Lookup, None) => None,
-        };
-        let (request, target) = (self.request.clone(), self.target.clone());
+            // A file has no target.
+            (Step::Guard(_), _) if wants_bridge && target.is_none() => {
+                target = cx.config.target.clone().map(Arc::new);
+            }
+            (Step::Lookup | Step::Guard(_), _) => {}
+        }
+        let request = self.request.clone();
         core.ask(Job::Route(Box::new(Question { step, request, token, target })), cx);
         Next::Stay
     }
 
     fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        core.target = self.target.take();
+        let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
+        (core.target, core.labels) = (target, labels);
         let (answered, rest) = (self.answered, self.rest.take());
         match &mut self.wish {
-            Wish::Bridge(opening) => opening.open(rest, core, cx),
+            Wish::Bridge(opening) => {
+                opening.add(subprotocol, headers);
+                opening.open(rest, core, cx)
+            }
             Wish::File(fetch, after) => {
                 let line = std::mem::take(&mut self.line);
                 Answer::begin(std::mem::take(fetch), *after, line, answered, rest, core, cx)

@@ -7,6 +7,7 @@ mod answers;
 mod dialling;
 mod echo;
 mod flow;
+mod guards;
 mod leaving;
 mod opening;
 mod play;

@@ -178,6 +178,12 @@ impl Core {
         }
     }
 
+    /// The common name in the certificate that the client has proved to hold in the handshake of this connection; `None`
+    /// without TLS and without a certificate.
+    pub(super) fn certified(&self) -> Option<Box<str>> {
+        self.lanes[Side::Client as usize].wire.as_ref()?.stream.certified()
+    }
+
     /// Puts a wire on the client's side, where a TLS hello has come.
     pub(super) fn wire_client(&mut self, config: &Arc<ServerConfig>) -> Result<(), Failure> {
         self.lane(Side::Client).wire = Some(Wire::new(Stream::server(config.clone())?));

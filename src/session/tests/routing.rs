@@ -17,7 +17,7 @@ pub fn upgrade(token: &str) -> String {
 
 /// A target, as somebody who was asked says it.
 pub fn leads_to(target: &str) -> Verdict {
-    Verdict::Routed(Ok(Pass { target: Target::parse(target).ok().map(Arc::new) }))
+    Verdict::Routed(Ok(Pass { target: Target::parse(target).ok().map(Arc::new), ..Pass::default() }))
 }
 
 #[test]

@@ -170,7 +170,7 @@ pub(super) const CHECK: Opt = Opt {
     category: Category::Program,
     brief: "say whether this would start, and exit",
     detail: "Check the command line, certificates and keys, files and directories, names, users and the engine, without \
-             opening a port or making a file. Prints \"configuration ok\" and exits with status 0, or says in one line what is \
+             opening a port or making a file. What a start would only warn of counts as wrong. Prints \"configuration ok\" and exits with status 0, or says in one line what is \
              wrong and exits with 78.",
     default: "",
     example: "--check --cert=/etc/ssl/desk.pem 6080 localhost:5901",

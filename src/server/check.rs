@@ -1,4 +1,5 @@
 //! `--check`: everything that can be found out about a configuration without serving. Nothing is bound, made or removed.
+//! What a start would only warn of counts as wrong.
 
 use super::engines;
 use super::means::Means;
@@ -6,7 +7,7 @@ use crate::cli::EXIT_CONFIG;
 use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::listen;
-use crate::observe::log::{Syslog, say};
+use crate::observe::log::{Level, Log, Syslog, say};
 use crate::tls::renewal::Shelf;
 use nix::unistd::{AccessFlags, access};
 use std::io::Write as _;
@@ -31,8 +32,8 @@ fn check(config: &Config) -> Result<(), String> {
     Means::find(config)?;
     engines::choose(config.engine)?;
     if let Some(shelf) = Shelf::wanted(&config.tls)? {
-        for warning in &shelf.current().warnings {
-            say(&format!("{}: warning: {warning}", config.program));
+        if let Some(warning) = shelf.current().warnings.first() {
+            return Err(warning.clone());
         }
     }
     listen::check(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
@@ -44,8 +45,9 @@ fn check(config: &Config) -> Result<(), String> {
     if let Some(options) = &config.logs.syslog {
         Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))?;
     }
-    Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
-    Ok(())
+    let (log, said) = Log::kept(Level::Warn);
+    Helpers::start(config, &log).map_err(|error| format!("starting helpers: {error}"))?;
+    said.first().map_or(Ok(()), Err)
 }
 
 /// Whether a file can be written, or made where it is missing.

@@ -42,12 +42,27 @@ fn what_would_start_is_ok() {
     }
 }
 
+/// A certificate whose time is over, with its key.
+fn expired(dir: &TempDir) -> String {
+    let key = rcgen::KeyPair::generate().expect("a key is made");
+    let mut wanted = rcgen::CertificateParams::new(["desk.example".to_owned()]).expect("a name");
+    wanted.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    wanted.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let certificate = wanted.self_signed(&key).expect("it is signed");
+    dir.write("expired.pem", certificate.pem() + &key.serialize_pem());
+    dir.arg("expired.pem")
+}
+
 #[test]
 fn what_would_not_is_one_line_and_status_78() {
     let dir = TempDir::new();
     dir.write("file", "no certificate\n");
     let file = dir.arg("file");
-    let rows: [(&[&str], &str); 15] = [
+    let certificate = expired(&dir);
+    let rows: [(&[&str], &str); 18] = [
+        (&["6080", "--token-plugin=TokenFile", "--token-source=absent"], "absent"),
+        (&["6080", "--token-plugin=NoSuchPlugin", "--token-source=x"], "NoSuchPlugin"),
+        (&["6080", "a:1", "--cert", &certificate], "expired.pem"),
         (&["6080"], "Too few arguments"),
         (&["6080", "a:1", "b:2"], "Too many arguments"),
         (&["6080", "nonsense"], "Error parsing target"),

@@ -31,10 +31,10 @@ pub fn run(config: &Config) -> u8 {
 fn check(config: &Config) -> Result<(), String> {
     Means::find(config)?;
     engines::choose(config.engine)?;
-    if let Some(shelf) = Shelf::wanted(&config.tls)? {
-        if let Some(warning) = shelf.current().warnings.first() {
-            return Err(warning.clone());
-        }
+    if let Some(shelf) = Shelf::wanted(&config.tls)?
+        && let Some(warning) = shelf.current().warnings.first()
+    {
+        return Err(warning.clone());
     }
     listen::check(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
     for (option, path) in [("--log-file", &config.logs.file), ("--pid-file", &config.process.pid_file)] {

@@ -5,7 +5,7 @@
 
 use crate::sys::user::Identity;
 use crate::target::Target;
-use crate::{http, limits, route, tls, web};
+use crate::{http, limits, route, tape, tls, web};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +44,10 @@ pub struct Config {
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
+    /// Where sessions are recorded to, if they are.
+    pub record: Option<tape::Options>,
+    /// Write a letter to standard output for everything that passes.
+    pub traffic: bool,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
     /// How the process begins and ends.

@@ -169,6 +169,22 @@ pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
 pub const FILE_SETTLED_MS: u64 = 50;
 /// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
 pub const TROUBLE_LOG_MS: u64 = 5_000;
+/// Default of the most bytes of all recordings that may wait to be written. At the limit: dropped, counted and marked.
+pub const RECORD_BUFFER_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// Smallest `--record-buffer`, in bytes: a few receives.
+pub const RECORD_BUFFER_BYTES_MIN: usize = 1024 * 1024;
+/// Smallest `--record-size`, in bytes.
+pub const RECORD_FILE_BYTES_MIN: usize = 64 * 1024;
+/// Most bytes of one entry of a recording. A longer message becomes several entries.
+pub const RECORD_ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// What a recording, or a receive that waits to be written to one, counts for besides its bytes.
+pub const RECORD_OVERHEAD_BYTES: usize = 512;
+/// Names that are tried for a recording whose own is taken. At the limit: the session is not recorded.
+pub const RECORD_NAMES_MAX: u32 = 99;
+/// How long the end of the process waits for recordings to be written. At the limit: what is left is lost.
+pub const RECORD_STOP_MS: u64 = 5_000;
+/// Tokens of `--traffic` that may wait to be written. At the limit: dropped.
+pub const TRAFFIC_QUEUE_MAX: usize = 4096;
 
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
@@ -223,6 +239,8 @@ const _: () = {
     assert!(TLS_CIPHER_RECEIVE_BYTES + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(TLS_PLAIN_RECEIVE_BYTES + SERVER_HEADER_BYTES_MAX <= 4 * TLS_RECORD_BYTES);
     assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
+    assert!(RECORD_BUFFER_BYTES_MIN >= HOT_BYTES + 4 * RECORD_OVERHEAD_BYTES);
+    assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);

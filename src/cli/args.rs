@@ -6,6 +6,7 @@
 use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
 use crate::limits;
 use crate::route::token::Place;
+use crate::tape::name::Pattern;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::ffi::OsString;
@@ -86,6 +87,8 @@ pub struct Options {
     pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
+    /// `--record`, all that begins with it, and `--traffic`.
+    pub tap: Tap,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -210,6 +213,21 @@ impl Route {
     }
 }
 
+/// What was said about watching sessions; paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tap {
+    /// `--record`
+    pub record: Option<PathBuf>,
+    /// `--record-name`
+    pub name: Option<Pattern>,
+    /// `--record-size`, in bytes.
+    pub file_bytes_max: Option<usize>,
+    /// `--record-buffer`, in bytes.
+    pub buffer_bytes: Option<usize>,
+    /// `--traffic`
+    pub traffic: bool,
+}
+
 /// What was said with `--ssl-only`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslOnly {
@@ -258,6 +276,7 @@ impl Default for Options {
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),
+            tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,

@@ -33,6 +33,10 @@ pub fn settings(config: &Config) -> Vec<String> {
     if config.process.daemon {
         lines.push("  - Backgrounding (daemon)".to_owned());
     }
+    if let Some(record) = &config.record {
+        let any = record.directory.join(record.pattern.any(&record.base));
+        lines.push(format!("  - Recording to '{}'", any.display()));
+    }
     lines
 }
 

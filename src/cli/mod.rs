@@ -19,6 +19,7 @@ mod route;
 mod secure;
 mod settle;
 mod table;
+mod tap;
 mod values;
 
 pub use args::{Args, Command, Document, Options, UsageError, WebRoot};

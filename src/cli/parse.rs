@@ -162,6 +162,14 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.echo && options.route.leads() {
         return Err("You cannot use --echo together with --token-plugin".into());
     }
+    let needs_record = [
+        (options.tap.name.is_some(), "--record-name"),
+        (options.tap.file_bytes_max.is_some(), "--record-size"),
+        (options.tap.buffer_bytes.is_some(), "--record-buffer"),
+    ];
+    if let Some((_, name)) = needs_record.iter().find(|(said, _)| *said && options.tap.record.is_none()) {
+        return Err(format!("You must use --record to use {name}"));
+    }
     check_tls(&options.tls, options.unix_target.is_some())
 }
 

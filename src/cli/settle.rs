@@ -4,7 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{self, Args, SslOnly, Tls, WebRoot};
-use super::{guards, route};
+use super::{guards, route, tap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -88,6 +88,8 @@ fn complete(args: &Args) -> Result<Config, String> {
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        record: tap::settle(&options.tap)?,
+        traffic: options.tap.traffic,
         verbose: options.verbose,
         process: process(&options.process)?,
         logs: logs(args)?,

@@ -8,8 +8,8 @@ use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::process;
 use super::route;
-use super::secure;
 use super::values::{self, Zero};
+use super::{secure, tap};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -226,6 +226,11 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    tap::RECORD,
+    tap::RECORD_NAME,
+    tap::RECORD_SIZE,
+    tap::RECORD_BUFFER,
+    tap::TRAFFIC,
     Opt {
         long: "heartbeat",
         short: None,

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::listen;
 use crate::observe::log::{Level, Log, Syslog, say};
+use crate::observe::record;
 use crate::tls::renewal::Shelf;
 use nix::unistd::{AccessFlags, access};
 use std::io::Write as _;
@@ -29,8 +30,6 @@ pub fn run(config: &Config) -> u8 {
 }
 
 fn check(config: &Config) -> Result<(), String> {
-    Means::find(config)?;
-    engines::choose(config.engine)?;
     if let Some(shelf) = Shelf::wanted(&config.tls)?
         && let Some(warning) = shelf.current().warnings.first()
     {
@@ -44,6 +43,15 @@ fn check(config: &Config) -> Result<(), String> {
     }
     if let Some(options) = &config.logs.syslog {
         Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))?;
+    }
+    // From here on as who would serve: what root may do is not what counts.
+    if let Some(user) = &config.process.user {
+        user.take_on().map_err(|error| format!("--user: {error}"))?;
+    }
+    Means::find(config)?;
+    engines::choose(config.engine)?;
+    if let Some(record) = &config.record {
+        record::check(record)?;
     }
     let (log, said) = Log::kept(Level::Warn);
     Helpers::start(config, &log).map_err(|error| format!("starting helpers: {error}"))?;

@@ -16,9 +16,11 @@ use crate::helpers::Helpers;
 use crate::listen::{self, Listeners};
 use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
+use crate::observe::record;
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
 use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
@@ -98,6 +100,10 @@ impl Opened {
         if let Some(user) = user {
             user.take_on().map_err(|error| format!("--user: {error}"))?;
         }
+        // Whoever serves is the one who records.
+        if let Some(record) = &config.record {
+            record::check(record)?;
+        }
         Ok(Opened { shelf, listeners, places, pid_file })
     }
 }
@@ -116,9 +122,10 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
         Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
     log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
+    let taps = Taps::start(&config, &log)?;
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
-    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &log).and_then(|crew| {
+    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
@@ -128,10 +135,12 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
         say(&proxying);
         log.said(Level::Info, &proxying);
         ready.reached()?;
-        crew.watch(signals, material.as_ref(), &config, &log)
+        crew.watch(signals, material.as_ref(), &taps, &config, &log)
     });
     listeners.close();
-    drop((material, pid_file));
+    drop(material);
+    taps.finish();
+    drop(pid_file);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
@@ -213,6 +222,7 @@ impl Crew {
         chosen: Chosen,
         mut gate: Gate,
         shelf: Option<&Shelf>,
+        taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
@@ -237,6 +247,7 @@ impl Crew {
                 balance: balance.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.cloned(),
+                taps: taps.clone(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -261,6 +272,7 @@ impl Crew {
         self,
         signals: Signals,
         material: Option<&Watched>,
+        taps: &Taps,
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
@@ -295,6 +307,9 @@ impl Crew {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
                     if let Some(material) = material {
                         log.line(Level::Info, format!("report {}", material.renewals));
+                    }
+                    if let Some(recorder) = taps.recorder() {
+                        log.line(Level::Info, format!("report {recorder}"));
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
@@ -334,6 +349,7 @@ struct Start {
     balance: Balance,
     helpers: Helpers,
     shelf: Option<Shelf>,
+    taps: Taps,
     tell: Sender<News>,
 }
 
@@ -355,7 +371,7 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start { number, bench, config, log, balance, helpers, shelf, tell, .. } = self;
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
         let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
@@ -365,7 +381,7 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
         };
         engines::run(bench, setup)
     }

@@ -59,7 +59,8 @@ fn what_would_not_is_one_line_and_status_78() {
     dir.write("file", "no certificate\n");
     let file = dir.arg("file");
     let certificate = expired(&dir);
-    let rows: [(&[&str], &str); 18] = [
+    let rows: [(&[&str], &str); 19] = [
+        (&["6080", "a:1", "--record=absent/desk"], "option --record: "),
         (&["6080", "--token-plugin=TokenFile", "--token-source=absent"], "absent"),
         (&["6080", "--token-plugin=NoSuchPlugin", "--token-source=x"], "NoSuchPlugin"),
         (&["6080", "a:1", "--cert", &certificate], "expired.pem"),

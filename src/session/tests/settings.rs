@@ -44,6 +44,8 @@ pub fn config(target: &str) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 1,
+        record: None,
+        traffic: false,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),

@@ -45,12 +45,23 @@ pub fn begin(config: &Config) -> Result<Begun, String> {
 }
 
 impl Readiness {
+    /// What is started from here on has nothing of the starter's terminal, which may wait for its end.
+    ///
+    /// # Errors
+    /// When there is no /dev/null.
+    pub fn near(&self) -> Result<(), String> {
+        match self.0 {
+            Some(_) => stdio::give_up().map_err(|error| format!("--daemon: /dev/null: {error}")),
+            None => Ok(()),
+        }
+    }
+
     /// Clients can connect: the starter ends well, and nothing is said to its terminal any more.
-    pub fn reached(&mut self) -> Result<(), String> {
-        let Some(ready) = self.0.take() else { return Ok(()) };
-        stdio::give_up().map_err(|error| format!("--daemon: /dev/null: {error}"))?;
-        ready.tell(0);
-        Ok(())
+    pub fn reached(&mut self) {
+        if let Some(ready) = self.0.take() {
+            stdio::let_go();
+            ready.tell(0);
+        }
     }
 
     /// The start has failed, and why has been said.

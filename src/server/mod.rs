@@ -8,15 +8,15 @@ mod daemon;
 mod engines;
 mod life;
 mod means;
+mod opened;
 mod pid_file;
 
 use crate::cli::banner;
-use crate::config::{Config, Process};
+use crate::config::Config;
 use crate::helpers::Helpers;
-use crate::listen::{self, Listeners};
+use crate::limits::WRAP_KILL_MS;
 use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
-use crate::observe::record;
+use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
@@ -25,16 +25,16 @@ use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
 use crate::tls::renewal::{Report, Shelf, Watcher};
+use crate::wrap::{self, Plan, Program};
 use daemon::{Begun, Readiness};
 use engines::{Bench, Chosen};
 use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
-use pid_file::PidFile;
+use opened::Opened;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -54,6 +54,10 @@ enum News {
     Ended(Result<(), String>),
     /// A signal came.
     Signal(Signal),
+    /// The wrapped program has ended, and the server with it: the status to pass on.
+    Program(u8),
+    /// The wrapped program has been ended, with all it had started.
+    ProgramGone,
 }
 
 /// Runs a server until it is told to stop. Returns the exit status.
@@ -71,44 +75,12 @@ pub fn run(config: Config) -> u8 {
         Ok(Begun::Starter(status)) => return status,
         Err(message) => return fail(message),
     };
-    let status = serve(config, &mut ready).map_or_else(fail, |()| 0);
+    let status = serve(config, &mut ready).unwrap_or_else(fail);
     ready.failed(status);
     status
 }
 
-/// What is opened while the process is still who it was started as; taken away again at the end.
-struct Opened {
-    shelf: Option<Shelf>,
-    listeners: Listeners,
-    places: Places,
-    pid_file: Option<PidFile>,
-}
-
-impl Opened {
-    /// Opens everything that others may not open, and then becomes who it is to be.
-    fn all(config: &Config) -> Result<Opened, String> {
-        let Process { pid_file, user, .. } = &config.process;
-        let owner = user.as_ref().map(|user| (user.user, user.group));
-        let make = |path: &PathBuf| {
-            PidFile::make(path).map_err(|error| format!("--pid-file: {}: {error}", path.display()))
-        };
-        let pid_file = pid_file.as_ref().map(make).transpose()?;
-        let shelf = Shelf::wanted(&config.tls)?;
-        let listeners =
-            listen::open(&config.listen, owner).map_err(|error| format!("Opening socket failed: {error}"))?;
-        let places = places(config, owner)?;
-        if let Some(user) = user {
-            user.take_on().map_err(|error| format!("--user: {error}"))?;
-        }
-        // Whoever serves is the one who records.
-        if let Some(record) = &config.record {
-            record::check(record)?;
-        }
-        Ok(Opened { shelf, listeners, places, pid_file })
-    }
-}
-
-fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
+fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let Opened { shelf, mut listeners, places, pid_file } = Opened::all(&config)?;
@@ -123,6 +95,12 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
     log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let taps = Taps::start(&config, &log)?;
+    let target = config.target.as_ref();
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
+    let wrapped = wrapped.transpose()?;
+    if let Some(plan) = &wrapped {
+        config.target = plan.target().cloned();
+    }
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
     let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
@@ -131,11 +109,13 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+        ready.near()?;
+        let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
-        ready.reached()?;
-        crew.watch(signals, material.as_ref(), &taps, &config, &log)
+        ready.reached();
+        crew.watch(signals, material.as_ref(), &taps, program, &config, &log)
     });
     listeners.close();
     drop(material);
@@ -147,17 +127,6 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<(), String> {
     }
     log.stop(log_thread);
     outcome
-}
-
-/// Opens what takes log lines besides standard error.
-fn places(config: &Config, owner: Option<(u32, u32)>) -> Result<Places, String> {
-    let file = config.logs.file.as_deref().map(|path| {
-        LogFile::open(path, owner).map_err(|error| format!("--log-file: {}: {error}", path.display()))
-    });
-    let syslog = config.logs.syslog.as_ref().map(|options| {
-        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
-    });
-    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
 /// The files of TLS, watched, and what has become of changes.
@@ -258,7 +227,7 @@ impl Crew {
             match news.recv() {
                 Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ended(Ok(())) | News::Signal(_)) | Err(_) => {
+                Ok(News::Ended(Ok(())) | News::Signal(_) | News::Program(_) | News::ProgramGone) | Err(_) => {
                     return Err("a shard did not start".into());
                 }
             }
@@ -266,16 +235,24 @@ impl Crew {
         Ok(Crew { shards, began, balance, mailboxes, news, tell })
     }
 
-    /// Waits until the last shard has ended: by itself when its time has come, after a signal soon, after a second signal at
-    /// once.
+    /// Starts the wrapped program.
+    fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+        let tell = self.tell.clone();
+        let ended = move |status| drop(tell.send(News::Program(status)));
+        Program::start(plan, log, ended).map_err(|why| format!("wrapped command: {why}"))
+    }
+
+    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
+    /// status.
     fn watch(
         self,
         signals: Signals,
         material: Option<&Watched>,
         taps: &Taps,
+        program: Option<Program>,
         config: &Config,
         log: &Log,
-    ) -> Result<(), String> {
+    ) -> Result<u8, String> {
         let tell = self.tell.clone();
         let waiting = move || {
             while let Ok(signal) = signals.wait() {
@@ -286,22 +263,50 @@ impl Crew {
         };
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        let mut stop = Stop { status: 0, deadline: None, hurry: false };
+        let outcome = self.wait(&mut stop, material, taps, config, log);
+        if let Some(program) = program {
+            self.end_program(&program, &stop, config);
+        }
+        outcome.map(|()| stop.status)
+    }
+
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped
+    /// program soon, after a second signal at once.
+    fn wait(
+        &self,
+        stop: &mut Stop,
+        material: Option<&Watched>,
+        taps: &Taps,
+        config: &Config,
+        log: &Log,
+    ) -> Result<(), String> {
         let mut left = self.shards;
         let mut life = Life::new(&config.process);
-        let mut deadline: Option<Instant> = None;
+        let goodbye = || {
+            self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+            Some(Instant::now() + config.timing.drain)
+        };
         while left > 0 {
             let now = self.began.elapsed();
-            let next = [deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+            let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
             let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ready(_)) => {}
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if deadline.is_some() => return Ok(()),
+                Ok(News::Ready(_) | News::ProgramGone) => {}
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.deadline.is_some() => {
+                    stop.hurry = true;
+                    return Ok(());
+                }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
-                    deadline = Some(Instant::now() + config.timing.drain);
-                    self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+                    stop.deadline = goodbye();
+                }
+                Ok(News::Program(status)) if stop.deadline.is_none() => {
+                    log.line(Level::Info, format!("stop wrapped_command={status}"));
+                    stop.status = status;
+                    stop.deadline = goodbye();
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
@@ -320,8 +325,8 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
                 // It means nothing yet; dying of it would surprise whoever sends it.
-                Ok(News::Signal(_)) => {}
-                Err(RecvTimeoutError::Timeout) if deadline.is_none_or(|at| Instant::now() < at) => {
+                Ok(News::Signal(_) | News::Program(_)) => {}
+                Err(RecvTimeoutError::Timeout) if stop.deadline.is_none_or(|at| Instant::now() < at) => {
                     let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());
                     if let Some(word) = life.look(self.began.elapsed(), sessions, ended) {
                         log.line(Level::Info, word);
@@ -337,6 +342,33 @@ impl Crew {
         }
         Ok(())
     }
+
+    /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
+    /// signal.
+    fn end_program(&self, program: &Program, stop: &Stop, config: &Config) {
+        let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
+        let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
+        let tell = self.tell.clone();
+        program.stop(grace, Box::new(move || drop(tell.send(News::ProgramGone))));
+        let last = Instant::now() + grace + Duration::from_millis(WRAP_KILL_MS);
+        loop {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::ProgramGone) | Err(_) => return,
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => program.hurry(),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// How the server stops.
+struct Stop {
+    /// The exit status.
+    status: u8,
+    /// When sessions must be gone, once it stops.
+    deadline: Option<Instant>,
+    /// It was told twice.
+    hurry: bool,
 }
 
 /// What a shard's thread is started with.

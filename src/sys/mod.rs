@@ -10,6 +10,8 @@ pub mod cpu;
 pub mod memory;
 pub mod process;
 pub mod resolve;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

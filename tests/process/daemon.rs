@@ -23,6 +23,7 @@ on_both_engines!(
     relative_paths_mean_what_they_meant,
     a_failed_start_is_seen_where_it_was_started,
     a_log_goes_on_behind_the_fork,
+    a_wrapped_program_holds_no_terminal,
     one_process_for_each_pid_file,
     a_pid_file_without_a_daemon,
     another_user_serves,
@@ -213,6 +214,21 @@ fn a_log_goes_on_behind_the_fork(engine: &str) {
         assert!(Instant::now() < until, "not opened anew");
         sleep(Duration::from_millis(5));
     }
+    daemon.stop();
+}
+
+fn a_wrapped_program_holds_no_terminal(engine: &str) {
+    let dir = TempDir::new();
+    let pid_file = dir.arg("own.pid");
+    let args = ["--engine", engine, "-D", "--pid-file", &pid_file, "127.0.0.1:0", "--", "sleep", "600"];
+    // This waits for the end of standard error, which a program would hold that had been given it.
+    let (status, log) = run_to_end(&args);
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("  - proxying from 127.0.0.1:"), "{log}");
+    let number = fs::read_to_string(&pid_file).expect("it is there when the starter has ended");
+    let pid = number.trim().parse().expect("a number");
+    let daemon = Daemon { pid, address: SocketAddr::from(([127, 0, 0, 1], 0)), directory: dir };
+    assert_eq!(daemon.link("fd/2"), "/dev/null");
     daemon.stop();
 }
 

@@ -122,6 +122,7 @@ struct Crew {
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
+    helpers: Helpers,
 }
 
 impl Crew {
@@ -135,7 +136,7 @@ impl Crew {
         shelf: Option<&Shelf>,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
+        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
         let shards = means.cores.len();
         let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();
@@ -166,7 +167,7 @@ impl Crew {
                 }
             }
         }
-        Ok(Crew { shards, mailboxes, news, tell })
+        Ok(Crew { shards, mailboxes, news, tell, helpers })
     }
 
     /// Waits until the last shard has ended: by itself never, after a signal soon, after a second signal at once.
@@ -208,6 +209,7 @@ impl Crew {
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    self.helpers.renew();
                     if let Some(material) = material {
                         material.watcher.renew();
                     }
@@ -222,6 +224,13 @@ impl Crew {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Crew {
+    /// Shards may hold on to their sessions; what was started for them ends all the same.
+    fn drop(&mut self) {
+        self.helpers.stop();
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::target::Target;
 use crate::{http, limits, route, tls, web};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,76 @@ pub struct Config {
     pub sessions_max: usize,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
+    /// How the process begins and ends.
+    pub process: Process,
+    /// Where log lines go besides standard error.
+    pub logs: Logs,
+}
+
+/// Where log lines go besides standard error.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Logs {
+    /// A file, absolute, in a directory that was there when the process started; lines are appended.
+    pub file: Option<PathBuf>,
+    /// A syslog server.
+    pub syslog: Option<Syslog>,
+}
+
+/// A syslog server and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// Where it is.
+    pub server: SyslogServer,
+    /// In the form of BSD instead of RFC 5424.
+    pub legacy: bool,
+    /// As a daemon instead of a user's program.
+    pub daemon: bool,
+    /// What the program calls itself.
+    pub ident: String,
+}
+
+/// Where a syslog server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyslogServer {
+    /// At a Unix socket of either kind; its path, absolute.
+    Local(PathBuf),
+    /// At a UDP port.
+    Udp {
+        /// Name or address, brackets removed; empty means loopback.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// How the process begins and ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Serve one client at a time, and end with the first session that became a bridge.
+    pub once: bool,
+    /// Let nobody in any more when this has passed since the start, and end with the last session.
+    pub timeout: Option<Lapse>,
+    /// End when there has been no session for this long.
+    pub idle: Option<Lapse>,
+}
+
+/// A time that may pass, and how it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapse {
+    /// How long; zero has passed already.
+    pub time: Duration,
+    /// As written, for the line that tells that it has passed: digits, a sign and a unit, nothing else.
+    pub said: String,
+}
+
+impl fmt::Display for SyslogServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SyslogServer::Local(path) => path.display().fmt(f),
+            SyslogServer::Udp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            SyslogServer::Udp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// A listening address.
@@ -65,6 +136,8 @@ pub enum Listen {
         /// Permission bits of the socket file.
         mode: u32,
     },
+    /// Standard input: a listening socket, or one client that somebody else accepted.
+    Inherited,
 }
 
 /// Which engine to use.

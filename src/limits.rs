@@ -187,8 +187,52 @@ pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
+/// Longest token, in bytes. At the limit: 404, as for one that is unknown.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Default of how long one look-up of a token may take, its wait for a helper included, in milliseconds. At the limit: 503.
+pub const TOKEN_TIMEOUT_MS: u64 = 2_000;
+/// Default of how long what a service said of a token is kept, in milliseconds; 0 switches that off.
+pub const TOKEN_CACHE_MS: u64 = 5_000;
+/// How long it is kept that a service does not know a token, in milliseconds, if its answers are kept at all.
+pub const TOKEN_CACHE_UNKNOWN_MS: u64 = 1_000;
+/// Answers of a service that are kept, of known tokens, and of unknown ones. At the limit: those of that kind are forgotten.
+pub const TOKEN_CACHE_MAX: usize = 8192;
+/// Tokens that may wait to be looked up in one service. At the limit: 503.
+pub const LOOKUP_QUEUE_MAX: usize = 256;
+/// Requests that may wait for look-ups of one service, those for the same token included. At the limit: 503.
+pub const LOOKUP_WAITERS_MAX: usize = 4096;
+/// Threads that look tokens up in files, directories and keys.
+pub const LOOKUP_THREADS: usize = 4;
+/// Threads, and so connections, that look tokens up in Redis, which answers at once or not at all.
+pub const REDIS_THREADS: usize = 4;
+/// Threads that ask a web service, which may think a while.
+pub const HTTP_THREADS: usize = 16;
+/// How long a service that could not be reached is not tried again, in milliseconds. Meanwhile: 503 at once.
+pub const SERVICE_REST_MS: u64 = 1_000;
+/// Longest answer of a service about a token, in bytes. At the limit: 503.
+pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Largest file of tokens, all files of a directory together, in bytes. At the limit: what was read before stays.
+pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most files of a directory of tokens. At the limit: what was read before stays.
+pub const TOKEN_FILES_MAX: usize = 10_000;
+/// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
+pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
+/// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
+pub const TROUBLE_LOG_MS: u64 = 5_000;
+
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
+/// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
+pub const LOG_WRITE_BYTES: usize = 1024 * 1024;
+/// Longest syslog message, in bytes, header included; the rest is cut. RFC 5424 section 6.1 asks receivers for a quarter of
+/// it, and local ones take more.
+pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
+/// Longest name of a program and of a host in a syslog message, in bytes (RFC 5424 section 6).
+pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
+/// See [`SYSLOG_IDENT_BYTES_MAX`].
+pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
+/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
+pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 
@@ -237,4 +281,6 @@ const _: () = {
     assert!(PLUGIN_ANSWER_MS < ROUTE_TIMEOUT_MS && PLUGIN_ANSWER_MS < PLUGIN_SILENCE_MS);
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
+    assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);
 };

@@ -3,6 +3,9 @@
 //! A row is one command line as it would be typed after the program's name, split at blanks; `''` stands for an empty word.
 //! Complaints that websockify has too are in its words: the rows named after it were taken from websockify 0.13.0.
 
+#[path = "cli_arguments/process.rs"]
+mod process;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -52,6 +55,7 @@ fn way(args: &Args) -> String {
             format!("{host}|{port}{}", if *prefer_ipv6 { "|6" } else { "" })
         }
         Listen::Unix { path, mode } => format!("{}|{mode:o}", path.display()),
+        Listen::Inherited => "inetd".to_owned(),
     };
     format!("{listen} {}", args.target.as_ref().map_or_else(|| "-".into(), ToString::to_string))
 }
@@ -101,10 +105,13 @@ const WAYS: &[(&str, &str)] = &[
 
 #[test]
 fn ways() {
-    for (line, expected) in WAYS {
+    for (line, expected) in WAYS.iter().chain(process::WAYS) {
         assert_eq!(way(&run(line)), *expected, "{line:?}");
     }
 }
+
+/// A command line, its settings without those about TLS, and its last line.
+type Banner = (&'static str, &'static [&'static str], &'static str);
 
 type Check = fn(&Options) -> bool;
 
@@ -166,7 +173,7 @@ const OPTIONS: &[(&str, Check)] = &[
 
 #[test]
 fn options_stand_anywhere() {
-    for (line, check) in OPTIONS {
+    for (line, check) in OPTIONS.iter().chain(process::OPTIONS) {
         for line in [format!("{line} 6080 a:1"), format!("6080 {line} a:1"), format!("6080 a:1 {line}")] {
             let args = run(&line);
             assert!(check(&args.options), "{line:?} gives {:?}", args.options);
@@ -230,7 +237,7 @@ const WEBSOCKIFY_COMPLAINTS: &[(&str, &str)] = &[
 
 #[test]
 fn complaints_in_websockifys_words() {
-    for (line, expected) in WEBSOCKIFY_COMPLAINTS {
+    for (line, expected) in WEBSOCKIFY_COMPLAINTS.iter().chain(process::WEBSOCKIFY_COMPLAINTS) {
         assert_eq!(complaint(line), *expected, "{line:?}");
     }
 }
@@ -316,10 +323,25 @@ const OWN_COMPLAINTS: &[(&str, &str)] = &[
         "You must use --ssl-target-name or --ssl-target-insecure with --unix-target",
     ),
     ("--cert=a --key=b --key=c 6080 a:1", "You must use --cert for each --key"),
+    ("--token-source=x 6080 a:1", "You must use --token-plugin to use --token-source"),
+    ("--host-token 6080 a:1", "You must use --token-plugin to use --host-token"),
+    ("--host-token --target-config=x 6080", "You must use --token-plugin to use --host-token"),
+    ("--token-from=path 6080 a:1", "You must use --token-plugin to use --token-from"),
+    ("--token-cache=1 6080 a:1", "You must use --token-plugin to use --token-cache"),
+    ("--token-timeout=1 6080 a:1", "You must use --token-plugin to use --token-timeout"),
+    ("--token-plugin=TokenFile 6080 a:1", "Too many arguments"),
+    ("--token-plugin=TokenFile --unix-target=/x 6080 a:1", "Too many arguments"),
+    ("--target-config=x 6080 a:1", "Too many arguments"),
+    ("--token-plugin=TokenFile", "Too few arguments"),
+    ("--token-plugin= 6080", "Too few arguments"),
+    ("--token-plugin=T --echo 6080", "You cannot use --echo together with --token-plugin"),
     (
-        "--token-plugin TokenFile 1",
-        "no such option: --token-plugin (--token-plugin: not supported by this version)",
+        "--token-plugin=T --host-token --token-from=path 6080",
+        "You cannot use --host-token together with --token-from",
     ),
+    ("--token-plugin=T --token-from=nose 6080", "option --token-from: invalid place value: 'nose'"),
+    ("--token-plugin=T --token-from=query,, 6080", "option --token-from: invalid place value: 'query,,'"),
+    ("--token-plugin=T --token-timeout=0 6080", "option --token-timeout: invalid duration value: '0'"),
     ("--rec x 6080 a:1", "no such option: --rec (--record: not supported by this version)"),
     ("--d 6080 a:1", "no such option: --d (--daemon: not supported by this version)"),
     ("-D 6080 a:1", "no such option: -D (-D: not supported by this version)"),
@@ -331,7 +353,7 @@ const OWN_COMPLAINTS: &[(&str, &str)] = &[
 
 #[test]
 fn complaints_of_our_own() {
-    for (line, expected) in OWN_COMPLAINTS {
+    for (line, expected) in OWN_COMPLAINTS.iter().chain(process::OWN_COMPLAINTS) {
         let message = complaint(line);
         assert!(message.starts_with(expected), "{line:?} gives {message:?}");
         let rest = &message[expected.len()..];
@@ -447,7 +469,7 @@ fn a_configuration_is_complete() {
 
 #[test]
 fn the_banner_is_websockifys() {
-    let rows: &[(&str, &[&str], &str)] = &[
+    let rows: &[Banner] = &[
         ("6080 localhost:5901", &["Listen on :6080"], "proxying from :6080 to localhost:5901"),
         ("10.0.0.1:6080 :1", &["Listen on 10.0.0.1:6080"], "proxying from 10.0.0.1:6080 to :1"),
         ("[::1]:6080 [::1]:1", &["Listen on [::1]:6080"], "proxying from [::1]:6080 to [::1]:1"),
@@ -463,7 +485,7 @@ fn the_banner_is_websockifys() {
         ("--cert /c.pem --ssl-only 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
         ("--ssl-target 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1 (using SSL)"),
     ];
-    for (line, settings, proxying) in rows {
+    for (line, settings, proxying) in rows.iter().chain(process::BANNERS) {
         let Outcome::Run(config) = dispatch(argv("websockify", line)) else { panic!("{line}") };
         let secure: &[&str] = match line.contains("--cert") {
             false => &["No SSL/TLS support (no cert file)"],

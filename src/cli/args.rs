@@ -3,14 +3,15 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Listen, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
 use crate::limits;
-use crate::route;
+use crate::route::token::Place;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,8 +84,8 @@ pub struct Options {
     pub tls: Tls,
     /// `--auth-plugin` and what goes with it.
     pub guards: Guards,
-    /// Tokens; all paths as written.
-    pub route: route::Options,
+    /// `--token-...` and what belongs to it.
+    pub route: Route,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -97,6 +98,27 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+    /// How the process begins and ends, and where it tells what it does.
+    pub process: Process,
+}
+
+/// What was said about the process; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// `--inetd`
+    pub inetd: bool,
+    /// `--run-once`
+    pub once: bool,
+    /// `--timeout`; `None`: never.
+    pub timeout: Option<Lapse>,
+    /// `--idle-timeout`; `None`: never.
+    pub idle: Option<Lapse>,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+    /// `--syslog`
+    pub syslog: Option<SyslogServer>,
+    /// `--legacy-syslog`
+    pub legacy_syslog: bool,
 }
 
 /// What was said about who may connect.
@@ -152,6 +174,32 @@ pub struct TlsTarget {
     pub insecure: bool,
 }
 
+/// What was said about who may pass and where to; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Route {
+    /// `--token-plugin`
+    pub token_plugin: Option<String>,
+    /// `--token-source`
+    pub token_source: Option<String>,
+    /// `--host-token`
+    pub host_token: bool,
+    /// `--target-config`
+    pub target_config: Option<PathBuf>,
+    /// `--token-from`, in the order given, none twice.
+    pub token_from: Vec<Place>,
+    /// `--token-cache`
+    pub token_cache: Option<Duration>,
+    /// `--token-timeout`
+    pub token_timeout: Option<Duration>,
+}
+
+impl Route {
+    /// Do tokens say where a client is carried?
+    pub fn leads(&self) -> bool {
+        self.token_plugin.is_some() || self.target_config.is_some()
+    }
+}
+
 /// What was said with `--ssl-only`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslOnly {
@@ -199,13 +247,14 @@ impl Default for Options {
             lenient_handshake: false,
             tls: Tls::default(),
             guards: Guards::default(),
-            route: route::Options::default(),
+            route: Route::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,
             threads: None,
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
+            process: Process::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub fn settings(config: &Config) -> Vec<String> {
     lines.push(match &config.listen {
         Listen::Tcp { host, port, .. } => format!("  - Listen on {}:{port}", bracketed(host)),
         Listen::Unix { path, .. } => format!("  - Listen on unix socket {}", path.display()),
+        Listen::Inherited => "  - Listen for inetd connections".to_owned(),
     });
     if let Some(web) = &config.web {
         let listings = if web.listings { "" } else { " (no directory listings)" };
@@ -39,6 +40,7 @@ pub fn proxying(config: &Config, port: u16) -> String {
     let source = match &config.listen {
         Listen::Tcp { host, .. } => format!("{}:{port}", bracketed(host)),
         Listen::Unix { path, .. } => path.display().to_string(),
+        Listen::Inherited => "inetd".to_owned(),
     };
     let secure = if config.tls.target.is_some() { " (using SSL)" } else { "" };
     let target = match (&config.target, &config.route.tokens) {

@@ -14,6 +14,8 @@ mod man;
 mod names;
 mod option;
 mod parse;
+mod process;
+mod route;
 mod secure;
 mod settle;
 mod table;

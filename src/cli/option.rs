@@ -91,7 +91,7 @@ pub enum Category {
     WebSocket,
     /// TLS on both sides.
     Tls,
-    /// Who may connect.
+    /// Who may pass, and where to.
     Access,
     /// Static files.
     Files,
@@ -124,7 +124,7 @@ impl Category {
             Category::Target => "Target",
             Category::WebSocket => "WebSocket",
             Category::Tls => "TLS",
-            Category::Access => "Access",
+            Category::Access => "Tokens and access",
             Category::Files => "Static files",
             Category::Timing => "Deadlines",
             Category::Resources => "Resources",

@@ -6,6 +6,7 @@
 
 use super::args::{Args, Command, Options, Tls, UsageError};
 use super::option::{Act, Opt, Refusal, Value};
+use super::route;
 use super::values::quoted;
 use super::{guards, names};
 use crate::config::Listen;
@@ -144,8 +145,12 @@ impl Met {
 
 /// Options that make no sense without, or beside, another one.
 fn check_pairs(options: &Options) -> Result<(), String> {
+    route::check_pairs(&options.route)?;
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
+    }
+    if options.process.legacy_syslog && options.process.syslog.is_none() {
+        return Err("You must use --syslog to use --legacy-syslog".into());
     }
     guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
@@ -153,6 +158,9 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     }
     if options.echo && options.tls.target.on {
         return Err("You cannot use --echo together with --ssl-target".into());
+    }
+    if options.echo && options.route.leads() {
+        return Err("You cannot use --echo together with --token-plugin".into());
     }
     check_tls(&options.tls, options.unix_target.is_some())
 }
@@ -187,13 +195,15 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Optio
     let mut words = words.into_iter();
     let mut next = || words.next().ok_or("Too few arguments");
     let listen = match &options.unix_listen {
+        _ if options.process.inetd => Listen::Inherited,
         Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
         None => listen_word(&next()?, options.prefer_ipv6)?,
     };
     let target = match &options.unix_target {
+        // What tokens lead to counts, as in websockify.
+        _ if options.route.leads() => None,
         Some(target) => Some(target.clone()),
         None if options.echo => Some(Target::Echo),
-        None if options.route.tokens.is_some() => None,
         None => {
             let word = next()?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;

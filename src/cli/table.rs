@@ -6,6 +6,8 @@
 use super::args::{Command, Document, WebRoot};
 use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::process;
+use super::route;
 use super::secure;
 use super::values::{self, Zero};
 use crate::config::EngineChoice;
@@ -70,6 +72,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -165,6 +168,13 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    route::TOKEN_PLUGIN,
+    route::TOKEN_SOURCE,
+    route::HOST_TOKEN,
+    route::TOKEN_FROM,
+    route::TOKEN_CACHE,
+    route::TOKEN_TIMEOUT,
+    route::TARGET_CONFIG,
     guards::AUTH_PLUGIN,
     guards::AUTH_SOURCE,
     guards::WEB_AUTH,
@@ -299,6 +309,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,
@@ -361,6 +374,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
     Opt {
         long: "verbose",
         short: Some('v'),

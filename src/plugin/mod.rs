@@ -29,12 +29,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the process, and waits until it says that it is ready.
+    /// Starts the process, and waits until it says that it is ready. An answer of it may take `answer`, the wait for a turn
+    /// included.
     ///
     /// # Errors
     /// One line that says why it is of no use: it cannot be run, it says so itself, or it says nothing in time.
-    pub fn start(plugin: &Plugin, kind: Kind, log: &Log) -> Result<Running, String> {
-        let desk = Arc::new(Desk::new(plugin.name(), kind, log.clone()));
+    pub fn start(plugin: &Plugin, kind: Kind, answer: Duration, log: &Log) -> Result<Running, String> {
+        let mut desk = Desk::new(plugin.name(), kind, log.clone());
+        desk.pace.answer = answer;
+        desk.pace.silence = desk.pace.silence.max(answer * 2);
+        let desk = Arc::new(desk);
         let running = Running { desk: desk.clone() };
         let name = plugin.name().to_owned();
         let failed = |why: String| format!("option --{}: {name}: {why}", kind.option());

@@ -125,7 +125,8 @@ fn what_is_of_no_use_is_told_at_start() {
     assert!(begun.elapsed() < PATIENCE);
     let python = Program::Python { python: "/nonexistent/python".into(), class: "a.B".into() };
     let absent =
-        Running::start(&Plugin { program: python, source: None }, Kind::Token, &Log::silent()).unwrap_err();
+        Running::start(&Plugin { program: python, source: None }, Kind::Token, PATIENCE, &Log::silent())
+            .unwrap_err();
     assert!(
         absent.starts_with("option --token-plugin: a.B: cannot run /nonexistent/python (name another"),
         "{absent}"

@@ -31,11 +31,13 @@ impl Means {
         let allowed = cpu::allowed();
         // No more shards than the cgroup grants time for.
         let granted = cpu::quota().map_or(allowed.len(), |quota| quota.min(allowed.len()));
-        let cores = cores(config.threads.unwrap_or(granted).clamp(1, SHARDS_MAX), &allowed);
+        let wanted = if config.process.once { 1 } else { config.threads.unwrap_or(granted) };
+        let cores = cores(wanted.clamp(1, SHARDS_MAX), &allowed);
         let shards = cores.len();
         let descriptors =
             memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
-        let (sessions_max, notice) = sessions(config.sessions_max, descriptors, shards);
+        let (sessions_max, notice) =
+            sessions(if config.process.once { 1 } else { config.sessions_max }, descriptors, shards);
         let buffer_bytes = match config.buffer_memory {
             Some(bytes) => configured_share(bytes, shards)?,
             // A quarter of what there is, if nothing was said.

@@ -4,6 +4,7 @@
 //! a status that says so. It never touches a session.
 
 mod engines;
+mod life;
 mod means;
 
 use crate::cli::banner;
@@ -11,16 +12,19 @@ use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::listen;
 use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, say};
+use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::sys::cpu;
 use crate::sys::signal::Signals;
+use crate::sys::socket::Listener;
 use crate::tls::renewal::{Report, Shelf, Watcher};
-use engines::Chosen;
+use engines::{Bench, Chosen};
+use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -46,7 +50,7 @@ pub fn run(config: Config) -> u8 {
     match serve(config) {
         Ok(()) => 0,
         Err(message) => {
-            say(format!("{program}: {message}"));
+            say(&format!("{program}: {message}"));
             FAILURE
         }
     }
@@ -61,24 +65,45 @@ fn serve(config: Config) -> Result<(), String> {
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    say(banner::settings(&config).join("\n"));
+    let places = places(&config)?;
+    let settings = banner::settings(&config).join("\n");
+    say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
-    let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
+    let (log, log_thread) =
+        Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
+    log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let config = Arc::new(config);
-    let sockets = std::mem::take(&mut listeners.sockets);
-    let outcome = Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
+    let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
+    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &log).and_then(|crew| {
         for notice in [notice, means.notice].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        say(banner::proxying(&config, listeners.port));
+        let proxying = banner::proxying(&config, listeners.port);
+        say(&proxying);
+        log.said(Level::Info, &proxying);
         crew.watch(signals, material.as_ref(), &config, &log)
     });
     listeners.close();
     drop(material);
+    if let Err(message) = &outcome {
+        // Standard error hears it at the very end, when nothing else is said any more.
+        log.said(Level::Error, message);
+    }
     log.stop(log_thread);
     outcome
+}
+
+/// Opens what takes log lines besides standard error.
+fn places(config: &Config) -> Result<Places, String> {
+    let file = config.logs.file.as_deref().map(|path| {
+        LogFile::open(path, None).map_err(|error| format!("--log-file: {}: {error}", path.display()))
+    });
+    let syslog = config.logs.syslog.as_ref().map(|options| {
+        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
+    });
+    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
 /// The files of TLS, watched, and what has become of changes.
@@ -116,9 +141,19 @@ impl Watched {
     }
 }
 
+/// Where clients come in.
+struct Gate {
+    sockets: Vec<Arc<Listener>>,
+    /// One that somebody else accepted, and then nobody besides.
+    only: Option<(OwnedFd, Option<SocketAddr>)>,
+}
+
 /// The shards that run.
 struct Crew {
     shards: usize,
+    /// When their clock began.
+    began: Instant,
+    balance: Balance,
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
@@ -132,21 +167,27 @@ impl Crew {
         config: &Arc<Config>,
         means: &Means,
         chosen: Chosen,
-        sockets: Vec<Arc<OwnedFd>>,
+        mut gate: Gate,
         shelf: Option<&Shelf>,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
-        let shards = means.cores.len();
+        let began = Instant::now();
+        // One client needs no more than one shard.
+        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
         let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();
-        for (number, &core) in means.cores.iter().enumerate() {
+        for (number, &core) in means.cores.iter().take(shards).enumerate() {
             let start = Start {
                 number,
                 core,
-                chosen,
-                sockets: sockets.clone(),
-                buffer_bytes: means.buffer_bytes,
+                bench: Bench {
+                    chosen,
+                    listeners: gate.sockets.clone(),
+                    only: gate.only.take(),
+                    buffer_bytes: means.buffer_bytes,
+                    began,
+                },
                 config: config.clone(),
                 log: log.clone(),
                 balance: balance.clone(),
@@ -167,10 +208,11 @@ impl Crew {
                 }
             }
         }
-        Ok(Crew { shards, mailboxes, news, tell, helpers })
+        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
     }
 
-    /// Waits until the last shard has ended: by itself never, after a signal soon, after a second signal at once.
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal soon, after a second signal at
+    /// once.
     fn watch(
         self,
         signals: Signals,
@@ -189,9 +231,12 @@ impl Crew {
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
         let mut left = self.shards;
+        let mut life = Life::new(&config.process);
         let mut deadline: Option<Instant> = None;
         while left > 0 {
-            let wait = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            let now = self.began.elapsed();
+            let next = [deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+            let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
@@ -210,12 +255,21 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
                     self.helpers.renew();
+                    log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
                     }
                 }
-                // Nothing can be reopened yet; dying of these would surprise whoever sends them.
+                Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
+                // It means nothing yet; dying of it would surprise whoever sends it.
                 Ok(News::Signal(_)) => {}
+                Err(RecvTimeoutError::Timeout) if deadline.is_none_or(|at| Instant::now() < at) => {
+                    let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());
+                    if let Some(word) = life.look(self.began.elapsed(), sessions, ended) {
+                        log.line(Level::Info, word);
+                        self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Finish));
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
                     return Ok(());
@@ -238,9 +292,7 @@ impl Drop for Crew {
 struct Start {
     number: usize,
     core: Option<usize>,
-    chosen: Chosen,
-    sockets: Vec<Arc<OwnedFd>>,
-    buffer_bytes: usize,
+    bench: Bench,
     config: Arc<Config>,
     log: Log,
     balance: Balance,
@@ -267,10 +319,8 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start {
-            number, chosen, sockets, buffer_bytes, config, log, balance, helpers, shelf, tell, ..
-        } = self;
-        let listeners = sockets.len();
+        let Start { number, bench, config, log, balance, helpers, shelf, tell, .. } = self;
+        let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
             let _ = tell.send(News::Ready(mailbox.clone()));
@@ -281,6 +331,6 @@ impl Start {
             });
             Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
         };
-        engines::run(chosen, sockets, buffer_bytes, setup)
+        engines::run(bench, setup)
     }
 }

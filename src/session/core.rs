@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
 use crate::route::Label;
+use crate::route::token::Mark;
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
@@ -27,6 +28,8 @@ pub struct Core {
     pub client: Option<SocketAddr>,
     /// Where its route leads; `None`: where the configuration says.
     pub target: Option<Arc<Target>>,
+    /// What is shown of the token that its request carried.
+    pub token: Option<Mark>,
     /// What its route said to log with it.
     pub labels: Vec<Label>,
     /// When it was accepted.
@@ -82,6 +85,7 @@ impl Core {
             id,
             client,
             target: None,
+            token: None,
             labels: Vec::new(),
             opened: now,
             bytes_in: 0,

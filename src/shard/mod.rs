@@ -65,6 +65,9 @@ pub struct Shard<K: Kernel> {
     accepts: Accepts<K::Socket>,
     /// Receives have been waiting for memory; when the next session has to make room.
     starving_until: Option<Time>,
+    /// Nobody is let in any more.
+    closed: bool,
+    /// And everybody has been told to go.
     stopping: bool,
     now: Time,
     /// The date of `date_seconds`, written once a second.
@@ -90,6 +93,7 @@ impl<K: Kernel> Shard<K> {
             counters: Counters::default(),
             pending: VecDeque::new(),
             starving_until: None,
+            closed: false,
             stopping: false,
             now: Time::default(),
             date: date::imf(0),
@@ -126,9 +130,9 @@ impl<K: Kernel> Shard<K> {
         Ok(())
     }
 
-    /// Whether it was told to stop and the last session is gone.
+    /// Whether it lets nobody in any more and the last session is gone.
     pub fn is_done(&self) -> bool {
-        self.stopping && self.sessions.is_empty()
+        self.closed && self.sessions.is_empty()
     }
 
     /// What it has seen.
@@ -147,8 +151,8 @@ impl<K: Kernel> Shard<K> {
     }
 
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
-        // Nothing is accepted any more when stopping, so no pause ends then.
-        let pause = self.accepts.pause().filter(|_| !self.stopping);
+        // A pause means nothing any more when nobody is let in.
+        let pause = self.accepts.pause().filter(|_| !self.closed);
         let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
         [next, most].into_iter().flatten().min()
@@ -179,6 +183,7 @@ impl<K: Kernel> Shard<K> {
         for note in notes.drain(..) {
             match note {
                 Note::Verdict(key, verdict) => self.handle(key, Input::Verdict(verdict)),
+                Note::Finish => self.finish(),
                 Note::Stop => self.stop(),
                 Note::Report => self.log_report(),
             }
@@ -190,7 +195,7 @@ impl<K: Kernel> Shard<K> {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        self.stop_accepting();
+        self.finish();
         for key in self.sessions.keys().collect::<Vec<_>>() {
             self.handle(key, Input::Stop);
         }

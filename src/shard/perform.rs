@@ -39,6 +39,10 @@ impl<K: Kernel> Shard<K> {
         if let Some(session) = self.sessions.remove(key) {
             self.log_end(session.core());
             self.give_place_back();
+            if self.setup.config.process.once && session.core().bridged {
+                self.log_once(session.core());
+                self.finish();
+            }
         }
     }
 }

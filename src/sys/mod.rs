@@ -11,4 +11,5 @@ pub mod memory;
 pub mod resolve;
 pub mod signal;
 pub mod socket;
+pub mod stdio;
 pub mod wake;

@@ -418,6 +418,8 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

@@ -6,14 +6,16 @@ use super::forward::Service;
 use super::passwords::Users;
 use super::{Question, Reply};
 use crate::crew::Crew;
-use crate::limits::{FORWARD_THREADS, HELPER_QUEUE_MAX, PASSWORD_QUEUE_MAX, PASSWORD_THREADS};
+use crate::limits::{
+    FORWARD_THREADS, HELPER_QUEUE_MAX, PASSWORD_QUEUE_MAX, PASSWORD_THREADS, PLUGIN_ANSWER_MS,
+};
 use crate::observe::log::Log;
 use crate::plugin::{Kind, Running};
 use crate::route::guard::Guard;
 use crate::session::job::Verdict;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Those who answer, in the order of the guards; `None` for guards that never ask.
 #[derive(Clone, Debug)]
@@ -49,7 +51,8 @@ impl Guards {
                     Some(Asked::Crew(Crew::start("forward", FORWARD_THREADS, HELPER_QUEUE_MAX, work)?))
                 }
                 Guard::Plugin(plugin) => {
-                    let running = Running::start(plugin, Kind::Auth, log).map_err(io::Error::other)?;
+                    let time = Duration::from_millis(PLUGIN_ANSWER_MS);
+                    let running = Running::start(plugin, Kind::Auth, time, log).map_err(io::Error::other)?;
                     Some(Asked::Plugin(Arc::new(running)))
                 }
                 Guard::Basic(_) | Guard::ExpectOrigin(_) | Guard::SameOrigin | Guard::ClientCertCn(_) => None,

@@ -3,15 +3,22 @@
 use super::play::Play;
 use crate::config::{Config, EngineChoice, Listen, Timing};
 use crate::http;
-use crate::route::token::{Place, Source};
+use crate::route::source::Source;
+use crate::route::token::Place;
 use crate::route::{self, Tokens};
 use crate::target::Target;
 use std::time::Duration;
 
 /// A configuration in which tokens lead to targets.
 pub fn routed() -> Config {
-    let source = Source::TokenFile("/tokens".into());
-    let tokens = Tokens { source, places: vec![Place::Query], cache: Duration::ZERO };
+    let source = Source::TokenFile { path: "/tokens".into(), read_only: false };
+    let tokens = Tokens {
+        source,
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+        veil: Default::default(),
+    };
     Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
 }
 
@@ -38,6 +45,8 @@ pub fn config(target: &str) -> Config {
         buffer_memory: None,
         sessions_max: 1,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

@@ -15,4 +15,5 @@ mod secure;
 mod secure_leaving;
 mod secure_walk;
 mod settings;
+mod socket;
 mod walk;

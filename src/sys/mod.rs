@@ -8,6 +8,7 @@ pub mod beneath;
 pub mod cgroup;
 pub mod cpu;
 pub mod memory;
+pub mod pipe;
 pub mod resolve;
 pub mod signal;
 pub mod socket;

@@ -4,7 +4,7 @@
 //! never touches the system.
 
 use crate::target::Target;
-use crate::{http, limits, tls, web};
+use crate::{http, limits, route, tls, web};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ pub struct Config {
     pub program: String,
     /// Where clients come in.
     pub listen: Listen,
-    /// Where they are carried.
-    pub target: Target,
+    /// Where they are carried; `None`: where the route of each request leads.
+    pub target: Option<Target>,
+    /// Who may pass, and where to.
+    pub route: route::Options,
     /// Static files, if any are served.
     pub web: Option<web::Options>,
     /// Directory of the static files, absolute, a directory when the process started; `None` with `web` set means the
@@ -82,6 +84,8 @@ pub enum EngineChoice {
 pub struct Timing {
     /// Accept to complete head.
     pub head: Duration,
+    /// A request's whole route: everything others are asked about it.
+    pub route: Duration,
     /// Whole dial of a target.
     pub dial: Duration,
     /// Our close frame to the client's end.
@@ -98,6 +102,7 @@ impl Default for Timing {
     fn default() -> Self {
         Timing {
             head: Duration::from_millis(limits::HEAD_TIMEOUT_MS),
+            route: Duration::from_millis(limits::ROUTE_TIMEOUT_MS),
             dial: Duration::from_millis(limits::DIAL_TIMEOUT_MS),
             close: Duration::from_millis(limits::CLOSE_TIMEOUT_MS),
             write: Duration::from_millis(limits::WRITE_TIMEOUT_MS),

@@ -77,6 +77,8 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
+/// From a complete head to the decision of everybody who is asked about the request. At the limit: 504.
+pub const ROUTE_TIMEOUT_MS: u64 = 10_000;
 /// From the first try to a connected target, all addresses together. At the limit: close 1011.
 pub const DIAL_TIMEOUT_MS: u64 = 10_000;
 /// One address of a target; then the next is tried.
@@ -87,6 +89,8 @@ pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a send may make no progress. At the limit: the session ends.
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
+/// Longest `Authorization` that is read, in bytes. At the limit: as if there were none.
+pub const CREDENTIALS_BYTES_MAX: usize = 8 * 1024;
 /// Default interval of pings to the client; 0 switches them off.
 pub const HEARTBEAT_MS: u64 = 30_000;
 /// How long after a ping a client may stay silent: two intervals of pings, and at most this. At the limit: the session
@@ -154,6 +158,10 @@ pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
 pub const SUBPROTOCOLS_MAX: usize = 16;
 /// Longest name of a sub-protocol, in bytes, so that the head of an answer stays small.
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
+/// Most `--auth-plugin`s.
+pub const GUARDS_MAX: usize = 16;
+/// Longest file that `--auth-source=@FILE` is read from, in bytes. At the limit: start error.
+pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
 /// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.

@@ -70,7 +70,8 @@ fn config(target: Target, tls: tls::Options) -> Config {
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: "127.0.0.1".into(), port: 0, prefer_ipv6: false },
-        target,
+        target: Some(target),
+        route: Default::default(),
         web: None,
         web_root: None,
         tls,

@@ -53,7 +53,7 @@ fn way(args: &Args) -> String {
         }
         Listen::Unix { path, mode } => format!("{}|{mode:o}", path.display()),
     };
-    format!("{listen} {}", args.target)
+    format!("{listen} {}", args.target.as_ref().map_or_else(|| "-".into(), ToString::to_string))
 }
 
 const WAYS: &[(&str, &str)] = &[
@@ -436,7 +436,7 @@ fn a_configuration_is_complete() {
     let Outcome::Run(config) = dispatch(argv("websplice", line)) else { panic!() };
     let here = std::env::current_dir().unwrap();
     assert_eq!(config.listen, Listen::Unix { path: here.join("l"), mode: 0o600 });
-    assert_eq!(config.target, Target::Unix(here.join("t")));
+    assert_eq!(config.target, Some(Target::Unix(here.join("t"))));
     assert_eq!(config.web_root, Some(here));
     assert_eq!(config.web.unwrap().index.as_deref(), Some("vnc.html"));
     assert_eq!(config.upgrade.subprotocols, ["chat"]);

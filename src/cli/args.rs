@@ -5,8 +5,10 @@
 
 use crate::config::{EngineChoice, Listen, Timing};
 use crate::limits;
+use crate::route;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -46,8 +48,8 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written.
-    pub target: Target,
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads.
+    pub target: Option<Target>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -79,6 +81,10 @@ pub struct Options {
     pub lenient_handshake: bool,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
+    /// `--auth-plugin` and what goes with it.
+    pub guards: Guards,
+    /// Tokens; all paths as written.
+    pub route: route::Options,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -91,6 +97,19 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+}
+
+/// What was said about who may connect.
+#[derive(Clone, PartialEq)]
+pub struct Guards {
+    /// `--auth-plugin`, in the order given.
+    pub plugins: Vec<String>,
+    /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
+    pub sources: Vec<String>,
+    /// `--web-auth`
+    pub files: bool,
+    /// `--python`, as written.
+    pub python: OsString,
 }
 
 /// What was said about TLS; all paths as written.
@@ -179,6 +198,8 @@ impl Default for Options {
             subprotocols: Vec::new(),
             lenient_handshake: false,
             tls: Tls::default(),
+            guards: Guards::default(),
+            route: route::Options::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,
@@ -186,6 +207,18 @@ impl Default for Options {
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
         }
+    }
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards { plugins: Vec::new(), sources: Vec::new(), files: false, python: "python3".into() }
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guards({:?}, {} sources)", self.plugins, self.sources.len())
     }
 }
 

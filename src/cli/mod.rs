@@ -8,6 +8,7 @@
 mod args;
 pub mod banner;
 mod complete;
+mod guards;
 mod help;
 mod man;
 mod names;

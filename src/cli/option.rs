@@ -91,6 +91,8 @@ pub enum Category {
     WebSocket,
     /// TLS on both sides.
     Tls,
+    /// Who may connect.
+    Access,
     /// Static files.
     Files,
     /// Deadlines.
@@ -103,11 +105,12 @@ pub enum Category {
 
 impl Category {
     /// All of them, in the order of the documents.
-    pub const ALL: [Category; 8] = [
+    pub const ALL: [Category; 9] = [
         Category::Listening,
         Category::Target,
         Category::WebSocket,
         Category::Tls,
+        Category::Access,
         Category::Files,
         Category::Timing,
         Category::Resources,
@@ -121,6 +124,7 @@ impl Category {
             Category::Target => "Target",
             Category::WebSocket => "WebSocket",
             Category::Tls => "TLS",
+            Category::Access => "Access",
             Category::Files => "Static files",
             Category::Timing => "Deadlines",
             Category::Resources => "Resources",

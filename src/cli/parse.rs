@@ -5,9 +5,9 @@
 //! together, the listen word, the target word, words too many.
 
 use super::args::{Args, Command, Options, Tls, UsageError};
-use super::names;
 use super::option::{Act, Opt, Refusal, Value};
 use super::values::quoted;
+use super::{guards, names};
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -147,6 +147,7 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
     }
+    guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
         return Err("You cannot use --echo together with --unix-target".into());
     }
@@ -182,7 +183,7 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
 }
 
 /// The words that are no options: first the listen word, unless an option stands for it, then the target word, the same.
-fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Target), String> {
+fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Option<Target>), String> {
     let mut words = words.into_iter();
     let mut next = || words.next().ok_or("Too few arguments");
     let listen = match &options.unix_listen {
@@ -190,12 +191,13 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Targe
         None => listen_word(&next()?, options.prefer_ipv6)?,
     };
     let target = match &options.unix_target {
-        Some(target) => target.clone(),
-        None if options.echo => Target::Echo,
+        Some(target) => Some(target.clone()),
+        None if options.echo => Some(Target::Echo),
+        None if options.route.tokens.is_some() => None,
         None => {
             let word = next()?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
-            Target::parse(word).map_err(|error| error.to_string())?
+            Some(Target::parse(word).map_err(|error| error.to_string())?)
         }
     };
     if words.next().is_some() {

@@ -4,6 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{Args, SslOnly, Tls, WebRoot};
+use super::guards;
 use crate::config::{Config, Listen};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -53,17 +54,18 @@ fn complete(args: &Args) -> Result<Config, String> {
         tcp @ Listen::Tcp { .. } => tcp.clone(),
     };
     let target = match &args.target {
-        Target::Unix(path) => Target::Unix(socket("--unix-target", path)?),
-        Target::Abstract(name) if name.len() > SOCKET_PATH_BYTES_MAX => {
-            return Err(too_long("--unix-target", &args.target));
+        Some(Target::Unix(path)) => Some(Target::Unix(socket("--unix-target", path)?)),
+        Some(target @ Target::Abstract(name)) if name.len() > SOCKET_PATH_BYTES_MAX => {
+            return Err(too_long("--unix-target", target));
         }
         other => other.clone(),
     };
-    let tls = secure(&options.tls, &target)?;
-    Ok(Config {
+    let tls = secure(&options.tls, target.as_ref())?;
+    let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
+        route: options.route.clone(),
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
             index: options.web_index.clone(),
@@ -82,7 +84,9 @@ fn complete(args: &Args) -> Result<Config, String> {
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
         verbose: options.verbose,
-    })
+    };
+    guards::settle(&options.guards, &mut config)?;
+    Ok(config)
 }
 
 /// What becomes of clients without TLS.
@@ -104,7 +108,7 @@ fn pairs(tls: &Tls) -> Vec<(PathBuf, Option<PathBuf>)> {
     certs.into_iter().enumerate().map(|(at, cert)| (cert, tls.keys.get(at).cloned())).collect()
 }
 
-fn secure(said: &Tls, target: &Target) -> Result<tls::Options, String> {
+fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
     let pair = |cert: &Path, key: Option<&Path>, password| -> Result<tls::Pair, String> {
         let key = key.map(|key| absolute("--key", key)).transpose()?;
         Ok(tls::Pair { cert: absolute("--cert", cert)?, key, password })
@@ -129,19 +133,11 @@ fn secure(said: &Tls, target: &Target) -> Result<tls::Options, String> {
         options.target = Some(tls::TargetOptions {
             ca: file(&theirs.ca)?,
             pair: cert.map(|cert| pair(cert, theirs.key.as_deref(), None)).transpose()?,
-            name: Some(theirs.name.clone().unwrap_or_else(|| host(target).to_owned())),
+            name: theirs.name.clone().or_else(|| target.map(|target| target.name().to_owned())),
             insecure: theirs.insecure,
         });
     }
     Ok(options)
-}
-
-/// The name that a target goes by if it was given no other; what has none is not verified.
-fn host(target: &Target) -> &str {
-    match target {
-        Target::Tcp { host, .. } if !host.is_empty() => host,
-        Target::Tcp { .. } | Target::Unix(_) | Target::Abstract(_) | Target::Echo => "localhost",
-    }
 }
 
 /// The absolute path of a directory that is there and can be read.
@@ -166,7 +162,7 @@ fn too_long(option: &str, name: &dyn fmt::Display) -> String {
     format!("{option}: {name}: longer than {SOCKET_PATH_BYTES_MAX} bytes")
 }
 
-fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
+pub(super) fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{option}: {}: {error}", path.display()))
 }
 

@@ -4,6 +4,7 @@
 //! text and compares it with the number.
 
 use super::args::{Command, Document, WebRoot};
+use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::secure;
 use super::values::{self, Zero};
@@ -164,6 +165,10 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    guards::AUTH_PLUGIN,
+    guards::AUTH_SOURCE,
+    guards::WEB_AUTH,
+    guards::PYTHON,
     Opt {
         long: "web",
         short: None,

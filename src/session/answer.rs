@@ -80,7 +80,7 @@ impl Answer {
             | Input::Connected
             | Input::Cancelled(..)
             | Input::Closed(_)
-            | Input::Verdict(Verdict::Addresses(_)) => Next::Stay,
+            | Input::Verdict(Verdict::Addresses(_) | Verdict::Routed(_)) => Next::Stay,
         }
     }
 

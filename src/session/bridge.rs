@@ -11,6 +11,7 @@ use super::echo::Echo;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::limits::{HOT_BYTES, PONG_TIMEOUT_MS};
 use crate::pool::Lease;
+use crate::target::Target;
 use crate::timers::Time;
 use crate::ws::{self, CloseReason, ControlFrame, ControlPayload, Decoder, Event, Opcode, Rules};
 use std::time::Duration;
@@ -73,9 +74,14 @@ pub(super) struct Rest {
 impl Bridge {
     /// Sends the 101, dials the target at the same time, and takes what the client sent right behind its request.
     pub fn open(switching: Lease, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let text = cx.config.target == crate::target::Target::Echo;
         let config = cx.config;
-        let far = match Dial::begin(&config.target, core, cx) {
+        let routed = core.target.clone();
+        let Some(target) = routed.as_deref().or(config.target.as_ref()) else {
+            // Who configures no target configures a route, and a route that was taken leads somewhere.
+            return Next::Leave(End::Internal);
+        };
+        let text = *target == Target::Echo;
+        let far = match Dial::begin(target, core, cx) {
             Some(dial) => Far::Dialling(dial, None),
             None => Far::Echo(Box::default()),
         };

@@ -5,12 +5,16 @@
 
 use super::wire::Wire;
 use super::{Action, Cx, End, Input, Operation, Side};
+use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
+use crate::route::Label;
 use crate::session::job::Job;
 use crate::slab::Key;
+use crate::target::Target;
 use crate::timers::Time;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The part of a session that outlives its phases.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub struct Core {
     pub id: u64,
     /// Where the client is; `None` on a Unix socket.
     pub client: Option<SocketAddr>,
+    /// Where its route leads; `None`: where the configuration says.
+    pub target: Option<Arc<Target>>,
+    /// What its route said to log with it.
+    pub labels: Vec<Label>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -73,6 +81,8 @@ impl Core {
             key,
             id,
             client,
+            target: None,
+            labels: Vec::new(),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
@@ -85,6 +95,11 @@ impl Core {
             tls: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }
+    }
+
+    /// Where the client is carried: where its route leads, or else where `config` says.
+    pub fn target<'a>(&'a self, config: &'a Config) -> Option<&'a Target> {
+        self.target.as_deref().or(config.target.as_ref())
     }
 
     /// Keeps the in-flight marks true to what has come back. Called once for each input, before any phase sees it.

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `Sniff` | `opening` | where TLS is spoken: the first byte tells whether it is TLS |
 //! | `Head` | `opening` | a request head is coming in and is judged |
+//! | `Route` | `route` | others are asked whether the request may pass, and to which target |
 //! | `Answer` | `answer` | plain HTTP: an answer goes out, then the next head |
 //! | `Open` | `bridge`, with `dial` and `echo` | the 101 is out; two pumps carry bytes while the target is dialled or there |
 //! | `Close` | `leave` | goodbye is said and heard on both sides |
@@ -26,6 +27,7 @@ mod end;
 pub mod job;
 mod leave;
 mod opening;
+mod route;
 mod wire;
 
 pub use self::core::Core;
@@ -43,6 +45,7 @@ use bridge::Bridge;
 use job::{Job, Verdict};
 use leave::{Close, Drain};
 use opening::{Head, Sniff};
+use route::Route;
 use std::io;
 use std::net::SocketAddr;
 
@@ -166,6 +169,7 @@ pub struct Session {
 enum Phase {
     Sniff(Sniff),
     Head(Head),
+    Route(Box<Route>),
     Answer(Box<Answer>),
     Open(Bridge),
     Close(Box<Close>),
@@ -230,6 +234,7 @@ impl Session {
         let next = match &mut self.phase {
             Phase::Sniff(sniff) => sniff.handle(core, input, cx),
             Phase::Head(head) => head.handle(core, input, cx),
+            Phase::Route(route) => route.handle(core, input, cx),
             Phase::Answer(answer) => answer.handle(core, input, cx),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
             Phase::Close(close) => close.handle(core, input, cx),

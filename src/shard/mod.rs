@@ -242,7 +242,8 @@ impl<K: Kernel> Shard<K> {
 fn keys(material: Option<&Material>) -> Keys<'_> {
     material.map_or_else(Keys::default, |material| Keys {
         server: material.server.as_ref(),
-        client: material.client.as_ref().zip(material.target_name.as_ref()),
+        client: material.client.as_ref(),
+        target_name: material.target_name.as_ref(),
     })
 }
 

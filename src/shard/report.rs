@@ -3,8 +3,10 @@
 use super::Shard;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
+use crate::route::Label;
 use crate::session::{Core, End};
 use crate::slab::Key;
+use crate::target::Target;
 use std::fmt::{self, Display, Write};
 use std::io;
 use std::net::SocketAddr;
@@ -21,15 +23,24 @@ impl Display for Client {
     }
 }
 
+/// What a route said to log with a session. Their names have a word in front, so that none can be taken for ours.
+struct Labels<'a>(&'a [Label]);
+
+impl Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| write!(f, " label.{name}=\"{}\"", Escaped(value)))
+    }
+}
+
 impl<K: Kernel> Shard<K> {
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let (id, client) = (session.core().id, Client(session.core().client));
-        let target = self.setup.config.target.to_string();
-        let (target, path) = (Escaped(&target), Escaped(path));
-        self.setup
-            .log
-            .line(Level::Info, format!("open id={id} client={client} target=\"{target}\" path=\"{path}\""));
+        let core = session.core();
+        let (id, client) = (core.id, Client(core.client));
+        let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
+        let (target, path, labels) = (Escaped(&target), Escaped(path), Labels(&core.labels));
+        let line = format!("open id={id} client={client} target=\"{target}\" path=\"{path}\"{labels}");
+        self.setup.log.line(Level::Info, line);
     }
 
     pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
@@ -53,12 +64,13 @@ impl<K: Kernel> Shard<K> {
         if !self.setup.log.takes(level) {
             return;
         }
-        let target = self.setup.config.target.to_string();
+        let target = core.target(&self.setup.config).filter(|_| core.bridged);
+        let target = target.map_or_else(|| "-".to_owned(), Target::to_string);
         let mut line = format!(
             "end id={} client={} target=\"{}\" duration={:.3}s in_bytes={} out_bytes={} in_msgs={} out_msgs={} close=",
             core.id,
             Client(core.client),
-            Escaped(if core.bridged { &target } else { "-" }),
+            Escaped(&target),
             self.now.since(core.opened).as_secs_f64(),
             core.bytes_in,
             core.bytes_out,
@@ -74,6 +86,7 @@ impl<K: Kernel> Shard<K> {
             None => line.write_str(" tls=-"),
         };
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
+        let _ = write!(line, "{}", Labels(&core.labels));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));
         }

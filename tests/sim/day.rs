@@ -103,7 +103,7 @@ impl Day {
         }
         let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
         let crowded = config.sessions_max < CLIENTS_MAX;
-        let (echo, heartbeat) = (config.target == Target::Echo, !config.timing.heartbeat.is_zero());
+        let (echo, heartbeat) = (config.target == Some(Target::Echo), !config.timing.heartbeat.is_zero());
         let plain = config.plain;
         let setup = setup(config, &mailbox, &desk);
         // Bytes that travel one by one, or late, are few.
@@ -407,7 +407,8 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
-        target,
+        target: Some(target),
+        route: Default::default(),
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),

@@ -69,21 +69,6 @@ pub type TargetTls = Option<(Arc<ClientConfig>, ServerName<'static>)>;
 /// Something that happens, as a row of a table.
 pub type Event = fn(&mut Play) -> &mut Play;
 
-/// Plays `case` once with everything coming at once, once byte by byte, and once for each place where the client's
-/// stream can be cut in two.
-pub fn every_cut(target: &str, case: impl Fn(&mut Play)) {
-    let mut whole = Play::new(config(target));
-    case(&mut whole);
-    let mut bytewise = Play::new(config(target));
-    bytewise.gulp = 1;
-    case(&mut bytewise);
-    for cut in 1..whole.sockets[0].taken {
-        let mut play = Play::new(config(target));
-        play.cut = cut;
-        case(&mut play);
-    }
-}
-
 impl Play {
     /// A session that was just accepted.
     pub fn new(config: Config) -> Play {
@@ -345,7 +330,8 @@ impl Play {
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
             keys: Keys {
                 server: self.tls.as_ref(),
-                client: self.target_tls.as_ref().map(|(config, name)| (config, name)),
+                client: self.target_tls.as_ref().map(|(config, _)| config),
+                target_name: self.target_tls.as_ref().map(|(_, name)| name),
             },
             counters: &mut self.counters,
             actions: &mut actions,

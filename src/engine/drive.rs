@@ -54,7 +54,7 @@ pub(super) struct Entry<S> {
     /// Which token the socket belongs to; reports with another one are stale.
     token: Option<Token>,
     /// The most bytes the armed receive may bring; `None`: none is armed.
-    receiving: Option<usize>,
+    receiving: Option<u32>,
     /// Nobody has to see the bytes that the armed receive brings.
     pub(super) unseen: bool,
     pub(super) bulk: Bulk,
@@ -184,7 +184,7 @@ impl<K: Kernel> Engine<K> {
     pub fn receive(&mut self, token: Token, most: usize) {
         let entry = self.entry(token);
         assert!(entry.receiving.is_none(), "one receive in flight per socket");
-        (entry.receiving, entry.unseen) = (Some(most.min(HOT_BYTES)), false);
+        (entry.receiving, entry.unseen) = (Some(most.min(HOT_BYTES) as u32), false);
         if entry.readable {
             self.enqueue(token);
         }
@@ -339,7 +339,7 @@ impl<K: Kernel> Engine<K> {
         if !entry.readable {
             return None;
         }
-        let most = most.min(self.pool.allowance());
+        let most = (most as usize).min(self.pool.allowance());
         if most == 0 {
             entry.queued = true;
             self.starved.push_back(place);

@@ -183,4 +183,11 @@ mod tests {
         bulk.copied(HOT_BYTES, Measure::default());
         assert_eq!(bulk, Bulk::Never);
     }
+
+    /// A session has two entries. This is what one is today: larger is a decision.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_entry_is_small() {
+        assert!(size_of::<crate::engine::drive::Entry<std::os::fd::OwnedFd>>() <= 104);
+    }
 }

@@ -4,7 +4,7 @@
 //! ceiling that the payload takes. The pipes themselves are the engine's.
 
 use super::{Home, Lease, Pool};
-use crate::limits::{HEADROOM_BYTES, PIPES_PER_SHARD};
+use crate::limits::{HEADROOM_BYTES, PIPE_BYTES, PIPES_PER_SHARD};
 use std::cell::{Cell, RefCell};
 
 /// The pipes of one shard, as numbers.
@@ -20,15 +20,17 @@ pub(super) struct Pipes {
 
 /// A pipe's number, and the memory for what goes in front of its payload.
 pub(super) struct Front {
-    number: usize,
+    number: u16,
     bytes: Box<[u8]>,
 }
 
-/// What of a lease lies in a pipe.
+/// What of a lease lies in a pipe. Small, for every lease has room for it and a session has room for leases.
 pub(super) struct Piped {
-    number: usize,
-    left: usize,
+    number: u16,
+    left: u32,
 }
+
+const _: () = assert!(PIPES_PER_SHARD <= u16::MAX as usize && PIPE_BYTES <= u32::MAX as usize);
 
 impl Pool {
     /// An empty lease on an empty pipe, with [`HEADROOM_BYTES`] in front; `None` when all pipes are held.
@@ -38,7 +40,7 @@ impl Pool {
             let number = pipes.count.get();
             (number < PIPES_PER_SHARD).then(|| {
                 pipes.count.set(number + 1);
-                Front { number, bytes: vec![0; HEADROOM_BYTES].into_boxed_slice() }
+                Front { number: number as u16, bytes: vec![0; HEADROOM_BYTES].into_boxed_slice() }
             })
         };
         let freed = pipes.free.borrow_mut().pop();
@@ -51,14 +53,14 @@ impl Pool {
     /// another in its place, before the next is asked for or a pipe is leased.
     pub fn spoiled_pipe(&self) -> Option<usize> {
         let front = self.0.pipes.spoiled.borrow_mut().pop()?;
-        let number = front.number;
+        let number = usize::from(front.number);
         self.0.pipes.free.borrow_mut().push(front);
         Some(number)
     }
 
     /// Takes back what a lease had of a pipe.
     pub(super) fn take_pipe_back(&self, piped: &Piped, bytes: Box<[u8]>) {
-        self.0.in_use.set(self.0.in_use.get() - piped.left);
+        self.0.in_use.set(self.0.in_use.get() - piped.left as usize);
         let list = if piped.left == 0 { &self.0.pipes.free } else { &self.0.pipes.spoiled };
         list.borrow_mut().push(Front { number: piped.number, bytes });
     }
@@ -68,7 +70,7 @@ impl Lease {
     /// Bytes behind the run that lie in a pipe.
     pub fn piped(&self) -> usize {
         match &self.home {
-            Home::Pipe(_, piped) => piped.left,
+            Home::Pipe(_, piped) => piped.left as usize,
             Home::Hot(_) | Home::Chunk(..) | Home::Reserved(_) | Home::Own => 0,
         }
     }
@@ -76,7 +78,7 @@ impl Lease {
     /// The number of its pipe, if it is one on a pipe.
     pub fn pipe(&self) -> Option<usize> {
         match &self.home {
-            Home::Pipe(_, piped) => Some(piped.number),
+            Home::Pipe(_, piped) => Some(usize::from(piped.number)),
             Home::Hot(_) | Home::Chunk(..) | Home::Reserved(_) | Home::Own => None,
         }
     }
@@ -89,10 +91,12 @@ impl Lease {
     /// Takes `count` bytes into the lease that were put into its pipe. They count as memory in use until they leave it.
     ///
     /// # Panics
-    /// If it is not a lease on a pipe.
+    /// If it is not a lease on a pipe, or no pipe holds so many.
     pub fn pipe_filled(&mut self, count: usize) {
         let Home::Pipe(pool, piped) = &mut self.home else { panic!("bytes are piped into a pipe") };
-        piped.left += count;
+        let left = piped.left as usize + count;
+        assert!(left <= PIPE_BYTES, "what is put into a pipe fits");
+        piped.left = left as u32;
         pool.0.in_use.set(pool.0.in_use.get() + count);
     }
 
@@ -102,7 +106,8 @@ impl Lease {
     /// If there are not so many, or it is not a lease on a pipe.
     pub fn pipe_drained(&mut self, count: usize) {
         let Home::Pipe(pool, piped) = &mut self.home else { panic!("bytes are piped out of a pipe") };
-        piped.left = piped.left.checked_sub(count).expect("what leaves a pipe was in it");
+        let left = (piped.left as usize).checked_sub(count).expect("what leaves a pipe was in it");
+        piped.left = left as u32;
         pool.0.in_use.set(pool.0.in_use.get() - count);
     }
 }

@@ -15,8 +15,8 @@ use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
-use crate::sys::cpu;
 use crate::sys::signal::Signals;
+use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use engines::Chosen;
 use means::Means;
@@ -53,6 +53,8 @@ pub fn run(config: Config) -> u8 {
 }
 
 fn serve(config: Config) -> Result<(), String> {
+    // Sessions are counted in bytes: memory is to follow them, and nothing here walks enough of it to gain by large pages.
+    memory::huge_pages(false);
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let means = Means::find(&config)?;

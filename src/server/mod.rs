@@ -292,10 +292,7 @@ impl Crew {
             Some(Instant::now() + config.timing.drain)
         };
         while left > 0 {
-            let now = self.began.elapsed();
-            let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
-            let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
-            match self.news.recv_timeout(wait) {
+            match self.news.recv_timeout(self.patience(stop, &life)) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
                 Ok(News::Ready(_) | News::ProgramGone) => {}
@@ -347,6 +344,13 @@ impl Crew {
             }
         }
         Ok(())
+    }
+
+    /// How long there is nothing to do if nothing comes.
+    fn patience(&self, stop: &Stop, life: &Life) -> Duration {
+        let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+        let next = next.into_iter().flatten().min();
+        next.map_or(Duration::MAX, |at| at.saturating_sub(self.began.elapsed()))
     }
 
     /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second

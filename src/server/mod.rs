@@ -81,6 +81,8 @@ pub fn run(config: Config) -> u8 {
 }
 
 fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
+    // Sessions are counted in bytes: memory is to follow them, and nothing here walks enough of it to gain by large pages.
+    memory::huge_pages(false);
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
@@ -182,6 +184,7 @@ struct Crew {
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
+    helpers: Helpers,
 }
 
 impl Crew {
@@ -196,7 +199,7 @@ impl Crew {
         taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
+        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
         let began = Instant::now();
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
@@ -234,7 +237,7 @@ impl Crew {
                 }
             }
         }
-        Ok(Crew { shards, began, balance, mailboxes, news, tell })
+        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
     }
 
     /// Starts the wrapped program.
@@ -313,14 +316,10 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
-                    if let Some(material) = material {
-                        log.line(Level::Info, format!("report {}", material.renewals));
-                    }
-                    if let Some(recorder) = taps.recorder() {
-                        log.line(Level::Info, format!("report {recorder}"));
-                    }
+                    report(material, taps, log);
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    self.helpers.renew();
                     log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
@@ -365,6 +364,16 @@ impl Crew {
     }
 }
 
+/// Says what belongs to no shard.
+fn report(material: Option<&Watched>, taps: &Taps, log: &Log) {
+    if let Some(material) = material {
+        log.line(Level::Info, format!("report {}", material.renewals));
+    }
+    if let Some(recorder) = taps.recorder() {
+        log.line(Level::Info, format!("report {recorder}"));
+    }
+}
+
 /// How the server stops.
 struct Stop {
     /// The exit status.
@@ -385,6 +394,13 @@ impl Stop {
         if self.status > 128 {
             self.status = 0;
         }
+    }
+}
+
+impl Drop for Crew {
+    /// Shards may hold on to their sessions; what was started for them ends all the same.
+    fn drop(&mut self) {
+        self.helpers.stop();
     }
 }
 

@@ -1,7 +1,7 @@
 //! One day: a world, a shard in it, clients, targets, helpers; and what must be true.
 
 use super::client::{Client, Leaving};
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use super::keys::{DayKeys, Keys};
 use super::secure;
 use super::tally::Tally;
@@ -18,6 +18,7 @@ use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::log::Log;
 use websplice::pool::Pool;
+use websplice::route;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::shard::tap::Taps;
@@ -82,12 +83,18 @@ impl Day {
             world.trace_aloud();
         }
         let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
+        // What makes a stream bulk in earnest never comes in days as small as these.
+        let from = *dice.pick(&[1, 100, 2000]);
+        engine.splice_from(from, from / 2);
         let mailbox = Mailbox::new(engine.kernel().waker());
         let desk = Desk {
             waiting: Default::default(),
             addresses: Vec::new(),
             speed: *dice.pick(&[10, 500]),
             busy: *dice.pick(&[0, 0, 100]),
+            leads: None,
+            unknown: *dice.pick(&[0, 0, 200]),
+            passed: 0,
         };
         let (to_clients, to_target) =
             *dice.pick(&[(false, false), (true, false), (false, true), (true, true)]);
@@ -95,13 +102,15 @@ impl Day {
         let mut scripts = Vec::new();
         let (target, addresses) =
             set_target(&world, &mut scripts, Some(&keys).filter(|_| to_target), &mut dice);
-        let config = config(target, &keys, &mut dice);
+        let echo = target == Target::Echo;
+        let leads = dice.chance(300).then(|| Arc::new(target.clone()));
+        let config = config(target, leads.is_some(), &keys, &mut dice);
         if aloud {
             eprintln!("TLS to clients: {to_clients}, to the target: {to_target}, {scripts:#?}");
         }
         let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
         let crowded = config.sessions_max < CLIENTS_MAX;
-        let (echo, heartbeat) = (config.target == Some(Target::Echo), !config.timing.heartbeat.is_zero());
+        let heartbeat = !config.timing.heartbeat.is_zero();
         let plain = config.plain;
         let setup = setup(config, &mailbox, &desk);
         // Bytes that travel one by one, or late, are few.
@@ -111,7 +120,7 @@ impl Day {
             shard: Shard::new(engine, setup),
             world,
             mailbox,
-            desk: Desk { addresses, ..desk },
+            desk: Desk { addresses, leads, ..desk },
             clients: Vec::new(),
             expected: dice.between(1, CLIENTS_MAX),
             ceiling,
@@ -308,6 +317,11 @@ impl Day {
 
     /// Who behaved well was served well.
     fn check_ends(&self) {
+        if self.desk.leads.is_some() {
+            let open = self.clients.iter().filter(|client| client.reader.open).count();
+            assert!(open <= self.desk.passed, "who was not let pass was let in");
+            assert!(self.targets.is_empty() || self.desk.passed > 0, "somebody was dialled for nobody");
+        }
         secure::check_targets(&self.targets, self.to_target);
         if self.to_clients {
             secure::check_clients(&self.clients, self.plain);
@@ -399,15 +413,15 @@ fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
     }
 }
 
-fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
+fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Config {
     let plain = *dice.pick(&[Plain::Served, Plain::Served, Plain::Redirected, Plain::Refused, Plain::Closed]);
     let plain = if keys.options.pairs.is_empty() { Plain::Served } else { plain };
     let heartbeat = if dice.chance(500) { Duration::ZERO } else { Timing::default().heartbeat };
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
-        target: Some(target),
-        route: Default::default(),
+        target: (!routed).then_some(target),
+        route: route::Options { tokens: routed.then(desk::tokens), ..Default::default() },
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),

@@ -28,6 +28,9 @@ pub struct Tally {
     /// Clients and targets that were told close_notify.
     pub clients_dismissed: usize,
     pub targets_dismissed: usize,
+    /// Requests with tokens that lead nowhere, and those that nobody decided in time.
+    pub unknown: usize,
+    pub undecided: usize,
     /// Clients whose handshake was never done though they began one.
     pub unfinished: usize,
 }
@@ -36,6 +39,9 @@ impl Tally {
     /// Counts one day.
     pub fn of(faults: Faults, starved: u64, clients: &[Client], targets: &[Target]) -> Tally {
         let mut tally = Tally { faults, starved, ..Tally::default() };
+        let answers = clients.iter().flat_map(|client| &client.reader.answers);
+        tally.unknown = answers.clone().filter(|status| **status == 404).count();
+        tally.undecided = answers.filter(|status| **status == 504).count();
         for client in clients.iter().filter(|client| client.wire.is_secure()) {
             let wire = &client.wire;
             match wire.version().filter(|_| wire.is_open()) {
@@ -67,8 +73,8 @@ impl Tally {
     /// # Panics
     /// If something was never met.
     pub fn check(&self) {
-        let Faults { splits, delays, resets, refusals, half_closes } = self.faults;
-        let met = [splits, delays, resets, refusals, half_closes[0], half_closes[1]];
+        let Faults { splits, delays, splices, resets, refusals, half_closes } = self.faults;
+        let met = [splits, delays, splices, resets, refusals, half_closes[0], half_closes[1]];
         assert!(met.iter().all(|&count| count > 0) && self.starved > 0, "misfortunes: {self:#?}");
         let Tally { clients, targets, .. } = self;
         let counts =
@@ -77,6 +83,7 @@ impl Tally {
         let ends =
             [self.clients_alerted, self.targets_alerted, self.clients_dismissed, self.targets_dismissed];
         assert!(ends.iter().all(|&count| count > 0), "ends of streams: {self:#?}");
+        assert!(self.unknown > 0 && self.undecided > 0, "routes: {self:#?}");
         assert!(self.bridges > 0 && self.unfinished > 0, "{self:#?}");
     }
 }
@@ -85,6 +92,7 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.faults.splits += other.faults.splits;
         self.faults.delays += other.faults.delays;
+        self.faults.splices += other.faults.splices;
         self.faults.resets += other.faults.resets;
         self.faults.refusals += other.faults.refusals;
         for side in 0..2 {
@@ -102,6 +110,8 @@ impl AddAssign for Tally {
         self.targets_alerted += other.targets_alerted;
         self.clients_dismissed += other.clients_dismissed;
         self.targets_dismissed += other.targets_dismissed;
+        self.unknown += other.unknown;
+        self.undecided += other.undecided;
         self.unfinished += other.unfinished;
     }
 }

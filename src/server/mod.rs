@@ -106,13 +106,14 @@ fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
     }
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
-    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
+    let crew =
+        ready.near().and_then(|()| Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log));
+    let outcome = crew.and_then(|crew| {
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        ready.near()?;
         let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
@@ -312,12 +313,7 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
-                    if let Some(material) = material {
-                        log.line(Level::Info, format!("report {}", material.renewals));
-                    }
-                    if let Some(recorder) = taps.recorder() {
-                        log.line(Level::Info, format!("report {recorder}"));
-                    }
+                    report(material, taps, log);
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
                     self.helpers.renew();
@@ -369,6 +365,16 @@ impl Crew {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// Says what belongs to no shard.
+fn report(material: Option<&Watched>, taps: &Taps, log: &Log) {
+    if let Some(material) = material {
+        log.line(Level::Info, format!("report {}", material.renewals));
+    }
+    if let Some(recorder) = taps.recorder() {
+        log.line(Level::Info, format!("report {recorder}"));
     }
 }
 

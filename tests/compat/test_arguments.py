@@ -74,6 +74,25 @@ def outcome(line):
     return do
 
 
+def accepts(line):
+    """Whether a command line starts a server that accepts."""
+
+    def do(half):
+        run = half.start(*typed(line))
+
+        def reached():
+            assert run.child.poll() is None, f"it left with {run.child.returncode}"
+            try:
+                half.connect().end()
+                return True
+            except OSError:
+                return False
+
+        return Seen(accepts=until(reached, "the server accepts"))
+
+    return do
+
+
 def usage(ident, line, said, **more):
     """A row where both explain their usage and exit with 2."""
     return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify", error=said,
@@ -91,6 +110,42 @@ def runs(ident, line, *extra, **more):
     banner = ["WebSocket server settings:", "  - Listen on HERE", "  - No SSL/TLS support (no cert file)", *extra,
               "  - proxying from HERE to 127.0.0.1:TARGET"]  # fmt: skip
     return same(f"runs-{ident}", PLACE, starts(line, **more), alone=True, status=0, banner=banner, printed="")
+
+
+# All 37 options, each with a value if it takes one, and the message when a word too many stands behind it.
+TAKE = {
+    "verbose": "", "traffic": "", "record": "rec", "daemon": "", "run-once": "", "timeout": "5", "idle-timeout": "5", "cert": "file",
+    "key": "file", "key-password": "x", "ssl-only": "", "ssl-target": "", "verify-client": "", "cafile": "file",
+    "ssl-version": "tlsv1_2", "ssl-ciphers": "ECDHE-RSA-AES256-GCM-SHA384", "unix-listen": "sock", "unix-listen-mode": "660",
+    "unix-target": "sock", "inetd": "", "web": "web", "web-auth": "", "wrap-mode": "ignore", "prefer-ipv6": "", "libserver": "",
+    "target-config": "tokens", "token-plugin": "TokenFile", "token-source": "tokens", "host-token": "", "auth-plugin": "BasicHTTPAuth",
+    "auth-source": "a:b", "heartbeat": "5", "log-file": "log", "syslog": "127.0.0.1:9", "legacy-syslog": "", "file-only": "", "help": "",
+}  # fmt: skip
+NEED = {"token-source": "token-plugin", "host-token": "token-plugin", "auth-source": "auth-plugin", "web-auth": "auth-plugin",
+        "legacy-syslog": "syslog"}  # fmt: skip
+OTHER = {"unix-listen": "Error parsing target", "inetd": "Error parsing target", "ssl-only": re.compile("SSL only and .*self.pem not found")}
+
+
+def message(option):
+    """What both say to an option in front of three words."""
+    return f"You must use --{NEED[option]} to use --{option}" if option in NEED else OTHER.get(option, MANY)
+
+
+def shortest(option):
+    """The shortest beginning of an option that is no other's."""
+    return next(option[:end] for end in range(1, len(option) + 1)
+                if option[:end] == option or not any(other != option and other.startswith(option[:end]) for other in TAKE))  # fmt: skip
+
+
+def forms(option):
+    """Rows of one option in its forms: in front and with `=`, and behind the words, shortened, with a blank."""
+    value, words = TAKE[option], "6080 a:1" if option == "ssl-only" else "6080 a:1 b"
+    lines = {"": f"--{option}{'=' if value else ''}{value} {words}", "-short": f"{words} --{shortest(option)} {value}"}
+    for kind, line in lines.items():
+        if option == "help":
+            yield same(f"option-help{kind}", PLACE, fails(line), alone=True, status=0, said=lambda said: not said.strip())
+        else:
+            yield same(f"option-{option}{kind}", PLACE, fails(line), alone=True, status=2, usage=True, error=message(option))
 
 
 FEW, MANY = "Too few arguments", "Too many arguments"
@@ -155,6 +210,11 @@ ROWS = [
     better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
            {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},
            {"runs": True, "line": re.compile(r"  - proxying from 127\.0\.0\.1:[1-9]\d+ to 127\.0\.0\.1:TARGET")}, alone=True),
+    # All options.
+    *(row for option in TAKE for row in forms(option)),
+    *(same(f"option-cluster-{cluster}", PLACE, fails(f"-{cluster} 6080 a:1 b"), alone=True, status=2, error=MANY)
+      for cluster in ("v", "6", "D", "v6", "6v", "v6D", "Dv")),
+    same("option-libserver-runs", PLACE, accepts(f"--libserver {GO}"), alone=True, accepts=True),
     # Programs.
     same("program-run", PLACE, fails("", program="run"), alone=True, status=2, program="run", error=FEW),
     same("program-run-usage", PLACE, fails("6080", program="run"), alone=True, status=2, said=has("    run [options] ")),

@@ -12,7 +12,7 @@
 //! | 4 | [`config`] | the rooms' own option structs, put together |
 //! | 5 | [`session`], and beside it [`engine`] [`ring`] [`poll`] [`sim`] | decisions, and completions; neither sees the other |
 //! | 6 | [`shard`] [`helpers`] [`crew`] `route::lookup` `web::files` `observe::log` `observe::record` `observe::traffic` `tls::material` `tls::renewal` | the shells: here things really happen |
-//! | 7 | [`cli`] [`listen`] [`server`] | the process: start, stop |
+//! | 7 | [`cli`] [`listen`] [`wrap`] [`server`] | the process: start, stop |
 //!
 //! The words used throughout (client, target, session, bridge, pump, lease, shard, engine, turn, helper, job, verdict,
 //! route, end) are defined in `ARCHITECTURE.md`, one meaning each.
@@ -42,4 +42,9 @@ pub mod target;
 pub mod timers;
 pub mod tls;
 pub mod web;
+#[cfg(target_os = "linux")]
+pub mod wrap;
+#[cfg(not(target_os = "linux"))]
+#[path = "wrap/elsewhere.rs"]
+pub mod wrap;
 pub mod ws;

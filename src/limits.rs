@@ -109,6 +109,20 @@ pub const PENDING_HEADS_MAX: usize = 1024;
 pub const SESSIONS_DEFAULT: usize = 100_000;
 /// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
 pub const SESSIONS_AMPLE: usize = 4096;
+/// A wrapped program that has gone is started again at the next whole step of so many milliseconds, as websockify does.
+pub const WRAP_RESPAWN_LOOK_MS: u64 = 1000;
+/// Unless the mean of its last three starts is less than this ago.
+pub const WRAP_RESPAWN_MEAN_MS: u64 = 10_000;
+/// How long the guard of a wrapped program may take to say that it runs.
+pub const WRAP_START_MS: u64 = 10_000;
+/// How long a wrapped program has at least, when the server stops, between SIGTERM and SIGKILL.
+pub const WRAP_GRACE_MS_MIN: u64 = 1000;
+/// How long it has when its server was killed.
+pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
+/// How long processes that were killed are waited for; what is left then is somebody else's to end.
+pub const WRAP_KILL_MS: u64 = 2000;
+/// Longest line between a server and a guard, in bytes.
+pub const WRAP_LINE_BYTES_MAX: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Descriptors kept back for each shard besides: its ring or poller, and the two ends of its waker.

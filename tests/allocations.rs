@@ -86,6 +86,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         sessions_max: 16,
         record: None,
         traffic: false,
+        wrap: None,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),

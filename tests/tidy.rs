@@ -35,7 +35,7 @@ const FLOORS: &[Row] = &[
     Row { floor: 6, wing: "", rooms: &["observe::record", "observe::traffic"] },
     Row { floor: 6, wing: "", rooms: &["helpers"] },
     Row { floor: 6, wing: "", rooms: &["shard"] },
-    Row { floor: 7, wing: "", rooms: &["cli", "listen"] },
+    Row { floor: 7, wing: "", rooms: &["cli", "listen", "wrap"] },
     Row { floor: 7, wing: "", rooms: &["server"] },
     Row { floor: 7, wing: "", rooms: &["main"] },
 ];

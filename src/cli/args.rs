@@ -3,7 +3,7 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, WrapBind, WrapMode};
 use crate::limits;
 use crate::route::token::Place;
 use crate::tape::name::Pattern;
@@ -50,8 +50,11 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads.
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads. Port 0 if a wrapped
+    /// program's is still to be chosen.
     pub target: Option<Target>,
+    /// The words behind `--`: a program to wrap. Never empty.
+    pub wrap: Option<Vec<OsString>>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -71,6 +74,10 @@ pub struct Options {
     pub unix_target: Option<Target>,
     /// `--echo`
     pub echo: bool,
+    /// `--wrap-mode`
+    pub wrap_mode: WrapMode,
+    /// `--wrap-bind`
+    pub wrap_bind: WrapBind,
     /// `--web`
     pub web: Option<WebRoot>,
     /// `--file-only`
@@ -258,6 +265,8 @@ impl Default for Options {
             unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
             unix_target: None,
             echo: false,
+            wrap_mode: WrapMode::Exit,
+            wrap_bind: WrapBind::Auto,
             web: None,
             file_only: false,
             web_index: None,

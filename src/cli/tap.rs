@@ -77,7 +77,7 @@ pub(super) const RECORD_BUFFER: Opt = row(
     "memory for what waits to be recorded",
     "Most bytes, of all sessions together, that may wait for the disk. What does not fit is lost to the recording, and to \
      nothing else.",
-    "64MiB",
+    "(64MiB)",
     "--record=/var/lib/recordings/desk --record-buffer=256MiB 6080 localhost:5901",
     Act::Take(free("SIZE"), |options, value| {
         options.tap.buffer_bytes = Some(values::size(value, RECORD_BUFFER_BYTES_MIN..=usize::MAX)?);

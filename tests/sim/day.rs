@@ -421,6 +421,7 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         sessions_max: *dice.pick(&[3, 1000, 1000]),
         record: None,
         traffic: false,
+        wrap: None,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),

@@ -46,6 +46,7 @@ pub fn config(target: &str) -> Config {
         sessions_max: 1,
         record: None,
         traffic: false,
+        wrap: None,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),

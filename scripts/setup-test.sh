@@ -13,7 +13,8 @@ fail() {
 # Which package brings each program or file.
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
-    [openssl]=openssl [curl]=curl [npm]=npm [python3]=python3 [ps]=procps
+    [openssl]=openssl [curl]=curl [npm]=npm [node]=nodejs [python3]=python3 [ps]=procps
+    [redis-server]=redis-server [/usr/lib/websockify/rebind.so]=websockify
     [certutil]=libnss3-tools [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
     [/usr/share/novnc/vnc.html]=novnc
 )

@@ -190,7 +190,7 @@ pub struct Route {
     /// `--token-plugin`
     pub token_plugin: Option<String>,
     /// `--token-source`
-    pub token_source: Option<String>,
+    pub token_source: Option<Secret>,
     /// `--host-token`
     pub host_token: bool,
     /// `--target-config`

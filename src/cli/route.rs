@@ -8,6 +8,7 @@ use crate::limits::{ROUTE_TIMEOUT_MS, TOKEN_CACHE_MS, TOKEN_SMALL_FILE_BYTES_MAX
 use crate::route::Tokens;
 use crate::route::source::Source;
 use crate::route::token::{Place, Veil};
+use crate::tls::Secret;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub(super) const TOKEN_SOURCE: Opt = row(
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
-        options.route.token_source = text(value)?;
+        options.route.token_source = text(value)?.map(Secret);
         Ok(())
     }),
 );
@@ -165,7 +166,7 @@ pub(super) fn tokens(
             Source::TokenFile { path: absolute("--target-config", path.clone())?, read_only: false }
         }
         (None, Some(plugin)) => {
-            let place = route.token_source.as_deref().map(said).transpose()?;
+            let place = route.token_source.as_ref().map(|word| said(&word.0)).transpose()?;
             let mut source = Source::parse(plugin, place.as_deref())?;
             if let Some(path) = source.path_mut() {
                 *path = absolute("--token-source", std::mem::take(path))?;

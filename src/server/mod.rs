@@ -19,9 +19,9 @@ use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
-use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
+use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use crate::wrap::{self, Plan, Program};
 use engines::{Bench, Chosen};
@@ -67,6 +67,7 @@ pub fn run(config: Config) -> u8 {
 fn serve(mut config: Config) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
+    let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
@@ -86,7 +87,7 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let taps = Taps::start(&config, &log)?;
     let target = config.target.as_ref();
-    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, files, &log));
     let wrapped = wrapped.transpose()?;
     if let Some(plan) = &wrapped {
         config.target = plan.target().cloned();
@@ -106,7 +107,7 @@ fn serve(mut config: Config) -> Result<u8, String> {
     });
     listeners.close();
     drop(material);
-    taps.finish();
+    taps.finish(&log);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
@@ -260,10 +261,10 @@ impl Crew {
         };
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
-        let mut stop = Stop { status: 0, deadline: None, hurry: false };
+        let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
         let outcome = self.wait(&mut stop, material, taps, config, log);
         if let Some(program) = program {
-            self.end_program(&program, &stop, config);
+            self.end_program(&program, &mut stop, config);
         }
         outcome.map(|()| stop.status)
     }
@@ -292,13 +293,14 @@ impl Crew {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
                 Ok(News::Ready(_) | News::ProgramGone) => {}
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.deadline.is_some() => {
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
                     stop.hurry = true;
                     return Ok(());
                 }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
-                    stop.deadline = goodbye();
+                    stop.tell();
+                    stop.deadline = stop.deadline.or_else(goodbye);
                 }
                 Ok(News::Program(status)) if stop.deadline.is_none() => {
                     log.line(Level::Info, format!("stop wrapped_command={status}"));
@@ -342,7 +344,7 @@ impl Crew {
 
     /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
     /// signal.
-    fn end_program(&self, program: &Program, stop: &Stop, config: &Config) {
+    fn end_program(&self, program: &Program, stop: &mut Stop, config: &Config) {
         let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
         let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
         let tell = self.tell.clone();
@@ -351,7 +353,8 @@ impl Crew {
         loop {
             match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
                 Ok(News::ProgramGone) | Err(_) => return,
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => stop.tell(),
                 Ok(_) => {}
             }
         }
@@ -364,8 +367,21 @@ struct Stop {
     status: u8,
     /// When sessions must be gone, once it stops.
     deadline: Option<Instant>,
+    /// It was told to by a signal.
+    told: bool,
     /// It was told twice.
     hurry: bool,
+}
+
+impl Stop {
+    /// A signal came. A wrapped program that a signal has ended just before was ended together with the server, by a terminal
+    /// or a service manager that tells all processes: that is no failure.
+    fn tell(&mut self) {
+        self.told = true;
+        if self.status > 128 {
+            self.status = 0;
+        }
+    }
 }
 
 /// What a shard's thread is started with.

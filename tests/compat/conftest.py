@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_terminal_summary(terminalreporter):
     """What was shown, and what was not."""
-    kinds = [kind for report in terminalreporter.stats.get("passed", ()) for name, kind in report.user_properties if name == "kind"]
+    kinds = [kind for report in terminalreporter.stats.get("passed", ()) for name,
+        kind in report.user_properties if name == "kind"]
     terminalreporter.write_line(f"rows that hold: {kinds.count('SAME')} SAME, {kinds.count('BETTER')} BETTER, with {BINARY}")
     if not everything():
         terminalreporter.write_line(f"rows left out, because ours lacks what they need ({NOT_YET.name}): {len(not_yet())}")

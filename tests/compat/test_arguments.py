@@ -95,7 +95,8 @@ def accepts(line):
 
 def usage(ident, line, said, **more):
     """A row where both explain their usage and exit with 2."""
-    return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify", error=said,
+    return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify",
+        error=said,
                 printed="")  # fmt: skip
 
 
@@ -114,16 +115,20 @@ def runs(ident, line, *extra, **more):
 
 # All 37 options, each with a value if it takes one, and the message when a word too many stands behind it.
 TAKE = {
-    "verbose": "", "traffic": "", "record": "rec", "daemon": "", "run-once": "", "timeout": "5", "idle-timeout": "5", "cert": "file",
+    "verbose": "", "traffic": "", "record": "rec", "daemon": "", "run-once": "", "timeout": "5", "idle-timeout": "5",
+        "cert": "file",
     "key": "file", "key-password": "x", "ssl-only": "", "ssl-target": "", "verify-client": "", "cafile": "file",
     "ssl-version": "tlsv1_2", "ssl-ciphers": "ECDHE-RSA-AES256-GCM-SHA384", "unix-listen": "sock", "unix-listen-mode": "660",
     "unix-target": "sock", "inetd": "", "web": "web", "web-auth": "", "wrap-mode": "ignore", "prefer-ipv6": "", "libserver": "",
-    "target-config": "tokens", "token-plugin": "TokenFile", "token-source": "tokens", "host-token": "", "auth-plugin": "BasicHTTPAuth",
-    "auth-source": "a:b", "heartbeat": "5", "log-file": "log", "syslog": "127.0.0.1:9", "legacy-syslog": "", "file-only": "", "help": "",
+    "target-config": "tokens", "token-plugin": "TokenFile", "token-source": "tokens", "host-token": "",
+        "auth-plugin": "BasicHTTPAuth",
+    "auth-source": "a:b", "heartbeat": "5", "log-file": "log", "syslog": "127.0.0.1:9", "legacy-syslog": "", "file-only": "",
+        "help": "",
 }  # fmt: skip
 NEED = {"token-source": "token-plugin", "host-token": "token-plugin", "auth-source": "auth-plugin", "web-auth": "auth-plugin",
         "legacy-syslog": "syslog"}  # fmt: skip
-OTHER = {"unix-listen": "Error parsing target", "inetd": "Error parsing target", "ssl-only": re.compile("SSL only and .*self.pem not found")}
+OTHER = {"unix-listen": "Error parsing target", "inetd": "Error parsing target",
+    "ssl-only": re.compile("SSL only and .*self.pem not found")}
 
 
 def message(option):
@@ -205,7 +210,8 @@ ROWS = [
          error=re.compile("SSL only and .*self.pem not found")),
     usage("target-port", "6080 localhost:5900x!", "Error parsing target port"),
     *(better(f"usage-{what}-port-{port}", PLACE, outcome(line), "F 1.2: ports out of range are refused; theirs wrap around",
-             {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"}, alone=True)
+             {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"},
+                 alone=True)
       for what, port, line in (("target", 70000, "127.0.0.1:$port a:70000"), ("target", 65536, "127.0.0.1:$port a:65536"))),
     better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
            {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},
@@ -272,7 +278,8 @@ ROWS = [
     better("fails-port-taken", PLACE, fails("127.0.0.1:$target a:1"), "F 1.1: a bind that fails is status 1",
            {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("127.0.0.1:TARGET")}, alone=True),
     better("fails-unknown-host", PLACE, fails("no-such-host.invalid:$port a:1"), "F 1.1: a bind that fails is status 1",
-           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("no-such-host.invalid")}, alone=True),
+           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("no-such-host.invalid")},
+               alone=True),
     better("fails-web-missing", PLACE, fails(f"--web=$place/absent {GO}"), "F 1.1: one clear line",
            {"status": 1, "said": has("Traceback")}, {"status": 1, "said": has("websockify: ", "PLACE/absent")}, alone=True),
     better("fails-web-file", PLACE, fails(f"--web=$place/file {GO}"), "F 1.1: one clear line",

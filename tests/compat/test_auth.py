@@ -45,8 +45,10 @@ BASIC = auth("BasicHTTPAuth", "user:pass:word", "--web=$place/web")
 BASIC_WEB = auth("BasicHTTPAuth", "user:pass:word", "--web=$place/web", "--web-auth")
 COMMAND = Group("auth-command", target=Echo)
 ORIGIN = auth("ExpectOrigin", "http://good.example https://other.example:8443")
-CN = auth("ClientCertCNAuth", "gateway.test second", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca", setup=pair)
-CN_OTHER = auth("ClientCertCNAuth", "somebody else", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca", setup=pair)
+CN = auth("ClientCertCNAuth", "gateway.test second", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca",
+    setup=pair)
+CN_OTHER = auth("ClientCertCNAuth", "somebody else", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca",
+    setup=pair)
 TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="")
 MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins"})
 
@@ -150,7 +152,8 @@ ROWS = [
     # Beside tokens.
     same("auth-token-good", TOKENS, come(basic("user:pass"), path="/?token=good"), **IN),
     same("auth-token-no-password", TOKENS, come(path="/?token=good"), code=401),
-    better("auth-token-unknown", TOKENS, come(basic("user:pass"), path="/?token=bad"), "F 3.1: answer instead of closing without a word",
+    better("auth-token-unknown", TOKENS, come(basic("user:pass"), path="/?token=bad"),
+           "F 3.1: answer instead of closing without a word",
            SILENCE, {"code": lambda code: code in (401, 403, 404)}),
     better("auth-token-unknown-no-password", TOKENS, come(path="/?token=bad"), "F 3.1: 401 after authentication", SILENCE,
            {"code": lambda code: code in (401, 403, 404)}),

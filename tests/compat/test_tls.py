@@ -106,7 +106,8 @@ TARGET_12 = Group("tls-target-12", ("--ssl-target",), target=tls_target, to="loc
 TARGET_13 = Group("tls-target-13", ("--ssl-target",), target=tls13_target, to="localhost:$target", env=TRUST)
 TARGET_STRANGE = Group("tls-target-strange", ("--ssl-target",), target=tls_target, to="localhost:$target")
 TARGET_NAME = Group("tls-target-name", ("--ssl-target",), target=tls_target, to="127.0.0.2:$target", env=TRUST)
-TARGET_PLAIN = Group("tls-target-plain", ("--ssl-target",), target=lambda: Echo(greeting=b"SSH-2.0-x\r\n"), to="localhost:$target",
+TARGET_PLAIN = Group("tls-target-plain", ("--ssl-target",), target=lambda: Echo(greeting=b"SSH-2.0-x\r\n"),
+    to="localhost:$target",
                      env=TRUST)  # fmt: skip
 COMMAND = Group("tls-command", target=Echo, setup=pair)
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -150,7 +151,8 @@ def plain(data):
         mark = half.server.mark()
         with half.connect() as client:
             seen = client.send(data).answer().seen()
-        return Seen(seen, log=half.server.since(mark, "non-SSL connection received but disallowed", 2) if seen["code"] == 0 else None)
+        return Seen(seen, log=half.server.since(mark, "non-SSL connection received but disallowed",
+            2) if seen["code"] == 0 else None)
 
     return do
 
@@ -249,14 +251,16 @@ ROWS = [
     same("tls-without-certificate", NO_CERT, secured(), **REFUSED),
     same("tls-without-certificate-plain", NO_CERT, plain(upgrade()), code=101),
     better("tls-only-plain-file", ONLY, plain(request("/text.txt")), "F 10: a clear answer (wish 5)",
-           {"code": 0, "log": has("non-SSL connection received but disallowed")}, {"code": 301, "location": re.compile("https://.*")}),
+           {"code": 0, "log": has("non-SSL connection received but disallowed")}, {"code": 301,
+               "location": re.compile("https://.*")}),
     better("tls-only-plain-upgrade", ONLY, plain(upgrade()), "F 10: a clear answer (wish 5)", {"code": 0}, {"code": 403}),
     same("tls-only", ONLY, secured(), **FINE),
     same("tls-verify-client", VERIFY, secured(lambda: context(cert=signed("client").both)), **FINE),
     same("tls-verify-client-none", VERIFY, secured(), **REFUSED),
     same("tls-verify-client-none-12", VERIFY, secured(lambda: context(high=V12)), **REFUSED),
     same("tls-verify-client-strange", VERIFY, secured(lambda: context(cert=signed("foreign", "stranger").both)), **REFUSED),
-    better("tls-verify-client-plain", VERIFY, plain(upgrade()), "F 9: plain clients do not get past --verify-client (defect 15)",
+    better("tls-verify-client-plain", VERIFY, plain(upgrade()),
+           "F 9: plain clients do not get past --verify-client (defect 15)",
            {"code": 101}, {"code": 403}),
     same("tls-verify-client-only", VERIFY_ONLY, secured(lambda: context(cert=signed("client").both)), **FINE),
     same("tls-verify-client-only-none", VERIFY_ONLY, secured(), **REFUSED),
@@ -279,7 +283,8 @@ ROWS = [
            {"starts": True, **REFUSED}, {"starts": False, "status": 1, "said": has("PLACE/absent.pem")}, alone=True),
     # Targets.
     same("tls-target", TARGET_12, target(False), code=101, got=b"hello"),
-    better("tls-target-13-client-first", TARGET_13, target(True), "F 9: no hang with TLS 1.3 (defect 5)", {"code": 101, "got": "silence"},
+    better("tls-target-13-client-first", TARGET_13, target(True), "F 9: no hang with TLS 1.3 (defect 5)", {"code": 101,
+           "got": "silence"},
            {"code": 101, "got": b"first"}),
     same("tls-target-untrusted", TARGET_STRANGE, target(False), code=101, got=FAILED),
     same("tls-target-other-name", TARGET_NAME, target(False), code=101, got=FAILED),

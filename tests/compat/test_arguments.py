@@ -93,6 +93,23 @@ def accepts(line):
     return do
 
 
+def reached(line):
+    """Over which families a server is reached."""
+
+    def do(half):
+        half.start(*typed(line)).wait_for("proxying from", 15)
+        seen = Seen()
+        for name, family in (("v4", socket.AF_INET), ("v6", socket.AF_INET6)):
+            try:
+                half.connect(family=family).end()
+                seen[name] = True
+            except OSError:
+                seen[name] = False
+        return seen
+
+    return do
+
+
 def usage(ident, line, said, **more):
     """A row where both explain their usage and exit with 2."""
     return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify",
@@ -258,6 +275,8 @@ ROWS = [
          banner=has("  - Listen on :PORT", "  - proxying from :PORT to 127.0.0.1:TARGET")),
     same("runs-all-interfaces-colon", PLACE, starts(":$port 127.0.0.1:$target"), alone=True, status=0,
          banner=has("  - proxying from :PORT to 127.0.0.1:TARGET")),
+    better("runs-all-interfaces-both", PLACE, reached("$port 127.0.0.1:$target"), "F 9: both families by default (defect 10)",
+           {"v4": True, "v6": False}, {"v4": True, "v6": True}, alone=True),
     same("runs-all-interfaces-6", PLACE, starts("-6 $port 127.0.0.1:$target", family=socket.AF_INET6), alone=True, status=0),
     same("runs-all-interfaces-6-dual", PLACE, starts("-6 $port 127.0.0.1:$target"), alone=True, status=0),
     same("runs-localhost", PLACE, starts("localhost:$port 127.0.0.1:$target"), alone=True, status=0,

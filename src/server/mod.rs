@@ -3,18 +3,20 @@
 //! Owns start, signals and stop. Everything that can fail fails before the first client: one line on standard error and
 //! a status that says so. It never touches a session.
 
+mod check;
+mod daemon;
 mod engines;
 mod life;
 mod means;
+mod opened;
+mod pid_file;
 
 use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::limits::WRAP_KILL_MS;
-use crate::listen;
 use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
-use crate::observe::record;
+use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
@@ -24,16 +26,22 @@ use crate::sys::socket::Listener;
 use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use crate::wrap::{self, Plan, Program};
+use daemon::{Begun, Readiness};
 use engines::{Bench, Chosen};
 use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
+use opened::Opened;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+
+/// What is said to `--libserver`, in websockify's words as far as they are true.
+const LIBSERVER: &str =
+    "warning: option libserver ignored: there is one engine, and it ignores no other option";
 
 /// Exit status when the server could not start or broke.
 const FAILURE: u8 = 1;
@@ -54,30 +62,32 @@ enum News {
 
 /// Runs a server until it is told to stop. Returns the exit status.
 pub fn run(config: Config) -> u8 {
-    let program = config.program.clone();
-    match serve(config) {
-        Ok(status) => status,
-        Err(message) => {
-            say(&format!("{program}: {message}"));
-            FAILURE
-        }
+    if config.process.check {
+        return check::run(&config);
     }
+    let program = config.program.clone();
+    let fail = |message| {
+        say(&format!("{program}: {message}"));
+        FAILURE
+    };
+    let mut ready = match daemon::begin(&config) {
+        Ok(Begun::Server(ready)) => ready,
+        Ok(Begun::Starter(status)) => return status,
+        Err(message) => return fail(message),
+    };
+    let status = serve(config, &mut ready).unwrap_or_else(fail);
+    ready.failed(status);
+    status
 }
 
-fn serve(mut config: Config) -> Result<u8, String> {
+fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
+    let Opened { shelf, mut listeners, places, pid_file } = Opened::all(&config)?;
+    // Only now: what root may have is not what counts.
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
-    let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
-    let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
-    if let Some(record) = &config.record {
-        record::check(record)?;
-    }
-    let mut listeners =
-        listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    let places = places(&config)?;
     let settings = banner::settings(&config).join("\n");
     say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
@@ -95,36 +105,29 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
     let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
-        for notice in [notice, means.notice].into_iter().flatten() {
+        let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
+        for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+        ready.near()?;
         let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
+        ready.reached();
         crew.watch(signals, material.as_ref(), &taps, program, &config, &log)
     });
     listeners.close();
     drop(material);
     taps.finish(&log);
+    drop(pid_file);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
     }
     log.stop(log_thread);
     outcome
-}
-
-/// Opens what takes log lines besides standard error.
-fn places(config: &Config) -> Result<Places, String> {
-    let file = config.logs.file.as_deref().map(|path| {
-        LogFile::open(path, None).map_err(|error| format!("--log-file: {}: {error}", path.display()))
-    });
-    let syslog = config.logs.syslog.as_ref().map(|options| {
-        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
-    });
-    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
 /// The files of TLS, watched, and what has become of changes.
@@ -178,6 +181,7 @@ struct Crew {
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
+    helpers: Helpers,
 }
 
 impl Crew {
@@ -192,7 +196,7 @@ impl Crew {
         taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
+        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
         let began = Instant::now();
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
@@ -230,7 +234,7 @@ impl Crew {
                 }
             }
         }
-        Ok(Crew { shards, began, balance, mailboxes, news, tell })
+        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
     }
 
     /// Starts the wrapped program.
@@ -317,6 +321,7 @@ impl Crew {
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    self.helpers.renew();
                     log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
@@ -381,6 +386,13 @@ impl Stop {
         if self.status > 128 {
             self.status = 0;
         }
+    }
+}
+
+impl Drop for Crew {
+    /// Shards may hold on to their sessions; what was started for them ends all the same.
+    fn drop(&mut self) {
+        self.helpers.stop();
     }
 }
 

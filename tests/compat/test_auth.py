@@ -1,6 +1,9 @@
 """Who may come: passwords, origins, names in certificates, plugins in Python, and their order beside tokens."""
 
 import base64
+import os
+import pathlib
+import sys
 
 from harness import Echo, Group, better, files, has, same
 from test_tls import context, pair, signed
@@ -50,7 +53,9 @@ CN = auth("ClientCertCNAuth", "gateway.test second", "--cert=$both", "--ssl-only
 CN_OTHER = auth("ClientCertCNAuth", "somebody else", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca",
     setup=pair)
 TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="")
-MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins"})
+# The Python that plugins find first is one that has websockify, as it was where these plugins were used before.
+BESIDE = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 
 
 def come(*lines, path="/", tls=None):

@@ -57,6 +57,8 @@ TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token
 BESIDE = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 
+OWN = auth("websockify.auth_plugins.BasicHTTPAuth", "user:pass", env={"PATH": BESIDE})
+
 
 def come(*lines, path="/", tls=None):
     """An upgrade with these headers; behind a 101 an echo shows that it works."""
@@ -166,6 +168,9 @@ ROWS = [
     same("auth-python", MINE, come("X-Pass: open"), **IN),
     same("auth-python-refused", MINE, come("X-Pass: shut"), code=418, x_why="no pass"),
     same("auth-python-absent", MINE, come(), code=418),
+    same("auth-python-own", OWN, come(basic("user:pass")), **IN),
+    same("auth-python-own-wrong", OWN, come(basic("user:wrong")), code=401, www_authenticate='Basic realm="Websockify"'),
+    same("auth-python-own-none", OWN, come(), code=401),
 ]  # fmt: skip
 
 

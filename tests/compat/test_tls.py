@@ -11,6 +11,7 @@ import time
 
 from certificates import NAME, Authority, openssl, serial
 from harness import Echo, Group, better, files, has, same
+from services import keep, unix_echo
 from support import until
 from wire import BINARY, Seen, close, closing, frame, request, upgrade
 
@@ -109,6 +110,8 @@ TARGET_NAME = Group("tls-target-name", ("--ssl-target",), target=tls_target, to=
 TARGET_PLAIN = Group("tls-target-plain", ("--ssl-target",), target=lambda: Echo(greeting=b"SSH-2.0-x\r\n"),
     to="localhost:$target",
                      env=TRUST)  # fmt: skip
+TARGET_UNIX = Group("tls-target-unix", ("--ssl-target", "--unix-target=$place/echo.sock"), to="",
+                    setup=lambda half: keep(half, unix_echo(half.place / "echo.sock", b"plain")))  # fmt: skip
 COMMAND = Group("tls-command", target=Echo, setup=pair)
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -192,6 +195,13 @@ def start(*words):
         return Seen(seen, starts="proxying from" in said, said=half.blank(said), banner=banner)
 
     return do
+
+
+def unix_target(half):
+    """A start with TLS to a Unix target; if there is a server, what the target gets."""
+    half.server = run = half.start(*half.group.words, "127.0.0.1:$port")
+    run.wait_for(r"proxying from|\(end of output\)", 15)
+    return target(False)(half) if "proxying from" in run.said() else Seen(status=run.child.wait(5), said=run.said())
 
 
 def target(speak_first):
@@ -288,6 +298,8 @@ ROWS = [
            {"code": 101, "got": b"first"}),
     same("tls-target-untrusted", TARGET_STRANGE, target(False), code=101, got=FAILED),
     same("tls-target-other-name", TARGET_NAME, target(False), code=101, got=FAILED),
+    better("tls-target-unix", TARGET_UNIX, unix_target, "F 1.3: not silently without TLS", {"code": 101, "got": b"plain"},
+           {"code": None, "status": 2, "said": has("--ssl-target-name")}, alone=True),
     same("tls-target-plain", TARGET_PLAIN, target(False), code=101, got=FAILED),
 ]  # fmt: skip
 

@@ -1,9 +1,13 @@
 """Tokens: where they are found, every built-in plugin with the real thing behind it, plugins in Python, and refusals."""
 
 import json
+import os
+import pathlib
 import re
+import socket
+import sys
 
-from harness import THEIRS, Group, better, has, same
+from harness import THEIRS, Echo, Group, better, has, same
 from services import Redis, Service, Two, keep, unix_echo
 from wire import BINARY, Seen, closing, upgrade
 
@@ -29,6 +33,7 @@ def targets(half):
 def token_file(half):
     """A token file with all that may stand in one."""
     first, second = targets(half)
+    six = keep(half, Echo(greeting=b"6", family=socket.AF_INET6, where=("::1", 0)))
     text = f"""# comment
    # indented comment
 
@@ -46,7 +51,8 @@ unknown: no-such-host.invalid:5900
 service: localhost:no-such-service
 ümlaut: {first}
 a/b: {first}
-bare6: ::1:1
+bare6: ::1:{six.port}
+brackets: [::1]:{six.port}
 """
     write(half, "tokens", text)
     write(half, "broken", f"good: {first}\nno colon here\ntight:{first}\nthree: parts: here\nbehind: {second}\n")
@@ -166,6 +172,9 @@ REDIS_LOCKED = plugin("TokenRedis", '127.0.0.1:$redis::"se:cret"', locked_redis)
 REDIS_WRONG = plugin("TokenRedis", "127.0.0.1:$redis::wrong", locked_redis)
 REDIS_DEAD = plugin("TokenRedis", "127.0.0.1:1", token_file)
 MINE = plugin("mine.Plugin", "magic", custom, env={"PYTHONPATH": "$plugins"})
+# The Python that plugins find first is one that has websockify, whose own classes are plugins too.
+OWN = plugin("websockify.token_plugins.TokenFile", "$place/tokens", token_file,
+             env={"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"})  # fmt: skip
 SOURCE = Group("tokens-command", target=Two, setup=token_names)
 
 
@@ -210,6 +219,15 @@ def edited(half):
     with_it = token("added")(half)["got"]
     path.write_text(text)
     return Seen(before=before == 101, got=with_it, after=token("added")(half)["code"] == 101)
+
+
+def changed(half):
+    """A token whose target changes between two sessions that follow each other at once."""
+    first, second = f"127.0.0.1:{half.target.port}", f"127.0.0.1:{half.target.other}"
+    half.redis.fill({"changing": first})
+    before = token("changing")(half)["got"]
+    half.redis.fill({"changing": second})
+    return Seen(before=before, after=token("changing")(half)["got"])
 
 
 def asked(path):
@@ -283,7 +301,9 @@ ROWS = [
                "unix", b"U"),
            ("slash", "a/b", b"A"), ("refused", "refused", FAILED), ("unknown-host", "unknown", FAILED), ("unknown-service",
                "service", FAILED),
-           ("bare-ipv6", "bare6", FAILED)),
+           ("bare-ipv6", "bare6", b"6")),
+    better("tokenfile-ipv6-brackets", FILE, token("brackets"), "F 3.2: brackets are an address's", {"code": 101, "got": FAILED},
+           {"code": 101, "got": b"6"}),
     same("tokenfile-edited", FILE, edited, before=False, got=b"A", after=False),
     *leads(BROKEN, "tokenfile-broken", ("good", "good", b"A"), ("behind", "behind", b"B")),
     *denied(BROKEN, "tokenfile-broken", ("tight", "tight"), ("three", "three")),
@@ -339,6 +359,8 @@ ROWS = [
     *denied(REDIS, "tokenredis", ("unknown", "absent")),
     *denied(REDIS, "tokenredis", ("garbage", "garbage"), ("bad-json", "badjson"), ("no-host", "nohost"),
             ours={"code": lambda code: 400 <= code < 600}),
+    better("tokenredis-cached", REDIS, changed, "F 10: look-ups have a short cache (wish 12)", {"before": b"A", "after": b"B"},
+           {"before": b"A", "after": b"A"}),
     *leads(REDIS_DB, "tokenredis-db", ("first", "in-db", b"A")),
     *denied(REDIS_DB, "tokenredis-db", ("other", "second")),
     *leads(REDIS_SPACE, "tokenredis-namespace", ("first", "first", b"B")),
@@ -351,6 +373,8 @@ ROWS = [
     *leads(MINE, "token-python", ("known", "magic", b"A")),
     *denied(MINE, "token-python", ("unknown", "absent")),
     *denied(MINE, "token-python", ("raises", "raise"), ours={"code": lambda code: 400 <= code < 600}),
+    *leads(OWN, "token-python-own", ("first", "first", b"A"), ("unix", "unix", b"U")),
+    *denied(OWN, "token-python-own", ("unknown", "absent")),
     # Starts.
     same("token-banner", SOURCE, at_start("--token-plugin=TokenFile", "--token-source=$place/names/first"), alone=True,
            starts=True,

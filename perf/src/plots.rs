@@ -13,6 +13,8 @@ use crate::stats::{Cell, Figure, Spread, capacity, headline};
 pub struct Plot {
     /// Name of its file, without the ending.
     pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
     /// What is in it.
     pub svg: String,
 }
@@ -72,7 +74,10 @@ pub fn all(run: &Run) -> Vec<Plot> {
         ),
         ("cores", cores(run)),
     ];
-    charts.into_iter().filter_map(|(name, chart)| Some(Plot { name, svg: chart.svg()? })).collect()
+    charts
+        .into_iter()
+        .filter_map(|(name, chart)| Some(Plot { name, title: chart.title, svg: chart.svg()? }))
+        .collect()
 }
 
 fn held(_: &Row, cell: &Cell) -> f64 {

@@ -193,8 +193,10 @@ fn compare(old: &Path, new: &Path) -> Result<(), String> {
     comparison.check()
 }
 
+/// Writes a file, and the folder for it if that is missing.
 fn written(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.and_then(|()| fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn write_out(options: &Options, run: &Run) -> Result<(), String> {
@@ -210,9 +212,5 @@ fn write_out(options: &Options, run: &Run) -> Result<(), String> {
 fn write_report(path: &Path, run: &Run) -> Result<(), String> {
     written(path, &run.markdown())?;
     let folder = path.with_file_name("plots");
-    let plots = plots::all(run);
-    if !plots.is_empty() {
-        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
-    plots.iter().try_for_each(|plot| written(&folder.join(format!("{}.svg", plot.name)), &plot.svg))
+    plots::all(run).iter().try_for_each(|plot| written(&folder.join(format!("{}.svg", plot.name)), &plot.svg))
 }

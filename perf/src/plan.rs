@@ -94,6 +94,15 @@ mod tests {
     }
 
     #[test]
+    fn a_short_run_is_short_enough() {
+        let rows: Vec<&'static Row> = ROWS.iter().filter(|row| row.quick).collect();
+        let peers: Vec<Peer> = crate::peers::PEERS.into_iter().filter(|peer| peer.quick()).collect();
+        let pace = Pace { warm_up: Duration::from_millis(150), window: Duration::from_millis(300), ..PACE };
+        let progress = Progress::new(&turns(&rows, &peers), 2, &pace);
+        assert!(progress.total < 160.0, "{}", progress.outlook());
+    }
+
+    #[test]
     fn what_is_left_follows_what_was_needed() {
         let turns: Vec<Turn> = [Peer::None, Peer::Floor].map(|peer| (row("down-1"), peer)).to_vec();
         let mut progress = Progress::new(&turns, 10, &PACE);

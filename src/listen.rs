@@ -4,7 +4,8 @@
 //! accepts.
 
 use crate::config::Listen;
-use crate::sys::{resolve, socket};
+use crate::sys::socket::{Given, Listener};
+use crate::sys::{resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -19,8 +20,10 @@ const PORT_TRIES: usize = 8;
 #[derive(Debug)]
 pub struct Listeners {
     /// One for each address.
-    pub sockets: Vec<Arc<OwnedFd>>,
-    /// The real port; 0 for a Unix socket.
+    pub sockets: Vec<Arc<Listener>>,
+    /// A client that somebody else accepted, instead of any listener; where it is, if it came by TCP.
+    pub only: Option<(OwnedFd, Option<SocketAddr>)>,
+    /// The real port; 0 for a Unix socket, and for one that somebody else has opened.
     pub port: u16,
     file: Option<SocketFile>,
 }
@@ -40,7 +43,30 @@ pub fn open(listen: &Listen) -> io::Result<Listeners> {
     match listen {
         Listen::Tcp { host, port, prefer_ipv6 } => open_tcp(host, *port, *prefer_ipv6),
         Listen::Unix { path, mode } => open_unix(path, *mode),
+        Listen::Inherited => inherit().map_err(|error| named("standard input", error)),
     }
+}
+
+/// Takes over the socket that standard input is: a listener, or one client.
+fn inherit() -> io::Result<Listeners> {
+    const REMEDY: &str = "have inetd or a socket unit start it, or leave --inetd out and name a port";
+    let input = io::stdin();
+    let given = socket::examine(&input).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOTSOCK) => io::Error::new(error.kind(), format!("no socket; {REMEDY}")),
+        _ => error,
+    })?;
+    let socket = stdio::take_input()?;
+    let (sockets, only) = match given {
+        Given::Listening(address) => {
+            socket::adapt(&socket, address)?;
+            (vec![Arc::new(Listener::lent(socket)?)], None)
+        }
+        Given::Connected(client) => {
+            socket::adapt(&socket, client)?;
+            (Vec::new(), Some((socket, client)))
+        }
+    };
+    Ok(Listeners { sockets, only, port: 0, file: None })
 }
 
 fn open_tcp(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Listeners> {
@@ -87,7 +113,7 @@ fn is_shared_choice(addresses: &[SocketAddr]) -> bool {
 }
 
 fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
-    let mut listeners = Listeners { sockets: Vec::new(), port: 0, file: None };
+    let mut listeners = Listeners { sockets: Vec::new(), only: None, port: 0, file: None };
     for address in addresses {
         let mut address = *address;
         if address.port() == 0 {
@@ -98,7 +124,7 @@ fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
             _ => named(&address.to_string(), error),
         })?;
         listeners.port = socket::bound_to(&socket)?.map_or(0, |bound| bound.port());
-        listeners.sockets.push(Arc::new(socket));
+        listeners.sockets.push(Arc::new(Listener::own(socket)));
     }
     if listeners.sockets.is_empty() {
         return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"));
@@ -112,7 +138,7 @@ fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
     let socket = socket::listen_unix(path, mode).map_err(|error| named(&shown, error))?;
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = Some(SocketFile { path: path.to_owned(), inode });
-    Ok(Listeners { sockets: vec![Arc::new(socket)], port: 0, file })
+    Ok(Listeners { sockets: vec![Arc::new(Listener::own(socket))], only: None, port: 0, file })
 }
 
 /// Removes what is at `path` if it is a socket at which nobody answers; nothing else is ever removed.

@@ -79,6 +79,16 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The name that it goes by if it is given no other: its host, or that of this machine.
+    pub fn name(&self) -> &str {
+        match self {
+            Target::Tcp { host, .. } if !host.is_empty() => host,
+            Target::Tcp { .. } | Target::Unix(_) | Target::Abstract(_) | Target::Echo => "localhost",
+        }
+    }
+}
+
 impl Port {
     /// Reads a port: decimal digits, or the name of a service.
     ///

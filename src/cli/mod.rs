@@ -8,15 +8,20 @@
 mod args;
 pub mod banner;
 mod complete;
+mod guards;
 mod help;
 mod man;
 mod names;
 mod option;
 mod parse;
+mod process;
+mod route;
 mod secure;
 mod settle;
 mod table;
+mod tap;
 mod values;
+mod wrap;
 
 pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};

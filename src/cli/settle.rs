@@ -3,8 +3,9 @@
 //! The only part of `cli` that looks at the system: at the working directory, to make paths absolute, and at the directory
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
-use super::args::{Args, SslOnly, Tls, WebRoot};
-use crate::config::{Config, Listen};
+use super::args::{self, Args, SslOnly, Tls, WebRoot};
+use super::{guards, route, tap, wrap};
+use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::target::Target;
@@ -13,6 +14,9 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// What websockify calls itself in the system's log, whatever it was started as.
+const WEBSOCKIFY: &str = "websockify";
 
 /// The certificate that is used if none is named, where the program was started.
 const CERT_DEFAULT: &str = "self.pem";
@@ -50,20 +54,24 @@ fn complete(args: &Args) -> Result<Config, String> {
     };
     let listen = match &args.listen {
         Listen::Unix { path, mode } => Listen::Unix { path: socket("--unix-listen", path)?, mode: *mode },
-        tcp @ Listen::Tcp { .. } => tcp.clone(),
+        other @ (Listen::Tcp { .. } | Listen::Inherited) => other.clone(),
     };
     let target = match &args.target {
-        Target::Unix(path) => Target::Unix(socket("--unix-target", path)?),
-        Target::Abstract(name) if name.len() > SOCKET_PATH_BYTES_MAX => {
-            return Err(too_long("--unix-target", &args.target));
+        Some(Target::Unix(path)) => Some(Target::Unix(socket("--unix-target", path)?)),
+        Some(target @ Target::Abstract(name)) if name.len() > SOCKET_PATH_BYTES_MAX => {
+            return Err(too_long("--unix-target", target));
         }
         other => other.clone(),
     };
-    let tls = secure(&options.tls, &target)?;
-    Ok(Config {
+    let tls = secure(&options.tls, target.as_ref())?;
+    let tokens = route::tokens(&options.route, |option, path| absolute(option, &path))?;
+    let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
+    let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
+        timing: Timing { route: route::time(tokens.as_ref()), ..options.timing.clone() },
+        route: crate::route::Options { tokens, ..Default::default() },
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
             index: options.web_index.clone(),
@@ -75,13 +83,37 @@ fn complete(args: &Args) -> Result<Config, String> {
         },
         plain: plain(&options.tls),
         tls,
-        timing: options.timing.clone(),
         message_bytes_max: options.message_bytes_max,
         engine: options.engine,
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        record: tap::settle(&options.tap)?,
+        traffic: options.tap.traffic,
+        wrap,
         verbose: options.verbose,
+        process: process(&options.process),
+        logs: logs(args)?,
+    };
+    guards::settle(&options.guards, &mut config)?;
+    Ok(config)
+}
+
+fn process(said: &args::Process) -> Process {
+    Process { once: said.once, timeout: said.timeout.clone(), idle: said.idle.clone() }
+}
+
+/// Where log lines go besides standard error.
+fn logs(args: &Args) -> Result<Logs, String> {
+    let said = &args.options.process;
+    let server = match &said.syslog {
+        Some(SyslogServer::Local(path)) => Some(SyslogServer::Local(socket("--syslog", path)?)),
+        other => other.clone(),
+    };
+    let ident = if args.compatible() { WEBSOCKIFY.to_owned() } else { args.program.clone() };
+    Ok(Logs {
+        file: said.log_file.as_deref().map(|path| in_directory("--log-file", path)).transpose()?,
+        syslog: server.map(|server| Syslog { server, legacy: said.legacy_syslog, daemon: false, ident }),
     })
 }
 
@@ -104,7 +136,7 @@ fn pairs(tls: &Tls) -> Vec<(PathBuf, Option<PathBuf>)> {
     certs.into_iter().enumerate().map(|(at, cert)| (cert, tls.keys.get(at).cloned())).collect()
 }
 
-fn secure(said: &Tls, target: &Target) -> Result<tls::Options, String> {
+fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
     let pair = |cert: &Path, key: Option<&Path>, password| -> Result<tls::Pair, String> {
         let key = key.map(|key| absolute("--key", key)).transpose()?;
         Ok(tls::Pair { cert: absolute("--cert", cert)?, key, password })
@@ -129,19 +161,11 @@ fn secure(said: &Tls, target: &Target) -> Result<tls::Options, String> {
         options.target = Some(tls::TargetOptions {
             ca: file(&theirs.ca)?,
             pair: cert.map(|cert| pair(cert, theirs.key.as_deref(), None)).transpose()?,
-            name: Some(theirs.name.clone().unwrap_or_else(|| host(target).to_owned())),
+            name: theirs.name.clone().or_else(|| target.map(|target| target.name().to_owned())),
             insecure: theirs.insecure,
         });
     }
     Ok(options)
-}
-
-/// The name that a target goes by if it was given no other; what has none is not verified.
-fn host(target: &Target) -> &str {
-    match target {
-        Target::Tcp { host, .. } if !host.is_empty() => host,
-        Target::Tcp { .. } | Target::Unix(_) | Target::Abstract(_) | Target::Echo => "localhost",
-    }
 }
 
 /// The absolute path of a directory that is there and can be read.
@@ -150,6 +174,18 @@ fn directory(option: &str, path: &Path) -> Result<PathBuf, String> {
     match std::fs::read_dir(&absolute) {
         Ok(_) => Ok(absolute),
         Err(error) => Err(format!("{option}: {}: {}", path.display(), reason(&error))),
+    }
+}
+
+/// The absolute path of a file that may be missing, in a directory that is there.
+fn in_directory(option: &str, path: &Path) -> Result<PathBuf, String> {
+    let absolute = absolute(option, path)?;
+    let refuse = |what: &str| Err(format!("{option}: {}: {what}", path.display()));
+    match absolute.parent().map(std::fs::metadata) {
+        Some(Ok(found)) if found.is_dir() && !absolute.is_dir() => Ok(absolute),
+        Some(Err(error)) => refuse(&reason(&error)),
+        _ if absolute.is_dir() => refuse("is a directory; name a file in it"),
+        _ => refuse("not in a directory"),
     }
 }
 
@@ -166,7 +202,7 @@ fn too_long(option: &str, name: &dyn fmt::Display) -> String {
     format!("{option}: {name}: longer than {SOCKET_PATH_BYTES_MAX} bytes")
 }
 
-fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
+pub(super) fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{option}: {}: {error}", path.display()))
 }
 

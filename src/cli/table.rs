@@ -4,9 +4,12 @@
 //! text and compares it with the number.
 
 use super::args::{Command, Document, WebRoot};
+use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
-use super::secure;
+use super::process;
+use super::route;
 use super::values::{self, Zero};
+use super::{secure, tap, wrap};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -22,7 +25,7 @@ pub(super) const fn file(word: &'static str) -> Value {
 }
 
 /// A value that is one of a few words.
-const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
+pub(super) const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
     Value { word, choices, complete: Complete::Choices, repeats: false }
 }
 
@@ -69,6 +72,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -102,6 +106,8 @@ pub const TABLE: &[Opt] = &[
         example: "--echo 127.0.0.1:6080",
         act: Act::Switch(|options| options.echo = true),
     },
+    wrap::MODE,
+    wrap::BIND,
     Opt {
         long: "subprotocol",
         short: None,
@@ -164,6 +170,17 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    route::TOKEN_PLUGIN,
+    route::TOKEN_SOURCE,
+    route::HOST_TOKEN,
+    route::TOKEN_FROM,
+    route::TOKEN_CACHE,
+    route::TOKEN_TIMEOUT,
+    route::TARGET_CONFIG,
+    guards::AUTH_PLUGIN,
+    guards::AUTH_SOURCE,
+    guards::WEB_AUTH,
+    guards::PYTHON,
     Opt {
         long: "web",
         short: None,
@@ -211,6 +228,11 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    tap::RECORD,
+    tap::RECORD_NAME,
+    tap::RECORD_SIZE,
+    tap::RECORD_BUFFER,
+    tap::TRAFFIC,
     Opt {
         long: "heartbeat",
         short: None,
@@ -294,6 +316,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,
@@ -356,6 +381,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
     Opt {
         long: "verbose",
         short: Some('v'),

@@ -1,18 +1,19 @@
 //! Helpers: a few threads for work that blocks, so that a shard never does.
 //!
-//! Owns the threads, their bounded queues, and how each [`Job`] is done. Name look-ups and files have threads and a queue
+//! Owns which crew does which [`Job`], and how. Name look-ups and files have threads and a queue
 //! each, so that a name server that does not answer holds no file up, nor a slow disk a name. A job carries where its
 //! verdict goes; who asked may be gone by then. Helpers never touch a session and never wait for a shard.
 
 use crate::config::Config;
+use crate::crew::Crew;
 use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
+use crate::observe::log::Log;
+use crate::route::lookup::Routes;
 use crate::session::job::{Job, Verdict};
 use crate::sys::resolve;
 use crate::web::files::{self, Root};
 use crate::web::{Fetch, Served, builtin};
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Takes a verdict to where it is waited for.
 pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
@@ -20,8 +21,9 @@ pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
 /// The way to all helpers; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Helpers {
-    names: SyncSender<Task>,
-    files: SyncSender<Task>,
+    names: Crew<Task>,
+    files: Crew<Task>,
+    routes: Routes,
 }
 
 struct Task {
@@ -29,59 +31,41 @@ struct Task {
     reply: Reply,
 }
 
-impl std::fmt::Debug for Task {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.job.fmt(f)
-    }
-}
-
 impl Helpers {
     /// Starts the threads. They end when the last clone of this is gone.
     ///
     /// # Errors
-    /// When the web root cannot be opened or a thread cannot be started.
-    pub fn start(config: &Config) -> io::Result<Helpers> {
+    /// When the web root cannot be opened, a source of tokens is of no use, or a thread cannot be started.
+    pub fn start(config: &Config, log: &Log) -> io::Result<Helpers> {
         let root = match (&config.web, &config.web_root) {
             (Some(options), Some(directory)) => Some(Root::open(directory, options.clone())?),
             _ => None,
         };
-        let root = Arc::new(root);
-        Ok(Helpers { names: crew("names", &root)?, files: crew("files", &root)? })
+        Ok(Helpers {
+            names: crew("names", None)?,
+            files: crew("files", root)?,
+            routes: Routes::start(&config.route, log)?,
+        })
     }
 
     /// Has `job` done; its verdict, or [`Verdict::Busy`] when too many jobs wait, goes to `reply`.
     pub fn ask(&self, job: Job, reply: Reply) {
-        let queue = match job {
+        let crew = match job {
+            Job::Route(question) => return self.routes.ask(*question, reply),
             Job::Resolve { .. } => &self.names,
             Job::Fetch(_) | Job::Read { .. } => &self.files,
         };
-        if let Err(refused) = queue.try_send(Task { job, reply }) {
-            let (std::sync::mpsc::TrySendError::Full(task)
-            | std::sync::mpsc::TrySendError::Disconnected(task)) = refused;
+        if let Err(task) = crew.ask(Task { job, reply }) {
             (task.reply)(Verdict::Busy);
         }
     }
 }
 
-/// Starts the threads of one kind and returns the way to them.
-fn crew(kind: &str, root: &Arc<Option<Root>>) -> io::Result<SyncSender<Task>> {
-    let (queue, tasks) = sync_channel(HELPER_QUEUE_MAX);
-    let tasks = Arc::new(Mutex::new(tasks));
-    for number in 0..HELPER_THREADS {
-        let (tasks, root) = (tasks.clone(), root.clone());
-        let thread = std::thread::Builder::new().name(format!("{kind}-{number}"));
-        thread.spawn(move || serve(&tasks, root.as_ref().as_ref()))?;
-    }
-    Ok(queue)
-}
-
-fn serve(tasks: &Mutex<Receiver<Task>>, root: Option<&Root>) {
-    loop {
-        // A helper that panicked held nothing but the lock, so what it guarded is as good as before.
-        let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Task { job, reply }) = next else { return };
-        reply(perform(job, root));
-    }
+/// Starts the threads of one kind.
+fn crew(kind: &str, root: Option<Root>) -> io::Result<Crew<Task>> {
+    Crew::start(kind, HELPER_THREADS, HELPER_QUEUE_MAX, move |task: Task| {
+        (task.reply)(perform(task.job, root.as_ref()));
+    })
 }
 
 fn perform(job: Job, root: Option<&Root>) -> Verdict {
@@ -89,6 +73,8 @@ fn perform(job: Job, root: Option<&Root>) -> Verdict {
         Job::Resolve { host, port } => Verdict::Addresses(resolve::stream(&host, &port.to_string())),
         Job::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root)),
         Job::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
+        // These go to helpers of their own.
+        Job::Route(_) => Verdict::Busy,
     }
 }
 
@@ -107,10 +93,15 @@ mod tests {
 
     #[test]
     fn stuck_names_hold_no_file_up() {
-        let root = Arc::new(None);
-        // A queue of names that nobody works off.
-        let (names, _stuck) = sync_channel(1);
-        let helpers = Helpers { names, files: crew("files", &root).unwrap() };
+        // One name is being looked up for ever, and one waits.
+        let (stuck, release) = channel::<()>();
+        let release = std::sync::Mutex::new(release);
+        let names = Crew::start("stuck", 1, 1, move |task: Task| {
+            let _ = release.lock().unwrap().recv();
+            (task.reply)(Verdict::Busy);
+        });
+        let routes = Routes::start(&Default::default(), &Log::silent()).unwrap();
+        let helpers = Helpers { names: names.unwrap(), files: crew("files", None).unwrap(), routes };
         let (tell, verdicts) = channel();
         let ask = |job| {
             let tell = tell.clone();
@@ -121,7 +112,10 @@ mod tests {
         ask(Job::Fetch(Box::default()));
         let first = verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(matches!(first, Verdict::Fetched(_)), "{first:?}");
+        // The thread may or may not have taken the first by now, so the third at the latest finds no room.
+        ask(name());
         ask(name());
         assert!(matches!(verdicts.try_recv(), Ok(Verdict::Busy)), "its own queue is full");
+        drop(stuck);
     }
 }

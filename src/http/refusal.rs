@@ -12,8 +12,19 @@ use std::borrow::Cow;
 pub struct Refusal {
     status: u16,
     reason: Cow<'static, str>,
-    headers: &'static [(&'static str, &'static str)],
+    headers: Cow<'static, [Header]>,
 }
+
+/// Name and value of a header.
+pub type Header = (Cow<'static, str>, Cow<'static, str>);
+
+const ALLOW_FILES: &[Header] = &[(Cow::Borrowed("Allow"), Cow::Borrowed("GET, HEAD"))];
+const ALLOW_UPGRADE: &[Header] = &[(Cow::Borrowed("Allow"), Cow::Borrowed("GET"))];
+/// A 426 names the protocol to go to, and a hop-by-hop header is named in Connection (RFC 9110 section 15.5.22).
+const VERSIONS: &[Header] = &[
+    (Cow::Borrowed("Sec-WebSocket-Version"), Cow::Borrowed("13, 8, 7")),
+    (Cow::Borrowed("Upgrade"), Cow::Borrowed("websocket")),
+];
 
 impl Refusal {
     /// Not the grammar of a request head.
@@ -32,11 +43,14 @@ impl Refusal {
     pub const METHOD_NOT_ALLOWED: Refusal = Refusal {
         status: 405,
         reason: Cow::Borrowed("Method Not Allowed"),
-        headers: &[("Allow", "GET, HEAD")],
+        headers: Cow::Borrowed(ALLOW_FILES),
     };
     /// A plain request where no files are served: only an upgrade has an answer here.
-    pub const UPGRADE_ONLY: Refusal =
-        Refusal { status: 405, reason: Cow::Borrowed("Method Not Allowed"), headers: &[("Allow", "GET")] };
+    pub const UPGRADE_ONLY: Refusal = Refusal {
+        status: 405,
+        reason: Cow::Borrowed("Method Not Allowed"),
+        headers: Cow::Borrowed(ALLOW_UPGRADE),
+    };
     /// Nothing there, or nothing that may be seen.
     pub const NOT_FOUND: Refusal = Refusal::fixed(404, "File not found");
     /// A range behind the end of a file.
@@ -45,9 +59,26 @@ impl Refusal {
     pub const INTERNAL: Refusal = Refusal::fixed(500, "Internal Server Error");
     /// A bound of the server is reached; later may be better.
     pub const BUSY: Refusal = Refusal::fixed(503, "Service Unavailable");
+    /// A token is needed and there is none.
+    pub const NO_TOKEN: Refusal = Refusal::fixed(403, "Token not present");
+    /// A token that stands for nothing: unknown, expired or malformed, which are not told apart.
+    pub const UNKNOWN_TOKEN: Refusal = Refusal::fixed(404, "Token not found");
+    /// Whoever had to be asked about the request did not answer in time.
+    pub const NOT_DECIDED: Refusal = Refusal::fixed(504, "Gateway Timeout");
 
-    pub(super) const fn fixed(status: u16, reason: &'static str) -> Refusal {
-        Refusal { status, reason: Cow::Borrowed(reason), headers: &[] }
+    /// A refusal with nothing to add.
+    pub const fn fixed(status: u16, reason: &'static str) -> Refusal {
+        Refusal { status, reason: Cow::Borrowed(reason), headers: Cow::Borrowed(&[]) }
+    }
+
+    /// A refusal with headers.
+    pub const fn with(status: u16, reason: &'static str, headers: &'static [Header]) -> Refusal {
+        Refusal { status, reason: Cow::Borrowed(reason), headers: Cow::Borrowed(headers) }
+    }
+
+    /// A refusal that somebody else decided. What could end a line of the answer is left out of it.
+    pub fn told(status: u16, reason: String, headers: Vec<Header>) -> Refusal {
+        Refusal { status, reason: Cow::Owned(reason), headers: Cow::Owned(headers) }
     }
 
     /// A 400 that says what is wrong.
@@ -63,9 +94,7 @@ impl Refusal {
             Ok(text) if harmless => Cow::Owned(format!("Unsupported protocol version {text}")),
             _ => Cow::Borrowed("Unsupported protocol version"),
         };
-        // A 426 names the protocol to go to, and a hop-by-hop header is named in Connection (RFC 9110 section 15.5.22).
-        let headers = &[("Sec-WebSocket-Version", "13, 8, 7"), ("Upgrade", "websocket")];
-        Refusal { status: 426, reason, headers }
+        Refusal { status: 426, reason, headers: Cow::Borrowed(VERSIONS) }
     }
 
     /// The status code.
@@ -82,8 +111,8 @@ impl Refusal {
     pub fn answer(&self) -> (Response, Vec<u8>) {
         let page = page(self.status, &self.reason);
         let mut response = Response::new(self.status, self.reason.clone());
-        for (name, value) in self.headers {
-            response = response.header(name, *value);
+        for (name, value) in self.headers.iter() {
+            response = response.header(name.clone(), value.clone());
         }
         let response = response
             .header("Content-Type", "text/html; charset=utf-8")

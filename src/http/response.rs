@@ -3,7 +3,7 @@
 //! Owns the order of what every answer carries (Server, Date, Connection, then its own headers, then Content-Length) and
 //! the last check that no header value can end its line. It never carries a body: what follows is the caller's.
 
-use super::Head;
+use super::{Head, is_token};
 use std::borrow::Cow;
 
 /// What happens to the connection when the answer has gone.
@@ -39,7 +39,7 @@ impl After {
 pub struct Response {
     status: u16,
     reason: Cow<'static, str>,
-    headers: Vec<(&'static str, Cow<'static, str>)>,
+    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     length: Option<u64>,
 }
 
@@ -51,11 +51,15 @@ impl Response {
         Response { status, reason, headers: Vec::new(), length: None }
     }
 
-    /// Adds a header. A value with a control character is not added at all: it could otherwise start a header, or an
-    /// answer, of somebody else's making.
-    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Response {
-        let value = value.into();
-        if is_value(&value) {
+    /// Adds a header. A name that is no token, or a value with a control character, is not added at all: it could
+    /// otherwise start a header, or an answer, of somebody else's making.
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Response {
+        let (name, value) = (name.into(), value.into());
+        if is_token(name.as_bytes()) && is_value(&value) {
             self.headers.push((name, value));
         }
         self

@@ -3,6 +3,7 @@
 //! Owns the judgement whether a request is an upgrade and may become one, the choice of a sub-protocol, and the 101. No
 //! extension is ever accepted. It never computes the accept key (that is `ws::handshake`) and never looks at the path.
 
+use super::refusal::Header;
 use super::response::{is_value, write_header, write_origin};
 use super::{Head, Refusal, is_token};
 
@@ -94,10 +95,12 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// Appends the 101 to `out`. `accept` is the digest of the client's key (RFC 6455 section 4.2.2), `protocol` what
-/// [`judge`] chose; `server` and `date` as in [`super::Response::write`].
+/// [`judge`] chose, `headers` what others add: one that could end its line is left out; `server` and `date` as in
+/// [`super::Response::write`].
 pub fn write_switching(
     accept: &[u8; 28],
     protocol: Option<&str>,
+    headers: &[Header],
     server: &str,
     date: &[u8; 29],
     out: &mut Vec<u8>,
@@ -109,6 +112,9 @@ pub fn write_switching(
     out.extend_from_slice(b"\r\n");
     if let Some(protocol) = protocol.filter(|protocol| is_value(protocol)) {
         write_header("Sec-WebSocket-Protocol", protocol, out);
+    }
+    for (name, value) in headers.iter().filter(|(name, value)| is_token(name.as_bytes()) && is_value(value)) {
+        write_header(name, value, out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -165,13 +165,13 @@ fn sub_protocols_are_chosen() {
 fn the_answer_has_its_order() {
     let (accept, date) = (b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"Fri, 20 Nov 2026 13:46:36 GMT");
     let mut out = Vec::new();
-    write_switching(accept, Some("binary"), "websplice", date, &mut out);
+    write_switching(accept, Some("binary"), &[], "websplice", date, &mut out);
     let expected = "HTTP/1.1 101 Switching Protocols\r\nServer: websplice\r\nDate: Fri, 20 Nov 2026 13:46:36 GMT\r\n\
         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
         Sec-WebSocket-Protocol: binary\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
     let mut out = Vec::new();
-    write_switching(accept, Some("a\r\nX: y"), "", date, &mut out);
+    write_switching(accept, Some("a\r\nX: y"), &[], "", date, &mut out);
     let text = String::from_utf8(out).unwrap();
     assert!(!text.contains("X: y") && !text.contains("Server"));
     assert!(text.ends_with("=\r\n\r\n"));

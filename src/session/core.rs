@@ -3,14 +3,20 @@
 //! Every action goes out through here, so that the in-flight marks are exact whatever phase is on. It never decides
 //! anything.
 
+use super::tap::Watch;
 use super::wire::Wire;
 use super::{Action, Cx, End, Input, Operation, Side};
+use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
+use crate::route::Label;
+use crate::route::token::Mark;
 use crate::session::job::Job;
 use crate::slab::Key;
+use crate::target::Target;
 use crate::timers::Time;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The part of a session that outlives its phases.
 #[derive(Debug)]
@@ -21,6 +27,14 @@ pub struct Core {
     pub id: u64,
     /// Where the client is; `None` on a Unix socket.
     pub client: Option<SocketAddr>,
+    /// Where its route leads; `None`: where the configuration says.
+    pub target: Option<Arc<Target>>,
+    /// The how many-th connection of the process it is, from 1; 0 where nobody counts.
+    pub number: u64,
+    /// What is shown of the token that its request carried.
+    pub token: Option<Mark>,
+    /// What its route said to log with it.
+    pub labels: Vec<Label>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -41,6 +55,8 @@ pub struct Core {
     pub detail: Option<Box<str>>,
     /// Version and cipher suite of the client's TLS, once they are agreed.
     pub tls: Option<(&'static str, &'static str)>,
+    /// Who watches it, if anybody does.
+    pub(super) watch: Option<Box<Watch>>,
     pub(super) lanes: [Lane; 2],
 }
 
@@ -73,6 +89,10 @@ impl Core {
             key,
             id,
             client,
+            target: None,
+            number: 0,
+            token: None,
+            labels: Vec::new(),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
@@ -83,8 +103,14 @@ impl Core {
             close_code: None,
             detail: None,
             tls: None,
+            watch: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }
+    }
+
+    /// Where the client is carried: where its route leads, or else where `config` says.
+    pub fn target<'a>(&'a self, config: &'a Config) -> Option<&'a Target> {
+        self.target.as_deref().or(config.target.as_ref())
     }
 
     /// Keeps the in-flight marks true to what has come back. Called once for each input, before any phase sees it.

@@ -1,5 +1,6 @@
 //! What a session may ask of a helper, and what comes back. Plain data that crosses threads.
 
+use crate::route;
 use crate::target::Port;
 use crate::web::{Fetch, Served};
 use std::fs::File;
@@ -28,6 +29,8 @@ pub enum Job {
         /// Bytes still wanted.
         len: u64,
     },
+    /// Take a step of a request's route.
+    Route(Box<route::Question>),
 }
 
 /// A helper's answer.
@@ -39,6 +42,8 @@ pub enum Verdict {
     Fetched(Served),
     /// To [`Job::Read`]; empty means that the file is shorter than it was.
     Piece(io::Result<Vec<u8>>),
+    /// To [`Job::Route`].
+    Routed(route::Answer),
     /// The queue of helpers is full, or they are stopping.
     Busy,
 }

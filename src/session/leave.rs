@@ -50,7 +50,12 @@ impl Session {
         let phase = std::mem::replace(&mut self.phase, Phase::Drain(Drain));
         let rest = match phase {
             Phase::Open(bridge) => Some(bridge.into_rest()),
-            Phase::Sniff(_) | Phase::Head(_) | Phase::Answer(_) | Phase::Close(_) | Phase::Drain(_) => None,
+            Phase::Sniff(_)
+            | Phase::Head(_)
+            | Phase::Route(_)
+            | Phase::Answer(_)
+            | Phase::Close(_)
+            | Phase::Drain(_) => None,
         };
         self.phase = match Close::begin(end, rest, &mut self.core, cx) {
             Some(close) => Phase::Close(close),

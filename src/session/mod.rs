@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `Sniff` | `opening` | where TLS is spoken: the first byte tells whether it is TLS |
 //! | `Head` | `opening` | a request head is coming in and is judged |
+//! | `Route` | `route` | others are asked whether the request may pass, and to which target |
 //! | `Answer` | `answer` | plain HTTP: an answer goes out, then the next head |
 //! | `Open` | `bridge`, with `dial` and `echo` | the 101 is out; two pumps carry bytes while the target is dialled or there |
 //! | `Close` | `leave` | goodbye is said and heard on both sides |
@@ -26,6 +27,8 @@ mod end;
 pub mod job;
 mod leave;
 mod opening;
+mod route;
+pub mod tap;
 mod wire;
 
 pub use self::core::Core;
@@ -43,8 +46,10 @@ use bridge::Bridge;
 use job::{Job, Verdict};
 use leave::{Close, Drain};
 use opening::{Head, Sniff};
+use route::Route;
 use std::io;
 use std::net::SocketAddr;
+use tap::Tap;
 
 /// One of a session's two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +133,8 @@ pub enum Action {
     Opened(Box<str>),
     /// A plain request was answered with this status: log it. Method and request target come first.
     Answered(Box<str>, u16),
+    /// Show it to those who watch.
+    Tap(Tap),
     /// Everything is closed: free the slot.
     Release,
 }
@@ -163,6 +170,7 @@ pub struct Session {
 enum Phase {
     Sniff(Sniff),
     Head(Head),
+    Route(Box<Route>),
     Answer(Box<Answer>),
     Open(Bridge),
     Close(Box<Close>),
@@ -190,6 +198,11 @@ impl Session {
             Some(_) => Phase::Sniff(Sniff::begin(&mut core, cx)),
         };
         Session { core, phase }
+    }
+
+    /// Says the how many-th connection of the process it is, where somebody counts.
+    pub fn set_number(&mut self, number: u64) {
+        self.core.number = number;
     }
 
     /// What all phases share, for log lines.
@@ -227,6 +240,7 @@ impl Session {
         let next = match &mut self.phase {
             Phase::Sniff(sniff) => sniff.handle(core, input, cx),
             Phase::Head(head) => head.handle(core, input, cx),
+            Phase::Route(route) => route.handle(core, input, cx),
             Phase::Answer(answer) => answer.handle(core, input, cx),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
             Phase::Close(close) => close.handle(core, input, cx),

@@ -2,14 +2,18 @@
 
 use super::answer::Answer;
 use super::bridge::Bridge;
+use super::route::{Route, Wish};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::http::refusal::Header;
 use crate::http::secure::{self, Plain};
 use crate::http::upgrade::{self, Request, Upgrade};
 use crate::http::{self, After, Progress, Refusal, Scan};
 use crate::limits::{HEAD_BYTES_MAX, LOG_FIELD_BYTES_MAX, SNIFF_TIMEOUT_MS};
 use crate::pool::Lease;
+use crate::route;
 use crate::web;
 use crate::ws;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What the Server header says.
@@ -146,20 +150,18 @@ impl Head {
         };
         // The head borrows the bytes, and what follows it is wanted too: decide first, then move on.
         let decision = match http::Head::parse(&bytes[..len]) {
-            Ok(head) => decide(&head, core.is_secure(Side::Client), cx),
+            Ok(head) => decide(&head, core, cx),
             Err(refusal) => Decision::Refuse { refusal, head_only: false, line: "-".into() },
         };
         bytes.advance(len);
         let rest = if bytes.is_empty() { None } else { Some(bytes) };
         match decision {
-            Decision::Open { switching, path } => {
-                core.bridged = true;
-                cx.counters.bridged += 1;
-                cx.actions.push(Action::Opened(path));
-                Bridge::open(switching, rest, core, cx)
-            }
+            Decision::Open(mut opening) => opening.open(rest, core, cx),
             Decision::Fetch { fetch, after, line } => {
                 Answer::begin(fetch, after, line, self.answered, rest, core, cx)
+            }
+            Decision::Route { wish, request, line } => {
+                Route::begin(wish, *request, line, self.answered, rest, core, cx)
             }
             Decision::Redirect { place, line } => redirect(place, &line, core, cx),
             Decision::Refuse { refusal, head_only, line } => refuse(&refusal, head_only, &line, core, cx),
@@ -169,16 +171,21 @@ impl Head {
 
 /// What a head asks for, freed from its bytes.
 enum Decision {
-    Open { switching: Lease, path: Box<str> },
+    Open(Opening),
     Fetch { fetch: Box<web::Fetch>, after: After, line: Box<str> },
+    Route { wish: Wish, request: Box<route::request::Request>, line: Box<str> },
     Redirect { place: String, line: Box<str> },
     Refuse { refusal: Refusal, head_only: bool, line: Box<str> },
 }
 
-fn decide(head: &http::Head<'_>, is_secure: bool, cx: &mut Cx<'_>) -> Decision {
-    let line = || format!("{} {}", head.method(), cut(head.target())).into_boxed_str();
+fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
+    let path = match &cx.config.route.tokens {
+        Some(tokens) => tokens.veiled(head.target()),
+        None => Cow::Borrowed(head.target()),
+    };
+    let line = || format!("{} {}", head.method(), cut(&path)).into_boxed_str();
     let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
-    let plain = if is_secure { Plain::Served } else { cx.config.plain };
+    let plain = if core.is_secure(Side::Client) { Plain::Served } else { cx.config.plain };
     match upgrade::judge(head, &cx.config.upgrade) {
         Ok(Request::Plain) if plain == Plain::Redirected => match secure::place(head) {
             Some(place) => Decision::Redirect { place, line: line() },
@@ -186,10 +193,22 @@ fn decide(head: &http::Head<'_>, is_secure: bool, cx: &mut Cx<'_>) -> Decision {
         },
         Ok(_) if plain != Plain::Served => refuse(secure::REFUSAL),
         Ok(Request::Upgrade(upgrade)) => {
-            Decision::Open { switching: switching(&upgrade, cx), path: cut(head.target()).into() }
+            let opening = Opening::of(&upgrade, cut(&path));
+            match asked(true, head, core, cx) {
+                None => Decision::Open(opening),
+                Some(request) => Decision::Route { wish: Wish::Bridge(opening), request, line: line() },
+            }
         }
         Ok(Request::Plain) if cx.config.web.is_some() => match web::plan(head) {
-            Ok(fetch) => Decision::Fetch { fetch: Box::new(fetch), after: After::of(head), line: line() },
+            Ok(fetch) => {
+                let (fetch, after) = (Box::new(fetch), After::of(head));
+                match asked(false, head, core, cx) {
+                    None => Decision::Fetch { fetch, after, line: line() },
+                    Some(request) => {
+                        Decision::Route { wish: Wish::File(fetch, after), request, line: line() }
+                    }
+                }
+            }
             Err(refusal) => refuse(refusal),
         },
         Ok(Request::Plain) => refuse(web::plan::without_files(head)),
@@ -197,11 +216,56 @@ fn decide(head: &http::Head<'_>, is_secure: bool, cx: &mut Cx<'_>) -> Decision {
     }
 }
 
-fn switching(upgrade: &Upgrade<'_>, cx: &Cx<'_>) -> Lease {
-    let mut bytes = Vec::with_capacity(256);
-    let accept = ws::accept_key(upgrade.key);
-    upgrade::write_switching(&accept, upgrade.subprotocol, SERVER, cx.date, &mut bytes);
-    Lease::own(bytes)
+/// The request as it is shown to those who have to be asked about it, if there are any.
+fn asked(
+    wants_bridge: bool,
+    head: &http::Head<'_>,
+    core: &Core,
+    cx: &Cx<'_>,
+) -> Option<Box<route::request::Request>> {
+    cx.config.route.steps(wants_bridge).next()?;
+    let mut request = Box::new(route::request::Request::of(head, core.client, core.tls));
+    request.certified = core.certified();
+    Some(request)
+}
+
+/// An upgrade that was judged to be one: what its 101 says.
+#[derive(Debug)]
+pub(super) struct Opening {
+    accept: [u8; 28],
+    subprotocol: Option<Box<str>>,
+    /// What its route adds.
+    headers: Vec<Header>,
+    /// The request target, for the log.
+    path: Box<str>,
+}
+
+impl Opening {
+    fn of(upgrade: &Upgrade<'_>, path: &str) -> Opening {
+        Opening {
+            accept: ws::accept_key(upgrade.key),
+            subprotocol: upgrade.subprotocol.map(Into::into),
+            headers: Vec::new(),
+            path: path.into(),
+        }
+    }
+
+    /// Adds what the route says about the 101.
+    pub fn add(&mut self, subprotocol: Option<Box<str>>, headers: Vec<Header>) {
+        self.subprotocol = subprotocol.or(self.subprotocol.take());
+        self.headers = headers;
+    }
+
+    /// Answers with the 101, and becomes a bridge.
+    pub fn open(&mut self, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let mut bytes = Vec::with_capacity(256);
+        let subprotocol = self.subprotocol.as_deref();
+        upgrade::write_switching(&self.accept, subprotocol, &self.headers, SERVER, cx.date, &mut bytes);
+        core.bridged = true;
+        cx.counters.bridged += 1;
+        cx.actions.push(Action::Opened(std::mem::take(&mut self.path)));
+        Bridge::open(Lease::own(bytes), rest, core, cx)
+    }
 }
 
 /// Sends a client to the same page with TLS; the session ends when that has gone out.
@@ -215,7 +279,13 @@ fn redirect(place: String, line: &str, core: &mut Core, cx: &mut Cx<'_>) -> Next
 }
 
 /// Answers with a refusal; the session ends when that has gone out.
-fn refuse(refusal: &Refusal, head_only: bool, line: &str, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+pub(super) fn refuse(
+    refusal: &Refusal,
+    head_only: bool,
+    line: &str,
+    core: &mut Core,
+    cx: &mut Cx<'_>,
+) -> Next {
     let mut bytes = Vec::with_capacity(512);
     refusal.write(head_only, SERVER, cx.date, &mut bytes);
     cx.counters.answered += 1;

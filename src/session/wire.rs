@@ -21,8 +21,10 @@ use std::sync::Arc;
 pub struct Keys<'a> {
     /// Towards clients.
     pub server: Option<&'a Arc<ServerConfig>>,
-    /// Towards the target, and the name it is verified as.
-    pub client: Option<(&'a Arc<ClientConfig>, &'a ServerName<'static>)>,
+    /// Towards the target.
+    pub client: Option<&'a Arc<ClientConfig>>,
+    /// The name that every target is verified as; `None`: each as its own.
+    pub target_name: Option<&'a ServerName<'static>>,
 }
 
 /// Whose bytes are being sent.
@@ -176,6 +178,12 @@ impl Core {
         }
     }
 
+    /// The common name in the certificate that the client has proved to hold in the handshake of this connection; `None`
+    /// without TLS and without a certificate.
+    pub(super) fn certified(&self) -> Option<Box<str>> {
+        self.lanes[Side::Client as usize].wire.as_ref()?.stream.certified()
+    }
+
     /// Puts a wire on the client's side, where a TLS hello has come.
     pub(super) fn wire_client(&mut self, config: &Arc<ServerConfig>) -> Result<(), Failure> {
         self.lane(Side::Client).wire = Some(Wire::new(Stream::server(config.clone())?));
@@ -243,16 +251,20 @@ impl Core {
 
     /// Begins the handshake with a target that is connected now.
     fn secure_target(&mut self, cx: &mut Cx<'_>) -> Told {
+        let Some(config) = cx.keys.client else { return one(Input::Connected) };
+        let name = match (cx.keys.target_name, &self.target) {
+            (Some(name), _) => Ok(name.clone()),
+            (None, Some(target)) => ServerName::try_from(target.name().to_owned()).map_err(io::Error::other),
+            (None, None) => Err(io::Error::other("no name to verify the target as")),
+        };
         let lane = self.lane(Side::Target);
-        let Some((config, name)) = cx.keys.client else { return one(Input::Connected) };
         if lane.cancelled {
             return one(Input::Cancelled(Side::Target, Operation::Connect));
         }
-        let mut stream = match Stream::client(config.clone(), name.clone()) {
+        let stream = name.and_then(|name| Stream::client(config.clone(), name).map_err(io::Error::other));
+        let mut stream = match stream {
             Ok(stream) => stream,
-            Err(failure) => {
-                return one(Input::Failed(Side::Target, Operation::Connect, io::Error::other(failure)));
-            }
+            Err(error) => return one(Input::Failed(Side::Target, Operation::Connect, error)),
         };
         let hello = stream.hello(cx.pool);
         let mut wire = Wire::new(stream);

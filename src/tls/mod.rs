@@ -4,6 +4,7 @@
 //! block and stand on a higher floor. Owns every decision about versions, ciphers and verification. It never opens a
 //! socket.
 
+pub mod identity;
 pub mod material;
 mod pem;
 mod records;

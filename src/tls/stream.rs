@@ -317,6 +317,15 @@ impl Stream {
         self.state().peer_certificates()
     }
 
+    /// The common name in the certificate that the peer has proved to hold, if it has shown one and that has exactly one.
+    pub fn certified(&self) -> Option<Box<str>> {
+        // Before that its key has not been proved.
+        if !self.established || self.failed {
+            return None;
+        }
+        super::identity::common_name(self.peer_certificates()?.first()?)
+    }
+
     /// Whether the session was resumed with a ticket.
     pub fn resumed(&self) -> bool {
         self.state().handshake_kind() == Some(HandshakeKind::Resumed)

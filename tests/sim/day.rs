@@ -20,6 +20,7 @@ use websplice::observe::log::Log;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
 use websplice::sys::address::Address;
@@ -100,7 +101,7 @@ impl Day {
         }
         let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
         let crowded = config.sessions_max < CLIENTS_MAX;
-        let (echo, heartbeat) = (config.target == Target::Echo, !config.timing.heartbeat.is_zero());
+        let (echo, heartbeat) = (config.target == Some(Target::Echo), !config.timing.heartbeat.is_zero());
         let plain = config.plain;
         let setup = setup(config, &mailbox, &desk);
         // Bytes that travel one by one, or late, are few.
@@ -392,6 +393,7 @@ fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
         balance: Balance::new(1, config.sessions_max),
         config: Arc::new(config),
         shelf,
+        taps: Taps::default(),
         mailbox: mailbox.clone(),
         desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
     }
@@ -404,7 +406,8 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
-        target,
+        target: Some(target),
+        route: Default::default(),
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),
@@ -416,7 +419,12 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
+        record: None,
+        traffic: false,
+        wrap: None,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

@@ -71,6 +71,8 @@ impl Desk {
                 };
                 Verdict::Fetched(Served { response, body })
             }
+            // No day has routes.
+            Job::Route(_) => Verdict::Busy,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Cases for the echo target: messages come back whole, whatever they were cut into, within memory.
 
-use super::play::{Client, Play, config, every_cut};
+use super::play::{Client, Play, config};
 use super::read::{UPGRADE, binary, close, frame, ping, row};
+use super::settings::every_cut;
 use crate::limits::HOT_BYTES;
 
 /// Plays frames against an echo in every cut; pongs may come early or late, so they are told apart.

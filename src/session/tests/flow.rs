@@ -22,7 +22,7 @@ fn messages_in_every_cut_are_one_stream() {
         binary(""),
         binary("e".repeat(200)),
     ]);
-    super::play::every_cut("127.0.0.1:1", |play| {
+    super::settings::every_cut("127.0.0.1:1", |play| {
         play.client(UPGRADE).connected().client(&frames);
         assert_eq!(play.got(), format!("abcd{}", "e".repeat(200)));
         assert_eq!(play.frames(), "pong:p");

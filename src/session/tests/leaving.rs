@@ -1,7 +1,8 @@
 //! Cases for the end of a bridge: who goes first and how, what still reaches whom, how long it may take.
 
-use super::play::{Client, Far, Play, every_cut};
+use super::play::{Client, Far, Play};
 use super::read::{UPGRADE, binary, close, ping, row};
+use super::settings::every_cut;
 use crate::limits::LINGER_BYTES_MAX;
 use crate::session::{End, Input, Operation};
 

@@ -1,7 +1,8 @@
 //! Cases for the opening: heads in every cut, requests behind each other, frames behind the upgrade, refusals, time.
 
-use super::play::{Client, Event, Play, config, every_cut};
+use super::play::{Client, Event, Play, config};
 use super::read::{GET, UPGRADE, binary, row};
+use super::settings::every_cut;
 use crate::limits::HEAD_BYTES_MAX;
 
 const TARGET: &str = "127.0.0.1:5900";

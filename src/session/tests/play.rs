@@ -12,6 +12,7 @@ use crate::limits::{BUFFER_MEMORY_MIN, HOT_BYTES};
 use crate::observe::counters::Counters;
 use crate::pool::{Lease, Pool};
 use crate::session::job::{Job, Verdict};
+use crate::session::tap::Tap;
 use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side};
 use crate::slab::Key;
 use crate::sys::address::Address;
@@ -44,6 +45,8 @@ pub struct Play {
     pub dialled: Vec<String>,
     /// What was logged, in order.
     pub lines: Vec<String>,
+    /// What was shown to those who watch, in order.
+    pub shown: Vec<Tap>,
     /// The answer is to a HEAD request: its length is announced and nothing follows.
     pub head_only: bool,
     /// Most bytes that one receive brings, whatever was asked.
@@ -102,21 +105,6 @@ pub enum Tail {
     Reset,
 }
 
-/// Plays `case` once with everything coming at once, once byte by byte, and once for each place where the client's
-/// stream can be cut in two.
-pub fn every_cut(target: &str, case: impl Fn(&mut Play)) {
-    let mut whole = Play::new(config(target));
-    case(&mut whole);
-    let mut bytewise = Play::new(config(target));
-    bytewise.gulp = 1;
-    case(&mut bytewise);
-    for cut in 1..whole.sockets[0].taken {
-        let mut play = Play::new(config(target));
-        play.cut = cut;
-        case(&mut play);
-    }
-}
-
 impl Play {
     /// A session that was just accepted.
     pub fn new(config: Config) -> Play {
@@ -136,6 +124,7 @@ impl Play {
             jobs: VecDeque::new(),
             dialled: Vec::new(),
             lines: Vec::new(),
+            shown: Vec::new(),
             head_only: false,
             gulp: usize::MAX,
             cut: usize::MAX,
@@ -377,7 +366,8 @@ impl Play {
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
             keys: Keys {
                 server: self.tls.as_ref(),
-                client: self.target_tls.as_ref().map(|(config, name)| (config, name)),
+                client: self.target_tls.as_ref().map(|(config, _)| config),
+                target_name: self.target_tls.as_ref().map(|(_, name)| name),
             },
             counters: &mut self.counters,
             actions: &mut actions,
@@ -425,6 +415,7 @@ impl Play {
             Action::Arm(due) => self.due = Some(due),
             Action::Opened(path) => self.lines.push(format!("open {path}")),
             Action::Answered(line, status) => self.lines.push(format!("{line} {status}")),
+            Action::Tap(tap) => self.shown.push(tap),
             Action::Release => {
                 assert!(self.sockets.iter().all(|socket| !socket.open), "a socket is left open");
                 self.released = true;

@@ -175,7 +175,7 @@ fn silence_is_short_and_a_slow_handshake_has_the_time_of_a_head() {
     slow.wait(2_900).client([0x16]);
     assert!(!slow.wait(7_000).released);
     assert_eq!(slow.wait(200).end(), "head_timeout");
-    assert_eq!(slow.sockets[0].got, [], "nothing is said");
+    assert_eq!(slow.sockets[0].got, [0u8; 0], "nothing is said");
 }
 
 #[test]

@@ -1,18 +1,38 @@
-//! What the server of a played session was told to do.
+//! What the server of a played session was told to do, and cases played with every cut of what the client sends.
 
+use super::play::Play;
 use crate::config::{Config, EngineChoice, Listen, Timing};
 use crate::http;
+use crate::route::source::Source;
+use crate::route::token::Place;
+use crate::route::{self, Tokens};
 use crate::target::Target;
+use std::time::Duration;
 
-/// A configuration with `target` and default timing.
+/// A configuration in which tokens lead to targets.
+pub fn routed() -> Config {
+    let source = Source::TokenFile { path: "/tokens".into(), read_only: false };
+    let tokens = Tokens {
+        source,
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+        veil: Default::default(),
+    };
+    Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
+}
+
+/// A configuration with `target`, if it is not empty, and default timing.
 pub fn config(target: &str) -> Config {
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 0, prefer_ipv6: false },
         target: match target.strip_prefix("unix:") {
-            Some(name) => Target::parse_unix(name.as_ref()).unwrap(),
-            None => Target::parse(target).unwrap(),
+            _ if target.is_empty() => None,
+            Some(name) => Target::parse_unix(name.as_ref()),
+            None => Target::parse(target).ok(),
         },
+        route: Default::default(),
         web: None,
         web_root: None,
         tls: Default::default(),
@@ -24,6 +44,31 @@ pub fn config(target: &str) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 1,
+        record: None,
+        traffic: false,
+        wrap: None,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
+    }
+}
+
+/// Plays `case` once with everything coming at once, once byte by byte, and once for each place where the client's
+/// stream can be cut in two.
+pub fn every_cut(target: &str, case: impl Fn(&mut Play)) {
+    every_cut_of(|| config(target), case);
+}
+
+/// The same with any configuration.
+pub fn every_cut_of(config: impl Fn() -> Config, case: impl Fn(&mut Play)) {
+    let mut whole = Play::new(config());
+    case(&mut whole);
+    let mut bytewise = Play::new(config());
+    bytewise.gulp = 1;
+    case(&mut bytewise);
+    for cut in 1..whole.sockets[0].taken {
+        let mut play = Play::new(config());
+        play.cut = cut;
+        case(&mut play);
     }
 }

@@ -4,7 +4,10 @@
 //! end: once both ends are gone it must be released, whatever state it was caught in.
 
 use super::play::{Client, Far, Play, Tail, config};
-use super::read::{GET, UPGRADE, close, frame, payload, ping};
+use super::read::{GET, close, frame, payload, ping};
+use super::routing;
+use super::settings::routed;
+use crate::http::Refusal;
 use crate::session::job::{Job, Verdict};
 use crate::session::{End, Side};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -78,6 +81,9 @@ impl Walk {
     fn begin(mut chance: Chance) -> Walk {
         let target = ["127.0.0.1:1", "h:1", "echo://", "unix:/x"][chance.below(4)];
         let mut config = config(target);
+        if target != "echo://" && chance.once_in(4) {
+            (config.target, config.route) = (None, routed().route);
+        }
         if chance.once_in(4) {
             config.web = Some(crate::web::Options { listings: false, index: None });
         }
@@ -125,7 +131,7 @@ impl Walk {
             _ if !self.upgraded && self.play.config.web.is_some() && self.chance.once_in(2) => GET.into(),
             _ if !self.upgraded => {
                 self.upgraded = true;
-                UPGRADE.into()
+                routing::upgrade("t").into()
             }
             0 => close(1000, "bye"),
             1 if self.chance.once_in(4) => vec![0x83],
@@ -166,6 +172,13 @@ impl Walk {
             Some(Job::Resolve { .. }) => {
                 let addresses = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
                 drop_play(self.play.resolved(&addresses[..self.chance.below(4)]));
+            }
+            Some(Job::Route(_)) => {
+                let refused = self.chance.once_in(4);
+                drop_play(self.play.verdict(match refused {
+                    true => Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)),
+                    false => routing::leads_to("127.0.0.1:1"),
+                }));
             }
             Some(Job::Fetch(_)) => drop_play(self.play.verdict(super::answers::file(0, 100))),
             Some(Job::Read { len, .. }) => {

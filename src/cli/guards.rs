@@ -1,0 +1,176 @@
+//! Guards on the command line: their rows of the option table, how they go together, and what is made of them.
+//!
+//! `table` puts the rows in their place, `settle` completes them. The only thing it opens is a file that a source is read
+//! from.
+
+use super::args::Guards;
+use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::values::quoted;
+use crate::config::Config;
+use crate::limits::{GUARDS_MAX, SOURCE_FILE_BYTES_MAX};
+use crate::route::guard::{Guard, NAMES};
+use crate::route::plugin::Plugin;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::Path;
+
+/// A row without a short name.
+const fn row(
+    long: &'static str,
+    brief: &'static str,
+    detail: &'static str,
+    default: &'static str,
+    example: &'static str,
+    act: Act,
+) -> Opt {
+    Opt { long, short: None, category: Category::Access, brief, detail, default, example, act }
+}
+
+/// A free value; the option may be given several times.
+const fn many(word: &'static str) -> Value {
+    Value { word, choices: &[], complete: Complete::Choices, repeats: true }
+}
+
+pub(super) fn text(value: &OsStr) -> Result<String, Refusal> {
+    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
+    value.to_str().map(str::to_owned).ok_or_else(invalid)
+}
+
+pub(super) const AUTH_PLUGIN: Opt = row(
+    "auth-plugin",
+    "who may connect: one of several guards",
+    "May be given several times; a client must pass all of them. BasicHTTPAuth asks for the user and password of its \
+     source, USER:PASSWORD. HtpasswdAuth asks for a user and password of a file as htpasswd(1) makes it: bcrypt, SHA-crypt \
+     or apr1. ExpectOrigin lets in pages from the origins of its source, separated by blanks, such as https://desk.example. \
+     SameOrigin lets in pages from the host that is asked. ClientCertCNAuth lets in clients whose certificate, as verified by \
+     --verify-client, is for one of the names of its source, separated by blanks. ForwardAuth asks the service at the URL \
+     of its source.\n\n\
+     A name with a dot is a Python class in the manner of websockify's plugins; exec:COMMAND is a command of the shell that \
+     answers questions line by line.\n\n\
+     An empty NAME means that the option was not given.",
+    "",
+    "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
+    Act::Take(many("NAME"), |options, value| {
+        let name = text(value)?;
+        if !name.is_empty() {
+            options.guards.plugins.push(name);
+        }
+        if options.guards.plugins.len() > GUARDS_MAX {
+            return Err(Refusal::Message(format!("option --auth-plugin: more than {GUARDS_MAX} guards")));
+        }
+        Ok(())
+    }),
+);
+
+pub(super) const AUTH_SOURCE: Opt = row(
+    "auth-source",
+    "what a guard works with",
+    "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
+     is, is said there. Other users of the machine may see it in the list of processes, so a secret is better written in \
+     a file: @FILE stands for its first line.",
+    "",
+    "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
+    Act::Take(many("SOURCE"), |options, value| {
+        options.guards.sources.push(text(value)?);
+        Ok(())
+    }),
+);
+
+pub(super) const WEB_AUTH: Opt = row(
+    "web-auth",
+    "guard the files of --web too",
+    "Whoever wants a file must pass the guards as well, all but SameOrigin: browsers name no origin when they ask for pages. \
+     A plugin is told of no target then.",
+    "",
+    "--web-auth --auth-plugin=BasicHTTPAuth --auth-source=me:secret --web=/usr/share/novnc 6080 a:1",
+    Act::Switch(|options| options.guards.files = true),
+);
+
+pub(super) const PYTHON: Opt = row(
+    "python",
+    "Python that runs plugins written in it",
+    "The program that loads classes named with a dot: a name that is looked for in PATH, or a path. Modules are found as that \
+     Python finds them, so PYTHONPATH counts.",
+    "python3",
+    "--python=/opt/desk/venv/bin/python --auth-plugin=desk.Auth 6080 localhost:5901",
+    Act::Take(
+        Value { word: "PROGRAM", choices: &[], complete: Complete::Files, repeats: false },
+        |options, value| {
+            options.guards.python = if value.is_empty() { "python3".into() } else { value.to_owned() };
+            Ok(())
+        },
+    ),
+);
+
+/// Options that make no sense without another one, in websockify's words.
+pub(super) fn check(guards: &Guards, web: bool) -> Result<(), String> {
+    let plugins = &guards.plugins;
+    let takers = plugins.iter().filter(|name| Guard::takes_source(name)).count();
+    let sources = guards.sources.iter().filter(|source| !source.is_empty()).count();
+    if plugins.is_empty() && sources > 0 {
+        return Err("You must use --auth-plugin to use --auth-source".into());
+    }
+    if sources > takers {
+        return Err("You must use an --auth-plugin that takes a source for each --auth-source".into());
+    }
+    if plugins.is_empty() && guards.files {
+        return Err("You must use --auth-plugin to use --web-auth".into());
+    }
+    if guards.files && !web {
+        return Err("You must use --web to use --web-auth".into());
+    }
+    Ok(())
+}
+
+/// Adds to `config` what was said.
+///
+/// # Errors
+/// One line for a guard that there is not, or whose source is of no use.
+pub(super) fn settle(said: &Guards, config: &mut Config) -> Result<(), String> {
+    let mut sources = said.sources.iter();
+    for name in &said.plugins {
+        let source = if Guard::takes_source(name) { sources.next() } else { None };
+        let source = source.map(|source| read(source)).transpose()?;
+        config.route.guards.push(guard(name, source.as_deref(), said, config)?);
+    }
+    config.route.guard_files = said.files;
+    Ok(())
+}
+
+fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Result<Guard, String> {
+    let option = |error| format!("option --auth-plugin: {error}");
+    if let Some(plugin) = Plugin::parse(name, source, &said.python) {
+        plugin.check().map_err(option)?;
+        return Ok(Guard::Plugin(plugin));
+    }
+    let Some(built_in) = Guard::built_in(name, source) else {
+        let (name, known) = (quoted(OsStr::new(name)), NAMES.join(", "));
+        return Err(format!(
+            "option --auth-plugin: no such plugin: {name} (choose from {known}, a Python class with a dot, or exec:COMMAND)"
+        ));
+    };
+    match built_in.map_err(option)? {
+        Guard::ClientCertCn(_) if !config.tls.verify_client => {
+            Err(option("ClientCertCNAuth needs --verify-client: without it no name is verified".into()))
+        }
+        Guard::Htpasswd(path) => Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", &path)?)),
+        other => Ok(other),
+    }
+}
+
+/// What a source says: itself, or the first line of a file.
+fn read(source: &str) -> Result<String, String> {
+    let Some(name) = source.strip_prefix('@') else { return Ok(source.to_owned()) };
+    let wrong =
+        |why: &dyn std::fmt::Display| format!("option --auth-source: {}: {why}", quoted(OsStr::new(name)));
+    let mut text = String::new();
+    let file = std::fs::File::open(Path::new(name)).map_err(|error| wrong(&error))?;
+    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
+    if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
+        return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
+    }
+    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(wrong(&"its first line is empty")),
+    }
+}

@@ -1,0 +1,191 @@
+//! Tables for guards: every way to be let in, and every way to be refused.
+
+use super::*;
+
+fn request(headers: &[(&str, &[u8])]) -> Request {
+    Request {
+        method: "GET".into(),
+        path: "/".into(),
+        query: None,
+        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        client: None,
+        tls: None,
+        certified: None,
+    }
+}
+
+fn guard(name: &str, source: &str) -> Guard {
+    Guard::built_in(name, Some(source)).unwrap().unwrap()
+}
+
+/// The status that a guard answers with; 0 if it lets pass, 1 if it leaves that to others.
+fn judged(guard: &Guard, request: &Request) -> u16 {
+    match guard.judge(request) {
+        Some(Ok(())) => 0,
+        Some(Err(refusal)) => refusal.status(),
+        None => 1,
+    }
+}
+
+fn basic(pair: &[u8]) -> Vec<u8> {
+    [b"Basic ", base64_simd::STANDARD.encode_to_string(pair).as_bytes()].concat()
+}
+
+#[test]
+fn one_user_with_one_password() {
+    let guard = guard("BasicHTTPAuth", "m\u{fc}ller:a:b");
+    let rows: [(Vec<u8>, u16); 14] = [
+        (basic("m\u{fc}ller:a:b".as_bytes()), 0),
+        (basic(b"m\xfcller:a:b"), 0),
+        ([b"bAsIc  ", &basic(b"m\xfcller:a:b")[6..]].concat(), 0),
+        (basic(b"m\xfcller:a:bc"), 401),
+        (basic(b"m\xfcller:a:"), 401),
+        (basic(b"M\xfcller:a:b"), 401),
+        (basic(b":"), 401),
+        (basic(b""), 403),
+        (basic(b"no colon"), 403),
+        (b"Basic".to_vec(), 403),
+        (b"Basic !!!".to_vec(), 401),
+        (b"Basic bTph".to_vec(), 401),
+        (b"Bearer x".to_vec(), 403),
+        (basic(&[b"m:", [b'x'; 8192].as_slice()].concat()), 401),
+    ];
+    for (value, expected) in rows {
+        assert_eq!(
+            judged(&guard, &request(&[("authorization", &value)])),
+            expected,
+            "{}",
+            value.escape_ascii()
+        );
+    }
+    assert_eq!(judged(&guard, &request(&[])), 401);
+    let mut answer = Vec::new();
+    let date = b"Fri, 20 Nov 2026 13:46:36 GMT";
+    guard.judge(&request(&[])).unwrap().unwrap_err().write(false, "", date, &mut answer);
+    let text = String::from_utf8(answer).unwrap();
+    let (head, page) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{head}");
+    assert!(head.contains("\r\nWWW-Authenticate: Basic realm=\"Websockify\"\r\n"), "{head}");
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    assert!(head.ends_with(&format!("\r\nContent-Length: {}", page.len())), "{head}");
+}
+
+#[test]
+fn secrets_are_compared_as_digests_of_one_length() {
+    let secret = Secret::of("user:password");
+    assert!(secret.is(b"user:password"));
+    for other in [&b""[..], b"u", b"user:passwor", b"user:password ", &[0; 100_000]] {
+        assert!(!secret.is(other));
+    }
+    assert_eq!(format!("{secret:?}"), "(secret)");
+    // No Latin-1 form: only the UTF-8 one.
+    assert!(Secret::of("u:\u{20ac}").is("u:\u{20ac}".as_bytes()));
+    assert!(!Secret::of("u:\u{20ac}").is(b"u:\x80"));
+}
+
+#[test]
+fn pages_from_listed_origins() {
+    let guard =
+        guard("ExpectOrigin", " https://Desk.example  http://desk.example:8080 \t https://[::1]:8443 ");
+    for (origin, expected) in [
+        ("https://desk.example", 0),
+        ("https://DESK.example:443", 0),
+        ("http://desk.example:8080", 0),
+        ("https://[::1]:8443", 0),
+        ("http://desk.example", 403),
+        ("https://desk.example:8443", 403),
+        ("https://desk.example.evil.example", 403),
+        ("https://evil.example/https://desk.example", 403),
+        ("https://desk.example/", 403),
+        ("https://desk.example@evil.example", 403),
+        ("https://desk.example, https://evil.example", 403),
+        ("desk.example", 403),
+        ("null", 403),
+        ("", 403),
+    ] {
+        assert_eq!(judged(&guard, &request(&[("Origin", origin.as_bytes())])), expected, "{origin}");
+    }
+    assert_eq!(judged(&guard, &request(&[])), 403);
+    assert_eq!(judged(&guard, &request(&[("Origin", b"https://desk.example\xff")])), 403);
+    let refusal = guard.judge(&request(&[])).unwrap().unwrap_err();
+    assert_eq!(refusal.reason(), "Invalid Origin");
+    let listed =
+        Guard::built_in("ExpectOrigin", Some("null capacitor://localhost file://")).unwrap().unwrap();
+    for origin in ["null", "capacitor://localhost", "file://"] {
+        assert_eq!(judged(&listed, &request(&[("Origin", origin.as_bytes())])), 0, "{origin}");
+    }
+}
+
+#[test]
+fn pages_from_the_host_that_is_asked() {
+    let guard = Guard::built_in("SameOrigin", None).unwrap().unwrap();
+    let secure = Some(("TLSv1.3", "x"));
+    for (origin, host, tls, expected) in [
+        ("http://desk:6080", "desk:6080", None, 0),
+        ("http://DESK:6080", "Desk:6080", None, 0),
+        ("http://desk", "desk:80", None, 0),
+        ("https://desk", "desk", None, 0),
+        ("https://desk", "desk:443", secure, 0),
+        ("http://[::1]:6080", "[::1]:6080", None, 0),
+        ("http://desk", "desk", secure, 403),
+        ("https://desk", "desk:80", None, 403),
+        ("http://desk:6080", "desk:6081", None, 403),
+        ("http://evil", "desk", None, 403),
+        ("ftp://desk", "desk", None, 403),
+        ("null", "desk", None, 403),
+        ("http://", "", None, 403),
+    ] {
+        let headers: [(&str, &[u8]); 2] = [("Origin", origin.as_bytes()), ("Host", host.as_bytes())];
+        let request = Request { tls, ..request(&headers) };
+        assert_eq!(judged(&guard, &request), expected, "{origin} {host}");
+    }
+    assert_eq!(judged(&guard, &request(&[("Host", b"desk")])), 403);
+    assert_eq!(judged(&guard, &request(&[("Origin", b"http://desk")])), 403);
+}
+
+#[test]
+fn names_come_from_the_certificate_and_from_nowhere_else() {
+    let guard = guard("ClientCertCNAuth", "alice bob");
+    for (certified, expected) in
+        [(Some("alice"), 0), (Some("bob"), 0), (Some("Alice"), 403), (Some(""), 403), (None, 403)]
+    {
+        let request = Request { certified: certified.map(Into::into), ..request(&[]) };
+        assert_eq!(judged(&guard, &request), expected, "{certified:?}");
+    }
+    for name in
+        ["SSL_CLIENT_S_DN_CN", "ssl_client_s_dn_cn", "SSL-Client-S-DN-CN", "X-SSL-Client-CN", "Remote-User"]
+    {
+        assert_eq!(judged(&guard, &request(&[(name, b"alice")])), 403, "{name}");
+    }
+}
+
+#[test]
+fn what_needs_others_is_left_to_them_where_there_is_something_to_ask() {
+    let file = guard("HtpasswdAuth", "/etc/desk.htpasswd");
+    assert_eq!(judged(&file, &request(&[])), 401);
+    assert_eq!(judged(&file, &request(&[("Authorization", b"Digest x")])), 403);
+    assert_eq!(judged(&file, &request(&[("Authorization", &basic(b"u:p"))])), 1);
+    assert_eq!(judged(&guard("ForwardAuth", "http://auth:9091/verify"), &request(&[])), 1);
+}
+
+#[test]
+fn sources_that_are_of_no_use_are_told() {
+    for (name, source, part) in [
+        ("BasicHTTPAuth", None, "needs --auth-source=USER:PASSWORD"),
+        ("BasicHTTPAuth", Some("secret"), "has no colon"),
+        ("ExpectOrigin", Some(""), "needs --auth-source"),
+        ("ExpectOrigin", Some("https://a https://b/c"), "'https://b/c' is no origin"),
+        ("ClientCertCNAuth", Some("  "), "needs --auth-source"),
+        ("HtpasswdAuth", None, "needs --auth-source=FILE"),
+        ("ForwardAuth", None, "needs --auth-source=URL"),
+        ("ForwardAuth", Some("auth.example"), "is no URL"),
+        ("ForwardAuth", Some("http:///x"), "is no URL"),
+        ("ForwardAuth", Some("http://a b"), "is no URL"),
+        ("SameOrigin", Some("x"), "takes no --auth-source"),
+    ] {
+        let told = Guard::built_in(name, source).unwrap().unwrap_err();
+        assert!(told.starts_with(name) && told.contains(part), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+    assert!(Guard::built_in("Basic", None).is_none());
+}

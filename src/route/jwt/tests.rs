@@ -1,0 +1,1 @@
+//! Cases for tokens that say where they lead.

@@ -1,0 +1,166 @@
+//! Look-ups: the helpers that take the steps of a route which wait for something.
+//!
+//! Owns the crews, one for each kind of waiting, and what they all have in common: how long a look-up may take, what a
+//! client hears of trouble and what the operator hears. It never touches a session; an answer goes where the question
+//! came from.
+
+mod files;
+mod flights;
+mod http;
+mod keys;
+mod names;
+mod redis;
+mod stamp;
+mod trouble;
+
+use super::source::Source;
+use super::token::{Place, Token};
+use super::{Answer, Options, Pass, Question, Step, Tokens};
+use crate::crew::Crew;
+use crate::http::Refusal;
+use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
+use crate::observe::log::Log;
+use crate::session::job::Verdict;
+use crate::target::Target;
+use flights::Flights;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trouble::{Trouble, Troubles};
+
+/// Takes a verdict to where it is waited for.
+type Reply = Box<dyn FnOnce(Verdict) + Send>;
+
+/// What a source says of a token: what it leads to, that it is not known, or that the source is of no use just now.
+type Found = Result<Option<Arc<Target>>, Trouble>;
+
+/// A source of tokens as helpers use it.
+trait Seek: Send + Sync {
+    /// Looks a token up; waits no longer than until `wanted.until`.
+    fn seek(&self, wanted: &Wanted) -> Found;
+
+    /// Looks whether the source is of any use yet, when the server starts.
+    fn probe(&self) -> Result<(), Trouble> {
+        Ok(())
+    }
+}
+
+/// A token to be looked up.
+struct Wanted {
+    token: Token,
+    /// The token is the name of a host, and compared as such.
+    is_host: bool,
+    /// When it is too late.
+    until: Instant,
+}
+
+/// The way to those who take steps; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    tokens: Option<Way>,
+}
+
+/// How a token gets to its source.
+#[derive(Clone, Debug)]
+enum Way {
+    /// Each by itself: what lies on this machine is as it is now.
+    Alone(Crew<(Wanted, Reply)>, Common),
+    /// Together with others that ask for the same, and with what was answered before.
+    Shared(Flights, Common),
+}
+
+/// What all questions of one source have in common.
+#[derive(Clone, Copy, Debug)]
+struct Common {
+    is_host: bool,
+    timeout: Duration,
+}
+
+impl Routes {
+    /// Starts what `options` need. What is not there yet is only worth a warning: it may come later.
+    ///
+    /// # Errors
+    /// When a thread cannot be started, or what a source needs of TLS cannot be had.
+    pub fn start(options: &Options, log: &Log) -> io::Result<Routes> {
+        let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log)).transpose()?;
+        Ok(Routes { tokens })
+    }
+
+    /// Has a step taken; [`Verdict::Busy`] when too many questions wait.
+    pub fn ask(&self, question: Question, reply: Reply) {
+        match (question.step, &self.tokens) {
+            (Step::Lookup, Some(way)) => way.go(question.token, reply),
+            (Step::Lookup, None) | (Step::Guard(_), _) => reply(Verdict::Busy),
+        }
+    }
+}
+
+impl Way {
+    fn to(tokens: &Tokens, log: &Log) -> io::Result<Way> {
+        let troubles = Troubles::new(tokens.source.name(), log);
+        let (seek, threads): (Box<dyn Seek>, _) = match &tokens.source {
+            Source::TokenFile { path, .. } => {
+                (Box::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
+            }
+            Source::TokenFileName(path) => (Box::new(names::Words(path.clone())), LOOKUP_THREADS),
+            Source::SocketDirectory(path) => (Box::new(names::Sockets(path.clone())), LOOKUP_THREADS),
+            Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
+            Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
+            Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
+        };
+        if let Err(trouble) = seek.probe() {
+            troubles.tell(&trouble);
+        }
+        let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
+        let common = Common { is_host: tokens.places.contains(&Place::Host), timeout: tokens.timeout };
+        let settle = move |wanted: &Wanted| settle(&*seek, wanted, &troubles);
+        Ok(if is_service {
+            Way::Shared(Flights::start(threads, LOOKUP_QUEUE_MAX, tokens.cache, settle)?, common)
+        } else {
+            let work = move |(wanted, reply): (Wanted, Reply)| reply(Verdict::Routed(settle(&wanted)));
+            Way::Alone(Crew::start("tokens", threads, HELPER_QUEUE_MAX, work)?, common)
+        })
+    }
+
+    fn go(&self, token: Option<Token>, reply: Reply) {
+        let token = match token {
+            None => return reply(Verdict::Routed(Err(Refusal::NO_TOKEN))),
+            // What cannot be a token is not told apart from what is none.
+            Some(token) if !token.is_plausible() => {
+                return reply(Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)));
+            }
+            Some(token) => token,
+        };
+        let wanted = |common: &Common| Wanted {
+            token,
+            is_host: common.is_host,
+            until: Instant::now() + common.timeout,
+        };
+        match self {
+            Way::Alone(crew, common) => {
+                if let Err((_, reply)) = crew.ask((wanted(common), reply)) {
+                    reply(Verdict::Busy);
+                }
+            }
+            Way::Shared(flights, common) => flights.ask(wanted(common), reply),
+        }
+    }
+}
+
+/// Has a token looked up, and says what its client hears. Whatever goes wrong, there is an answer.
+fn settle(seek: &dyn Seek, wanted: &Wanted, troubles: &Troubles) -> Answer {
+    // Its time is over, and there may be others whose is not.
+    if Instant::now() >= wanted.until {
+        return Err(Refusal::BUSY);
+    }
+    match catch_unwind(AssertUnwindSafe(|| seek.seek(wanted))) {
+        Ok(Ok(Some(target))) => Ok(Pass { target: Some(target), ..Pass::default() }),
+        Ok(Ok(None)) => Err(Refusal::UNKNOWN_TOKEN),
+        Ok(Err(trouble)) => {
+            troubles.tell(&trouble);
+            Err(Refusal::BUSY)
+        }
+        Err(_) => Err(Refusal::INTERNAL),
+    }
+}

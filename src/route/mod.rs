@@ -1,0 +1,128 @@
+//! Route: whether a request may pass, and to which target.
+//!
+//! A request that wants a bridge, or a file that is guarded, takes [`Step`]s in one order, which [`Options::steps`] owns:
+//! guards that need no target, the look-up of the token, guards that want to know the target. What can be judged from the
+//! request alone is judged here, at once; what waits for a file, a service or a process is asked of helpers
+//! (`route::lookup`). Owns the words of that conversation. It never waits and never opens anything.
+
+pub mod form;
+pub mod guard;
+pub mod jwt;
+pub mod leads;
+pub mod lookup;
+pub mod plugin;
+pub mod request;
+pub mod source;
+pub mod table;
+pub mod token;
+mod veiled;
+
+use crate::http::{self, refusal::Header};
+use crate::target::Target;
+use guard::Guard;
+use request::Request;
+use source::Source;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+use token::{Place, Token, Veil};
+
+/// How requests are routed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Where targets come from; `None`: all go to the configured one.
+    pub tokens: Option<Tokens>,
+    /// Who else has to let a request pass; all of them must.
+    pub guards: Vec<Guard>,
+    /// Whether files are guarded too.
+    pub guard_files: bool,
+}
+
+/// Tokens and the targets they stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tokens {
+    /// What knows them.
+    pub source: Source,
+    /// Where a request carries its token; the first place that has one counts.
+    pub places: Vec<Place>,
+    /// How long the answer of a service is kept; zero: not at all. Files are used as read until they change.
+    pub cache: Duration,
+    /// How long one look-up may take, the wait for its turn included. Not zero.
+    pub timeout: Duration,
+    /// The key of what is shown in place of tokens.
+    pub veil: Veil,
+}
+
+impl Tokens {
+    /// A request target as it may be logged: without what could be a token.
+    pub fn veiled<'a>(&self, target: &'a str) -> Cow<'a, str> {
+        veiled::veiled(target, &self.places, &self.veil)
+    }
+}
+
+/// One step of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Have the token looked up.
+    Lookup,
+    /// Have this one of [`Options::guards`] let the request pass.
+    Guard(usize),
+}
+
+/// What a helper is asked about one request.
+#[derive(Debug)]
+pub struct Question {
+    /// The step that is taken.
+    pub step: Step,
+    /// The request.
+    pub request: Arc<Request>,
+    /// Its token; there is one if the step is to look it up.
+    pub token: Option<Token>,
+    /// The target, once it is known.
+    pub target: Option<Arc<Target>>,
+}
+
+/// What a helper answers: the step is taken, or the request is refused.
+pub type Answer = Result<Pass, http::Refusal>;
+
+/// What a step that was taken brings to the session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pass {
+    /// The target.
+    pub target: Option<Arc<Target>>,
+    /// The sub-protocol to answer with; one that the client offered.
+    pub subprotocol: Option<Box<str>>,
+    /// Headers of the 101.
+    pub headers: Vec<Header>,
+    /// What is to be logged with the session: names and values.
+    pub labels: Vec<Label>,
+}
+
+/// Name and value of something that is logged with a session.
+pub type Label = (Box<str>, Box<str>);
+
+impl Options {
+    /// The steps of a request that wants a bridge, or of one that wants a file, in their order: guards that need no target,
+    /// so that nobody learns anything from a look-up who may not pass; the look-up of the token; guards that want to know
+    /// the target.
+    pub fn steps(&self, wants_bridge: bool) -> impl Iterator<Item = Step> {
+        let guards = move |late: bool| {
+            let guards = self.guards.iter().enumerate().filter(move |(_, guard)| {
+                guard.wants_target() == late && (wants_bridge || (self.guard_files && guard.guards_files()))
+            });
+            guards.map(|(number, _)| Step::Guard(number))
+        };
+        let lookup = (wants_bridge && self.tokens.is_some()).then_some(Step::Lookup);
+        guards(false).chain(lookup).chain(guards(true))
+    }
+}
+
+impl Pass {
+    /// Adds what a later step brought; of what can be only once, the later one counts.
+    pub fn add(&mut self, later: Pass) {
+        self.target = later.target.or(self.target.take());
+        self.subprotocol = later.subprotocol.or(self.subprotocol.take());
+        self.headers.extend(later.headers);
+        self.labels.extend(later.labels);
+    }
+}

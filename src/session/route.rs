@@ -1,0 +1,153 @@
+//! Routing: a request that somebody else has to say something about takes its steps, one after the other.
+//!
+//! Owns what waits meanwhile: what the request wants, and the bytes behind it. Nothing is received until it is decided,
+//! one deadline covers all steps, and whoever is asked is never waited for longer than that. Which steps there are, and
+//! in which order, is `route`'s to say.
+
+use super::answer::Answer;
+use super::job::{Job, Verdict};
+use super::opening::{Opening, refuse};
+use super::{Core, Cx, End, Input, Next, Operation, Phase};
+use crate::http::{After, Refusal};
+use crate::pool::Lease;
+use crate::route::request::Request;
+use crate::route::{Pass, Question, Step, token};
+use crate::web::Fetch;
+use std::sync::Arc;
+
+/// What a request wants.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// A bridge.
+    Bridge(Opening),
+    /// A file.
+    File(Box<Fetch>, After),
+}
+
+/// A request on its way through its steps.
+#[derive(Debug)]
+pub(super) struct Route {
+    wish: Wish,
+    request: Arc<Request>,
+    /// Method and request target, for the log.
+    line: Box<str>,
+    /// Requests answered on this connection before this one.
+    answered: u32,
+    /// Bytes behind the request.
+    rest: Option<Lease>,
+    /// Steps that are taken.
+    taken: usize,
+    /// What they brought.
+    passed: Pass,
+}
+
+impl Route {
+    /// Takes the first step, and as many as need nobody else.
+    pub fn begin(
+        wish: Wish,
+        request: Request,
+        line: Box<str>,
+        answered: u32,
+        rest: Option<Lease>,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let rest = rest.map(Lease::kept);
+        let mut route = Box::new(Route {
+            wish,
+            request: Arc::new(request),
+            line,
+            answered,
+            rest,
+            taken: 0,
+            passed: Pass::default(),
+        });
+        core.arm(cx.now + cx.config.timing.route, cx);
+        match route.advance(core, cx) {
+            Next::Stay => Next::Go(Phase::Route(route)),
+            next => next,
+        }
+    }
+
+    pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
+        match input {
+            Input::Verdict(Verdict::Routed(Ok(pass))) => self.take(pass, core, cx),
+            Input::Verdict(Verdict::Routed(Err(refusal))) => self.refuse(&refusal, core, cx),
+            Input::Verdict(Verdict::Busy) | Input::Stop => self.refuse(&Refusal::BUSY, core, cx),
+            Input::Expired => self.refuse(&Refusal::NOT_DECIDED, core, cx),
+            // Behind TLS the end can come in one receive with the request.
+            Input::Failed(_, Operation::Receive, _) => Next::Leave(End::ClientReset),
+            _ => Next::Stay,
+        }
+    }
+
+    /// A step is taken: keeps what it brought and goes on.
+    fn take(&mut self, pass: Pass, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        self.passed.add(pass);
+        self.taken += 1;
+        self.advance(core, cx)
+    }
+
+    /// Takes steps until somebody else has to say something, and passes the request on when all are taken.
+    fn advance(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let options = &cx.config.route;
+        let wants_bridge = matches!(self.wish, Wish::Bridge(_));
+        loop {
+            let Some(step) = options.steps(wants_bridge).nth(self.taken) else { return self.pass(core, cx) };
+            let judged = match step {
+                Step::Guard(number) => {
+                    options.guards.get(number).and_then(|guard| guard.judge(&self.request))
+                }
+                Step::Lookup => None,
+            };
+            match judged {
+                Some(Ok(())) => self.taken += 1,
+                Some(Err(refusal)) => return self.refuse(&refusal, core, cx),
+                None => return self.ask(step, wants_bridge, core, cx),
+            }
+        }
+    }
+
+    /// Has a helper take a step.
+    fn ask(&self, step: Step, wants_bridge: bool, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let mut target = self.passed.target.clone();
+        let mut token = None;
+        match (step, &cx.config.route.tokens) {
+            (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
+                Some(found) => {
+                    core.token = Some(tokens.veil.mark(found.secret()));
+                    token = Some(found);
+                }
+                None => return self.refuse(&Refusal::NO_TOKEN, core, cx),
+            },
+            // A file has no target.
+            (Step::Guard(_), _) if wants_bridge && target.is_none() => {
+                target = cx.config.target.clone().map(Arc::new);
+            }
+            (Step::Lookup | Step::Guard(_), _) => {}
+        }
+        let request = self.request.clone();
+        core.ask(Job::Route(Box::new(Question { step, request, token, target })), cx);
+        Next::Stay
+    }
+
+    fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
+        (core.target, core.labels) = (target, labels);
+        let (answered, rest) = (self.answered, self.rest.take());
+        match &mut self.wish {
+            Wish::Bridge(opening) => {
+                opening.add(subprotocol, headers);
+                opening.open(rest, core, cx)
+            }
+            Wish::File(fetch, after) => {
+                let line = std::mem::take(&mut self.line);
+                Answer::begin(std::mem::take(fetch), *after, line, answered, rest, core, cx)
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        refuse(refusal, &*self.request.method == "HEAD", &self.line, core, cx)
+    }
+}

@@ -1,0 +1,70 @@
+//! Cases for routing: tokens that lead somewhere, that do not, that nobody answers for; and what the client hears.
+
+use super::play::{Client, Play};
+use super::read::{UPGRADE, binary};
+use super::settings::{every_cut_of, routed};
+use crate::http::Refusal;
+use crate::limits::ROUTE_TIMEOUT_MS;
+use crate::route::Pass;
+use crate::session::job::{Job, Verdict};
+use crate::target::Target;
+use std::sync::Arc;
+
+/// An upgrade with a token.
+pub fn upgrade(token: &str) -> String {
+    UPGRADE.replace("/x", &format!("/x?token={token}"))
+}
+
+/// A target, as somebody who was asked says it.
+pub fn leads_to(target: &str) -> Verdict {
+    Verdict::Routed(Ok(Pass { target: Target::parse(target).ok().map(Arc::new), ..Pass::default() }))
+}
+
+#[test]
+fn a_token_leads_to_its_target() {
+    every_cut_of(routed, |play| {
+        play.client([upgrade("t").into_bytes(), binary("early")].concat());
+        assert_eq!((play.heard().as_str(), play.dialled.len()), ("", 0), "nothing before it is decided");
+        assert_eq!(play.verdict(leads_to("10.0.0.9:1")).heard(), "101");
+        assert_eq!(play.dialled, ["10.0.0.9:1"]);
+        assert_eq!(play.connected().got(), "early");
+    });
+}
+
+#[test]
+fn who_is_asked_is_told_the_token() {
+    let mut play = Play::new(routed());
+    play.client(upgrade("t"));
+    let Some(Job::Route(question)) = play.jobs.front() else { panic!("{:?}", play.jobs) };
+    assert_eq!(question.token.as_ref().unwrap().secret(), "t");
+    assert_eq!(question.request.first("host"), Some(&b"h"[..]));
+}
+
+#[test]
+fn what_leads_nowhere_is_refused_before_anything_is_dialled() {
+    every_cut_of(routed, |play| {
+        assert_eq!(play.client(UPGRADE).heard(), "403");
+        assert_eq!((play.jobs.len(), play.fin(Client).end()), (0, "refused"));
+    });
+    for (verdict, status) in [
+        (Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)), "404"),
+        (Verdict::Routed(Err(Refusal::told(418, "No".into(), Vec::new()))), "418"),
+        (Verdict::Busy, "503"),
+    ] {
+        let mut play = Play::new(routed());
+        assert_eq!(play.client(upgrade("t")).verdict(verdict).heard(), status);
+        assert_eq!((play.dialled.len(), play.fin(Client).end()), (0, "refused"));
+    }
+}
+
+#[test]
+fn nobody_is_waited_for_without_end() {
+    let mut play = Play::new(routed());
+    assert_eq!(play.client(upgrade("t")).wait(ROUTE_TIMEOUT_MS - 100).heard(), "");
+    assert_eq!(play.wait(200).heard(), "504");
+    // What comes too late changes nothing.
+    assert_eq!(play.verdict(leads_to("10.0.0.9:1")).dialled.len(), 0);
+
+    let mut play = Play::new(routed());
+    assert_eq!(play.client(upgrade("t")).stop().heard(), "503");
+}

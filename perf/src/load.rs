@@ -30,6 +30,8 @@ const RECEIVE_BYTES: usize = 256 * 1024;
 const BACKLOG: i32 = 4096;
 /// Most events taken from the kernel in one wait.
 const EVENTS: usize = 256;
+/// The same where the clock says what is sent: few, so that it is looked at often.
+const EVENTS_BY_THE_CLOCK: usize = 8;
 /// Token of the listener; slots count from zero.
 const LISTENER: u64 = u64::MAX;
 /// Most short sessions in one window. Each leaves its ports in TIME_WAIT, on the client's leg or the target's; beyond about
@@ -399,9 +401,13 @@ impl Load {
             return Err("interrupted".into());
         }
         let mut events = [EpollEvent::empty(); EVENTS];
-        // By the clock: what is due must not wait for a wake-up of ours.
-        let patience = if self.beat()? { EpollTimeout::ZERO } else { EpollTimeout::from(WAIT_MS) };
-        let count = match self.shared.epoll.wait(&mut events, patience) {
+        // By the clock: what is due must wait neither for a wake-up of ours nor for much else.
+        let (patience, most) = if self.beat()? {
+            (EpollTimeout::ZERO, EVENTS_BY_THE_CLOCK)
+        } else {
+            (EpollTimeout::from(WAIT_MS), EVENTS)
+        };
+        let count = match self.shared.epoll.wait(&mut events[..most], patience) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(format!("epoll: {error}")),

@@ -74,6 +74,9 @@ pub struct Sample {
     /// Sessions of each shard.
     #[serde(default)]
     pub shards: Vec<f64>,
+    /// CPU time of the busiest threads, one for each shard, from the busiest down.
+    #[serde(default)]
+    pub threads: Vec<f64>,
 }
 
 /// The quantiles that are kept.

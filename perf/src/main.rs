@@ -1,7 +1,7 @@
 //! Measures websplice and its peers side by side.
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
-//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`cores`]
+//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`queue`] [`cores`]
 //! [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`] and one of
 //! our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of rows and what it takes to [`begin`], [`measure`], and on top
 //! [`stats`], [`goals`], [`chart`] [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
@@ -28,6 +28,7 @@ mod pipes;
 mod plan;
 mod plots;
 mod procfs;
+mod queue;
 mod report;
 mod rows;
 mod running;

@@ -6,9 +6,12 @@
 
 mod files;
 mod flights;
+mod forward;
+mod guards;
 mod http;
 mod keys;
 mod names;
+mod passwords;
 mod redis;
 mod stamp;
 mod trouble;
@@ -20,9 +23,11 @@ use crate::crew::Crew;
 use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
 use crate::observe::log::Log;
+use crate::plugin::{Kind, Running};
 use crate::session::job::Verdict;
 use crate::target::Target;
 use flights::Flights;
+use guards::Guards;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -59,6 +64,7 @@ struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Routes {
     tokens: Option<Way>,
+    guards: Guards,
 }
 
 /// How a token gets to its source.
@@ -68,6 +74,8 @@ enum Way {
     Alone(Crew<(Wanted, Reply)>, Common),
     /// Together with others that ask for the same, and with what was answered before.
     Shared(Flights, Common),
+    /// With all that is known of the request, to a process that may answer by any of it.
+    Plugin(Arc<Running>),
 }
 
 /// What all questions of one source have in common.
@@ -81,17 +89,37 @@ impl Routes {
     /// Starts what `options` need. What is not there yet is only worth a warning: it may come later.
     ///
     /// # Errors
-    /// When a thread cannot be started, or what a source needs of TLS cannot be had.
+    /// When a thread cannot be started, when what a source or service needs of TLS cannot be had, and when a plugin or a
+    /// password file is of no use.
     pub fn start(options: &Options, log: &Log) -> io::Result<Routes> {
         let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log)).transpose()?;
-        Ok(Routes { tokens })
+        Ok(Routes { tokens, guards: Guards::start(&options.guards, log)? })
+    }
+
+    /// Has every plugin replaced by a new process.
+    pub fn renew(&self) {
+        self.plugins().for_each(Running::renew);
+    }
+
+    /// Ends every plugin.
+    pub fn stop(&self) {
+        self.plugins().for_each(Running::stop);
+    }
+
+    fn plugins(&self) -> impl Iterator<Item = &Running> {
+        let tokens = match &self.tokens {
+            Some(Way::Plugin(plugin)) => Some(&**plugin),
+            Some(Way::Alone(..) | Way::Shared(..)) | None => None,
+        };
+        tokens.into_iter().chain(self.guards.plugins())
     }
 
     /// Has a step taken; [`Verdict::Busy`] when too many questions wait.
     pub fn ask(&self, question: Question, reply: Reply) {
         match (question.step, &self.tokens) {
-            (Step::Lookup, Some(way)) => way.go(question.token, reply),
-            (Step::Lookup, None) | (Step::Guard(_), _) => reply(Verdict::Busy),
+            (Step::Lookup, Some(way)) => way.go(question, reply),
+            (Step::Lookup, None) => reply(Verdict::Busy),
+            (Step::Guard(number), _) => self.guards.ask(number, question, reply),
         }
     }
 }
@@ -108,6 +136,10 @@ impl Way {
             Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
             Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
             Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
+            Source::Plugin(plugin) => {
+                let running = Running::start(plugin, Kind::Token, tokens.timeout, log);
+                return running.map(Arc::new).map(Way::Plugin).map_err(io::Error::other);
+            }
         };
         if let Err(trouble) = seek.probe() {
             troubles.tell(&trouble);
@@ -123,14 +155,14 @@ impl Way {
         })
     }
 
-    fn go(&self, token: Option<Token>, reply: Reply) {
-        let token = match token {
+    fn go(&self, question: Question, reply: Reply) {
+        let token = match &question.token {
             None => return reply(Verdict::Routed(Err(Refusal::NO_TOKEN))),
             // What cannot be a token is not told apart from what is none.
             Some(token) if !token.is_plausible() => {
                 return reply(Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)));
             }
-            Some(token) => token,
+            Some(token) => token.clone(),
         };
         let wanted = |common: &Common| Wanted {
             token,
@@ -144,6 +176,7 @@ impl Way {
                 }
             }
             Way::Shared(flights, common) => flights.ask(wanted(common), reply),
+            Way::Plugin(plugin) => plugin.ask(question, reply),
         }
     }
 }
@@ -162,5 +195,107 @@ fn settle(seek: &dyn Seek, wanted: &Wanted, troubles: &Troubles) -> Answer {
             Err(Refusal::BUSY)
         }
         Err(_) => Err(Refusal::INTERNAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A source that does what its token says.
+    struct Played;
+
+    impl Seek for Played {
+        fn seek(&self, wanted: &Wanted) -> Found {
+            match wanted.token.secret() {
+                "good" => Ok(Target::parse("h:1").ok().map(Arc::new)),
+                "bad" => Ok(None),
+                "broken" => Err(Trouble::Met("it is broken".into())),
+                _ => panic!("a bug"),
+            }
+        }
+    }
+
+    fn told(token: &str, wait: Duration) -> u16 {
+        let troubles = Troubles::new("Played", &Log::silent());
+        let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + wait };
+        settle(&Played, &wanted, &troubles).map_or_else(|refusal| refusal.status(), |_| 101)
+    }
+
+    #[test]
+    fn whatever_happens_there_is_an_answer() {
+        let soon = Duration::from_secs(10);
+        for (token, status) in [("good", 101), ("bad", 404), ("broken", 503), ("panic", 500)] {
+            assert_eq!(told(token, soon), status, "{token}");
+        }
+        assert_eq!(told("good", Duration::ZERO), 503, "its time is over before its turn");
+    }
+
+    fn wanted(token: &str) -> Wanted {
+        Wanted { token: Token::new(token), is_host: false, until: Instant::now() + Duration::from_secs(60) }
+    }
+
+    /// A service that answers each question when it is let, and the way to ask it.
+    fn service(keep: Duration) -> (Flights, std::sync::mpsc::Sender<()>, Receiver<String>) {
+        let (go, wait) = channel::<()>();
+        let (tell, asked) = channel();
+        let wait = std::sync::Mutex::new(wait);
+        let flights = Flights::start(1, 1, keep, move |wanted| {
+            tell.send(wanted.token.secret().to_owned()).unwrap();
+            let _ = wait.lock().unwrap().recv();
+            Err(if wanted.token.secret() == "bad" { Refusal::UNKNOWN_TOKEN } else { Refusal::BUSY })
+        });
+        (flights.unwrap(), go, asked)
+    }
+
+    #[test]
+    fn who_waits_is_counted_and_everybody_is_told() {
+        use crate::limits::LOOKUP_WAITERS_MAX;
+        let (flights, go, asked) = service(Duration::ZERO);
+        let (tell, verdicts) = channel();
+        let ask = |token: &str| {
+            let tell = tell.clone();
+            flights.ask(
+                wanted(token),
+                Box::new(move |verdict| tell.send(matches!(verdict, Verdict::Busy)).unwrap()),
+            );
+        };
+        ask("a");
+        assert_eq!(asked.recv_timeout(Duration::from_secs(10)).unwrap(), "a");
+        // One may wait for its turn, and no other.
+        ask("b");
+        assert!(verdicts.try_recv().is_err());
+        ask("c");
+        assert!(verdicts.try_recv().unwrap());
+        for _ in 2..LOOKUP_WAITERS_MAX {
+            ask("a");
+        }
+        assert!(verdicts.try_recv().is_err());
+        ask("a");
+        assert!(verdicts.try_recv().unwrap(), "one too many, though nobody new is asked about");
+        drop(go);
+        let answers: Vec<_> = verdicts.iter().take(LOOKUP_WAITERS_MAX).collect();
+        assert!(answers.iter().all(|busy| !busy));
+        ask("a");
+        assert!(!verdicts.recv_timeout(Duration::from_secs(10)).unwrap(), "and there is room again");
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["b", "a"]);
+    }
+
+    #[test]
+    fn that_a_token_is_unknown_is_kept_and_trouble_is_not() {
+        let (flights, go, asked) = service(Duration::from_secs(3600));
+        drop(go);
+        let (tell, verdicts) = channel();
+        let ask = |token: &str| {
+            let tell = tell.clone();
+            flights.ask(wanted(token), Box::new(move |_| tell.send(()).unwrap()));
+            verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
+        };
+        ask("bad");
+        ask("bad");
+        ask("other");
+        ask("other");
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["bad", "other", "other"], "trouble is not kept");
     }
 }

@@ -123,6 +123,16 @@ pub struct Process {
     pub timeout: Option<Lapse>,
     /// `--idle-timeout`; `None`: never.
     pub idle: Option<Lapse>,
+    /// `--daemon`
+    pub daemon: bool,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--user`
+    pub user: Option<String>,
+    /// `--libserver`
+    pub libserver: bool,
+    /// `--check`
+    pub check: bool,
     /// `--log-file`
     pub log_file: Option<PathBuf>,
     /// `--syslog`

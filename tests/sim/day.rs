@@ -432,8 +432,9 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         threads: None,
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
+        // Nobody looks at the letters, but sessions show what they are for.
         record: None,
-        traffic: false,
+        traffic: dice.chance(200),
         wrap: None,
         verbose: false,
         process: Default::default(),

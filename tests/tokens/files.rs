@@ -204,8 +204,9 @@ fn a_directory_of_sockets(engine: &str) {
 fn a_file_that_comes_later(engine: &str) {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let server = Server::start(engine, &["--target-config", &place.arg("tokens")]);
-    server.wait_line("tokens source=TokenFile failures=1 error=");
+    server.wait_line("warn --token-source: ");
     assert_eq!(refused(&server, &asking("one")), 503);
+    server.wait_line("tokens source=TokenFile failures=1 error=");
     place.write("tokens", format!("one: {}\n", target.address()));
     works(&server, &asking("one"));
     server.stop();

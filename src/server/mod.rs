@@ -81,6 +81,8 @@ pub fn run(config: Config) -> u8 {
 }
 
 fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
+    // Sessions are counted in bytes: memory is to follow them, and nothing here walks enough of it to gain by large pages.
+    memory::huge_pages(false);
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
@@ -181,6 +183,7 @@ struct Crew {
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
+    helpers: Helpers,
 }
 
 impl Crew {
@@ -195,7 +198,7 @@ impl Crew {
         taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
+        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
         let began = Instant::now();
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
@@ -233,7 +236,7 @@ impl Crew {
                 }
             }
         }
-        Ok(Crew { shards, began, balance, mailboxes, news, tell })
+        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
     }
 
     /// Starts the wrapped program.
@@ -320,6 +323,7 @@ impl Crew {
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    self.helpers.renew();
                     log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
@@ -384,6 +388,13 @@ impl Stop {
         if self.status > 128 {
             self.status = 0;
         }
+    }
+}
+
+impl Drop for Crew {
+    /// Shards may hold on to their sessions; what was started for them ends all the same.
+    fn drop(&mut self) {
+        self.helpers.stop();
     }
 }
 

@@ -14,7 +14,7 @@ fail() {
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
     [openssl]=openssl [curl]=curl [npm]=npm [python3]=python3 [ps]=procps
-    [certutil]=libnss3-tools [zsh]=zsh [fish]=fish [groff]=groff-base
+    [certutil]=libnss3-tools [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
     [/usr/share/novnc/vnc.html]=novnc
 )
 # The module is asked for, because Debian's python3 comes without it.

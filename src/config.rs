@@ -4,7 +4,8 @@
 //! never touches the system.
 
 use crate::target::Target;
-use crate::{http, limits, route, tls, web};
+use crate::{http, limits, route, tape, tls, web};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,13 @@ pub struct Config {
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
+    /// Where sessions are recorded to, if they are.
+    pub record: Option<tape::Options>,
+    /// Write a letter to standard output for everything that passes.
+    pub traffic: bool,
+    /// A program to run beside, whose port this server has taken. Its target is `target`; where that is port 0 of the
+    /// loopback, the port is chosen when the server starts.
+    pub wrap: Option<Wrap>,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
     /// How the process begins and ends.
@@ -115,6 +123,73 @@ impl fmt::Display for SyslogServer {
             SyslogServer::Udp { host, port } => write!(f, "{host}:{port}"),
         }
     }
+}
+
+/// A wrapped program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrap {
+    /// The file to run; absolute, unless it has to be looked up again.
+    pub program: PathBuf,
+    /// Its words as written, the first one being what it is called by; never empty.
+    pub words: Vec<OsString>,
+    /// What its end means.
+    pub mode: WrapMode,
+    /// How its `bind()` is moved.
+    pub bind: WrapBind,
+}
+
+impl Wrap {
+    /// What stands for the port to listen on, in the words.
+    pub const PORT: &str = "{port}";
+    /// What stands for the Unix socket to listen on, in the words.
+    pub const UNIX_SOCKET: &str = "{unix_socket}";
+
+    /// The command as messages show it: its words as written, on one line.
+    pub fn shown(&self) -> String {
+        let mut out = String::new();
+        for word in &self.words {
+            let blank = if out.is_empty() { "" } else { " " };
+            out.push_str(blank);
+            for c in word.to_string_lossy().chars() {
+                if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+            }
+        }
+        out
+    }
+
+    /// Does any word have this in it?
+    pub fn says(&self, name: &str) -> bool {
+        says(&self.words, name)
+    }
+}
+
+/// Does any of these words have `name` in it?
+pub fn says(words: &[OsString], name: &str) -> bool {
+    words.iter().any(|word| memchr::memmem::find(word.as_encoded_bytes(), name.as_bytes()).is_some())
+}
+
+/// What the end of a wrapped program means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrapMode {
+    /// The server ends too, with its status.
+    Exit,
+    /// Nothing: it may have left a daemon behind.
+    Ignore,
+    /// It is started again.
+    Respawn,
+}
+
+/// How the `bind()` of a wrapped program is moved to another port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrapBind {
+    /// `Seccomp` where that can be done, else `Preload`.
+    Auto,
+    /// From outside, by seccomp user notification, or refuse to start.
+    Seccomp,
+    /// From inside, by an LD_PRELOAD interposer.
+    Preload,
+    /// Not at all.
+    None,
 }
 
 /// A listening address.

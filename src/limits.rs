@@ -109,6 +109,20 @@ pub const PENDING_HEADS_MAX: usize = 1024;
 pub const SESSIONS_DEFAULT: usize = 100_000;
 /// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
 pub const SESSIONS_AMPLE: usize = 4096;
+/// A wrapped program that has gone is started again at the next whole step of so many milliseconds, as websockify does.
+pub const WRAP_RESPAWN_LOOK_MS: u64 = 1000;
+/// Unless the mean of its last three starts is less than this ago.
+pub const WRAP_RESPAWN_MEAN_MS: u64 = 10_000;
+/// How long the guard of a wrapped program may take to say that it runs.
+pub const WRAP_START_MS: u64 = 10_000;
+/// How long a wrapped program has at least, when the server stops, between SIGTERM and SIGKILL.
+pub const WRAP_GRACE_MS_MIN: u64 = 1000;
+/// How long it has when its server was killed.
+pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
+/// How long processes that were killed are waited for; what is left then is somebody else's to end.
+pub const WRAP_KILL_MS: u64 = 2000;
+/// Longest line between a server and a guard, in bytes.
+pub const WRAP_LINE_BYTES_MAX: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Descriptors kept back for each shard besides: its ring or poller, and the two ends of its waker.
@@ -129,10 +143,9 @@ pub const SHARDS_MAX: usize = 256;
 pub const HELPER_THREADS: usize = 4;
 /// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
-/// Threads that check passwords, and passwords that may wait for one: at the costs that are usual, about two seconds of work.
-/// At the limit: 503.
-pub const PASSWORD_THREADS: usize = 2;
-/// See [`PASSWORD_THREADS`].
+/// Most threads that check passwords; there are no more than half the cores.
+pub const PASSWORD_THREADS_MAX: usize = 4;
+/// Passwords that may wait to be checked: a few seconds of work at the costs that are usual. At the limit: 503.
 pub const PASSWORD_QUEUE_MAX: usize = 64;
 /// Largest password file, in bytes. At the limit: start error, or what was read before stays.
 pub const PASSWORD_FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -219,6 +232,22 @@ pub const TOKEN_FILES_MAX: usize = 10_000;
 pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
 /// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
 pub const TROUBLE_LOG_MS: u64 = 5_000;
+/// Default of the most bytes of all recordings that may wait to be written. At the limit: dropped, counted and marked.
+pub const RECORD_BUFFER_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// Smallest `--record-buffer`, in bytes: a few receives.
+pub const RECORD_BUFFER_BYTES_MIN: usize = 1024 * 1024;
+/// Smallest `--record-size`, in bytes.
+pub const RECORD_FILE_BYTES_MIN: usize = 64 * 1024;
+/// Most bytes of one entry of a recording. A longer message becomes several entries.
+pub const RECORD_ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// What a recording, or a receive that waits to be written to one, counts for besides its bytes.
+pub const RECORD_OVERHEAD_BYTES: usize = 512;
+/// Names that are tried for a recording whose own is taken. At the limit: the session is not recorded.
+pub const RECORD_NAMES_MAX: u32 = 99;
+/// How long the end of the process waits for recordings to be written. At the limit: what is left is lost.
+pub const RECORD_STOP_MS: u64 = 5_000;
+/// Tokens of `--traffic` that may wait to be written. At the limit: dropped.
+pub const TRAFFIC_QUEUE_MAX: usize = 4096;
 
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
@@ -273,6 +302,8 @@ const _: () = {
     assert!(TLS_CIPHER_RECEIVE_BYTES + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(TLS_PLAIN_RECEIVE_BYTES + SERVER_HEADER_BYTES_MAX <= 4 * TLS_RECORD_BYTES);
     assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
+    assert!(RECORD_BUFFER_BYTES_MIN >= HOT_BYTES + 4 * RECORD_OVERHEAD_BYTES);
+    assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);

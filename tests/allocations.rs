@@ -28,6 +28,7 @@ use websplice::poll::Poll;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sys::socket::Listener;
 use websplice::target::Target;
@@ -83,6 +84,9 @@ fn config(target: Target, tls: tls::Options) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 16,
+        record: None,
+        traffic: false,
+        wrap: None,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),
@@ -99,6 +103,7 @@ fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
         log: Log::silent(),
         balance: Balance::new(1, 16),
         shelf: Some(shelf),
+        taps: Taps::default(),
         mailbox,
         desk: Box::new(|_, job| panic!("no case needs a helper: {job:?}")),
     };

@@ -1,6 +1,6 @@
-//! The floor of relaying by readiness and copying: a TCP relay that makes the needed system calls and nothing else.
+//! The floor of relaying by readiness: a TCP relay that makes the needed system calls and nothing else.
 //!
-//! One thread, edge-triggered epoll, one buffer for all sessions. It dials the target as soon as a client is accepted,
+//! One thread, edge-triggered epoll, one buffer for all sessions, or with [`crate::pipes`] some pipes instead. It dials the target as soon as a client is accepted,
 //! registers each socket once, and closes both when one ends. No framing, no time-outs, no limits, no log: it is no
 //! server, it is what the kernel alone costs when every byte passes through user space. It never measures anything.
 
@@ -12,6 +12,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Socket, Type};
 
+use crate::pipes::{Pipe, Pipes};
 use crate::sys;
 
 /// Bytes of the one buffer: what a receive takes at most. It fits a core's own cache.
@@ -32,6 +33,8 @@ pub struct Floor {
     pub target: SocketAddr,
     /// Whether its sockets keep the system's congestion control even where that is BBR.
     pub paced: bool,
+    /// Whether bytes pass through pipes and never through this process.
+    pub splice: bool,
 }
 
 /// A client and its connection to the target, and of each what concerns the direction that it is the source of.
@@ -46,6 +49,8 @@ struct Way {
     /// What the sink did not take, and how much of that it took since.
     owed: Vec<u8>,
     paid: usize,
+    /// The pipe in which the sink left something.
+    pipe: Option<Pipe>,
     /// The source will send no more: read on until its end is seen, for there is no other edge.
     last: bool,
     /// Moves on in the next turn without an edge.
@@ -54,7 +59,7 @@ struct Way {
 
 /// What one direction came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
+pub enum Flow {
     /// The source is empty or the sink is full: the next edge tells.
     Rests,
     /// There may be more without another edge.
@@ -69,6 +74,7 @@ struct Relay {
     epoll: Epoll,
     listener: Socket,
     buffer: Vec<u8>,
+    pipes: Pipes,
     pairs: Vec<Option<Pair>>,
     free: Vec<usize>,
     /// Slots that were freed in this turn: events further on may still name them.
@@ -105,6 +111,7 @@ impl Relay {
             epoll,
             listener,
             buffer: vec![0; BUFFER_BYTES],
+            pipes: Pipes::default(),
             pairs: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
@@ -170,7 +177,7 @@ impl Relay {
         let Some(pair) = self.pairs[slot].as_mut() else { return };
         pair.ways[side].last |= flags.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
         let gives = flags.contains(EpollFlags::EPOLLIN) && pair.ways[side].free();
-        if flags.contains(EpollFlags::EPOLLOUT) && !pair.ways[side ^ 1].owed.is_empty() {
+        if flags.contains(EpollFlags::EPOLLOUT) && pair.ways[side ^ 1].owes() {
             self.flow(token ^ 1);
         }
         if gives {
@@ -184,7 +191,12 @@ impl Relay {
     fn flow(&mut self, token: u64) {
         let (slot, side) = (token as usize / 2, token as usize % 2);
         let Some(pair) = self.pairs[slot].as_mut() else { return };
-        let flow = pair.flow(side, &mut self.buffer);
+        let flow = if self.order.splice {
+            let [source, sink] = [side, side ^ 1].map(|side| &pair.sockets[side]);
+            self.pipes.flow(source, sink, &mut pair.ways[side].pipe)
+        } else {
+            pair.flow(side, &mut self.buffer)
+        };
         pair.ways[side].going = flow == Flow::Goes;
         match flow {
             Flow::Rests => {}
@@ -240,7 +252,12 @@ impl Pair {
 impl Way {
     /// Whether an edge of the source is the moment to read: its sink is not full, and no turn is due anyway.
     fn free(&self) -> bool {
-        self.owed.is_empty() && !self.going
+        !self.owes() && !self.going
+    }
+
+    /// Whether the sink has yet to take something.
+    fn owes(&self) -> bool {
+        !self.owed.is_empty() || self.pipe.is_some()
     }
 }
 
@@ -273,9 +290,18 @@ mod tests {
 
     #[test]
     fn everything_arrives_at_a_slow_reader_and_then_the_end() {
+        everything_arrives(false);
+    }
+
+    #[test]
+    fn everything_arrives_through_pipes_too() {
+        everything_arrives(true);
+    }
+
+    fn everything_arrives(splice: bool) {
         let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false };
+        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false, splice };
         let mut relay = Relay::new(order).expect("a relay");
         let front = relay.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
         let client = TcpStream::connect(front).expect("a client");
@@ -285,7 +311,7 @@ mod tests {
         served.set_nonblocking(true).expect("non-blocking");
 
         let bytes: Vec<u8> = (0..BYTES).map(byte).collect();
-        let (mut sent, mut received, mut owing, mut ended) = (0, 0, 0, false);
+        let (mut sent, mut received, mut owing, mut ended) = (0, 0, 0usize, false);
         let mut piece = vec![0; 64 * 1024];
         let start = Instant::now();
         while !ended {
@@ -297,7 +323,7 @@ mod tests {
                 }
             }
             relay.turn(EpollTimeout::ZERO).expect("a turn");
-            owing = owing.max(relay.pairs.iter().flatten().map(|pair| pair.ways[0].owed.len()).sum());
+            owing += relay.pairs.iter().flatten().filter(|pair| pair.ways[0].owes()).count();
             match served.read(&mut piece) {
                 Ok(0) => ended = true,
                 Ok(length) => {

@@ -3,9 +3,10 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, WrapBind, WrapMode};
 use crate::limits;
 use crate::route::token::Place;
+use crate::tape::name::Pattern;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::ffi::OsString;
@@ -49,8 +50,11 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads.
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads. Port 0 if a wrapped
+    /// program's is still to be chosen.
     pub target: Option<Target>,
+    /// The words behind `--`: a program to wrap. Never empty.
+    pub wrap: Option<Vec<OsString>>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -70,6 +74,10 @@ pub struct Options {
     pub unix_target: Option<Target>,
     /// `--echo`
     pub echo: bool,
+    /// `--wrap-mode`
+    pub wrap_mode: WrapMode,
+    /// `--wrap-bind`
+    pub wrap_bind: WrapBind,
     /// `--web`
     pub web: Option<WebRoot>,
     /// `--file-only`
@@ -86,6 +94,8 @@ pub struct Options {
     pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
+    /// `--record`, all that begins with it, and `--traffic`.
+    pub tap: Tap,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -200,6 +210,21 @@ impl Route {
     }
 }
 
+/// What was said about watching sessions; paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tap {
+    /// `--record`
+    pub record: Option<PathBuf>,
+    /// `--record-name`
+    pub name: Option<Pattern>,
+    /// `--record-size`, in bytes.
+    pub file_bytes_max: Option<usize>,
+    /// `--record-buffer`, in bytes.
+    pub buffer_bytes: Option<usize>,
+    /// `--traffic`
+    pub traffic: bool,
+}
+
 /// What was said with `--ssl-only`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslOnly {
@@ -240,6 +265,8 @@ impl Default for Options {
             unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
             unix_target: None,
             echo: false,
+            wrap_mode: WrapMode::Exit,
+            wrap_bind: WrapBind::Auto,
             web: None,
             file_only: false,
             web_index: None,
@@ -248,6 +275,7 @@ impl Default for Options {
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),
+            tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,

@@ -19,7 +19,9 @@ mod route;
 mod secure;
 mod settle;
 mod table;
+mod tap;
 mod values;
+mod wrap;
 
 pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};

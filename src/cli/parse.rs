@@ -8,7 +8,7 @@ use super::args::{Args, Command, Options, Tls, UsageError};
 use super::option::{Act, Opt, Refusal, Value};
 use super::route;
 use super::values::quoted;
-use super::{guards, names};
+use super::{guards, names, wrap};
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -57,11 +57,12 @@ fn parse_words(program: &str, words: impl Iterator<Item = OsString>) -> Result<C
         }
     }
     check_pairs(&options)?;
-    if wrap {
-        return Err("wrap mode (-- COMMAND) is not supported by this version".into());
-    }
-    let (listen, target) = positionals(&options, words)?;
-    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, options })))
+    let (listen, words) = listen_position(&options, words)?;
+    let (target, wrap) = match wrap {
+        true => (wrap::target(&options, &words)?, Some(words)),
+        false => (target_position(&options, words)?, None),
+    };
+    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, wrap, options })))
 }
 
 /// An option where it was met.
@@ -162,6 +163,14 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     if options.echo && options.route.leads() {
         return Err("You cannot use --echo together with --token-plugin".into());
     }
+    let needs_record = [
+        (options.tap.name.is_some(), "--record-name"),
+        (options.tap.file_bytes_max.is_some(), "--record-size"),
+        (options.tap.buffer_bytes.is_some(), "--record-buffer"),
+    ];
+    if let Some((_, name)) = needs_record.iter().find(|(said, _)| *said && options.tap.record.is_none()) {
+        return Err(format!("You must use --record to use {name}"));
+    }
     check_tls(&options.tls, options.unix_target.is_some())
 }
 
@@ -190,22 +199,30 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// The words that are no options: first the listen word, unless an option stands for it, then the target word, the same.
-fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Option<Target>), String> {
+/// The listen word, unless an option stands for it; and the words behind it.
+fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Listen, Vec<OsString>), String> {
+    if options.process.inetd {
+        return Ok((Listen::Inherited, words));
+    }
+    if let Some(path) = &options.unix_listen {
+        return Ok((Listen::Unix { path: path.clone(), mode: options.unix_listen_mode }, words));
+    }
+    if words.is_empty() {
+        return Err("Too few arguments".into());
+    }
+    Ok((listen_word(&words.remove(0), options.prefer_ipv6)?, words))
+}
+
+/// The target word, unless an option stands for it; there is no word behind it.
+fn target_position(options: &Options, words: Vec<OsString>) -> Result<Option<Target>, String> {
     let mut words = words.into_iter();
-    let mut next = || words.next().ok_or("Too few arguments");
-    let listen = match &options.unix_listen {
-        _ if options.process.inetd => Listen::Inherited,
-        Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
-        None => listen_word(&next()?, options.prefer_ipv6)?,
-    };
     let target = match &options.unix_target {
         // What tokens lead to counts, as in websockify.
         _ if options.route.leads() => None,
         Some(target) => Some(target.clone()),
         None if options.echo => Some(Target::Echo),
         None => {
-            let word = next()?;
+            let word = words.next().ok_or("Too few arguments")?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
             Some(Target::parse(word).map_err(|error| error.to_string())?)
         }
@@ -213,7 +230,7 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Optio
     if words.next().is_some() {
         return Err("Too many arguments".into());
     }
-    Ok((listen, target))
+    Ok(target)
 }
 
 /// Reads `[source_addr:]source_port`. Port 0 lets the kernel choose.

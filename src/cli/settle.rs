@@ -4,7 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{self, Args, SslOnly, Tls, WebRoot};
-use super::{guards, route};
+use super::{guards, route, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -66,6 +66,7 @@ fn complete(args: &Args) -> Result<Config, String> {
     let tls = secure(&options.tls, target.as_ref())?;
     let tokens =
         route::tokens(&options.route, &options.guards.python, |option, path| absolute(option, &path))?;
+    let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
     let mut config = Config {
         program: args.program.clone(),
         listen,
@@ -88,6 +89,9 @@ fn complete(args: &Args) -> Result<Config, String> {
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        record: tap::settle(&options.tap)?,
+        traffic: options.tap.traffic,
+        wrap,
         verbose: options.verbose,
         process: process(&options.process),
         logs: logs(args)?,

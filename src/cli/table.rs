@@ -8,8 +8,8 @@ use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::process;
 use super::route;
-use super::secure;
 use super::values::{self, Zero};
+use super::{secure, tap, wrap};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -25,7 +25,7 @@ pub(super) const fn file(word: &'static str) -> Value {
 }
 
 /// A value that is one of a few words.
-const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
+pub(super) const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
     Value { word, choices, complete: Complete::Choices, repeats: false }
 }
 
@@ -106,6 +106,8 @@ pub const TABLE: &[Opt] = &[
         example: "--echo 127.0.0.1:6080",
         act: Act::Switch(|options| options.echo = true),
     },
+    wrap::MODE,
+    wrap::BIND,
     Opt {
         long: "subprotocol",
         short: None,
@@ -226,6 +228,11 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    tap::RECORD,
+    tap::RECORD_NAME,
+    tap::RECORD_SIZE,
+    tap::RECORD_BUFFER,
+    tap::TRAFFIC,
     Opt {
         long: "heartbeat",
         short: None,

@@ -14,7 +14,7 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
-answers = os.fdopen(os.dup(1), "wb", 0)
+answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 turn = threading.Lock()
 own = threading.local()
@@ -26,6 +26,7 @@ def say(word):
     line = json.dumps(word).encode() + b"\n"
     with turn:
         answers.write(line)
+        answers.flush()
 
 
 def load(name, source):

@@ -60,6 +60,11 @@ impl Running {
         self.desk.renew();
     }
 
+    /// Tells the process to end, and does not wait for it.
+    pub fn leave(&self) {
+        self.desk.leave();
+    }
+
     /// Ends the process: by the end of its standard input, then SIGTERM, then SIGKILL.
     pub fn stop(&self) {
         self.desk.stop();

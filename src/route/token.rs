@@ -45,6 +45,13 @@ pub struct Veil(RandomState);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u32);
 
+impl Mark {
+    /// The number in it, which means nothing outside of this process.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 impl Token {
     /// A token as it was found.
     pub fn new(text: impl Into<Box<str>>) -> Token {

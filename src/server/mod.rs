@@ -10,16 +10,20 @@ mod means;
 use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
+use crate::limits::WRAP_KILL_MS;
 use crate::listen;
 use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
+use crate::observe::record;
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
 use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
 use crate::tls::renewal::{Report, Shelf, Watcher};
+use crate::wrap::{self, Plan, Program};
 use engines::{Bench, Chosen};
 use life::Life;
 use means::Means;
@@ -42,13 +46,17 @@ enum News {
     Ended(Result<(), String>),
     /// A signal came.
     Signal(Signal),
+    /// The wrapped program has ended, and the server with it: the status to pass on.
+    Program(u8),
+    /// The wrapped program has been ended, with all it had started.
+    ProgramGone,
 }
 
 /// Runs a server until it is told to stop. Returns the exit status.
 pub fn run(config: Config) -> u8 {
     let program = config.program.clone();
     match serve(config) {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(message) => {
             say(&format!("{program}: {message}"));
             FAILURE
@@ -56,13 +64,16 @@ pub fn run(config: Config) -> u8 {
     }
 }
 
-fn serve(config: Config) -> Result<(), String> {
+fn serve(mut config: Config) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
     let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
     let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
+    if let Some(record) = &config.record {
+        record::check(record)?;
+    }
     let mut listeners =
         listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
     let places = places(&config)?;
@@ -73,20 +84,29 @@ fn serve(config: Config) -> Result<(), String> {
         Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
     log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
+    let taps = Taps::start(&config, &log)?;
+    let target = config.target.as_ref();
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
+    let wrapped = wrapped.transpose()?;
+    if let Some(plan) = &wrapped {
+        config.target = plan.target().cloned();
+    }
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
-    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &log).and_then(|crew| {
+    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
         for notice in [notice, means.notice].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+        let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
-        crew.watch(signals, material.as_ref(), &config, &log)
+        crew.watch(signals, material.as_ref(), &taps, program, &config, &log)
     });
     listeners.close();
     drop(material);
+    taps.finish();
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
@@ -169,6 +189,7 @@ impl Crew {
         chosen: Chosen,
         mut gate: Gate,
         shelf: Option<&Shelf>,
+        taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
         let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
@@ -193,6 +214,7 @@ impl Crew {
                 balance: balance.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.cloned(),
+                taps: taps.clone(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -203,7 +225,7 @@ impl Crew {
             match news.recv() {
                 Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ended(Ok(())) | News::Signal(_)) | Err(_) => {
+                Ok(News::Ended(Ok(())) | News::Signal(_) | News::Program(_) | News::ProgramGone) | Err(_) => {
                     return Err("a shard did not start".into());
                 }
             }
@@ -211,15 +233,24 @@ impl Crew {
         Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
     }
 
-    /// Waits until the last shard has ended: by itself when its time has come, after a signal soon, after a second signal at
-    /// once.
+    /// Starts the wrapped program.
+    fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+        let tell = self.tell.clone();
+        let ended = move |status| drop(tell.send(News::Program(status)));
+        Program::start(plan, log, ended).map_err(|why| format!("wrapped command: {why}"))
+    }
+
+    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
+    /// status.
     fn watch(
         self,
         signals: Signals,
         material: Option<&Watched>,
+        taps: &Taps,
+        program: Option<Program>,
         config: &Config,
         log: &Log,
-    ) -> Result<(), String> {
+    ) -> Result<u8, String> {
         let tell = self.tell.clone();
         let waiting = move || {
             while let Ok(signal) = signals.wait() {
@@ -230,27 +261,58 @@ impl Crew {
         };
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        let mut stop = Stop { status: 0, deadline: None, hurry: false };
+        let outcome = self.wait(&mut stop, material, taps, config, log);
+        if let Some(program) = program {
+            self.end_program(&program, &stop, config);
+        }
+        outcome.map(|()| stop.status)
+    }
+
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped
+    /// program soon, after a second signal at once.
+    fn wait(
+        &self,
+        stop: &mut Stop,
+        material: Option<&Watched>,
+        taps: &Taps,
+        config: &Config,
+        log: &Log,
+    ) -> Result<(), String> {
         let mut left = self.shards;
         let mut life = Life::new(&config.process);
-        let mut deadline: Option<Instant> = None;
+        let goodbye = || {
+            self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+            Some(Instant::now() + config.timing.drain)
+        };
         while left > 0 {
             let now = self.began.elapsed();
-            let next = [deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+            let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
             let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ready(_)) => {}
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if deadline.is_some() => return Ok(()),
+                Ok(News::Ready(_) | News::ProgramGone) => {}
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.deadline.is_some() => {
+                    stop.hurry = true;
+                    return Ok(());
+                }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
-                    deadline = Some(Instant::now() + config.timing.drain);
-                    self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+                    stop.deadline = goodbye();
+                }
+                Ok(News::Program(status)) if stop.deadline.is_none() => {
+                    log.line(Level::Info, format!("stop wrapped_command={status}"));
+                    stop.status = status;
+                    stop.deadline = goodbye();
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
                     if let Some(material) = material {
                         log.line(Level::Info, format!("report {}", material.renewals));
+                    }
+                    if let Some(recorder) = taps.recorder() {
+                        log.line(Level::Info, format!("report {recorder}"));
                     }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
@@ -262,8 +324,8 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
                 // It means nothing yet; dying of it would surprise whoever sends it.
-                Ok(News::Signal(_)) => {}
-                Err(RecvTimeoutError::Timeout) if deadline.is_none_or(|at| Instant::now() < at) => {
+                Ok(News::Signal(_) | News::Program(_)) => {}
+                Err(RecvTimeoutError::Timeout) if stop.deadline.is_none_or(|at| Instant::now() < at) => {
                     let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());
                     if let Some(word) = life.look(self.began.elapsed(), sessions, ended) {
                         log.line(Level::Info, word);
@@ -279,6 +341,33 @@ impl Crew {
         }
         Ok(())
     }
+
+    /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
+    /// signal.
+    fn end_program(&self, program: &Program, stop: &Stop, config: &Config) {
+        let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
+        let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
+        let tell = self.tell.clone();
+        program.stop(grace, Box::new(move || drop(tell.send(News::ProgramGone))));
+        let last = Instant::now() + grace + Duration::from_millis(WRAP_KILL_MS);
+        loop {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::ProgramGone) | Err(_) => return,
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => program.hurry(),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// How the server stops.
+struct Stop {
+    /// The exit status.
+    status: u8,
+    /// When sessions must be gone, once it stops.
+    deadline: Option<Instant>,
+    /// It was told twice.
+    hurry: bool,
 }
 
 impl Drop for Crew {
@@ -298,6 +387,7 @@ struct Start {
     balance: Balance,
     helpers: Helpers,
     shelf: Option<Shelf>,
+    taps: Taps,
     tell: Sender<News>,
 }
 
@@ -319,7 +409,7 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start { number, bench, config, log, balance, helpers, shelf, tell, .. } = self;
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
         let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
@@ -329,7 +419,7 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
         };
         engines::run(bench, setup)
     }

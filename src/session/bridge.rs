@@ -7,6 +7,7 @@
 
 use super::dial::{Dial, Dialled};
 use super::echo::Echo;
+use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::limits::{HOT_BYTES, PONG_TIMEOUT_MS};
 use crate::pool::Lease;
@@ -80,10 +81,14 @@ impl Bridge {
             return Next::Leave(End::Internal);
         };
         let text = *target == Target::Echo;
+        core.tap(cx);
         let far = match Dial::begin(target, core, cx) {
             Some(dial) => Far::Dialling(dial, None),
             None => Far::Echo(Box::default()),
         };
+        if text {
+            core.show_sent(Tap::Connected, cx);
+        }
         let mut bridge = Bridge {
             decoder: Decoder::new(Rules { text }),
             writer: Writer { out: Out::Control, waiting: None, pong: None, ping: false },
@@ -111,10 +116,12 @@ impl Bridge {
             Input::Received(Side::Target, lease) => self.down(lease, core, cx),
             Input::Sent(Side::Client) => self.written(core, cx),
             Input::Sent(Side::Target) => {
+                core.show_sent(Tap::Sent(Side::Target), cx);
                 core.receive(Side::Client, HOT_BYTES, cx);
                 Next::Stay
             }
             Input::Moved(side) => {
+                core.show_sent(Tap::Moved(side), cx);
                 self.takes_bytes(side, cx);
                 Next::Stay
             }
@@ -162,7 +169,8 @@ impl Bridge {
     fn up(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         self.pinged = None;
         if let Far::Echo(echo) = &mut self.far {
-            let echoed = echo.turn_round(&mut self.decoder, lease, cx);
+            let echoed = echo.turn_round(&mut self.decoder, lease, core.watch.as_deref_mut(), cx);
+            core.show_echoed(cx);
             core.count_in(echoed.bytes, echoed.messages, cx);
             core.count_out(echoed.bytes, echoed.messages, cx);
             return self.echoed(echoed, core, cx);
@@ -175,6 +183,9 @@ impl Bridge {
             match self.decoder.next(&mut lease, &mut read, into) {
                 Event::Payload(piece) => {
                     messages += u64::from(piece.ends);
+                    if let Some(watch) = &mut core.watch {
+                        watch.note(&lease[piece.range.clone()], piece.ends);
+                    }
                     match payload.is_empty() {
                         true => payload = piece.range,
                         false => payload.end = piece.range.end.max(payload.end),
@@ -188,6 +199,7 @@ impl Bridge {
             }
         };
         core.count_in(payload.len() as u64, messages, cx);
+        core.show_brought(Side::Client, cx);
         if payload.is_empty() {
             drop(lease);
         } else {
@@ -257,6 +269,7 @@ impl Bridge {
 
     fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         core.count_out(lease.len() as u64, 1, cx);
+        core.show_down(&lease, cx);
         lease.prepend(ws::header(Opcode::Binary, true, lease.len() as u64).as_slice());
         // A frame that has to wait takes no pong along: the pong of a later ping could pass it.
         if core.may_send(Side::Client)
@@ -283,6 +296,7 @@ impl Bridge {
         let out = std::mem::replace(&mut self.writer.out, Out::Nothing);
         self.flush(core, cx);
         if out == Out::Data {
+            core.show_sent(Tap::Sent(Side::Client), cx);
             match self.far {
                 Far::Target => self.receive_down(core, cx),
                 Far::Echo(_) => self.receive_up(core, cx),
@@ -329,6 +343,7 @@ impl Bridge {
             Dialled::Connected => {
                 let held = held.take();
                 self.far = Far::Target;
+                core.show_sent(Tap::Connected, cx);
                 core.receive(Side::Target, HOT_BYTES, cx);
                 if let Some(held) = held {
                     core.send(Side::Target, held, cx);

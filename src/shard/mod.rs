@@ -10,6 +10,7 @@ pub mod mailbox;
 mod perform;
 mod relief;
 mod report;
+pub mod tap;
 
 use crate::config::Config;
 use crate::engine::{Completion, Engine, Kernel, Lane, Operation as Flown, Token};
@@ -30,6 +31,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use tap::{Tapes, Taps};
 
 /// What a shard is told and given when it is made.
 pub struct Setup {
@@ -45,6 +47,8 @@ pub struct Setup {
     pub balance: Balance,
     /// Where the material of TLS is; `None`: no TLS on either side.
     pub shelf: Option<Shelf>,
+    /// Who watches sessions.
+    pub taps: Taps,
     /// Notes from other threads.
     pub mailbox: Mailbox,
     /// Where jobs go: the session's key comes back with the verdict, as a [`Note`].
@@ -63,6 +67,8 @@ pub struct Shard<K: Kernel> {
     /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
     pending: VecDeque<Key>,
     accepts: Accepts<K::Socket>,
+    /// What is being recorded; empty where nothing is.
+    tapes: Tapes,
     /// Receives have been waiting for memory; when the next session has to make room.
     starving_until: Option<Time>,
     /// Nobody is let in any more.
@@ -92,6 +98,7 @@ impl<K: Kernel> Shard<K> {
             wheel: Wheel::default(),
             counters: Counters::default(),
             pending: VecDeque::new(),
+            tapes: Tapes::default(),
             starving_until: None,
             closed: false,
             stopping: false,

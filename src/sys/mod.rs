@@ -9,6 +9,8 @@ pub mod cgroup;
 pub mod cpu;
 pub mod memory;
 pub mod resolve;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

@@ -20,6 +20,7 @@ use websplice::observe::log::Log;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
 use websplice::sys::address::Address;
@@ -392,6 +393,7 @@ fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
         balance: Balance::new(1, config.sessions_max),
         config: Arc::new(config),
         shelf,
+        taps: Taps::default(),
         mailbox: mailbox.clone(),
         desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
     }
@@ -417,6 +419,9 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
+        record: None,
+        traffic: false,
+        wrap: None,
         verbose: false,
         process: Default::default(),
         logs: Default::default(),

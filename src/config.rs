@@ -3,6 +3,7 @@
 //! `cli` builds one of these from a command line; everything above reads it and nothing changes it. It never parses and
 //! never touches the system.
 
+use crate::sys::user::Identity;
 use crate::target::Target;
 use crate::{http, limits, route, tape, tls, web};
 use std::ffi::OsString;
@@ -104,6 +105,16 @@ pub struct Process {
     pub timeout: Option<Lapse>,
     /// End when there has been no session for this long.
     pub idle: Option<Lapse>,
+    /// Leave whoever started it, and go on in the background.
+    pub daemon: bool,
+    /// websockify's other engine was asked for, which there is not.
+    pub libserver: bool,
+    /// Serve nobody, and say whether this would start.
+    pub check: bool,
+    /// Where the process writes its number; absolute.
+    pub pid_file: Option<PathBuf>,
+    /// Who to be once everything is open.
+    pub user: Option<Identity>,
 }
 
 /// A time that may pass, and how it was written.

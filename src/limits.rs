@@ -113,7 +113,7 @@ pub const SESSIONS_AMPLE: usize = 4096;
 pub const WRAP_RESPAWN_LOOK_MS: u64 = 1000;
 /// Unless the mean of its last three starts is less than this ago.
 pub const WRAP_RESPAWN_MEAN_MS: u64 = 10_000;
-/// How long the guard of a wrapped program may take to say that it runs.
+/// How long the warden of a wrapped program may take to say that it runs.
 pub const WRAP_START_MS: u64 = 10_000;
 /// How long a wrapped program has at least, when the server stops, between SIGTERM and SIGKILL.
 pub const WRAP_GRACE_MS_MIN: u64 = 1000;
@@ -121,7 +121,9 @@ pub const WRAP_GRACE_MS_MIN: u64 = 1000;
 pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
 /// How long processes that were killed are waited for; what is left then is somebody else's to end.
 pub const WRAP_KILL_MS: u64 = 2000;
-/// Longest line between a server and a guard, in bytes.
+/// Most words that wait for whoever keeps a wrapped program. At the limit: those who speak wait.
+pub const WRAP_WORDS_MAX: usize = 64;
+/// Longest line between a server and a warden, in bytes.
 pub const WRAP_LINE_BYTES_MAX: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;

@@ -9,7 +9,7 @@ use crate::sys::{resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,15 +35,46 @@ struct SocketFile {
     inode: u64,
 }
 
-/// Opens what `listen` names.
+/// Opens what `listen` names. The file of a Unix socket belongs to the user and group of `owner`, if that is somebody else.
 ///
 /// # Errors
 /// When a name cannot be resolved or an address cannot be bound. The error says which.
-pub fn open(listen: &Listen) -> io::Result<Listeners> {
+pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners> {
     match listen {
         Listen::Tcp { host, port, prefer_ipv6 } => open_tcp(host, *port, *prefer_ipv6),
-        Listen::Unix { path, mode } => open_unix(path, *mode),
+        Listen::Unix { path, mode } => {
+            let listeners = open_unix(path, *mode)?;
+            if let Some((user, group)) = owner {
+                lchown(path, Some(user), Some(group))
+                    .map_err(|error| named(&path.display().to_string(), error))?;
+            }
+            Ok(listeners)
+        }
         Listen::Inherited => inherit().map_err(|error| named("standard input", error)),
+    }
+}
+
+/// Finds out whether `listen` could be opened, as far as that can be told without doing so: by somebody else it may well be
+/// at the moment.
+///
+/// # Errors
+/// When a name cannot be resolved, or something that is no socket is in the way.
+pub fn check(listen: &Listen) -> io::Result<()> {
+    match listen {
+        Listen::Tcp { host, .. } if host.is_empty() => Ok(()),
+        Listen::Tcp { host, port, .. } => {
+            resolve::stream(host, &port.to_string()).map(|_| ()).map_err(|error| named(host, error))
+        }
+        Listen::Unix { path, .. } => {
+            let shown = path.display().to_string();
+            std::fs::metadata(path.parent().unwrap_or(path)).map_err(|error| named(&shown, error))?;
+            match std::fs::symlink_metadata(path) {
+                Ok(found) if !found.file_type().is_socket() => Err(named(&shown, in_the_way())),
+                _ => Ok(()),
+            }
+        }
+        // That is what it is when it is started in earnest.
+        Listen::Inherited => Ok(()),
     }
 }
 
@@ -146,15 +177,16 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(found) if !found.file_type().is_socket() => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "a file that is no socket is in the way; move it",
-        )),
+        Ok(found) if !found.file_type().is_socket() => Err(in_the_way()),
         Ok(_) if socket::answers(path) => {
             Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers there; stop it first"))
         }
         Ok(_) => std::fs::remove_file(path),
     }
+}
+
+fn in_the_way() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way; move it")
 }
 
 fn named(what: &str, error: io::Error) -> io::Error {

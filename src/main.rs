@@ -12,7 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
-    if let Some(status) = wrap::guard::entry(&argv) {
+    if let Some(status) = wrap::warden::entry(&argv) {
         return ExitCode::from(status);
     }
     match cli::dispatch(argv) {

@@ -7,6 +7,8 @@
 mod complaints;
 #[path = "cli_arguments/process.rs"]
 mod process;
+#[path = "cli_arguments/tokens.rs"]
+mod tokens;
 
 use complaints::DURATION;
 use std::ffi::OsString;

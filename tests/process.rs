@@ -5,6 +5,8 @@ mod support;
 
 /// The chapters.
 mod process {
+    mod check;
+    mod daemon;
     mod ends;
     mod inetd;
     mod logs;

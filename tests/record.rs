@@ -8,4 +8,5 @@ mod record {
     mod files;
     mod letters;
     mod reader;
+    mod words;
 }

@@ -20,9 +20,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Queue of the listener: as many as the kernel allows.
 const BACKLOG: i32 = 4096;
 /// Most events taken from the kernel in one wait.
-const EVENTS: usize = 256;
+pub const EVENTS: usize = 256;
 /// Token of the listener; the others are a pair's slot twice, plus its side.
-const LISTENER: u64 = u64::MAX;
+pub const LISTENER: u64 = u64::MAX;
 
 /// What the relay is to do.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,19 @@ pub struct Floor {
     pub target: SocketAddr,
     /// Whether its sockets keep the system's congestion control even where that is BBR.
     pub paced: bool,
-    /// Whether bytes pass through pipes and never through this process.
-    pub splice: bool,
+    /// How bytes pass.
+    pub way: By,
+}
+
+/// How bytes pass a floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Through this process.
+    Copy,
+    /// Through pipes, and never through this process.
+    Splice,
+    /// Through this process, as messages of WebSocket on the client's side: [`crate::bridge_floor`].
+    Message,
 }
 
 /// A client and its connection to the target, and of each what concerns the direction that it is the source of.
@@ -70,9 +81,7 @@ pub enum Flow {
 
 struct Relay {
     order: Floor,
-    congestion: Option<&'static [u8]>,
-    epoll: Epoll,
-    listener: Socket,
+    begun: Begun,
     buffer: Vec<u8>,
     pipes: Pipes,
     pairs: Vec<Option<Pair>>,
@@ -91,8 +100,16 @@ pub fn run(order: Floor) -> Result<(), String> {
     }
 }
 
-impl Relay {
-    fn new(order: Floor) -> Result<Self, String> {
+/// What every floor begins with: a listener that an epoll tells about, and the congestion control of its sockets.
+pub struct Begun {
+    pub listener: Socket,
+    pub epoll: Epoll,
+    pub congestion: Option<&'static [u8]>,
+}
+
+impl Begun {
+    /// Begins to listen.
+    pub fn new(order: Floor) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("floor: {}: {error}", order.listen);
         let congestion = if order.paced { None } else { sys::unpaced_congestion_control() };
         let listener =
@@ -105,11 +122,37 @@ impl Relay {
                 epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).map(|()| epoll)
             })
             .map_err(|error| told(error.into()))?;
+        Ok(Self { listener, epoll, congestion })
+    }
+
+    /// Accepts one client, if one waits.
+    pub fn accept(&self) -> std::io::Result<Option<OwnedFd>> {
+        loop {
+            match sys::accept(&self.listener) {
+                Err(Errno::EAGAIN) => return Ok(None),
+                // The client was gone before it was accepted.
+                Err(Errno::ECONNABORTED) => {}
+                other => return Ok(Some(other?)),
+            }
+        }
+    }
+
+    /// Begins to connect to `target`.
+    pub fn dial(&self, target: SocketAddr) -> std::io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+        prepare(&socket, self.congestion)?;
+        match socket.connect(&target.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+            _ => Ok(socket),
+        }
+    }
+}
+
+impl Relay {
+    fn new(order: Floor) -> Result<Self, String> {
         Ok(Self {
             order,
-            congestion,
-            epoll,
-            listener,
+            begun: Begun::new(order)?,
             buffer: vec![0; BUFFER_BYTES],
             pipes: Pipes::default(),
             pairs: Vec::new(),
@@ -124,7 +167,7 @@ impl Relay {
         let told = |error: Errno| format!("floor: {error}");
         let mut events = [EpollEvent::empty(); EVENTS];
         let patience = if self.going.is_empty() { patience } else { EpollTimeout::ZERO };
-        let count = match self.epoll.wait(&mut events, patience) {
+        let count = match self.begun.epoll.wait(&mut events, patience) {
             Err(Errno::EINTR) => 0,
             other => other.map_err(told)?,
         };
@@ -143,20 +186,8 @@ impl Relay {
     }
 
     fn accept(&mut self) -> std::io::Result<()> {
-        loop {
-            let client = match sys::accept(&self.listener) {
-                Err(Errno::EAGAIN) => return Ok(()),
-                // The client was gone before it was accepted.
-                Err(Errno::ECONNABORTED) => continue,
-                other => other?,
-            };
-            let target =
-                Socket::new(Domain::for_address(self.order.target), Type::STREAM.nonblocking(), None)?;
-            prepare(&target, self.congestion)?;
-            match target.connect(&self.order.target.into()) {
-                Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
-                _ => {}
-            }
+        while let Some(client) = self.begun.accept()? {
+            let target = self.begun.dial(self.order.target)?;
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.pairs.push(None);
                 self.pairs.len() - 1
@@ -165,10 +196,11 @@ impl Relay {
             let every =
                 EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
             for (side, socket) in pair.sockets.iter().enumerate() {
-                self.epoll.add(socket, EpollEvent::new(every, (2 * slot + side) as u64))?;
+                self.begun.epoll.add(socket, EpollEvent::new(every, (2 * slot + side) as u64))?;
             }
             self.pairs[slot] = Some(pair);
         }
+        Ok(())
     }
 
     /// One edge of one socket: it takes what it is owed, and then gives what it has.
@@ -191,7 +223,7 @@ impl Relay {
     fn flow(&mut self, token: u64) {
         let (slot, side) = (token as usize / 2, token as usize % 2);
         let Some(pair) = self.pairs[slot].as_mut() else { return };
-        let flow = if self.order.splice {
+        let flow = if self.order.way == By::Splice {
             let [source, sink] = [side, side ^ 1].map(|side| &pair.sockets[side]);
             self.pipes.flow(source, sink, &mut pair.ways[side].pipe)
         } else {
@@ -290,20 +322,21 @@ mod tests {
 
     #[test]
     fn everything_arrives_at_a_slow_reader_and_then_the_end() {
-        everything_arrives(false);
+        everything_arrives(By::Copy);
     }
 
     #[test]
     fn everything_arrives_through_pipes_too() {
-        everything_arrives(true);
+        everything_arrives(By::Splice);
     }
 
-    fn everything_arrives(splice: bool) {
+    fn everything_arrives(way: By) {
         let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false, splice };
+        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false, way };
         let mut relay = Relay::new(order).expect("a relay");
-        let front = relay.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
+        let front =
+            relay.begun.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
         let client = TcpStream::connect(front).expect("a client");
         client.set_nonblocking(true).expect("non-blocking");
         relay.turn(EpollTimeout::from(1000u16)).expect("a turn");

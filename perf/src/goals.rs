@@ -10,6 +10,8 @@ const RING: &str = "websplice-ring";
 const POLL: &str = "websplice-poll";
 /// The limits of relaying, with copying and without: what a goal comes down to where the better of them does not reach it.
 const FLOORS: [&str; 2] = ["floor-epoll", "floor-splice"];
+/// That of set-ups: a bridge has to take and answer a request and a close, a relay has not.
+const SETUP_FLOORS: [&str; 1] = ["floor-ws"];
 /// The share of the floor that is to be reached then.
 const FLOOR_SHARE: f64 = 0.95;
 /// The ring engine against the other, in every row: the little that is lacking to one is noise.
@@ -161,7 +163,7 @@ pub fn table(run: &Run) -> String {
     let mut text = format!(
         "\n## Goals\n\nThe median decides. Against websplice-poll, websplice-ring may be behind by what this run cannot tell \
          from noise: the goal is met where the median is at least {RING_TO_POLL} or the best round at least {LEVEL:.2}. Where \
-         neither floor reaches a goal itself, {FLOOR_SHARE} of the better one is enough: \"at the floor\".\n\n\
+         no floor reaches a goal itself, {FLOOR_SHARE} of the better one is enough: \"at the floor\".\n\n\
          | peer | row | goal | reached | met |\n|---|---|---|---|---|\n"
     );
     for Verdict { text: columns, outcome } in verdicts {
@@ -273,7 +275,8 @@ fn verdict(run: &Run, peer: &str, goal: &Goal) -> Option<Verdict> {
 /// How near to the floor `own` is, where the floor does not reach the goal either.
 fn to_floor(run: &Run, own: &Cell, goal: &Goal) -> Option<Spread> {
     let (figure, more) = goal.figure();
-    let floor = run.best(goal.row, &FLOORS, figure, more)?;
+    let floors = if goal.row == "setup" { &SETUP_FLOORS[..] } else { &FLOORS };
+    let floor = run.best(goal.row, floors, figure, more)?;
     let (there, _) = goal.reached(run, floor)?;
     if goal.met(there?) {
         return None;

@@ -8,6 +8,7 @@
 //! order of things and never measures itself.
 
 mod begin;
+mod bridge_floor;
 mod chart;
 mod client;
 mod compare;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let told = std::env::var("PERF_PEERS").unwrap_or_default();
     let result = match Errand::parse(lexopt::Parser::from_env(), &told) {
         Ok(Errand::Measure(options)) => run(*options),
+        Ok(Errand::Floor(order)) if order.way == floor::By::Message => bridge_floor::run(order),
         Ok(Errand::Floor(order)) => floor::run(order),
         Ok(Errand::Compare { old, new }) => compare(&old, &new),
         Ok(Errand::Report(file)) => {
@@ -107,7 +109,7 @@ fn run(mut options: Options) -> Result<(), String> {
         }
     }
     println!("peers on core {}, load on core {}; {} rounds", cores.peer, cores.load, options.rounds);
-    let bridge = |peer: &&Peer| peer.path().is_some() && !peer.ours();
+    let bridge = |peer: &&Peer| peer.path().is_some() && !peer.ours() && **peer != Peer::FloorWs;
     let mut run = Run {
         facts: machine::facts(options, &present),
         bridges: present.iter().filter(bridge).map(|peer| peer.name().to_owned()).collect(),

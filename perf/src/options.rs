@@ -8,7 +8,7 @@ use std::time::Duration;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::extras;
-use crate::floor::Floor;
+use crate::floor::{By, Floor};
 use crate::measure::Pace;
 use crate::peers::{PEERS, Peer, Programs};
 use crate::rows::{ROWS, Row};
@@ -23,8 +23,8 @@ Usage: websplice-perf [options]
                            worse by more than the noise. NEW is the last run if it is not said.
        websplice-perf report FILE
                            write report and plots of a saved run again
-       websplice-perf floor --listen ADDRESS --target ADDRESS [--splice] [--paced]
-                           the peer floor-epoll, or with --splice floor-splice: relays TCP with the needed
+       websplice-perf floor --listen ADDRESS --target ADDRESS [--splice | --messages] [--paced]
+                           the peer floor-epoll, with --splice floor-splice, with --messages floor-ws: relays with the needed
                            system calls alone; --paced leaves its sockets the system's congestion control
                            even where that is BBR
 
@@ -137,21 +137,22 @@ fn compare(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
 }
 
 fn floor(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
-    let (mut listen, mut target, mut paced, mut splice) = (None, None, false, false);
+    let (mut listen, mut target, mut paced, mut way) = (None, None, false, By::Copy);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Errand::Help),
             Long("listen") => listen = Some(parser.value()?.parse()?),
             Long("target") => target = Some(parser.value()?.parse()?),
             Long("paced") => paced = true,
-            Long("splice") => splice = true,
+            Long("splice") => way = By::Splice,
+            Long("messages") => way = By::Message,
             other => return Err(other.unexpected()),
         }
     }
     let (Some(listen), Some(target)) = (listen, target) else {
         return Err("floor needs --listen and --target".into());
     };
-    Ok(Errand::Floor(Floor { listen, target, paced, splice }))
+    Ok(Errand::Floor(Floor { listen, target, paced, way }))
 }
 
 /// How to measure.

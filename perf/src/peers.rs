@@ -32,6 +32,8 @@ pub enum Peer {
     Floor,
     /// The same without copying: [`crate::pipes`].
     FloorSplice,
+    /// The same with the messages of WebSocket: [`crate::bridge_floor`].
+    FloorWs,
     /// websplice on io_uring.
     WebspliceRing,
     /// websplice on mio.
@@ -55,10 +57,11 @@ pub enum Peer {
 }
 
 /// All peers that are known by name, in the order in which they take their turns.
-pub const PEERS: [Peer; 12] = [
+pub const PEERS: [Peer; 13] = [
     Peer::None,
     Peer::Floor,
     Peer::FloorSplice,
+    Peer::FloorWs,
     Peer::WebspliceRing,
     Peer::WebsplicePoll,
     Peer::Haproxy,
@@ -90,6 +93,7 @@ impl Peer {
             Self::None => "none",
             Self::Floor => "floor-epoll",
             Self::FloorSplice => "floor-splice",
+            Self::FloorWs => "floor-ws",
             Self::WebspliceRing => "websplice-ring",
             Self::WebsplicePoll => "websplice-poll",
             Self::Haproxy => "haproxy",
@@ -137,6 +141,7 @@ impl Peer {
             Self::None
                 | Self::Floor
                 | Self::FloorSplice
+                | Self::FloorWs
                 | Self::HaproxySplice
                 | Self::Socat
                 | Self::Websocat
@@ -156,6 +161,10 @@ impl Peer {
         if self == Self::FloorSplice && row.kind != Kind::Down {
             return false;
         }
+        // It knows small messages only.
+        if self == Self::FloorWs && row.kind != Kind::Setup {
+            return false;
+        }
         // Nobody's figures are there as what the load can do; beside another measurement they are taken anyway.
         let somebody = self != Self::None || !matches!(row.kind, Kind::Idle | Kind::Start | Kind::Latency);
         let room = !self.forks() || row.kind == Kind::Idle || row.open() <= PROCESSES_MAX;
@@ -168,6 +177,7 @@ impl Peer {
             self,
             Self::Floor
                 | Self::FloorSplice
+                | Self::FloorWs
                 | Self::WebspliceRing
                 | Self::Haproxy
                 | Self::HaproxySplice
@@ -180,7 +190,7 @@ impl Peer {
     pub fn program(self, programs: &Programs) -> Option<PathBuf> {
         match self {
             Self::None => None,
-            Self::Floor | Self::FloorSplice => std::env::current_exe().ok(),
+            Self::Floor | Self::FloorSplice | Self::FloorWs => std::env::current_exe().ok(),
             Self::WebspliceRing | Self::WebsplicePoll => Some(programs.websplice.clone()),
             Self::Haproxy | Self::HaproxySplice => Some(found_in_path("haproxy")),
             Self::Nginx => Some(found_in_path("nginx")),
@@ -206,7 +216,7 @@ impl Peer {
         let program = self.program(programs)?;
         let mut command = Command::new(&program);
         match self {
-            Self::Floor | Self::FloorSplice => {
+            Self::Floor | Self::FloorSplice | Self::FloorWs => {
                 return Some(concat!("websplice-perf ", env!("CARGO_PKG_VERSION")).into());
             }
             Self::Extra(extra) => return Some(extra.words.join(" ")),
@@ -264,6 +274,9 @@ impl Peer {
             Self::Floor => drop(command.args(["floor", "--listen", &from, "--target", &to])),
             Self::FloorSplice => {
                 command.args(["floor", "--splice", "--listen", &from, "--target", &to]);
+            }
+            Self::FloorWs => {
+                command.args(["floor", "--messages", "--listen", &from, "--target", &to]);
             }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };

@@ -123,6 +123,16 @@ pub struct Process {
     pub timeout: Option<Lapse>,
     /// `--idle-timeout`; `None`: never.
     pub idle: Option<Lapse>,
+    /// `--daemon`
+    pub daemon: bool,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--user`
+    pub user: Option<String>,
+    /// `--libserver`
+    pub libserver: bool,
+    /// `--check`
+    pub check: bool,
     /// `--log-file`
     pub log_file: Option<PathBuf>,
     /// `--syslog`
@@ -190,7 +200,7 @@ pub struct Route {
     /// `--token-plugin`
     pub token_plugin: Option<String>,
     /// `--token-source`
-    pub token_source: Option<String>,
+    pub token_source: Option<Secret>,
     /// `--host-token`
     pub host_token: bool,
     /// `--target-config`

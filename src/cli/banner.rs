@@ -31,6 +31,9 @@ pub fn settings(config: &Config) -> Vec<String> {
             lines.push("  - Deny non-SSL/TLS connections".to_owned());
         }
     }
+    if config.process.daemon {
+        lines.push("  - Backgrounding (daemon)".to_owned());
+    }
     if let Some(record) = &config.record {
         let any = record.directory.join(record.pattern.any(&record.base));
         lines.push(format!("  - Recording to '{}'", any.display()));

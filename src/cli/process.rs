@@ -106,3 +106,73 @@ pub(super) const LEGACY_SYSLOG: Opt = Opt {
     example: "--syslog=/dev/log --legacy-syslog 6080 localhost:5901",
     act: Act::Switch(|options| options.process.legacy_syslog = true),
 };
+
+pub(super) const DAEMON: Opt = Opt {
+    long: "daemon",
+    short: Some('D'),
+    category: Category::Program,
+    brief: "go to the background",
+    detail: "Become a daemon, in a session of its own, in / and with nothing but /dev/null for standard input, output and \
+             error. The program that was started ends when clients can connect, with status 0; if the start fails, with \
+             its message and status 1. Relative paths mean what they meant where it was started.",
+    default: "",
+    example: "--daemon --pid-file=/run/websplice.pid --syslog=/dev/log 6080 localhost:5901",
+    act: Act::Switch(|options| options.process.daemon = true),
+};
+
+pub(super) const PID_FILE: Opt = Opt {
+    long: "pid-file",
+    short: None,
+    category: Category::Program,
+    brief: "write the process number to FILE",
+    detail: "Write the number of the process that serves to FILE, and remove FILE at the end. It is locked meanwhile: a second \
+             server with the same FILE does not start, and a leftover is replaced. Symbolic links are not followed.",
+    default: "",
+    example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",
+    act: Act::Take(file("FILE"), |options, value| {
+        options.process.pid_file = (!value.is_empty()).then(|| value.into());
+        Ok(())
+    }),
+};
+
+pub(super) const USER: Opt = Opt {
+    long: "user",
+    short: None,
+    category: Category::Program,
+    brief: "serve as this user instead of root",
+    detail: "Become USER, with GROUP or else the user's own group and all other groups of the user, before the first client \
+             is served: after ports are opened, keys are read and logs are opened. Each is a name or a number. There is no \
+             way back, which is made sure of. Certificates that are renewed and logs that are opened anew must be there \
+             for that user.",
+    default: "",
+    example: "--user=nobody --cert=/etc/ssl/desk.pem 443 localhost:5901",
+    act: Act::Take(free("USER[:GROUP]"), |options, value| {
+        options.process.user = Some(values::text(value)?).filter(|user| !user.is_empty());
+        Ok(())
+    }),
+};
+
+pub(super) const LIBSERVER: Opt = Opt {
+    long: "libserver",
+    short: None,
+    category: Category::Program,
+    brief: "accepted for old scripts, ignored",
+    detail: "In websockify this chose another engine, which ignored most options. Here nothing is chosen and no option is \
+             ignored but this one, which is said at the start.",
+    default: "",
+    example: "--libserver 6080 localhost:5901",
+    act: Act::Switch(|options| options.process.libserver = true),
+};
+
+pub(super) const CHECK: Opt = Opt {
+    long: "check",
+    short: None,
+    category: Category::Program,
+    brief: "say whether this would start, and exit",
+    detail: "Check the command line, certificates and keys, files and directories, names, users and the engine, without \
+             opening a port or making a file. What a start would only warn of counts as wrong. Prints \"configuration ok\" and exits with status 0, or says in one line what is \
+             wrong and exits with 78.",
+    default: "",
+    example: "--check --cert=/etc/ssl/desk.pem 6080 localhost:5901",
+    act: Act::Switch(|options| options.process.check = true),
+};

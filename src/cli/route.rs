@@ -9,6 +9,7 @@ use crate::route::Tokens;
 use crate::route::plugin::Plugin;
 use crate::route::source::Source;
 use crate::route::token::{Place, Veil};
+use crate::tls::Secret;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub(super) const TOKEN_SOURCE: Opt = row(
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
-        options.route.token_source = text(value)?;
+        options.route.token_source = text(value)?.map(Secret);
         Ok(())
     }),
 );
@@ -169,7 +170,7 @@ pub(super) fn tokens(
             Source::TokenFile { path: absolute("--target-config", path.clone())?, read_only: false }
         }
         (None, Some(plugin)) => {
-            let place = route.token_source.as_deref().map(said).transpose()?;
+            let place = route.token_source.as_ref().map(|word| said(&word.0)).transpose()?;
             let mut source = match Plugin::parse(plugin, place.as_deref(), python) {
                 None => Source::parse(plugin, place.as_deref())?,
                 Some(plugin) => {

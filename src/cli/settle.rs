@@ -8,6 +8,7 @@ use super::{guards, route, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
+use crate::sys::user::Identity;
 use crate::target::Target;
 use crate::{http, tls, web};
 use std::fmt;
@@ -93,15 +94,25 @@ fn complete(args: &Args) -> Result<Config, String> {
         traffic: options.tap.traffic,
         wrap,
         verbose: options.verbose,
-        process: process(&options.process),
+        process: process(&options.process)?,
         logs: logs(args)?,
     };
     guards::settle(&options.guards, &mut config)?;
     Ok(config)
 }
 
-fn process(said: &args::Process) -> Process {
-    Process { once: said.once, timeout: said.timeout.clone(), idle: said.idle.clone() }
+fn process(said: &args::Process) -> Result<Process, String> {
+    let find = |word: &str| Identity::find(word).map_err(|why| format!("--user: {why}"));
+    Ok(Process {
+        once: said.once,
+        timeout: said.timeout.clone(),
+        idle: said.idle.clone(),
+        daemon: said.daemon,
+        libserver: said.libserver,
+        check: said.check,
+        pid_file: said.pid_file.as_deref().map(|path| in_directory("--pid-file", path)).transpose()?,
+        user: said.user.as_deref().map(find).transpose()?,
+    })
 }
 
 /// Where log lines go besides standard error.
@@ -114,7 +125,12 @@ fn logs(args: &Args) -> Result<Logs, String> {
     let ident = if args.compatible() { WEBSOCKIFY.to_owned() } else { args.program.clone() };
     Ok(Logs {
         file: said.log_file.as_deref().map(|path| in_directory("--log-file", path)).transpose()?,
-        syslog: server.map(|server| Syslog { server, legacy: said.legacy_syslog, daemon: false, ident }),
+        syslog: server.map(|server| Syslog {
+            server,
+            legacy: said.legacy_syslog,
+            daemon: said.daemon,
+            ident,
+        }),
     })
 }
 

@@ -381,9 +381,14 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::DAEMON,
+    process::PID_FILE,
+    process::USER,
     process::LOG_FILE,
     process::SYSLOG,
     process::LEGACY_SYSLOG,
+    process::LIBSERVER,
+    process::CHECK,
     Opt {
         long: "verbose",
         short: Some('v'),

@@ -171,6 +171,15 @@ pub fn token(value: &OsStr) -> Result<String, Refusal> {
         })
 }
 
+/// Reads text.
+///
+/// # Errors
+/// Bytes that are none.
+pub fn text(value: &OsStr) -> Result<String, Refusal> {
+    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
+    value.to_str().map(str::to_owned).ok_or_else(invalid)
+}
+
 /// A word as an error message shows it: in quotes, on one line, whatever it contains.
 pub fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();

@@ -76,11 +76,11 @@ pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Option<T
         let other = if socket { Wrap::UNIX_SOCKET } else { "--unix-target" };
         return Err(format!("You cannot use {{port}} in COMMAND together with {other}"));
     }
-    if let Some(target) = &options.unix_target {
-        return Ok(Some(target.clone()));
-    }
     if options.route.leads() {
         return Ok(None);
+    }
+    if let Some(target) = &options.unix_target {
+        return Ok(Some(target.clone()));
     }
     let inherited = options.process.inetd.then_some("--inetd");
     let portless = inherited.or(options.unix_listen.as_ref().map(|_| "--unix-listen"));

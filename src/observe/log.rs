@@ -61,6 +61,20 @@ pub struct Places {
     pub syslog: Option<Syslog>,
 }
 
+/// The lines of a log that nobody has read yet.
+#[derive(Debug)]
+pub struct Kept(Receiver<Line>);
+
+impl Kept {
+    /// The first line that was said, without time and level.
+    pub fn first(&self) -> Option<String> {
+        self.0.try_iter().find_map(|line| match line {
+            Line::Text(_, _, text) => Some(text),
+            Line::Said(..) | Line::Look | Line::Stop => None,
+        })
+    }
+}
+
 #[derive(Debug)]
 enum Line {
     Text(Level, SystemTime, String),
@@ -88,6 +102,12 @@ impl Log {
     pub fn silent() -> Log {
         let (queue, _) = sync_channel(1);
         Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Error }
+    }
+
+    /// A log whose lines are kept, for whoever wants to know what would be said.
+    pub fn kept(least: Level) -> (Log, Kept) {
+        let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
+        (Log { queue, dropped: Arc::default(), reopen: Arc::default(), least }, Kept(lines))
     }
 
     /// Whether lines of `level` are taken: asked before one is put together.

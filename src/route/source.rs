@@ -32,7 +32,7 @@ pub enum Source {
 }
 
 /// A web service that knows tokens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Api {
     /// The address in front of the token.
     pub before: String,
@@ -153,9 +153,10 @@ impl Api {
         Ok(Api { before: before.into(), behind: behind.into(), json })
     }
 
-    /// The service without the token and what could be secret, for the log.
+    /// Host and port of the service, for the log: the rest of its address could be secret.
     pub fn place(&self) -> &str {
-        let authority = self.before.split(['?', '#']).next().unwrap_or_default();
+        let rest = self.before.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         authority.rsplit_once('@').map_or(authority, |(_, host)| host)
     }
 }
@@ -212,6 +213,12 @@ fn fields(word: &str) -> Result<Vec<String>, String> {
     if quoted || bracketed { Err("a quote or bracket is not closed".into()) } else { Ok(fields) }
 }
 
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Api {{ {} }}", self.place())
+    }
+}
+
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redis {{ {self} }}")
@@ -229,7 +236,10 @@ impl fmt::Display for Redis {
 mod tests {
     use super::*;
 
-    fn redis(word: &str) -> Result<(String, u16, u32, Option<String>, Option<String>), String> {
+    /// Host, port, database, password, namespace.
+    type Parts = (String, u16, u32, Option<String>, Option<String>);
+
+    fn redis(word: &str) -> Result<Parts, String> {
         match Source::parse("TokenRedis", Some(word)) {
             Ok(Source::Redis(it)) => Ok((it.host, it.port, it.database, it.password, it.namespace)),
             Ok(other) => panic!("{other:?}"),
@@ -272,10 +282,7 @@ mod tests {
     fn addresses_of_services() {
         let api = |address| Source::parse("BaseTokenAPI", Some(address));
         let Ok(Source::Api(parsed)) = api("https://u:p@h:8/t/%s?k=1") else { panic!() };
-        assert_eq!(
-            (&*parsed.before, &*parsed.behind, parsed.place()),
-            ("https://u:p@h:8/t/", "?k=1", "h:8/t/")
-        );
+        assert_eq!((&*parsed.before, &*parsed.behind, parsed.place()), ("https://u:p@h:8/t/", "?k=1", "h:8"));
         for bad in [
             "",
             "h/%s",

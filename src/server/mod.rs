@@ -3,37 +3,45 @@
 //! Owns start, signals and stop. Everything that can fail fails before the first client: one line on standard error and
 //! a status that says so. It never touches a session.
 
+mod check;
+mod daemon;
 mod engines;
 mod life;
 mod means;
+mod opened;
+mod pid_file;
 
 use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::limits::WRAP_KILL_MS;
-use crate::listen;
 use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, LogFile, Places, Syslog, say};
-use crate::observe::record;
+use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
-use crate::sys::cpu;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
+use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
 use crate::wrap::{self, Plan, Program};
+use daemon::{Begun, Readiness};
 use engines::{Bench, Chosen};
 use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
+use opened::Opened;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+
+/// What is said to `--libserver`, in websockify's words as far as they are true.
+const LIBSERVER: &str =
+    "warning: option libserver ignored: there is one engine, and it ignores no other option";
 
 /// Exit status when the server could not start or broke.
 const FAILURE: u8 = 1;
@@ -54,29 +62,32 @@ enum News {
 
 /// Runs a server until it is told to stop. Returns the exit status.
 pub fn run(config: Config) -> u8 {
-    let program = config.program.clone();
-    match serve(config) {
-        Ok(status) => status,
-        Err(message) => {
-            say(&format!("{program}: {message}"));
-            FAILURE
-        }
+    if config.process.check {
+        return check::run(&config);
     }
+    let program = config.program.clone();
+    let fail = |message| {
+        say(&format!("{program}: {message}"));
+        FAILURE
+    };
+    let mut ready = match daemon::begin(&config) {
+        Ok(Begun::Server(ready)) => ready,
+        Ok(Begun::Starter(status)) => return status,
+        Err(message) => return fail(message),
+    };
+    let status = serve(config, &mut ready).unwrap_or_else(fail);
+    ready.failed(status);
+    status
 }
 
-fn serve(mut config: Config) -> Result<u8, String> {
+fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
+    let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
+    let Opened { shelf, mut listeners, places, pid_file } = Opened::all(&config)?;
+    // Only now: what root may have is not what counts.
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
-    let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
-    let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
-    if let Some(record) = &config.record {
-        record::check(record)?;
-    }
-    let mut listeners =
-        listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    let places = places(&config)?;
     let settings = banner::settings(&config).join("\n");
     say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
@@ -86,7 +97,7 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
     let taps = Taps::start(&config, &log)?;
     let target = config.target.as_ref();
-    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, &log));
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, files, &log));
     let wrapped = wrapped.transpose()?;
     if let Some(plan) = &wrapped {
         config.target = plan.target().cloned();
@@ -94,36 +105,29 @@ fn serve(mut config: Config) -> Result<u8, String> {
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
     let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
-        for notice in [notice, means.notice].into_iter().flatten() {
+        let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
+        for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
+        ready.near()?;
         let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
+        ready.reached();
         crew.watch(signals, material.as_ref(), &taps, program, &config, &log)
     });
     listeners.close();
     drop(material);
-    taps.finish();
+    taps.finish(&log);
+    drop(pid_file);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
         log.said(Level::Error, message);
     }
     log.stop(log_thread);
     outcome
-}
-
-/// Opens what takes log lines besides standard error.
-fn places(config: &Config) -> Result<Places, String> {
-    let file = config.logs.file.as_deref().map(|path| {
-        LogFile::open(path, None).map_err(|error| format!("--log-file: {}: {error}", path.display()))
-    });
-    let syslog = config.logs.syslog.as_ref().map(|options| {
-        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
-    });
-    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
 }
 
 /// The files of TLS, watched, and what has become of changes.
@@ -261,10 +265,10 @@ impl Crew {
         };
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
-        let mut stop = Stop { status: 0, deadline: None, hurry: false };
+        let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
         let outcome = self.wait(&mut stop, material, taps, config, log);
         if let Some(program) = program {
-            self.end_program(&program, &stop, config);
+            self.end_program(&program, &mut stop, config);
         }
         outcome.map(|()| stop.status)
     }
@@ -293,13 +297,14 @@ impl Crew {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
                 Ok(News::Ready(_) | News::ProgramGone) => {}
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.deadline.is_some() => {
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
                     stop.hurry = true;
                     return Ok(());
                 }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
-                    stop.deadline = goodbye();
+                    stop.tell();
+                    stop.deadline = stop.deadline.or_else(goodbye);
                 }
                 Ok(News::Program(status)) if stop.deadline.is_none() => {
                     log.line(Level::Info, format!("stop wrapped_command={status}"));
@@ -344,7 +349,7 @@ impl Crew {
 
     /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
     /// signal.
-    fn end_program(&self, program: &Program, stop: &Stop, config: &Config) {
+    fn end_program(&self, program: &Program, stop: &mut Stop, config: &Config) {
         let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
         let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
         let tell = self.tell.clone();
@@ -353,7 +358,8 @@ impl Crew {
         loop {
             match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
                 Ok(News::ProgramGone) | Err(_) => return,
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => stop.tell(),
                 Ok(_) => {}
             }
         }
@@ -366,8 +372,21 @@ struct Stop {
     status: u8,
     /// When sessions must be gone, once it stops.
     deadline: Option<Instant>,
+    /// It was told to by a signal.
+    told: bool,
     /// It was told twice.
     hurry: bool,
+}
+
+impl Stop {
+    /// A signal came. A wrapped program that a signal has ended just before was ended together with the server, by a terminal
+    /// or a service manager that tells all processes: that is no failure.
+    fn tell(&mut self) {
+        self.told = true;
+        if self.status > 128 {
+            self.status = 0;
+        }
+    }
 }
 
 impl Drop for Crew {

@@ -17,4 +17,5 @@ mod secure;
 mod secure_leaving;
 mod secure_walk;
 mod settings;
+mod tap;
 mod walk;

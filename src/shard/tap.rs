@@ -41,9 +41,9 @@ impl Taps {
     }
 
     /// Waits, for a while, until all they were shown is written.
-    pub fn finish(&self) {
+    pub fn finish(&self, log: &Log) {
         if let Some(recorder) = &self.recorder {
-            recorder.finish();
+            recorder.finish(log);
         }
         if let Some(traffic) = &self.traffic {
             traffic.finish();

@@ -5,7 +5,8 @@ use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, write};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a pipe takes whole when it says that it can be written to (POSIX, `_POSIX_PIPE_BUF`).
@@ -30,13 +31,24 @@ pub fn take_input() -> io::Result<OwnedFd> {
     Ok(taken)
 }
 
-/// Gives all three up: nothing is read from them, and what is written goes nowhere.
+/// Standard error as it was, for complaints.
+static KEPT: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Gives all three up: nothing is read from them, what is written goes nowhere, and programs that are started have nothing
+/// else either. Only [`complain`] still reaches what standard error was, until [`let_go`].
 pub fn give_up() -> io::Result<()> {
     let nothing = nothing()?;
+    let before = io::stderr().as_fd().try_clone_to_owned()?;
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
     dup2_stderr(&nothing)?;
     Ok(())
+}
+
+/// Lets go of what standard error was.
+pub fn let_go() {
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 fn nothing() -> io::Result<File> {
@@ -45,19 +57,25 @@ fn nothing() -> io::Result<File> {
 
 /// Writes `text` to standard error, as far as it is taken within `patience`.
 pub fn complain(text: &[u8], patience: Duration) {
-    let error = io::stderr();
+    match &*KEPT.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(before) => write_to(before.as_fd(), text, patience),
+        None => write_to(io::stderr().as_fd(), text, patience),
+    }
+}
+
+fn write_to(error: BorrowedFd<'_>, text: &[u8], patience: Duration) {
     let until = Instant::now() + patience;
     let mut left = text;
     while !left.is_empty() {
         let wait = until.saturating_duration_since(Instant::now());
-        let mut ready = [PollFd::new(error.as_fd(), PollFlags::POLLOUT)];
+        let mut ready = [PollFd::new(error, PollFlags::POLLOUT)];
         match poll(&mut ready, PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)) {
             Ok(0) => return,
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => continue,
             Err(_) => return,
         }
-        match write(&error, &left[..left.len().min(PIPE_BYTES)]) {
+        match write(error, &left[..left.len().min(PIPE_BYTES)]) {
             Ok(count) => left = &left[count..],
             Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) if Instant::now() < until => {}
             Err(_) => return,

@@ -7,7 +7,6 @@
 //! with zeros in front of its time, which count for nothing.
 
 use super::From;
-use std::fmt::Write as _;
 
 /// First line of a file.
 pub const HEADER: &[u8] = b"var VNC_frame_data = [\n";
@@ -149,13 +148,10 @@ fn escape(payload: &[u8], out: &mut Vec<u8>) {
 
 /// What a comment says about bytes that are not there.
 pub fn loss(client: u64, target: u64) -> String {
-    let mut text = String::from("lost here, as they could not be written in time:");
-    for (bytes, whose) in [(client, "client"), (target, "target")] {
-        if bytes > 0 {
-            let _ = write!(text, " {bytes} bytes from the {whose}");
-        }
-    }
-    text
+    let sums = [(client, "client"), (target, "target")];
+    let told = sums.iter().filter(|(bytes, _)| *bytes > 0);
+    let told: Vec<String> = told.map(|(bytes, whose)| format!("{bytes} bytes from the {whose}")).collect();
+    format!("lost here, as they could not be written in time: {}", told.join(", "))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use crate::observe::log::Log;
 use crate::target::Target;
 use std::time::{Duration, Instant};
 
-/// No process here is a guard.
-pub mod guard {
+/// No process here is a warden.
+pub mod warden {
     use std::ffi::OsString;
 
     /// Does nothing: what it would serve cannot be started.
@@ -28,7 +28,7 @@ impl Plan {
     ///
     /// # Errors
     /// Always.
-    pub fn prepare(_: &Wrap, _: u16, _: Option<&Target>, _: &Log) -> Result<Plan, String> {
+    pub fn prepare(_: &Wrap, _: u16, _: Option<&Target>, _: u64, _: &Log) -> Result<Plan, String> {
         Err("-- COMMAND: wrap mode is Linux's own; start the program by itself and name its port".into())
     }
 

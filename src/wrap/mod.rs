@@ -1,18 +1,17 @@
 //! Wrap mode: a program whose port the server has taken, run beside it and moved to another port.
 //!
 //! [`Plan`] chooses, once, where the program listens and how it is brought there; [`Program`] keeps it running as
-//! `--wrap-mode` says, on a thread of its own that sleeps until there is something to do. Each start has a guard
-//! ([`guard`]): a small process that is the program's parent, moves its binds, collects what it leaves behind and ends it
+//! `--wrap-mode` says, on a thread of its own that sleeps until there is something to do. Each start has a warden
+//! ([`warden`]): a small process that is the program's parent, moves its binds, collects what it leaves behind and ends it
 //! together with the server. This room never touches a session: what the program's end means for them the server decides.
 //!
 //! A program gets to its port in one of three ways. Told: `{port}` or `{unix_socket}` in its words is filled in. Seen from
-//! outside: a seccomp filter has each `bind()` of its tree wait until the guard has looked at it (`binds`); that reaches
+//! outside: a seccomp filter has each `bind()` of its tree wait until the warden has looked at it (`binds`); that reaches
 //! static programs, and is tried before it is relied on. From inside: an interposer is loaded by LD_PRELOAD (`rebind.c`),
 //! where the first is refused, as containers often do.
 
 mod binds;
 mod elf;
-pub mod guard;
 mod plan;
 mod port;
 mod said;
@@ -20,33 +19,34 @@ mod schedule;
 mod scratch;
 mod task;
 mod tree;
+pub mod warden;
 mod words;
 
 pub use plan::Plan;
 
 use crate::config::WrapMode;
-use crate::limits::{WRAP_GRACE_MS_MIN, WRAP_START_MS};
-use crate::observe::log::{Level, Log};
+use crate::limits::{WRAP_GRACE_MS_MIN, WRAP_START_MS, WRAP_WORDS_MAX};
+use crate::observe::log::{Escaped, Level, Log};
 use said::{Exit, Said};
 use schedule::Schedule;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// A program that is kept as its mode says.
 #[derive(Debug)]
 pub struct Program {
-    words: Sender<Word>,
+    words: SyncSender<Word>,
 }
 
 /// What the thread of a program waits for.
 enum Word {
-    /// A guard says something.
+    /// A warden says something.
     Said(usize, Said),
-    /// A guard has ended, and with it the tree of its program.
+    /// A warden has ended, and with it the tree of its program.
     Gone(usize),
     /// The server ends: so shall the program within this time, and then this is to be called.
     Stop(Duration, Option<Gone>),
@@ -62,7 +62,7 @@ impl Program {
     /// # Errors
     /// When it cannot be started: one line that says why.
     pub fn start(plan: Plan, log: &Log, ended: impl Fn(u8) + Send + 'static) -> Result<Program, String> {
-        let (words, heard) = channel();
+        let (words, heard) = sync_channel(WRAP_WORDS_MAX);
         let (tell, first) = sync_channel(1);
         let keeper = Keeper {
             plan,
@@ -70,7 +70,7 @@ impl Program {
             ended: Box::new(ended),
             first: Some(tell),
             words: words.clone(),
-            guards: Vec::new(),
+            wardens: Vec::new(),
             starts: 0,
             running: false,
             schedule: Schedule::default(),
@@ -111,10 +111,10 @@ struct Keeper {
     ended: Box<dyn Fn(u8) + Send>,
     /// Who waits to hear whether the first start went well.
     first: Option<SyncSender<Result<(), String>>>,
-    words: Sender<Word>,
-    /// Guards that live, by the number of their start: the last one's, and those of earlier starts whose programs have
+    words: SyncSender<Word>,
+    /// Wardens that live, by the number of their start: the last one's, and those of earlier starts whose programs have
     /// left something behind.
-    guards: Vec<(usize, UnixStream)>,
+    wardens: Vec<(usize, UnixStream)>,
     starts: usize,
     /// Of the last start: the program has not ended, as far as is known.
     running: bool,
@@ -122,7 +122,7 @@ struct Keeper {
     began: Instant,
     /// When to start it again.
     due: Option<Instant>,
-    /// To be called when all guards have ended.
+    /// To be called when all wardens have ended.
     stopped: Option<Gone>,
 }
 
@@ -134,9 +134,9 @@ impl Keeper {
             match heard.recv_timeout(wait) {
                 Ok(Word::Said(number, said)) => self.hear(number, said),
                 Ok(Word::Gone(number)) => {
-                    self.guards.retain(|(own, _)| *own != number);
+                    self.wardens.retain(|(own, _)| *own != number);
                     if number == self.starts && self.running {
-                        self.failed("its guard is gone");
+                        self.failed("its warden is gone");
                     }
                 }
                 Ok(Word::Stop(grace, tell)) => {
@@ -150,7 +150,7 @@ impl Keeper {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let gone = self.guards.is_empty();
+            let gone = self.wardens.is_empty();
             if let Some(tell) = self.stopped.take_if(|_| gone || self.plan.mode == WrapMode::Ignore) {
                 self.plan.close(!gone);
                 tell();
@@ -168,12 +168,12 @@ impl Keeper {
         }
     }
 
-    /// Starts a guard, and a thread that hears it.
+    /// Starts a warden, and a thread that hears it.
     fn launch(&mut self) -> Result<(), String> {
         let number = self.starts;
-        let (child, stream) = self.plan.launch().map_err(|error| format!("starting its guard: {error}"))?;
-        let ear = stream.try_clone().map_err(|error| format!("listening to its guard: {error}"))?;
-        self.guards.push((number, stream));
+        let (child, stream) = self.plan.launch().map_err(|error| format!("starting its warden: {error}"))?;
+        let ear = stream.try_clone().map_err(|error| format!("listening to its warden: {error}"))?;
+        self.wardens.push((number, stream));
         let words = self.words.clone();
         let thread = std::thread::Builder::new().name(format!("wrap-{number}"));
         let spawned = thread.spawn(move || hear_out(number, child, ear, &words));
@@ -195,9 +195,9 @@ impl Keeper {
                     self.over(exit);
                 }
             }
-            Said::Note(text) => self.line(Level::Debug, format_args!("wrap {text}")),
-            Said::Warning(text) => self.line(Level::Warn, format_args!("wrap {text}")),
-            // A guard that runs a program has no other words.
+            Said::Note(text) => self.line(Level::Debug, format_args!("wrap {}", Escaped(&text))),
+            Said::Warning(text) => self.line(Level::Warn, format_args!("wrap {}", Escaped(&text))),
+            // A warden that runs a program has no other words.
             Said::Failed(_) | Said::Able { .. } | Said::Unable(_) => {}
         }
     }
@@ -210,7 +210,7 @@ impl Keeper {
             let _ = first.send(Err(why.to_owned()));
             return;
         }
-        self.line(Level::Error, format_args!("wrap error: {why}"));
+        self.line(Level::Error, format_args!("wrap error: {}", Escaped(why)));
         self.over(Exit::Code(1));
     }
 
@@ -239,7 +239,7 @@ impl Keeper {
             return;
         }
         let line = said::stop_line(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX / 2));
-        for (_, stream) in &mut self.guards {
+        for (_, stream) in &mut self.wardens {
             // One that cannot be told has gone, or hears the end of the stream when this process does.
             let _ = stream.write_all(line.as_bytes());
         }
@@ -252,8 +252,8 @@ impl Keeper {
     }
 }
 
-/// Passes on what a guard says, until it has ended.
-fn hear_out(number: usize, mut child: Child, stream: UnixStream, words: &Sender<Word>) {
+/// Passes on what a warden says, until it has ended.
+fn hear_out(number: usize, mut child: Child, stream: UnixStream, words: &SyncSender<Word>) {
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { break };
         let Some(said) = Said::parse(&line) else { continue };

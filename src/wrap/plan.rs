@@ -36,13 +36,14 @@ pub struct Plan {
     /// The program's port, 0 if it has none.
     new: u16,
     holders: Vec<OwnedFd>,
+    files: u64,
     scratch: Option<PathBuf>,
     target: Option<Target>,
 }
 
 impl Plan {
     /// Decides for a server that listens on `listen_port`, 0 if on none, and carries clients to `target`, or where the route
-    /// of each leads.
+    /// of each leads. The program may have `files` descriptors.
     ///
     /// # Errors
     /// One line that says what cannot be had, and what can be done.
@@ -50,6 +51,7 @@ impl Plan {
         wrap: &Wrap,
         listen_port: u16,
         target: Option<&Target>,
+        files: u64,
         log: &Log,
     ) -> Result<Plan, String> {
         let mut plan = Plan {
@@ -61,6 +63,7 @@ impl Plan {
             old: listen_port,
             new: 0,
             holders: Vec::new(),
+            files,
             scratch: None,
             target: target.cloned(),
         };
@@ -155,9 +158,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Has a guard try whether binds can be moved from outside.
+    /// Has a warden try whether binds can be moved from outside.
     fn trial(&self) -> Said {
-        let cause = |error: io::Error| Said::Unable(format!("starting a guard: {error}"));
+        let cause = |error: io::Error| Said::Unable(format!("starting a warden: {error}"));
         let (mut child, stream) = match self.spawn(None, Way::Seccomp) {
             Ok(spawned) => spawned,
             Err(error) => return cause(error),
@@ -173,11 +176,11 @@ impl Plan {
         match read {
             Err(error) => cause(error),
             Ok(_) => Said::parse(line.trim_end_matches('\n'))
-                .unwrap_or_else(|| Said::Unable("the guard ended without a word".into())),
+                .unwrap_or_else(|| Said::Unable("the warden ended without a word".into())),
         }
     }
 
-    /// Starts a guard with the program.
+    /// Starts a warden with the program.
     pub(super) fn launch(&self) -> io::Result<(Child, UnixStream)> {
         self.spawn(Some((self.program.clone(), self.words.clone())), self.way)
     }
@@ -191,6 +194,7 @@ impl Plan {
             new: self.new,
             way,
             mode: self.mode,
+            files: self.files,
             scratch: self.scratch.clone(),
             program,
         };
@@ -201,7 +205,7 @@ impl Plan {
         Ok((child, ours))
     }
 
-    /// Takes away what belonged to the program, unless that is still there: then its guard does so later.
+    /// Takes away what belonged to the program, unless that is still there: then its warden does so later.
     pub(super) fn close(&mut self, still_there: bool) {
         if let Some(directory) = self.scratch.take().filter(|_| !still_there) {
             scratch::remove(&directory);

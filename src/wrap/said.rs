@@ -1,8 +1,8 @@
-//! What a guard says to its server and the server to it: one line each over a socket pair. Pure.
+//! What a warden says to its server and the server to it: one line each over a socket pair. Pure.
 
 use std::fmt;
 
-/// A line from a guard.
+/// A line from a warden.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// The trial: binds can be moved.
@@ -69,7 +69,7 @@ impl Said {
         format!("{word} {}\n", rest.replace('\n', " "))
     }
 
-    /// Reads a line without its end; `None` if it is nothing that a guard says.
+    /// Reads a line without its end; `None` if it is nothing that a warden says.
     pub fn parse(line: &str) -> Option<Said> {
         let (word, rest) = line.split_once(' ')?;
         let text = || rest.to_owned();

@@ -1,17 +1,17 @@
-//! What a guard is started to do, as the words of its command line. Pure.
+//! What a warden is started to do, as the words of its command line. Pure.
 
 use crate::config::WrapMode;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-/// What a guard is called, as its first word: no file has this name, so nobody becomes a guard by being renamed.
+/// What a warden is called, as its first word: no file has this name, so nobody becomes a warden by being renamed.
 pub const NAME: &str = "websplice (wrap)";
 
 /// How binds of the program are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By the guard, which sees them by seccomp user notification.
+    /// By the warden, which sees them by seccomp user notification.
     Seccomp,
     /// By the interposer, which the program's dynamic linker loads.
     Preload,
@@ -19,7 +19,7 @@ pub enum Way {
     Plain,
 }
 
-/// One guard's work. Descriptors are numbers that it was started with.
+/// One warden's work. Descriptors are numbers that it was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Where it talks with its server.
@@ -34,6 +34,9 @@ pub struct Task {
     pub way: Way,
     /// What the program's end means, and whether it stays when the server goes.
     pub mode: WrapMode,
+    /// The program's limit of descriptors: the one that the server was started with, before it raised its own. Many programs
+    /// close all there could be, or cannot wait for one with a high number.
+    pub files: u64,
     /// The directory that belongs to it, to be removed when nobody can need it any more.
     pub scratch: Option<PathBuf>,
     /// The program to run; `None`: only try whether binds can be moved by seccomp.
@@ -61,6 +64,7 @@ impl Task {
             self.new.to_string().into(),
             way.into(),
             mode.into(),
+            self.files.to_string().into(),
             self.scratch.clone().unwrap_or_default().into(),
         ];
         if let Some((program, arguments)) = &self.program {
@@ -70,9 +74,11 @@ impl Task {
         words
     }
 
-    /// Reads the words of a command line; `None` if they are not a guard's.
+    /// Reads the words of a command line; `None` if they are not a warden's.
     pub fn parse(argv: &[OsString]) -> Option<Task> {
-        let [name, control, holders, old, new, way, mode, scratch, rest @ ..] = argv else { return None };
+        let [name, control, holders, old, new, way, mode, files, scratch, rest @ ..] = argv else {
+            return None;
+        };
         let number = |word: &OsStr| word.to_str()?.parse().ok();
         let port = |word: &OsStr| word.to_str()?.parse().ok();
         let holders = holders.to_str()?.split(',').filter(|word| !word.is_empty());
@@ -96,6 +102,7 @@ impl Task {
                 "respawn" => WrapMode::Respawn,
                 _ => return None,
             },
+            files: files.to_str()?.parse().ok()?,
             scratch: (!scratch.is_empty()).then(|| scratch.into()),
             program: rest.split_first().map(|(program, words)| (program.into(), words.to_vec())),
         })
@@ -115,6 +122,7 @@ mod tests {
             new: 40_000,
             way: Way::Seccomp,
             mode: WrapMode::Ignore,
+            files: 1024,
             scratch: None,
             program: Some(("/bin/sh".into(), vec!["sh".into(), "-c".into(), "".into()])),
         };
@@ -132,7 +140,7 @@ mod tests {
             assert_eq!(Task::parse(&argv[1..]), None);
             assert_eq!(Task::parse(&argv[..5]), None);
         }
-        let argv = ["websplice", "5", "", "1", "2", "plain", "exit", ""].map(OsString::from);
+        let argv = ["websplice", "5", "", "1", "2", "plain", "exit", "9", ""].map(OsString::from);
         assert_eq!(Task::parse(&argv), None, "a command line of the server");
     }
 }

@@ -1,6 +1,6 @@
-//! The processes below a guard: found and told to end.
+//! The processes below a warden: found and told to end.
 //!
-//! A guard is their subreaper, so whatever they do they stay below it. It never looks at anybody else's.
+//! A warden is their subreaper, so whatever they do they stay below it. It never looks at anybody else's.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -2,6 +2,7 @@
 
 use super::{Banner, Check};
 use std::time::Duration;
+use websplice::cli::{self, Outcome};
 use websplice::config::{Lapse, SyslogServer};
 
 pub const WAYS: &[(&str, &str)] = &[
@@ -31,6 +32,17 @@ pub const OPTIONS: &[(&str, Check)] = &[
     ("--timeout=5 --timeout -0", |o| o.process.timeout.is_none()),
     ("--timeout=99999999999999999999", |o| o.process.timeout == lapse(u64::MAX, "99999999999999999999")),
     ("--idle-timeout=2m", |o| o.process.idle == lapse(120_000, "2m") && o.process.timeout.is_none()),
+    ("-D", |o| o.process.daemon),
+    ("-v6D", |o| o.process.daemon && o.verbose && o.prefer_ipv6),
+    ("--daemon", |o| o.process.daemon),
+    ("--d", |o| o.process.daemon),
+    ("--pid-file=/run/x.pid", |o| o.process.pid_file == Some("/run/x.pid".into())),
+    ("--pid-file=", |o| o.process.pid_file.is_none()),
+    ("--user=www-data:adm", |o| o.process.user.as_deref() == Some("www-data:adm")),
+    ("--user=", |o| o.process.user.is_none()),
+    ("--libserver", |o| o.process.libserver),
+    ("--lib", |o| o.process.libserver),
+    ("--check", |o| o.process.check),
     ("--log-file=/var/log/x", |o| o.process.log_file == Some("/var/log/x".into())),
     ("--log x", |o| o.process.log_file == Some("x".into())),
     ("--log-file=x --log-file=", |o| o.process.log_file.is_none()),
@@ -71,3 +83,20 @@ pub const OWN_COMPLAINTS: &[(&str, &str)] = &[
 
 pub const BANNERS: &[Banner] =
     &[("--inetd --echo", &["Listen for inetd connections"], "proxying from inetd to echo://")];
+
+/// Lines that stand behind those about TLS.
+#[test]
+fn a_daemon_is_announced_behind_tls() {
+    let Outcome::Run(config) = super::dispatch(super::argv("websockify", "-D --web / 6080 a:1")) else {
+        panic!()
+    };
+    let lines = cli::banner::settings(&config);
+    let expected = [
+        "WebSocket server settings:",
+        "  - Listen on :6080",
+        "  - Web server. Web root: /",
+        "  - No SSL/TLS support (no cert file)",
+        "  - Backgrounding (daemon)",
+    ];
+    assert_eq!(lines, expected);
+}

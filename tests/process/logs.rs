@@ -29,7 +29,7 @@ on_both_engines!(
 
 /// Waits until a file has a line with `part` in it: nothing else tells.
 #[track_caller]
-fn wait_text(path: &Path, part: &str) -> String {
+pub(super) fn wait_text(path: &Path, part: &str) -> String {
     let until = soon();
     loop {
         let text = fs::read_to_string(path).unwrap_or_default();

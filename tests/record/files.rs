@@ -21,6 +21,7 @@ on_both_engines!(
     numbers_count_all_connections,
     only_the_owner_may_read,
     names_are_made_as_told_and_never_taken_twice,
+    a_token_is_shown_as_in_the_log,
     a_session_goes_on_in_parts,
     a_refused_target_leaves_an_empty_recording,
     the_process_says_what_it_records,
@@ -52,7 +53,7 @@ fn a_file_is_equal_to_the_traffic(engine: &str) {
     client.expect(&Message::Pong(b"no data".to_vec()));
     client.leave();
     server.stop();
-    let text = std::fs::read(directory.join("r.1")).unwrap();
+    let text = std::fs::read(directory.join("r.1")).expect("it was made for this test");
     assert!(text.is_ascii() && text.ends_with(b"',\n'EOF'];\n"));
     let recording = Recording::of(&directory.join("r.1"));
     assert!(recording.up() == sent, "an entry for each message, the empty one too");
@@ -104,7 +105,7 @@ fn a_huge_message_is_several_entries(engine: &str) {
     let sent = pattern(2_500_000, 9);
     let sending = client.send_beside(Frame::binary(sent.clone()).bytes());
     assert!(client.expect_stream(sent.len()) == sent);
-    sending.join().unwrap().unwrap();
+    sending.join().expect("it does not panic").expect("the server reads all of it");
     client.send(&Frame::binary("small"));
     client.expect_stream(5);
     client.leave();
@@ -169,10 +170,11 @@ fn only_the_owner_may_read(engine: &str) {
     for mask in ["000", "777"] {
         let (directory, target) = (TempDir::new(), TcpTarget::echo());
         directory.write("r.1", "open to all");
-        std::fs::set_permissions(directory.join("r.1"), PermissionsExt::from_mode(0o666)).unwrap();
+        std::fs::set_permissions(directory.join("r.1"), PermissionsExt::from_mode(0o666))
+            .expect("it was made for this test");
         let script = format!("umask {mask}; exec \"$0\" \"$@\"");
         let (record, target) = (format!("--record={}", directory.arg("r")), target.to_string());
-        let binary = program().into_string().unwrap();
+        let binary = program().into_string().expect("it was made for this test");
         let server = Server::launch(
             "sh",
             &["-c", &script, &binary, "--engine", engine, &record, "127.0.0.1:0", &target],
@@ -182,7 +184,10 @@ fn only_the_owner_may_read(engine: &str) {
         }
         server.stop();
         for name in ["r.1", "r.2"] {
-            let mode = std::fs::metadata(directory.join(name)).unwrap().permissions().mode();
+            let mode = std::fs::metadata(directory.join(name))
+                .expect("it was made for this test")
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o7777, 0o600, "{name} under umask {mask}");
         }
     }
@@ -206,8 +211,26 @@ fn names_are_made_as_told_and_never_taken_twice(engine: &str) {
     server.client().leave();
     server.stop();
     let [path] = &named(directory.path(), "r-")[..] else { panic!("one file") };
-    let name = path.file_name().unwrap().to_str().unwrap();
+    let name = path.file_name().expect("it was made for this test").to_str().expect("names are ASCII");
     assert!(name.starts_with("r-20") && name.ends_with("Z.js") && name.len() == 21, "{name}");
+}
+
+fn a_token_is_shown_as_in_the_log(engine: &str) {
+    let (directory, target) = (TempDir::new(), TcpTarget::echo());
+    let tokens = directory.write("tokens", format!("s3cret: {target}\n"));
+    let source = format!("--token-source={}", tokens.display());
+    let record = format!("--record={}", directory.arg("r"));
+    let name = "--record-name={name}-{token}-{target}.js";
+    let server = Server::start(engine, &["--token-plugin=TokenFile", &source, &record, name]);
+    let line = "GET /?token=s3cret HTTP/1.1";
+    WsClient::open(server.wire(), &Handshake::new().start(line)).leave();
+    let told = server.wait_line("end id=");
+    let mark: String =
+        told.split_once('~').expect(&told).1.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert!(!server.log().contains("s3cret"), "{}", server.log());
+    server.stop();
+    let name = format!("r-{mark}-127.0.0.1_{}.js", target.address().port());
+    assert_eq!(named(directory.path(), "r-"), [directory.join(&name)]);
 }
 
 fn a_session_goes_on_in_parts(engine: &str) {
@@ -229,7 +252,10 @@ fn a_session_goes_on_in_parts(engine: &str) {
     for part in 1..=paths.len() {
         let name = |part| if part == 1 { "r.1".to_owned() } else { format!("r.1.part{part}") };
         let path = directory.join(&name(part));
-        assert!(std::fs::metadata(&path).unwrap().len() <= 64 * 1024 + 200, "and a comment at its end");
+        assert!(
+            std::fs::metadata(&path).expect("it was made for this test").len() <= 64 * 1024 + 200,
+            "and a comment at its end"
+        );
         let recording = Recording::of(&path);
         up.extend(recording.up().into_iter().map(<[u8]>::to_vec));
         down.extend(recording.down());
@@ -248,7 +274,7 @@ fn a_refused_target_leaves_an_empty_recording(engine: &str) {
     client.expect_close(1011);
     client.answer_close(1011);
     server.stop();
-    let text = std::fs::read_to_string(directory.join("r.1")).unwrap();
+    let text = std::fs::read_to_string(directory.join("r.1")).expect("it was made for this test");
     assert_eq!(text, "var VNC_frame_data = [\n'EOF'];\n");
 }
 

@@ -31,10 +31,10 @@ fn letters_follow_the_traffic(engine: &str) {
     let letters = server.directory().join("letters");
     let copy = server.directory().join("copy");
     // The directory goes with the server, the file does not.
-    std::fs::hard_link(&letters, &copy).unwrap();
-    let kept = std::fs::File::open(&copy).unwrap();
+    std::fs::hard_link(&letters, &copy).expect("it was made for this test");
+    let kept = std::fs::File::open(&copy).expect("it was made for this test");
     server.stop();
-    let text = std::io::read_to_string(kept).unwrap();
+    let text = std::io::read_to_string(kept).expect("it was made for this test");
     let legends: Vec<&str> = text.split("Traffic Legend:").collect();
     assert_eq!(legends.len(), 3, "one for each connection: {text}");
     for legend in &legends[1..] {

@@ -17,6 +17,7 @@ on_both_engines!(
     a_directory_of_names,
     a_directory_of_sockets,
     a_file_that_comes_later,
+    a_pipe_is_no_file_of_tokens,
 );
 
 /// The upgrade that asks with a token in the query.
@@ -64,7 +65,7 @@ fn a_file_of_tokens(engine: &str) {
     );
     let file = place.write("tokens", text);
     for plugin in ["TokenFile", "ReadOnlyTokenFile"] {
-        let server = started(engine, plugin, file.to_str().unwrap());
+        let server = started(engine, plugin, file.to_str().expect("temporary paths are plain"));
         for token in ["one", "my%20own", "my+own", "sock", "last"] {
             works(&server, &asking(token));
         }
@@ -83,7 +84,7 @@ fn edits_act_at_once(engine: &str) {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let port = target.address().port();
     let file = place.write("tokens", "none: 127.0.0.1:1\n");
-    let server = started(engine, "TokenFile", file.to_str().unwrap());
+    let server = started(engine, "TokenFile", file.to_str().expect("temporary paths are plain"));
     // Texts of one length, in quick succession: the time of the file may not show all changes.
     for round in 0..20 {
         let (mine, other) = (format!("t{:02}", round), format!("t{:02}", round + 1));
@@ -94,11 +95,11 @@ fn edits_act_at_once(engine: &str) {
     }
     // Put in place with one step, and without a line end.
     let new = place.write("new", format!("moved: 127.0.0.1:{port}"));
-    fs::rename(new, &file).unwrap();
+    fs::rename(new, &file).expect("the directory is writable");
     works(&server, &asking("moved"));
     assert_eq!(refused(&server, &asking("t19")), 404);
     // Without the file nobody passes; that is trouble here, not with the token.
-    fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).expect("the directory is writable");
     assert_eq!(refused(&server, &asking("moved")), 503);
     server.wait_line("tokens source=TokenFile failures=1 error=");
     place.write("tokens", format!("back: 127.0.0.1:{port}\n"));
@@ -110,16 +111,16 @@ fn a_new_text_that_makes_no_sense_changes_nothing(engine: &str) {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let port = target.address().port();
     let file = place.write("tokens", format!("one: 127.0.0.1:{port}\n"));
-    let server = started(engine, "TokenFile", file.to_str().unwrap());
+    let server = started(engine, "TokenFile", file.to_str().expect("temporary paths are plain"));
     works(&server, &asking("one"));
-    fs::write(&file, b"one: 127.0.0.1:1\n\xff\n").unwrap();
+    fs::write(&file, b"one: 127.0.0.1:1\n\xff\n").expect("the directory is writable");
     works(&server, &asking("one"));
     server.wait_line("is not UTF-8; what was read before stays");
-    let large = fs::OpenOptions::new().write(true).open(&file).unwrap();
-    large.set_len(17 << 20).unwrap();
+    let large = fs::OpenOptions::new().write(true).open(&file).expect("it was just written");
+    large.set_len(17 << 20).expect("there is room for holes");
     works(&server, &asking("one"));
     server.wait_line("what was read before stays\"");
-    fs::write(&file, format!("two: 127.0.0.1:{port}\n")).unwrap();
+    fs::write(&file, format!("two: 127.0.0.1:{port}\n")).expect("the directory is writable");
     works(&server, &asking("two"));
     assert_eq!(refused(&server, &asking("one")), 404);
     server.stop();
@@ -137,7 +138,7 @@ fn a_directory_of_files(engine: &str) {
     assert_eq!(refused(&server, &asking("three")), 404, "not those within directories within it");
     place.write("tokens/b", format!("four: 127.0.0.1:{port}\n"));
     works(&server, &asking("four"));
-    fs::remove_file(place.join("tokens/a")).unwrap();
+    fs::remove_file(place.join("tokens/a")).expect("the directory is writable");
     assert_eq!(refused(&server, &asking("one")), 404);
     server.stop();
 }
@@ -150,8 +151,8 @@ fn a_directory_of_names(engine: &str) {
     place.write("names/sub/two", &word);
     place.write("names-other/three", &word);
     place.write("names/nonsense", "what?");
-    symlink("one", place.join("names/inside")).unwrap();
-    symlink("../names-other/three", place.join("names/outside")).unwrap();
+    symlink("one", place.join("names/inside")).expect("the directory is writable");
+    symlink("../names-other/three", place.join("names/outside")).expect("the directory is writable");
     let server = started(engine, "TokenFileName", &place.arg("names"));
     works(&server, &asking("one"));
     works(&server, &asking("inside"));
@@ -179,13 +180,13 @@ fn a_directory_of_names(engine: &str) {
 
 fn a_directory_of_sockets(engine: &str) {
     let place = TempDir::new();
-    fs::create_dir_all(place.join("run/sub")).unwrap();
-    fs::create_dir_all(place.join("run-other")).unwrap();
+    fs::create_dir_all(place.join("run/sub")).expect("the directory is writable");
+    fs::create_dir_all(place.join("run-other")).expect("the directory is writable");
     for name in ["run/one", "run/sub/two", "run-other/three"] {
         unix_echo_at(&place.join(name));
     }
     place.write("run/file", "");
-    symlink("../run-other/three", place.join("run/outside")).unwrap();
+    symlink("../run-other/three", place.join("run/outside")).expect("the directory is writable");
     let server = started(engine, "UnixDomainSocketDirectory", &place.arg("run"));
     works(&server, &asking("one"));
     for token in ["two", "sub", "sub/two", "file", "outside", "..%2Frun-other%2Fthree", "..", ".", "absent"] {
@@ -207,4 +208,16 @@ fn a_file_that_comes_later(engine: &str) {
     place.write("tokens", format!("one: {}\n", target.address()));
     works(&server, &asking("one"));
     server.stop();
+}
+
+fn a_pipe_is_no_file_of_tokens(engine: &str) {
+    let place = TempDir::new();
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    nix::unistd::mkfifo(&place.join("pipe"), mode).expect("the directory is writable");
+    for plugin in ["TokenFile", "JWTTokenApi"] {
+        let server = started(engine, plugin, &place.arg("pipe"));
+        assert_eq!(refused(&server, &asking("one")), 503);
+        server.wait_line("not a regular file");
+        server.stop();
+    }
 }

@@ -13,7 +13,11 @@ on_both_engines!(every_place, the_host, nothing_shows_a_token);
 const SECRET: &str = "s3cr-t0ken.42";
 
 fn file_of(target: &TcpTarget, place: &TempDir, token: &str) -> String {
-    place.write("tokens", format!("{token}: {}\n", target.address())).to_str().unwrap().to_owned()
+    place
+        .write("tokens", format!("{token}: {}\n", target.address()))
+        .to_str()
+        .expect("temporary paths are plain")
+        .to_owned()
 }
 
 fn start(line: &str) -> Handshake {
@@ -94,7 +98,8 @@ fn nothing_shows_a_token(engine: &str) {
         assert_eq!(server.http().get(&line, "").status, 404);
     }
     let opened = server.wait_lines("open id=", 5);
-    let marks: Vec<_> = opened.iter().map(|line| line.rsplit_once(" token=~").unwrap().1).collect();
+    let marks: Vec<_> =
+        opened.iter().map(|line| line.rsplit_once(" token=~").expect("each had a token").1).collect();
     assert!(marks.iter().all(|mark| *mark == marks[0] && mark.len() == 8), "{marks:?}");
     server.wait_lines("end id=", 5);
     server.wait_lines("status=404", 5);

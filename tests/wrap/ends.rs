@@ -88,10 +88,10 @@ fn nothing_is_left_to_be_collected() {
         let all: String = tasks.filter_map(of_task).collect();
         all.split_whitespace().map(|child| child.parse().expect("a number")).collect::<Vec<u32>>()
     };
-    let guards = of(server.pid());
-    assert_eq!(guards.len(), 1, "one guard: {guards:?}");
+    let wardens = of(server.pid());
+    assert_eq!(wardens.len(), 1, "one warden: {wardens:?}");
     // The grandchildren end by themselves, and somebody has to take note of it.
-    until("all are collected", || of(guards[0]) == [number(&server, "serving as")]);
+    until("all are collected", || of(wardens[0]) == [number(&server, "serving as")]);
     server.stop();
 }
 
@@ -132,6 +132,19 @@ fn it_starts_with_nothing_but_its_streams() {
         let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
         assert!(ignored.is_some_and(|bits| bits & 1 << (Signal::SIGPIPE as u64 - 1) == 0), "{said}");
     }
+}
+
+/// The server raises its own, and some programs close all descriptors that they could have.
+#[test]
+fn its_limit_of_descriptors_is_the_one_before() {
+    let program = program();
+    let program = program.to_str().expect("its path can be written");
+    let script = r#"ulimit -Sn 321; exec "$0" "$@""#;
+    let words =
+        ["-c", script, program, "127.0.0.1:0", "--", "sh", "-c", "i=is; echo has $i $(ulimit -Sn) >&2; cat"];
+    let mut server = Server::launch("sh", &words);
+    assert_eq!(number(&server, "has is"), 321);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
 #[test]

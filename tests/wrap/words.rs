@@ -29,6 +29,7 @@ fn the_command_is_every_word_after_the_first() {
         ("6080 -- cmd -- more", "cmd -- more"),
         ("--unix-listen=/l --unix-target=/t -- cmd x", "cmd x"),
         ("--unix-target=/t 6080 -- cmd", "cmd"),
+        ("--unix-target=/t --inetd -- cmd x", "cmd x"),
     ] {
         let args = parsed(line).unwrap_or_else(|message| panic!("{line}: {message}"));
         let words: Vec<_> = command.split(' ').map(OsString::from).collect();
@@ -74,6 +75,7 @@ fn what_does_not_go_together() {
             "You cannot use {port} in COMMAND together with --unix-target",
         ),
         ("--unix-listen=/l -- cmd", no_port),
+        ("--inetd -- cmd", &no_port.replace("--unix-listen", "--inetd")),
     ] {
         assert_eq!(parsed(line).map(|args| args.wrap), Err(message.into()), "{line}");
     }

@@ -23,10 +23,8 @@ pub(super) struct Recording {
     path: PathBuf,
     /// Where the terminator is.
     end: u64,
-    /// Lines behind the header.
+    /// Entries and comments behind the header.
     lines: u64,
-    /// Kept for its capacity.
-    line: Line,
 }
 
 impl Recording {
@@ -40,8 +38,7 @@ impl Recording {
             let path = options.directory.join(options.pattern.name(&options.base, facts, part, attempt));
             match open(&path, options.unique) {
                 Ok(file) => {
-                    let (end, line) = (HEADER.len() as u64, Line::default());
-                    return Ok(Recording { file, path, end, lines: 0, line });
+                    return Ok(Recording { file, path, end: HEADER.len() as u64, lines: 0 });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < RECORD_NAMES_MAX => {
                     attempt += 1;
@@ -56,43 +53,44 @@ impl Recording {
         &self.path
     }
 
-    /// Writes an entry, unless the file would then be longer than `most` and this is not its first line; tells how many
+    /// Makes `line` an entry and writes it, unless the file would then be longer than `most` and this is not its first line; tells how many
     /// bytes it took.
     ///
     /// # Errors
     /// When it cannot be written; the file is then what it was.
     pub fn entry(
         &mut self,
+        line: &mut Line,
         from: From,
         millis: u64,
         payload: &[u8],
         most: Option<u64>,
     ) -> io::Result<Option<u64>> {
-        self.line.entry(self.end, from, millis, payload);
-        let len = self.end + self.line.len() + TERMINATOR.len() as u64;
+        line.entry(self.end, from, millis, payload);
+        let len = self.end + line.len() + TERMINATOR.len() as u64;
         if self.lines > 0 && most.is_some_and(|most| len > most) {
             return Ok(None);
         }
         self.lines += 1;
-        self.put().map(Some)
+        self.put(line).map(Some)
     }
 
-    /// Writes a comment.
+    /// Makes `line` a comment and writes it.
     ///
     /// # Errors
     /// As above.
-    pub fn comment(&mut self, text: &str) -> io::Result<u64> {
-        self.line.comment(self.end, text);
-        self.put()
+    pub fn comment(&mut self, line: &mut Line, text: &str) -> io::Result<u64> {
+        line.comment(self.end, text);
+        self.put(line)
     }
 
-    fn put(&mut self) -> io::Result<u64> {
+    fn put(&mut self, line: &mut Line) -> io::Result<u64> {
         let file = &self.file;
-        let put = self.line.put(|at, bytes| file.write_all_at(bytes, at));
+        let put = line.put(|at, bytes| file.write_all_at(bytes, at));
         match put {
             Ok(()) => {
-                self.end += self.line.len();
-                Ok(self.line.len())
+                self.end += line.len();
+                Ok(line.len())
             }
             Err(error) => {
                 // What is cut and what is written again had its place on the disk before, so this seldom fails, and if it does
@@ -142,9 +140,9 @@ mod tests {
         let (scheme, facts) = (options("scheme", None), Facts { number: 3, ..Facts::default() });
         fs::write(scheme.directory.join("r.3"), "x".repeat(1000)).unwrap();
         fs::set_permissions(scheme.directory.join("r.3"), Permissions::from_mode(0o644)).unwrap();
-        let mut recording = Recording::create(&scheme, &facts, 1).unwrap();
+        let (mut recording, mut line) = (Recording::create(&scheme, &facts, 1).unwrap(), Line::default());
         assert_eq!(recording.path(), scheme.directory.join("r.3"));
-        recording.entry(From::Target, 5, b"x", None).unwrap();
+        recording.entry(&mut line, From::Target, 5, b"x", None).unwrap();
         let text = fs::read_to_string(recording.path()).unwrap();
         assert_eq!(text, "var VNC_frame_data = [\n'{5{x',\n'EOF'];\n");
         let mode = fs::metadata(recording.path()).unwrap().permissions().mode();
@@ -179,10 +177,14 @@ mod tests {
     #[test]
     fn a_file_has_no_more_bytes_than_it_may() {
         let options = options("most", None);
+        let mut line = Line::default();
         let mut recording = Recording::create(&options, &Facts::default(), 1).unwrap();
         let most = Some(100);
-        assert!(recording.entry(From::Target, 1, &[b'a'; 200], most).unwrap().is_some(), "the first goes in");
-        assert_eq!(recording.entry(From::Target, 1, b"", most).unwrap(), None);
+        assert!(
+            recording.entry(&mut line, From::Target, 1, &[b'a'; 200], most).unwrap().is_some(),
+            "the first goes in"
+        );
+        assert_eq!(recording.entry(&mut line, From::Target, 1, b"", most).unwrap(), None);
         fs::remove_dir_all(options.directory).unwrap();
     }
 }

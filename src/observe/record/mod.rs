@@ -8,7 +8,7 @@ mod file;
 mod writer;
 
 use crate::limits::{RECORD_OVERHEAD_BYTES, RECORD_STOP_MS};
-use crate::observe::log::Log;
+use crate::observe::log::{Level, Log};
 use crate::route::token::Mark;
 use crate::session::Side;
 use crate::session::tap::Brought;
@@ -81,15 +81,7 @@ impl Recorder {
     /// When the directory is of no use, for an operator; or when a thread cannot be started.
     pub fn start(options: Options, log: Log) -> Result<Recorder, String> {
         check(&options)?;
-        let shared = Arc::new(Shared {
-            waiting: AtomicUsize::new(0),
-            waiting_max: options.buffer_bytes,
-            begun: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            open: AtomicUsize::new(0),
-            bytes: AtomicU64::new(0),
-            bytes_lost: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(&options));
         let (works, asked) = channel();
         let mut writer = Writer::new(options, log, shared.clone());
         let work = move || {
@@ -128,11 +120,16 @@ impl Recorder {
         Some(Tape { recorder: self.clone(), id, opened: now, lost: [0; 2], stopped })
     }
 
-    /// Waits until all that was handed over is written; after [`RECORD_STOP_MS`] what is left is given up.
-    pub fn finish(&self) {
+    /// Waits until all that was handed over is written; after [`RECORD_STOP_MS`] what is left is given up, and told.
+    pub fn finish(&self, log: &Log) {
         let (done, finished) = channel();
-        if self.works.send(Work::Stop(done)).is_ok() {
-            let _ = finished.recv_timeout(Duration::from_millis(RECORD_STOP_MS));
+        let asked = self.works.send(Work::Stop(done)).is_ok();
+        if asked && finished.recv_timeout(Duration::from_millis(RECORD_STOP_MS)).is_err() {
+            let waiting = self.shared.waiting.load(Ordering::Relaxed);
+            log.line(
+                Level::Warn,
+                format!("record lacks its end: {waiting} bytes were still waiting at the stop"),
+            );
         }
     }
 }
@@ -173,6 +170,18 @@ impl Drop for Tape {
 }
 
 impl Shared {
+    fn new(options: &Options) -> Shared {
+        Shared {
+            waiting: AtomicUsize::new(0),
+            waiting_max: options.buffer_bytes,
+            begun: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+            bytes_lost: AtomicU64::new(0),
+        }
+    }
+
     /// Takes `bytes` of what may wait; false when there is no room.
     fn claim(&self, bytes: usize) -> bool {
         let more = |waiting: usize| waiting.checked_add(bytes).filter(|sum| *sum <= self.waiting_max);
@@ -221,3 +230,7 @@ pub fn check(options: &Options) -> Result<(), String> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

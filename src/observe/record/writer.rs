@@ -6,12 +6,12 @@ use crate::limits::{RECORD_ENTRY_BYTES_MAX, RECORD_OVERHEAD_BYTES};
 use crate::observe::log::{Escaped, Level, Log};
 use crate::session::Side;
 use crate::session::tap::Brought;
-use crate::tape::line::loss;
+use crate::tape::line::{Line, loss};
 use crate::tape::name::Facts;
 use crate::tape::{From, Options};
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,6 +22,8 @@ pub(super) struct Writer {
     log: Log,
     shared: Arc<Shared>,
     tracks: HashMap<u64, Track>,
+    /// Lent to the track that is worked on; kept for its capacity.
+    line: Line,
 }
 
 /// The recording of one session.
@@ -29,7 +31,11 @@ pub(super) struct Writer {
 struct Track {
     /// `None`: it was given up.
     recording: Option<Recording>,
+    /// Its file, or what was to be.
+    path: PathBuf,
     facts: Box<Facts>,
+    /// Lent while it is worked on.
+    line: Line,
     /// Which of its files is being written, from 1.
     part: u32,
     /// The beginning of a message from each side whose end has not come.
@@ -48,7 +54,7 @@ struct Track {
 
 impl Writer {
     pub fn new(options: Options, log: Log, shared: Arc<Shared>) -> Writer {
-        Writer { options, log, shared, tracks: HashMap::new() }
+        Writer { options, log, shared, tracks: HashMap::new(), line: Line::default() }
     }
 
     /// Does what the thread is asked.
@@ -66,7 +72,9 @@ impl Writer {
     fn open(&mut self, id: u64, facts: Box<Facts>, stopped: Arc<AtomicBool>) {
         let mut track = Track {
             recording: None,
+            path: PathBuf::new(),
             facts,
+            line: Line::default(),
             part: 1,
             held: [Vec::new(), Vec::new()],
             cut: [false; 2],
@@ -78,13 +86,15 @@ impl Writer {
         };
         match Recording::create(&self.options, &track.facts, 1) {
             Ok(recording) => {
-                self.tell_opened(&recording);
+                self.tell_opened(recording.path());
+                track.path = recording.path().to_owned();
                 track.recording = Some(recording);
                 self.shared.open.fetch_add(1, Ordering::Relaxed);
             }
             Err((path, error)) => {
                 track.stopped.store(true, Ordering::Relaxed);
                 self.tell(Level::Error, "record not begun", &path, &format!(" error=\"{error}\""));
+                track.path = path;
             }
         }
         self.tracks.insert(id, track);
@@ -93,6 +103,7 @@ impl Writer {
     fn keep(&mut self, id: u64, millis: u64, brought: Brought, lost: [u64; 2]) {
         let cost = cost(&brought);
         let Some(mut track) = self.tracks.remove(&id) else { return self.shared.give_back(cost) };
+        track.line = std::mem::take(&mut self.line);
         let before = track.holds();
         track.last = millis;
         track.came[place(brought.from)] += brought.bytes.len() as u64;
@@ -105,6 +116,7 @@ impl Writer {
         }
         // What is held goes on counting.
         self.shared.give_back(cost + before - track.holds());
+        self.line = std::mem::take(&mut track.line);
         self.tracks.insert(id, track);
     }
 
@@ -154,11 +166,14 @@ impl Writer {
             Side::Client => From::Client,
             Side::Target => From::Target,
         };
-        let written = match recording.entry(from, millis, payload, self.options.file_bytes_max)? {
+        let most = self.options.file_bytes_max;
+        let written = match recording.entry(&mut track.line, from, millis, payload, most)? {
             Some(written) => written,
             None => {
-                let recording = self.next_part(track)?;
-                recording.entry(from, millis, payload, None)?.unwrap_or(0)
+                let mut recording = self.next_part(track)?;
+                let written = recording.entry(&mut track.line, from, millis, payload, None);
+                track.recording = Some(recording);
+                written?.unwrap_or(0)
             }
         };
         track.kept[place(side)] += payload.len() as u64;
@@ -166,19 +181,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins the next file of a session.
-    fn next_part<'a>(&self, track: &'a mut Track) -> io::Result<&'a mut Recording> {
+    /// Begins the next file of a session, and has each of the two name the other.
+    fn next_part(&self, track: &mut Track) -> io::Result<Recording> {
         let part = track.part.saturating_add(1);
         let mut next = Recording::create(&self.options, &track.facts, part).map_err(|(_, error)| error)?;
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().escape_default().to_string();
+        next.comment(&mut track.line, &format!("goes on from {}", name(&track.path)))?;
         if let Some(last) = &mut track.recording {
-            next.comment(&format!("goes on from {}", name(last.path())))?;
-            last.comment(&format!("goes on in {}", name(next.path())))?;
+            last.comment(&mut track.line, &format!("goes on in {}", name(next.path())))?;
         }
-        self.tell_opened(&next);
+        self.tell_opened(next.path());
         track.part = part;
-        Ok(track.recording.insert(next))
+        next.path().clone_into(&mut track.path);
+        Ok(next)
     }
 
     /// Marks in the file what was lost before what comes next.
@@ -196,7 +212,7 @@ impl Writer {
         if client + target > 0
             && let Some(recording) = &mut track.recording
         {
-            let written = recording.comment(&loss(client, target))?;
+            let written = recording.comment(&mut track.line, &loss(client, target))?;
             self.shared.bytes.fetch_add(written, Ordering::Relaxed);
         }
         Ok(())
@@ -208,9 +224,9 @@ impl Writer {
         track.held = [Vec::new(), Vec::new()];
         if let Some(mut recording) = track.recording.take() {
             let ending = format!(" error=\"{error}\": the session goes on");
-            self.tell(Level::Error, "record stopped", recording.path(), &ending);
+            self.tell(Level::Error, "record stopped", &track.path, &ending);
             // There may be room for this much.
-            let _ = recording.comment("stopped here, as no more could be written");
+            let _ = recording.comment(&mut track.line, "stopped here, as no more could be written");
             self.shared.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -228,6 +244,7 @@ impl Writer {
         self.shared.give_back(2 * RECORD_OVERHEAD_BYTES);
         let Some(mut track) = self.tracks.remove(&id) else { return };
         let holds = track.holds();
+        track.line = std::mem::take(&mut self.line);
         // What a client sent of a message has been passed on, whether its end came or not; and what is held goes in front of
         // what was lost behind it. An echo gives back whole messages only.
         let ended = match track.held[place(Side::Client)].is_empty() {
@@ -241,12 +258,11 @@ impl Writer {
             self.count_lost(&mut track);
         }
         self.shared.give_back(holds);
+        self.line = std::mem::take(&mut track.line);
         let [client, target] = track.lost;
         if client + target > 0 {
             let sums = format!(" client_bytes={client} target_bytes={target}");
-            let name = track.facts.number.to_string();
-            let path = track.recording.as_ref().map_or(Path::new(&name), |recording| recording.path());
-            self.tell(Level::Warn, "record lacks", path, &sums);
+            self.tell(Level::Warn, "record lacks", &track.path, &sums);
         }
         if track.recording.is_some() {
             self.shared.open.fetch_sub(1, Ordering::Relaxed);
@@ -254,8 +270,8 @@ impl Writer {
     }
 
     /// websockify's own line.
-    fn tell_opened(&self, recording: &Recording) {
-        let path = recording.path().to_string_lossy();
+    fn tell_opened(&self, path: &Path) {
+        let path = path.to_string_lossy();
         self.log.line(Level::Info, format!("opening record file: {}", Escaped(&path)));
     }
 

@@ -48,10 +48,11 @@ impl Files {
     }
 
     fn table(&self) -> Result<Arc<Table>, Trouble> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let patience = Instant::now() + Duration::from_millis(2 * FILE_SETTLED_MS);
         loop {
-            let outcome = look(&self.path).and_then(|seen| {
+            let seen = look(&self.path);
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let outcome = seen.and_then(|seen| {
                 if kept.settled && kept.seen == seen {
                     return Ok(());
                 }
@@ -64,6 +65,7 @@ impl Files {
                 }
                 // Somebody is writing: what they mean will be there in a moment.
                 (Err(error), _) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < patience => {
+                    drop(kept);
                     sleep(WRITER_LOOK);
                 }
                 (Err(error), _) if error.kind() == ErrorKind::NotFound => {
@@ -89,7 +91,11 @@ impl Files {
         let mut table = Table::default();
         let mut room = TOKEN_FILE_BYTES_MAX;
         for (path, stamp) in &seen {
-            let (bytes, now) = stamp::read(path, room)?;
+            let (bytes, now) = stamp::read(path, room).map_err(|error| match error.kind() {
+                // It was there a moment ago; another look will tell what is there now.
+                ErrorKind::NotFound => io::Error::new(ErrorKind::ResourceBusy, error),
+                _ => error,
+            })?;
             if now != *stamp || (patient && !stamp.is_settled() && !bytes.ends_with(b"\n")) {
                 return Err(io::Error::new(ErrorKind::ResourceBusy, "it is being written"));
             }

@@ -163,3 +163,26 @@ impl fmt::Debug for Flights {
         f.write_str("Flights")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_an_end() {
+        let mut kept = HashMap::new();
+        let room = |kept: &mut HashMap<Print, bool>| make_room(kept, |fresh| *fresh);
+        for number in 0..TOKEN_CACHE_MAX as u64 {
+            room(&mut kept);
+            kept.insert((number, 0), number % 2 == 0);
+        }
+        assert_eq!(kept.len(), TOKEN_CACHE_MAX);
+        room(&mut kept);
+        assert_eq!(kept.len(), TOKEN_CACHE_MAX / 2, "what is too old goes first");
+        for number in 0..TOKEN_CACHE_MAX as u64 {
+            room(&mut kept);
+            kept.insert((number, 1), true);
+            assert!(kept.len() <= TOKEN_CACHE_MAX);
+        }
+    }
+}

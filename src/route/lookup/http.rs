@@ -14,6 +14,9 @@ use std::time::Instant;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error, Timeout};
 
+/// How much of the time for a look-up may be spent on finding the service, and again on connecting to it.
+const REACH_SHARE: f32 = 0.75;
+
 /// A service.
 pub(super) struct Api {
     place: source::Api,
@@ -53,7 +56,11 @@ impl Api {
         let token = form::encode(wanted.token.secret());
         let address = format!("{}{token}{}", self.place.before, self.place.behind);
         let left = wanted.until.saturating_duration_since(Instant::now());
-        let mut answer = self.agent.get(address).config().timeout_global(Some(left)).build().call()?;
+        // A service that is not there is told from one that thinks: only the former is left alone for a while.
+        let reach = left.mul_f32(REACH_SHARE);
+        let request = self.agent.get(address).config().timeout_global(Some(left));
+        let request = request.timeout_resolve(Some(reach)).timeout_connect(Some(reach)).build();
+        let mut answer = request.call()?;
         let body = answer.body_mut().with_config().limit(SERVICE_ANSWER_BYTES_MAX as u64).read_to_vec()?;
         Ok((answer.status().as_u16(), body))
     }

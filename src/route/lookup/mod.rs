@@ -199,3 +199,105 @@ fn settle(seek: &dyn Seek, wanted: &Wanted, troubles: &Troubles) -> Answer {
         Err(_) => Err(Refusal::INTERNAL),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A source that does what its token says.
+    struct Played;
+
+    impl Seek for Played {
+        fn seek(&self, wanted: &Wanted) -> Found {
+            match wanted.token.secret() {
+                "good" => Ok(Target::parse("h:1").ok().map(Arc::new)),
+                "bad" => Ok(None),
+                "broken" => Err(Trouble::Met("it is broken".into())),
+                _ => panic!("a bug"),
+            }
+        }
+    }
+
+    fn told(token: &str, wait: Duration) -> u16 {
+        let troubles = Troubles::new("Played", &Log::silent());
+        let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + wait };
+        settle(&Played, &wanted, &troubles).map_or_else(|refusal| refusal.status(), |_| 101)
+    }
+
+    #[test]
+    fn whatever_happens_there_is_an_answer() {
+        let soon = Duration::from_secs(10);
+        for (token, status) in [("good", 101), ("bad", 404), ("broken", 503), ("panic", 500)] {
+            assert_eq!(told(token, soon), status, "{token}");
+        }
+        assert_eq!(told("good", Duration::ZERO), 503, "its time is over before its turn");
+    }
+
+    fn wanted(token: &str) -> Wanted {
+        Wanted { token: Token::new(token), is_host: false, until: Instant::now() + Duration::from_secs(60) }
+    }
+
+    /// A service that answers each question when it is let, and the way to ask it.
+    fn service(keep: Duration) -> (Flights, std::sync::mpsc::Sender<()>, Receiver<String>) {
+        let (go, wait) = channel::<()>();
+        let (tell, asked) = channel();
+        let wait = std::sync::Mutex::new(wait);
+        let flights = Flights::start(1, 1, keep, move |wanted| {
+            tell.send(wanted.token.secret().to_owned()).unwrap();
+            let _ = wait.lock().unwrap().recv();
+            Err(if wanted.token.secret() == "bad" { Refusal::UNKNOWN_TOKEN } else { Refusal::BUSY })
+        });
+        (flights.unwrap(), go, asked)
+    }
+
+    #[test]
+    fn who_waits_is_counted_and_everybody_is_told() {
+        use crate::limits::LOOKUP_WAITERS_MAX;
+        let (flights, go, asked) = service(Duration::ZERO);
+        let (tell, verdicts) = channel();
+        let ask = |token: &str| {
+            let tell = tell.clone();
+            flights.ask(
+                wanted(token),
+                Box::new(move |verdict| tell.send(matches!(verdict, Verdict::Busy)).unwrap()),
+            );
+        };
+        ask("a");
+        assert_eq!(asked.recv_timeout(Duration::from_secs(10)).unwrap(), "a");
+        // One may wait for its turn, and no other.
+        ask("b");
+        assert!(verdicts.try_recv().is_err());
+        ask("c");
+        assert!(verdicts.try_recv().unwrap());
+        for _ in 2..LOOKUP_WAITERS_MAX {
+            ask("a");
+        }
+        assert!(verdicts.try_recv().is_err());
+        ask("a");
+        assert!(verdicts.try_recv().unwrap(), "one too many, though nobody new is asked about");
+        drop(go);
+        let answers: Vec<_> = verdicts.iter().take(LOOKUP_WAITERS_MAX).collect();
+        assert!(answers.iter().all(|busy| !busy));
+        ask("a");
+        assert!(!verdicts.recv_timeout(Duration::from_secs(10)).unwrap(), "and there is room again");
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["b", "a"]);
+    }
+
+    #[test]
+    fn that_a_token_is_unknown_is_kept_and_trouble_is_not() {
+        let (flights, go, asked) = service(Duration::from_secs(3600));
+        drop(go);
+        let (tell, verdicts) = channel();
+        let ask = |token: &str| {
+            let tell = tell.clone();
+            flights.ask(wanted(token), Box::new(move |_| tell.send(()).unwrap()));
+            verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
+        };
+        ask("bad");
+        ask("bad");
+        ask("other");
+        ask("other");
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["bad", "other", "other"], "trouble is not kept");
+    }
+}

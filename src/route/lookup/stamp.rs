@@ -6,7 +6,7 @@
 use crate::limits::FILE_SETTLED_MS;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,7 +55,8 @@ pub(super) fn stamp(path: &Path) -> io::Result<Stamp> {
 /// # Errors
 /// Also when it is no regular file, larger than `most`, or changed while it was read.
 pub(super) fn read(path: &Path, most: usize) -> io::Result<(Vec<u8>, Stamp)> {
-    let mut file = File::open(path)?;
+    // A pipe would be waited for; it is none of ours to read.
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let before = file.metadata()?;
     if !before.is_file() {
         return Err(io::Error::other("not a regular file"));

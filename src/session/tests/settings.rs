@@ -22,6 +22,12 @@ pub fn routed() -> Config {
     Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
 }
 
+/// The same with another place for tokens.
+pub fn placed(place: Place) -> Config {
+    let tokens = routed().route.tokens.map(|tokens| Tokens { places: vec![place], ..tokens });
+    Config { route: route::Options { tokens, ..Default::default() }, ..routed() }
+}
+
 /// A configuration with `target`, if it is not empty, and default timing.
 pub fn config(target: &str) -> Config {
     Config {

@@ -1,4 +1,4 @@
-//! The guard: a small process between the server and a wrapped program, this same binary under another name.
+//! The warden: a small process between the server and a wrapped program, this same binary under another name.
 //!
 //! It is a process of its own because what it does has to last as long as any process of the program's tree, which in
 //! `--wrap-mode ignore` is longer than the server: a `bind()` that waits for an answer fails once nobody is left to give
@@ -13,6 +13,7 @@ use super::task::{Task, Way};
 use super::{scratch, tree};
 use crate::config::WrapMode;
 use crate::limits::{WRAP_KILL_MS, WRAP_LINE_BYTES_MAX, WRAP_ORPHAN_GRACE_MS, WRAP_START_MS};
+use crate::sys::memory;
 use crate::sys::seccomp::{self, Start};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,7 +38,7 @@ const TELL_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two rounds of killing: what is killed may just have started something.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
 
-/// Does the work of a guard, if this command line is one: returns the exit status then. To be called before anything else,
+/// Does the work of a warden, if this command line is one: returns the exit status then. To be called before anything else,
 /// and before there is a second thread.
 pub fn entry(argv: &[OsString]) -> Option<u8> {
     let task = Task::parse(argv)?;
@@ -54,8 +55,8 @@ fn work(task: &Task) -> io::Result<()> {
             let said = trial(task, mover);
             control.write_all(said.line().as_bytes())
         }
-        Some((program, words)) => match Guard::start(task, control, mover, program, words)? {
-            Some(guard) => guard.watch(),
+        Some((program, words)) => match Warden::start(task, control, mover, program, words)? {
+            Some(warden) => warden.watch(),
             None => Ok(()),
         },
     }
@@ -119,8 +120,8 @@ fn has_no_new_privs(process: Pid) -> bool {
     status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"]))
 }
 
-/// A guard whose program was started.
-struct Guard<'a> {
+/// A warden whose program was started.
+struct Warden<'a> {
     task: &'a Task,
     /// The server, unless it has gone, and what it began to say.
     control: Option<(UnixStream, Vec<u8>)>,
@@ -143,7 +144,7 @@ struct Stop {
     last: Option<Instant>,
 }
 
-impl<'a> Guard<'a> {
+impl<'a> Warden<'a> {
     /// Starts the program and tells the server; `None` if it cannot be started.
     fn start(
         task: &'a Task,
@@ -151,8 +152,9 @@ impl<'a> Guard<'a> {
         mover: Mover,
         program: &Path,
         words: &[OsString],
-    ) -> io::Result<Option<Guard<'a>>> {
+    ) -> io::Result<Option<Warden<'a>>> {
         prctl::set_child_subreaper(true)?;
+        memory::limit_descriptors(task.files)?;
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_block()?;
         let children = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -192,7 +194,7 @@ impl<'a> Guard<'a> {
         std::env::set_current_dir("/")?;
         let control = Some((control, Vec::new()));
         let told = Vec::new();
-        Ok(Some(Guard { task, control, listener, mover, children, program, stop: None, told }))
+        Ok(Some(Warden { task, control, listener, mover, children, program, stop: None, told }))
     }
 
     /// Watches until the whole tree has gone.

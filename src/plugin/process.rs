@@ -8,6 +8,7 @@ use super::message;
 use crate::limits::{PLUGIN_IN_FLIGHT_MAX, PLUGIN_LINE_BYTES_MAX};
 use crate::observe::log::Level;
 use crate::route::plugin::{Plugin, Program};
+use crate::sys::memory;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -71,7 +72,11 @@ fn live(plugin: &Plugin, desk: &Arc<Desk>) {
 fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     let (mut command, name) = command(plugin);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = match command.spawn() {
+    // What we do without is not for others to do without.
+    memory::huge_pages(true);
+    let spawned = command.spawn();
+    memory::huge_pages(false);
+    let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return format!("cannot run {name}: {error}"),
     };

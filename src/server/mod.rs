@@ -81,6 +81,8 @@ pub fn run(config: Config) -> u8 {
 }
 
 fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
+    // Sessions are counted in bytes: memory is to follow them, and nothing here walks enough of it to gain by large pages.
+    memory::huge_pages(false);
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;

@@ -103,6 +103,8 @@ impl Routes {
 
     /// Ends every plugin.
     pub fn stop(&self) {
+        // All are told before one is waited for.
+        self.plugins().for_each(Running::leave);
         self.plugins().for_each(Running::stop);
     }
 

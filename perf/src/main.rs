@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Ok(Errand::Measure(options)) => run(*options),
         Ok(Errand::Floor(order)) if order.way == floor::By::Message => bridge_floor::run(order),
         Ok(Errand::Floor(order)) => floor::run(order),
-        Ok(Errand::Compare { old, new }) => compare(&old, &new),
+        Ok(Errand::Compare { old, new }) => compare_saved(&old, &new),
         Ok(Errand::Report(file)) => {
             saved(&file).and_then(|run| write_report(&PathBuf::from("perf/RESULTS.md"), &run))
         }
@@ -190,7 +190,7 @@ fn saved(file: &Path) -> Result<Run, String> {
     serde_json::from_str(&text).map_err(|error| told(format!("not a saved run: {error}")))
 }
 
-fn compare(old: &Path, new: &Path) -> Result<(), String> {
+fn compare_saved(old: &Path, new: &Path) -> Result<(), String> {
     let comparison = compare::Comparison::of(&saved(old)?, &saved(new)?);
     println!("{}", comparison.markdown());
     comparison.check()

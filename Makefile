@@ -4,12 +4,14 @@
 VENV := target/peers/venv
 PYTEST := $(VENV)/bin/python -B -m pytest -p no:cacheprovider --durations=5
 comma := ,
+# What a short run of `make perf` is measured against, so that it need not build the others first.
+QUICK_PEERS := haproxy nginx python
 
 .DEFAULT_GOAL := help
-.PHONY: help run cert test lint unit peers peers-self perf sim bench demo-vnc setup
+.PHONY: help run cert test lint unit counts peers peers-self perf perf-compare sim bench demo-vnc setup
 
 help: ## List the chores.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, and serve the built-in page with the echo target on http://127.0.0.1:6080/.
 	cargo run --release --locked -- --web=builtin: --echo 127.0.0.1:6080
@@ -25,7 +27,7 @@ cert: ## Make self.pem, a self-signed certificate with its key for localhost and
 	cat "$$made/crt" "$$made/key" > "$$made/pem" && mv "$$made/pem" self.pem && \
 	echo "self.pem is made: certificate and key for localhost and $$(uname -n), good for 365 days"
 
-test: setup lint unit peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
+test: setup lint unit counts peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
 
 lint: setup ## Judge format, lints, documentation, dependencies and the order of the house.
 	cargo fmt --all -- --check
@@ -36,6 +38,9 @@ lint: setup ## Judge format, lints, documentation, dependencies and the order of
 
 unit: ## All tests that cargo knows, the simulation with its seeds included.
 	cargo test --locked --workspace
+
+counts: ## Count the instructions of the pure pieces, and hold them against benches/counts.tsv; BLESS=1 writes it anew.
+	cargo bench --quiet --locked --bench counts -- $(if $(BLESS),--bless)
 
 peers: setup ## The release build against noVNC, Chromium, Xtigervnc, curl and Python's websockets, on both engines.
 	cargo build --release --locked
@@ -48,13 +53,18 @@ sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
 	cargo test --locked --test sim -- --nocapture
 
 bench: ## Time codec, unmasking and request heads.
-	cargo bench --locked
+	cargo bench --locked --bench head --bench mask --bench ws
 
-perf: ## Measure the server beside its peers, and write perf/RESULTS.md; QUICK=1, ROWS=a,b and PEERS=a,b ask for less.
-	scripts/perf-peers.sh $(subst $(comma), ,$(PEERS))
+perf: ## Measure the server beside its peers into perf/RESULTS.md; QUICK=1, ROWS=a,b*, PEERS=a,b, PERF_PEERS='name=command'.
+	scripts/perf-peers.sh $(or $(subst $(comma), ,$(PEERS)),$(if $(QUICK),$(QUICK_PEERS)))
 	cargo build --release --locked --workspace
-	target/release/websplice-perf $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
-		$(if $(PEERS),--peers $(PEERS)) $(PERF_FLAGS)
+	PERF_PEERS='$(PERF_PEERS)' target/release/websplice-perf $(if $(QUICK),--quick) $(if $(ROWS),--rows '$(ROWS)') \
+		$(if $(PEERS),--peers '$(PEERS)') $(PERF_FLAGS)
+
+perf-compare: ## Hold the saved run OLD=file against NEW=file, or against the last run; fails if something got worse.
+	@test -n "$(OLD)" || { echo "say OLD=file: a run saved with PERF_FLAGS='--json file'" >&2; exit 2; }
+	cargo build --release --locked -p websplice-perf
+	target/release/websplice-perf compare '$(OLD)' $(if $(NEW),'$(NEW)')
 
 demo-vnc: ## Show a real desktop in your browser: installs noVNC and Xtigervnc if they are absent.
 	cargo build --release --locked

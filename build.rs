@@ -1,14 +1,45 @@
-//! Tells the program which commit it was built from, for `--version`.
+//! Tells the program which commit it was built from, for `--version`, and builds the interposer that it carries for wrap
+//! mode.
 //!
 //! `WEBSPLICE_COMMIT` in the environment wins, for packages that are built outside of a repository. Otherwise git is asked;
-//! without git, or in an unpacked archive, there is simply no commit. Nothing here can fail a build.
+//! without git, or in an unpacked archive, there is simply no commit. The interposer needs the C compiler that other parts
+//! of the build need as well.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The source of the interposer.
+const REBIND: &str = "src/wrap/rebind.c";
+
 fn main() {
-    println!("cargo::rerun-if-env-changed=WEBSPLICE_COMMIT");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={REBIND}");
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        build_interposer();
+    }
+    name_commit();
+}
+
+/// A shared library that is linked against nothing, so that it goes with every libc.
+fn build_interposer() {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where")).join("rebind.so");
+    let mut build = cc::Build::new();
+    build.opt_level(2).pic(true).warnings(true).warnings_into_errors(false);
+    let mut compiler = build.get_compiler().to_command();
+    compiler.args([
+        "-shared",
+        "-nostdlib",
+        "-fvisibility=hidden",
+        "-fno-stack-protector",
+        "-U_FORTIFY_SOURCE",
+    ]);
+    compiler.args(["-Wl,-z,noexecstack", "-Wl,-z,now", "-Wl,-s", "-o"]).arg(&out).arg(REBIND);
+    let status = compiler.status().unwrap_or_else(|error| panic!("cannot run {compiler:?}: {error}"));
+    assert!(status.success(), "{compiler:?} failed: {status}");
+}
+
+fn name_commit() {
+    println!("cargo::rerun-if-env-changed=WEBSPLICE_COMMIT");
     if std::env::var_os("WEBSPLICE_COMMIT").is_some() || !is_our_repository() {
         return;
     }

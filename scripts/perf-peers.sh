@@ -1,14 +1,17 @@
 #!/bin/sh
 # Installs the peers that `make perf` measures against, by name and only where they are absent: HAProxy and nginx with its
-# stream module from the distribution, websockify from PyPI with numpy in an environment of its own, websocat from crates.io.
-# Everything but the distribution's packages goes under target/peers, and no service is started. A peer that cannot be installed is named and left out; the run goes on without it.
+# stream module and socat from the distribution, websockify from PyPI with numpy in an environment of its own, websocat from
+# crates.io, node-websockify from npm. Everything but the distribution's packages goes under target/peers, and no service is
+# started. A peer that cannot be installed is named and left out; the run goes on without it.
 #
-# Usage: scripts/perf-peers.sh [peer...]      (default: haproxy nginx python websocat)
+# Usage: scripts/perf-peers.sh [peer...]      (default: haproxy nginx socat python websocat node)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 WEBSOCKIFY=0.13.0
 WEBSOCAT='^1.14'
+# The package of the plain name, websockify 0.7.1, ends at its first session with the version of ws that it asks for today.
+NODE_WEBSOCKIFY=1.0.7
 peers=target/peers
 mkdir -p "$peers"
 
@@ -48,14 +51,25 @@ install_websocat() {
         missing websocat 'cargo install failed'
 }
 
-[ "$#" -gt 0 ] || set -- haproxy nginx python websocat
+install_socat() {
+    command -v socat >/dev/null && return
+    packages socat || missing socat 'apt-get failed'
+}
+
+install_node() {
+    [ -e "$peers/node/node_modules/@maximegris/node-websockify/package.json" ] && command -v node >/dev/null && return
+    command -v npm >/dev/null || packages npm || missing node 'apt-get failed'
+    mkdir -p "$peers/node" &&
+        npm install --prefix "$peers/node" --ignore-scripts --no-audit --no-fund --loglevel error \
+            "@maximegris/node-websockify@$NODE_WEBSOCKIFY" >/dev/null ||
+        missing node 'npm install failed'
+}
+
+[ "$#" -gt 0 ] || set -- haproxy nginx socat python websocat node
 for peer; do
     case $peer in
-        haproxy | nginx | python | websocat) "install_$peer" ;;
-        none | floor-epoll | websplice-*) ;; # Nothing to install.
-        *)
-            echo "perf-peers: unknown peer '$peer'; known are haproxy nginx python websocat" >&2
-            exit 2
-            ;;
+        haproxy | nginx | socat | python | websocat | node) "install_$peer" ;;
+        haproxy-splice | 'haproxy*') install_haproxy ;;
+        *) ;; # Ours, or told by the user: nothing to install. The run itself refuses names that nobody has.
     esac
 done

@@ -13,8 +13,8 @@ fail() {
 # Which package brings each program or file.
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
-    [openssl]=openssl [curl]=curl [npm]=npm [python3]=python3 [ps]=procps
-    [certutil]=libnss3-tools [zsh]=zsh [fish]=fish [groff]=groff-base
+    [openssl]=openssl [curl]=curl [socat]=socat [npm]=npm [python3]=python3 [ps]=procps
+    [certutil]=libnss3-tools [redis-server]=redis-server [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
     [/usr/share/novnc/vnc.html]=novnc
 )
 # The module is asked for, because Debian's python3 comes without it.
@@ -47,6 +47,21 @@ if ! cmp -s tests/peers/requirements.txt "$place/venv/made-from"; then
     "$place/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/peers/requirements.txt ||
         fail "pip could not install tests/peers/requirements.txt"
     cp tests/peers/requirements.txt "$place/venv/made-from"
+fi
+
+# noVNC's page that plays recordings is in no package, only in the source of one.
+if [ ! -e "$place/novnc-source/tests/vnc_playback.html" ]; then
+    echo "setup-test: fetching noVNC's source for its playback page"
+    fetched=$(mktemp -d)
+    trap 'rm -rf "$fetched"' EXIT
+    mkdir -p "$fetched/lists/partial" "$place/novnc-source"
+    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    echo "deb-src http://deb.debian.org/debian $codename main" > "$fetched/sources"
+    apt="apt-get -qq -o Dir::Etc::sourcelist=$fetched/sources -o Dir::Etc::sourceparts=/dev/null
+        -o Dir::State::lists=$fetched/lists -o APT::Sandbox::User="
+    $apt update || fail "apt-get could not update the list of sources"
+    (cd "$fetched" && $apt source --tar-only novnc >/dev/null) || fail "apt-get could not fetch the source of novnc"
+    tar -xf "$fetched"/novnc_*.orig.tar.* --strip-components=1 -C "$place/novnc-source" || fail "tar could not unpack noVNC"
 fi
 
 if ! cmp -s tests/peers/package-lock.json "$place/node_modules/made-from"; then

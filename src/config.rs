@@ -3,8 +3,11 @@
 //! `cli` builds one of these from a command line; everything above reads it and nothing changes it. It never parses and
 //! never touches the system.
 
+use crate::sys::user::Identity;
 use crate::target::Target;
-use crate::{http, limits, route, tls, web};
+use crate::{http, limits, route, tape, tls, web};
+use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,8 +45,162 @@ pub struct Config {
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
+    /// Where sessions are recorded to, if they are.
+    pub record: Option<tape::Options>,
+    /// Write a letter to standard output for everything that passes.
+    pub traffic: bool,
+    /// A program to run beside, whose port this server has taken. Its target is `target`; where that is port 0 of the
+    /// loopback, the port is chosen when the server starts.
+    pub wrap: Option<Wrap>,
     /// Also log what is only useful when looking for something.
     pub verbose: bool,
+    /// How the process begins and ends.
+    pub process: Process,
+    /// Where log lines go besides standard error.
+    pub logs: Logs,
+}
+
+/// Where log lines go besides standard error.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Logs {
+    /// A file, absolute, in a directory that was there when the process started; lines are appended.
+    pub file: Option<PathBuf>,
+    /// A syslog server.
+    pub syslog: Option<Syslog>,
+}
+
+/// A syslog server and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// Where it is.
+    pub server: SyslogServer,
+    /// In the form of BSD instead of RFC 5424.
+    pub legacy: bool,
+    /// As a daemon instead of a user's program.
+    pub daemon: bool,
+    /// What the program calls itself.
+    pub ident: String,
+}
+
+/// Where a syslog server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyslogServer {
+    /// At a Unix socket of either kind; its path, absolute.
+    Local(PathBuf),
+    /// At a UDP port.
+    Udp {
+        /// Name or address, brackets removed; empty means loopback.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// How the process begins and ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Serve one client at a time, and end with the first session that became a bridge.
+    pub once: bool,
+    /// Let nobody in any more when this has passed since the start, and end with the last session.
+    pub timeout: Option<Lapse>,
+    /// End when there has been no session for this long.
+    pub idle: Option<Lapse>,
+    /// Leave whoever started it, and go on in the background.
+    pub daemon: bool,
+    /// websockify's other engine was asked for, which there is not.
+    pub libserver: bool,
+    /// Serve nobody, and say whether this would start.
+    pub check: bool,
+    /// Where the process writes its number; absolute.
+    pub pid_file: Option<PathBuf>,
+    /// Who to be once everything is open.
+    pub user: Option<Identity>,
+}
+
+/// A time that may pass, and how it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapse {
+    /// How long; zero has passed already.
+    pub time: Duration,
+    /// As written, for the line that tells that it has passed: digits, a sign and a unit, nothing else.
+    pub said: String,
+}
+
+impl fmt::Display for SyslogServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SyslogServer::Local(path) => path.display().fmt(f),
+            SyslogServer::Udp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            SyslogServer::Udp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// A wrapped program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrap {
+    /// The file to run; absolute, unless it has to be looked up again.
+    pub program: PathBuf,
+    /// Its words as written, the first one being what it is called by; never empty.
+    pub words: Vec<OsString>,
+    /// What its end means.
+    pub mode: WrapMode,
+    /// How its `bind()` is moved.
+    pub bind: WrapBind,
+}
+
+impl Wrap {
+    /// What stands for the port to listen on, in the words.
+    pub const PORT: &str = "{port}";
+    /// What stands for the Unix socket to listen on, in the words.
+    pub const UNIX_SOCKET: &str = "{unix_socket}";
+
+    /// The command as messages show it: its words as written, on one line.
+    pub fn shown(&self) -> String {
+        let mut out = String::new();
+        for word in &self.words {
+            let blank = if out.is_empty() { "" } else { " " };
+            out.push_str(blank);
+            for c in word.to_string_lossy().chars() {
+                if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+            }
+        }
+        out
+    }
+
+    /// Does any word have this in it?
+    pub fn says(&self, name: &str) -> bool {
+        says(&self.words, name)
+    }
+}
+
+/// Does any of these words have `name` in it?
+pub fn says(words: &[OsString], name: &str) -> bool {
+    words.iter().any(|word| memchr::memmem::find(word.as_encoded_bytes(), name.as_bytes()).is_some())
+}
+
+/// What the end of a wrapped program means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrapMode {
+    /// The server ends too, with its status.
+    Exit,
+    /// Nothing: it may have left a daemon behind.
+    Ignore,
+    /// It is started again.
+    Respawn,
+}
+
+/// How the `bind()` of a wrapped program is moved to another port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrapBind {
+    /// `Seccomp` where that can be done, else `Preload`.
+    Auto,
+    /// From outside, by seccomp user notification, or refuse to start.
+    Seccomp,
+    /// From inside, by an LD_PRELOAD interposer.
+    Preload,
+    /// Not at all.
+    None,
 }
 
 /// A listening address.
@@ -65,6 +222,8 @@ pub enum Listen {
         /// Permission bits of the socket file.
         mode: u32,
     },
+    /// Standard input: a listening socket, or one client that somebody else accepted.
+    Inherited,
 }
 
 /// Which engine to use.

@@ -7,12 +7,12 @@
 //! |---|---|---|
 //! | 0 | [`limits`] | every number with a name |
 //! | 1 | [`pool`] [`slab`] [`timers`] [`observe::counters`] [`sys`] | matter: memory, slots, deadlines, kernel calls |
-//! | 2 | [`ws`] [`http`] [`tls`] [`target`] | pure: slices in, events out |
+//! | 2 | [`ws`] [`http`] [`tls`] [`target`] [`tape`] | pure: slices in, events out |
 //! | 3 | [`route`] [`web`] | pure: a request in, a decision or an answer out |
 //! | 4 | [`config`] | the rooms' own option structs, put together |
 //! | 5 | [`session`], and beside it [`engine`] [`ring`] [`poll`] [`sim`] | decisions, and completions; neither sees the other |
-//! | 6 | [`shard`] [`helpers`] [`crew`] `route::lookup` `web::files` `observe::log` `tls::material` `tls::renewal` | the shells: here things really happen |
-//! | 7 | [`cli`] [`listen`] [`server`] | the process: start, stop |
+//! | 6 | [`shard`] [`helpers`] [`crew`] `route::lookup` `web::files` `observe::log` `observe::record` `observe::traffic` `tls::material` `tls::renewal` | the shells: here things really happen |
+//! | 7 | [`cli`] [`listen`] [`wrap`] [`server`] | the process: start, stop |
 //!
 //! The words used throughout (client, target, session, bridge, pump, lease, shard, engine, turn, helper, job, verdict,
 //! route, end) are defined in `ARCHITECTURE.md`, one meaning each.
@@ -37,8 +37,14 @@ pub mod shard;
 pub mod sim;
 pub mod slab;
 pub mod sys;
+pub mod tape;
 pub mod target;
 pub mod timers;
 pub mod tls;
 pub mod web;
+#[cfg(target_os = "linux")]
+pub mod wrap;
+#[cfg(not(target_os = "linux"))]
+#[path = "wrap/elsewhere.rs"]
+pub mod wrap;
 pub mod ws;

@@ -120,6 +120,22 @@ pub const PENDING_HEADS_MAX: usize = 1024;
 pub const SESSIONS_DEFAULT: usize = 100_000;
 /// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
 pub const SESSIONS_AMPLE: usize = 4096;
+/// A wrapped program that has gone is started again at the next whole step of so many milliseconds, as websockify does.
+pub const WRAP_RESPAWN_LOOK_MS: u64 = 1000;
+/// Unless the mean of its last three starts is less than this ago.
+pub const WRAP_RESPAWN_MEAN_MS: u64 = 10_000;
+/// How long the warden of a wrapped program may take to say that it runs.
+pub const WRAP_START_MS: u64 = 10_000;
+/// How long a wrapped program has at least, when the server stops, between SIGTERM and SIGKILL.
+pub const WRAP_GRACE_MS_MIN: u64 = 1000;
+/// How long it has when its server was killed.
+pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
+/// How long processes that were killed are waited for; what is left then is somebody else's to end.
+pub const WRAP_KILL_MS: u64 = 2000;
+/// Most words that wait for whoever keeps a wrapped program. At the limit: those who speak wait.
+pub const WRAP_WORDS_MAX: usize = 64;
+/// Longest line between a server and a warden, in bytes.
+pub const WRAP_LINE_BYTES_MAX: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Descriptors kept back for each shard besides: its ring or poller, the two ends of its waker, and of each pipe.
@@ -145,8 +161,71 @@ pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
+/// Longest token, in bytes. At the limit: 404, as for one that is unknown.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Default of how long one look-up of a token may take, its wait for a helper included, in milliseconds. At the limit: 503.
+pub const TOKEN_TIMEOUT_MS: u64 = 2_000;
+/// Default of how long what a service said of a token is kept, in milliseconds; 0 switches that off.
+pub const TOKEN_CACHE_MS: u64 = 5_000;
+/// How long it is kept that a service does not know a token, in milliseconds, if its answers are kept at all.
+pub const TOKEN_CACHE_UNKNOWN_MS: u64 = 1_000;
+/// Answers of a service that are kept, of known tokens, and of unknown ones. At the limit: those of that kind are forgotten.
+pub const TOKEN_CACHE_MAX: usize = 8192;
+/// Tokens that may wait to be looked up in one service. At the limit: 503.
+pub const LOOKUP_QUEUE_MAX: usize = 256;
+/// Requests that may wait for look-ups of one service, those for the same token included. At the limit: 503.
+pub const LOOKUP_WAITERS_MAX: usize = 4096;
+/// Threads that look tokens up in files, directories and keys.
+pub const LOOKUP_THREADS: usize = 4;
+/// Threads, and so connections, that look tokens up in Redis, which answers at once or not at all.
+pub const REDIS_THREADS: usize = 4;
+/// Threads that ask a web service, which may think a while.
+pub const HTTP_THREADS: usize = 16;
+/// How long a service that could not be reached is not tried again, in milliseconds. Meanwhile: 503 at once.
+pub const SERVICE_REST_MS: u64 = 1_000;
+/// Longest answer of a service about a token, in bytes. At the limit: 503.
+pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Largest file of tokens, all files of a directory together, in bytes. At the limit: what was read before stays.
+pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most files of a directory of tokens. At the limit: what was read before stays.
+pub const TOKEN_FILES_MAX: usize = 10_000;
+/// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
+pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
+/// A file that was changed more recently than this is read again, for its time may not show the next change, in
+/// milliseconds.
+pub const FILE_SETTLED_MS: u64 = 50;
+/// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
+pub const TROUBLE_LOG_MS: u64 = 5_000;
+/// Default of the most bytes of all recordings that may wait to be written. At the limit: dropped, counted and marked.
+pub const RECORD_BUFFER_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// Smallest `--record-buffer`, in bytes: a few receives.
+pub const RECORD_BUFFER_BYTES_MIN: usize = 1024 * 1024;
+/// Smallest `--record-size`, in bytes.
+pub const RECORD_FILE_BYTES_MIN: usize = 64 * 1024;
+/// Most bytes of one entry of a recording. A longer message becomes several entries.
+pub const RECORD_ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// What a recording, or a receive that waits to be written to one, counts for besides its bytes.
+pub const RECORD_OVERHEAD_BYTES: usize = 512;
+/// Names that are tried for a recording whose own is taken. At the limit: the session is not recorded.
+pub const RECORD_NAMES_MAX: u32 = 99;
+/// How long the end of the process waits for recordings to be written. At the limit: what is left is lost.
+pub const RECORD_STOP_MS: u64 = 5_000;
+/// Tokens of `--traffic` that may wait to be written. At the limit: dropped.
+pub const TRAFFIC_QUEUE_MAX: usize = 4096;
+
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
+/// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
+pub const LOG_WRITE_BYTES: usize = 1024 * 1024;
+/// Longest syslog message, in bytes, header included; the rest is cut. RFC 5424 section 6.1 asks receivers for a quarter of
+/// it, and local ones take more.
+pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
+/// Longest name of a program and of a host in a syslog message, in bytes (RFC 5424 section 6).
+pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
+/// See [`SYSLOG_IDENT_BYTES_MAX`].
+pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
+/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
+pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 
@@ -189,9 +268,13 @@ const _: () = {
     assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
+    assert!(RECORD_BUFFER_BYTES_MIN >= HOT_BYTES + 4 * RECORD_OVERHEAD_BYTES);
+    assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
+    assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);
 };

@@ -4,11 +4,12 @@
 //! accepts.
 
 use crate::config::Listen;
-use crate::sys::{resolve, socket};
+use crate::sys::socket::{Given, Listener};
+use crate::sys::{resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +20,10 @@ const PORT_TRIES: usize = 8;
 #[derive(Debug)]
 pub struct Listeners {
     /// One for each address.
-    pub sockets: Vec<Arc<OwnedFd>>,
-    /// The real port; 0 for a Unix socket.
+    pub sockets: Vec<Arc<Listener>>,
+    /// A client that somebody else accepted, instead of any listener; where it is, if it came by TCP.
+    pub only: Option<(OwnedFd, Option<SocketAddr>)>,
+    /// The real port; 0 for a Unix socket, and for one that somebody else has opened.
     pub port: u16,
     file: Option<SocketFile>,
 }
@@ -32,15 +35,69 @@ struct SocketFile {
     inode: u64,
 }
 
-/// Opens what `listen` names.
+/// Opens what `listen` names. The file of a Unix socket belongs to the user and group of `owner`, if that is somebody else.
 ///
 /// # Errors
 /// When a name cannot be resolved or an address cannot be bound. The error says which.
-pub fn open(listen: &Listen) -> io::Result<Listeners> {
+pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners> {
     match listen {
         Listen::Tcp { host, port, prefer_ipv6 } => open_tcp(host, *port, *prefer_ipv6),
-        Listen::Unix { path, mode } => open_unix(path, *mode),
+        Listen::Unix { path, mode } => {
+            let listeners = open_unix(path, *mode)?;
+            if let Some((user, group)) = owner {
+                lchown(path, Some(user), Some(group))
+                    .map_err(|error| named(&path.display().to_string(), error))?;
+            }
+            Ok(listeners)
+        }
+        Listen::Inherited => inherit().map_err(|error| named("standard input", error)),
     }
+}
+
+/// Finds out whether `listen` could be opened, as far as that can be told without doing so: by somebody else it may well be
+/// at the moment.
+///
+/// # Errors
+/// When a name cannot be resolved, or something that is no socket is in the way.
+pub fn check(listen: &Listen) -> io::Result<()> {
+    match listen {
+        Listen::Tcp { host, .. } if host.is_empty() => Ok(()),
+        Listen::Tcp { host, port, .. } => {
+            resolve::stream(host, &port.to_string()).map(|_| ()).map_err(|error| named(host, error))
+        }
+        Listen::Unix { path, .. } => {
+            let shown = path.display().to_string();
+            std::fs::metadata(path.parent().unwrap_or(path)).map_err(|error| named(&shown, error))?;
+            match std::fs::symlink_metadata(path) {
+                Ok(found) if !found.file_type().is_socket() => Err(named(&shown, in_the_way())),
+                _ => Ok(()),
+            }
+        }
+        // That is what it is when it is started in earnest.
+        Listen::Inherited => Ok(()),
+    }
+}
+
+/// Takes over the socket that standard input is: a listener, or one client.
+fn inherit() -> io::Result<Listeners> {
+    const REMEDY: &str = "have inetd or a socket unit start it, or leave --inetd out and name a port";
+    let input = io::stdin();
+    let given = socket::examine(&input).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOTSOCK) => io::Error::new(error.kind(), format!("no socket; {REMEDY}")),
+        _ => error,
+    })?;
+    let socket = stdio::take_input()?;
+    let (sockets, only) = match given {
+        Given::Listening(address) => {
+            socket::adapt(&socket, address)?;
+            (vec![Arc::new(Listener::lent(socket)?)], None)
+        }
+        Given::Connected(client) => {
+            socket::adapt(&socket, client)?;
+            (Vec::new(), Some((socket, client)))
+        }
+    };
+    Ok(Listeners { sockets, only, port: 0, file: None })
 }
 
 fn open_tcp(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Listeners> {
@@ -87,7 +144,7 @@ fn is_shared_choice(addresses: &[SocketAddr]) -> bool {
 }
 
 fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
-    let mut listeners = Listeners { sockets: Vec::new(), port: 0, file: None };
+    let mut listeners = Listeners { sockets: Vec::new(), only: None, port: 0, file: None };
     for address in addresses {
         let mut address = *address;
         if address.port() == 0 {
@@ -98,7 +155,7 @@ fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
             _ => named(&address.to_string(), error),
         })?;
         listeners.port = socket::bound_to(&socket)?.map_or(0, |bound| bound.port());
-        listeners.sockets.push(Arc::new(socket));
+        listeners.sockets.push(Arc::new(Listener::own(socket)));
     }
     if listeners.sockets.is_empty() {
         return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"));
@@ -112,7 +169,7 @@ fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
     let socket = socket::listen_unix(path, mode).map_err(|error| named(&shown, error))?;
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = Some(SocketFile { path: path.to_owned(), inode });
-    Ok(Listeners { sockets: vec![Arc::new(socket)], port: 0, file })
+    Ok(Listeners { sockets: vec![Arc::new(Listener::own(socket))], only: None, port: 0, file })
 }
 
 /// Removes what is at `path` if it is a socket at which nobody answers; nothing else is ever removed.
@@ -120,15 +177,16 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(found) if !found.file_type().is_socket() => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "a file that is no socket is in the way; move it",
-        )),
+        Ok(found) if !found.file_type().is_socket() => Err(in_the_way()),
         Ok(_) if socket::answers(path) => {
             Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers there; stop it first"))
         }
         Ok(_) => std::fs::remove_file(path),
     }
+}
+
+fn in_the_way() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way; move it")
 }
 
 fn named(what: &str, error: io::Error) -> io::Error {

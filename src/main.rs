@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use websplice::cli::{self, Outcome};
-use websplice::server;
+use websplice::{server, wrap};
 
 /// Sessions come and go in bursts; mimalloc keeps what they free from scattering over the heap. It measures level with
 /// the system's allocator otherwise, and the way of a byte does not allocate.
@@ -11,7 +11,11 @@ use websplice::server;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::dispatch(std::env::args_os()) {
+    let argv: Vec<_> = std::env::args_os().collect();
+    if let Some(status) = wrap::warden::entry(&argv) {
+        return ExitCode::from(status);
+    }
+    match cli::dispatch(argv) {
         Outcome::Run(config) => ExitCode::from(server::run(*config)),
         Outcome::Exit(answer) => {
             // A reader that has closed its end (`websplice --help | head -1`) has what it wants.

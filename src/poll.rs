@@ -39,7 +39,7 @@ pub struct Poll {
 }
 
 struct Listener {
-    socket: Option<Arc<OwnedFd>>,
+    socket: Option<Arc<socket::Listener>>,
     /// An accept is wanted.
     armed: bool,
     /// Clients may be waiting: edges are reported once, so this holds until an accept finds nothing.
@@ -48,7 +48,7 @@ struct Listener {
 
 impl Poll {
     /// A poller that accepts from `listeners` when asked to.
-    pub fn new(listeners: Vec<Arc<OwnedFd>>) -> io::Result<Poll> {
+    pub fn new(listeners: Vec<Arc<socket::Listener>>) -> io::Result<Poll> {
         let poll = mio::Poll::new()?;
         let wake = WakeSource::new()?;
         let registry = poll.registry();
@@ -142,7 +142,7 @@ impl Kernel for Poll {
 
     fn close_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners[index].socket.take() {
-            socket::stop_listening(&*listener);
+            listener.stop();
             // The descriptor is shared by all shards, so it has to be taken out by hand; one that is out is out.
             let _ = self.poll.registry().deregister(&mut SourceFd(&listener.as_raw_fd()));
         }

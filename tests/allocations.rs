@@ -15,7 +15,6 @@ mod secure;
 mod traffic;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -29,7 +28,9 @@ use websplice::poll::Poll;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
+use websplice::sys::socket::Listener;
 use websplice::target::Target;
 use websplice::timers::Time;
 use websplice::tls::{self, renewal::Shelf};
@@ -83,7 +84,12 @@ fn config(target: Target, tls: tls::Options) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 16,
+        record: None,
+        traffic: false,
+        wrap: None,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 
@@ -97,6 +103,7 @@ fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
         log: Log::silent(),
         balance: Balance::new(1, 16),
         shelf: Some(shelf),
+        taps: Taps::default(),
         mailbox,
         desk: Box::new(|_, job| panic!("no case needs a helper: {job:?}")),
     };
@@ -116,7 +123,7 @@ fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
 
 /// Starts a shard in front of `target` on the kernel that `make` makes; tells where it listens.
 fn shard<K: Kernel + 'static>(
-    make: fn(Vec<Arc<OwnedFd>>) -> std::io::Result<K>,
+    make: fn(Vec<Arc<Listener>>) -> std::io::Result<K>,
     target: Target,
     tls: tls::Options,
 ) -> (SocketAddr, Running) {
@@ -128,7 +135,7 @@ fn shard<K: Kernel + 'static>(
     let thread = thread::spawn({
         let told = told.clone();
         move || {
-            let kernel = make(vec![Arc::new(listener.into())]).unwrap();
+            let kernel = make(vec![Arc::new(Listener::own(listener.into()))]).unwrap();
             let mailbox = Mailbox::new(kernel.waker());
             send.send(mailbox.clone()).unwrap();
             run(kernel, config(target, tls), mailbox, &told);
@@ -156,7 +163,7 @@ fn tcp(target: SocketAddr) -> Target {
 }
 
 /// Plays all cases on the kernel that `make` makes.
-fn measure<K: Kernel + 'static>(make: fn(Vec<Arc<OwnedFd>>) -> std::io::Result<K>, engine: &str) {
+fn measure<K: Kernel + 'static>(make: fn(Vec<Arc<Listener>>) -> std::io::Result<K>, engine: &str) {
     let (target, _echo) = traffic::target();
     for target in [Target::Echo, tcp(target)] {
         let name = target.to_string();

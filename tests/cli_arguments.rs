@@ -3,6 +3,14 @@
 //! A row is one command line as it would be typed after the program's name, split at blanks; `''` stands for an empty word.
 //! Complaints that websockify has too are in its words: the rows named after it were taken from websockify 0.13.0.
 
+#[path = "cli_arguments/complaints.rs"]
+mod complaints;
+#[path = "cli_arguments/process.rs"]
+mod process;
+#[path = "cli_arguments/tokens.rs"]
+mod tokens;
+
+use complaints::DURATION;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -52,6 +60,7 @@ fn way(args: &Args) -> String {
             format!("{host}|{port}{}", if *prefer_ipv6 { "|6" } else { "" })
         }
         Listen::Unix { path, mode } => format!("{}|{mode:o}", path.display()),
+        Listen::Inherited => "inetd".to_owned(),
     };
     format!("{listen} {}", args.target.as_ref().map_or_else(|| "-".into(), ToString::to_string))
 }
@@ -101,10 +110,13 @@ const WAYS: &[(&str, &str)] = &[
 
 #[test]
 fn ways() {
-    for (line, expected) in WAYS {
+    for (line, expected) in WAYS.iter().chain(process::WAYS) {
         assert_eq!(way(&run(line)), *expected, "{line:?}");
     }
 }
+
+/// A command line, its settings without those about TLS, and its last line.
+type Banner = (&'static str, &'static [&'static str], &'static str);
 
 type Check = fn(&Options) -> bool;
 
@@ -166,7 +178,7 @@ const OPTIONS: &[(&str, Check)] = &[
 
 #[test]
 fn options_stand_anywhere() {
-    for (line, check) in OPTIONS {
+    for (line, check) in OPTIONS.iter().chain(process::OPTIONS) {
         for line in [format!("{line} 6080 a:1"), format!("6080 {line} a:1"), format!("6080 a:1 {line}")] {
             let args = run(&line);
             assert!(check(&args.options), "{line:?} gives {:?}", args.options);
@@ -230,108 +242,14 @@ const WEBSOCKIFY_COMPLAINTS: &[(&str, &str)] = &[
 
 #[test]
 fn complaints_in_websockifys_words() {
-    for (line, expected) in WEBSOCKIFY_COMPLAINTS {
+    for (line, expected) in WEBSOCKIFY_COMPLAINTS.iter().chain(process::WEBSOCKIFY_COMPLAINTS) {
         assert_eq!(complaint(line), *expected, "{line:?}");
     }
 }
 
-const DURATION: &str = "such as 30, 500ms, 2m, 1h; from";
-const OWN_COMPLAINTS: &[(&str, &str)] = &[
-    ("65536 a:1", "Error parsing listen port: 65536 is above 65535"),
-    ("99999999999999999999 a:1", "Error parsing listen port: 99999999999999999999 is above 65535"),
-    ("6080 a:70000", "Error parsing target port: 70000 is above 65535"),
-    ("::1 a:1", "Error parsing listen address: ':'"),
-    ("a:b:1 a:1", "Error parsing listen address: 'a:b'"),
-    ("--heartbeat=1.5", "option --heartbeat: invalid duration value: '1.5'"),
-    ("--heart x", "option --heartbeat: invalid duration value: 'x'"),
-    ("--heartbeat=", "option --heartbeat: invalid duration value: ''"),
-    ("--heartbeat -5", "option --heartbeat: invalid duration value: '-5'"),
-    ("--heartbeat=-5", "option --heartbeat: invalid duration value: '-5'"),
-    ("--heartbeat=+5", "option --heartbeat: invalid duration value: '+5'"),
-    ("--heartbeat=s", "option --heartbeat: invalid duration value: 's'"),
-    ("--heartbeat=5S", "option --heartbeat: invalid duration value: '5S'"),
-    ("--heartbeat=8d", "option --heartbeat: invalid duration value: '8d'"),
-    (
-        "--heartbeat=99999999999999999999",
-        "option --heartbeat: invalid duration value: '99999999999999999999'",
-    ),
-    (
-        "--heartbeat=9999999999999999999h",
-        "option --heartbeat: invalid duration value: '9999999999999999999h'",
-    ),
-    ("--heartbeat=it's", "option --heartbeat: invalid duration value: \"it's\""),
-    ("--heartbeat=\u{1b}[2J", "option --heartbeat: invalid duration value: '\\u{1b}[2J'"),
-    ("--head-timeout=0", "option --head-timeout: invalid duration value: '0'"),
-    ("--dial-timeout=0ms", "option --dial-timeout: invalid duration value: '0ms'"),
-    ("--write-timeout=0s", "option --write-timeout: invalid duration value: '0s'"),
-    ("--close-timeout=0", "option --close-timeout: invalid duration value: '0'"),
-    ("--max-message=0", "option --max-message: invalid size value: '0'"),
-    ("--max-message=1MB", "option --max-message: invalid size value: '1MB'"),
-    ("--max-message=2GiB", "option --max-message: invalid size value: '2GiB'"),
-    ("--buffer-memory=1MiB", "option --buffer-memory: invalid size value: '1MiB'"),
-    ("--buffer-memory=99999999999GiB", "option --buffer-memory: invalid size value: '99999999999GiB'"),
-    ("--threads=0", "option --threads: invalid integer value: '0' (from 1 to 256)"),
-    ("--threads=257", "option --threads: invalid integer value: '257' (from 1 to 256)"),
-    ("--threads=two", "option --threads: invalid integer value: 'two' (from 1 to 256)"),
-    ("--max-sessions=0", "option --max-sessions: invalid integer value: '0'"),
-    ("--engine=epoll", "option --engine: invalid choice: 'epoll' (choose from 'auto', 'ring', 'poll')"),
-    ("--engine=", "option --engine: invalid choice: '' (choose from 'auto', 'ring', 'poll')"),
-    (
-        "--generate=html",
-        "option --generate: invalid choice: 'html' (choose from 'man', 'bash', 'zsh', 'fish')",
-    ),
-    ("--subprotocol=a,b", "option --subprotocol: invalid name value: 'a,b'"),
-    ("--subprotocol=", "option --subprotocol: invalid name value: ''"),
-    ("--web=x --web-index=../x", "option --web-index: invalid file name value: '../x'"),
-    ("--web=x --web-index=a/b", "option --web-index: invalid file name value: 'a/b'"),
-    ("--web=x --web-index=.x", "option --web-index: invalid file name value: '.x'"),
-    ("--unix-target=@ 6080", "option --unix-target: invalid socket name value: '@'"),
-    ("--unix-listen-mode=1777", "Error parsing listen unix socket mode"),
-    ("--unix-listen-mode=+7", "Error parsing listen unix socket mode"),
-    ("--web-index=x 6080 a:1", "You must use --web to use --web-index"),
-    ("--echo --unix-target=x 6080", "You cannot use --echo together with --unix-target"),
-    ("--echo 6080 a:1", "Too many arguments"),
-    ("6080 -- vncserver :1", "wrap mode (-- COMMAND) is not supported by this version"),
-    ("-- 6080 a:1", "wrap mode (-- COMMAND) is not supported by this version"),
-    ("6080 a:1 -v --", "wrap mode (-- COMMAND) is not supported by this version"),
-    ("--record=x 6080 a:1", "no such option: --record (--record: not supported by this version)"),
-    ("--ssl-only=lax 6080 a:1", "option --ssl-only: invalid choice: 'lax' (choose from 'strict')"),
-    (
-        "--ssl-version=tlsv1 6080 a:1",
-        "option --ssl-version: tlsv1 is broken and not spoken any more; the oldest version is tlsv1_2",
-    ),
-    (
-        "--ssl-version sslv3 6080 a:1",
-        "option --ssl-version: sslv3 is broken and not spoken any more; the oldest version is tlsv1_2",
-    ),
-    (
-        "--ssl-version=tlsv9 6080 a:1",
-        "option --ssl-version: unknown version \"tlsv9\"; known are default, tlsv1_1, tlsv1_2, tlsv1_3",
-    ),
-    ("--ssl-target-name=x 6080 a:1", "You must use --ssl-target to use --ssl-target-name"),
-    ("--ssl-target --ssl-target-key=x 6080 a:1", "You must use --ssl-target-cert to use --ssl-target-key"),
-    ("--ssl-target --echo 6080", "You cannot use --echo together with --ssl-target"),
-    (
-        "--ssl-target --unix-target=/t 6080",
-        "You must use --ssl-target-name or --ssl-target-insecure with --unix-target",
-    ),
-    ("--cert=a --key=b --key=c 6080 a:1", "You must use --cert for each --key"),
-    (
-        "--token-plugin TokenFile 1",
-        "no such option: --token-plugin (--token-plugin: not supported by this version)",
-    ),
-    ("--rec x 6080 a:1", "no such option: --rec (--record: not supported by this version)"),
-    ("--d 6080 a:1", "no such option: --d (--daemon: not supported by this version)"),
-    ("-D 6080 a:1", "no such option: -D (-D: not supported by this version)"),
-    ("-vD 6080 a:1", "no such option: -D (-D: not supported by this version)"),
-    ("--he", "ambiguous option: --he (--head-timeout, --heartbeat, --help?)"),
-    ("--m", "ambiguous option: --m (--max-message, --max-sessions?)"),
-    ("--nope\u{7}", "no such option: --nope\\u{7}"),
-];
-
 #[test]
 fn complaints_of_our_own() {
-    for (line, expected) in OWN_COMPLAINTS {
+    for (line, expected) in complaints::OWN.iter().chain(process::OWN_COMPLAINTS) {
         let message = complaint(line);
         assert!(message.starts_with(expected), "{line:?} gives {message:?}");
         let rest = &message[expected.len()..];
@@ -447,7 +365,7 @@ fn a_configuration_is_complete() {
 
 #[test]
 fn the_banner_is_websockifys() {
-    let rows: &[(&str, &[&str], &str)] = &[
+    let rows: &[Banner] = &[
         ("6080 localhost:5901", &["Listen on :6080"], "proxying from :6080 to localhost:5901"),
         ("10.0.0.1:6080 :1", &["Listen on 10.0.0.1:6080"], "proxying from 10.0.0.1:6080 to :1"),
         ("[::1]:6080 [::1]:1", &["Listen on [::1]:6080"], "proxying from [::1]:6080 to [::1]:1"),
@@ -463,7 +381,7 @@ fn the_banner_is_websockifys() {
         ("--cert /c.pem --ssl-only 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
         ("--ssl-target 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1 (using SSL)"),
     ];
-    for (line, settings, proxying) in rows {
+    for (line, settings, proxying) in rows.iter().chain(process::BANNERS) {
         let Outcome::Run(config) = dispatch(argv("websockify", line)) else { panic!("{line}") };
         let secure: &[&str] = match line.contains("--cert") {
             false => &["No SSL/TLS support (no cert file)"],

@@ -16,7 +16,8 @@
 //! leaving := close with a code, or without | shut | close the socket | reset | a broken rule | nothing at all
 //! plain   := (GET | HEAD | POST | a head with a fault | half a head)*     pipelined, or one after the other
 //! ```
-//! A client reads all that comes, or little by little, or nothing.
+//! A client reads all that comes, or little by little, or nothing. On three days of ten a token leads to the target: who knows
+//! tokens lets a request pass, knows nothing of it, is busy, or answers when nobody waits any more.
 //!
 //! # TLS
 //! Three days of four have TLS: towards clients, towards the target, or both. Clients and targets are then real rustls
@@ -34,7 +35,7 @@
 //! # Misfortunes
 //! Those of [`websplice::sim::Odds`]: splits, delays, short receives and sends, `EAGAIN` and `EINTR` at any time, edges
 //! for nothing, watches that end or fail, streams that break, accepts that fail, connects that are late or impossible;
-//! helpers that take their time, are busy or know no name; and memory so short that receives have to wait.
+//! helpers that take their time, are busy, know no name or no token; and memory so short that receives have to wait.
 //!
 //! # What must be true
 //! After every turn:

@@ -3,16 +3,19 @@
 //! It owns the session's stage and checks what arrives. It never waits and never opens or closes sockets. Everything it
 //! sends was built beforehand; only a message's number is masked on the spot.
 
-use std::io::{ErrorKind, Read, Write};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
 
-use crate::frames::{self, FRAME_BYTES, FRAME_PAYLOAD_BYTES, Follower, MESSAGE_BYTES, Piece, Reader};
-use crate::load::{Fate, Link, Shared};
+use crate::frames::{self, FRAME_BYTES, FRAME_PAYLOAD_BYTES, Follower, Piece, Reader};
+use crate::load::{Fate, Link, Queue, Shared, send_some};
+use crate::messages::{self, Parcels};
 use crate::rows::Kind;
+use crate::target::PICTURE_BYTES;
 use crate::tls::Seal;
 
 /// Most of the bulk stream that is sealed at a time: four records, one send.
@@ -43,11 +46,18 @@ pub struct Client {
     follower: Follower,
     /// Wire bytes sent by a bulk sender.
     sent: u64,
-    /// Number of the message in flight, and how much of its echo came.
+    /// Messages that the socket has yet to take.
+    queue: Queue,
+    /// Whether an echo is answered by the next message.
+    active: bool,
+    /// Number of the last message of a session whose echoes decide when the next is sent.
     sequence: u64,
+    /// Messages whose echo is due, with the times from which their latency counts, and how much of the first one's came.
+    due: VecDeque<(u64, Instant)>,
     echoed: usize,
-    /// When the round trip in flight began; of a short session, when it was dialled.
-    since: Instant,
+    pictures: Parcels,
+    last_picture: Option<u64>,
+    dialled: Instant,
 }
 
 impl Client {
@@ -60,22 +70,39 @@ impl Client {
             reader: Reader::default(),
             follower: Follower::default(),
             sent: 0,
+            queue: Queue::default(),
+            active: false,
             sequence: 0,
+            due: VecDeque::new(),
             echoed: 0,
-            since: Instant::now(),
+            pictures: Parcels::default(),
+            last_picture: None,
+            dialled: Instant::now(),
         }
     }
 
     /// Data may flow now.
     pub fn go(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
         match shared.kind {
-            Kind::Up => link.want(shared, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT),
+            Kind::Up | Kind::Both => link.want(shared, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT),
             Kind::Echo => {
-                self.put_message(shared, Instant::now());
+                self.active = true;
+                self.put_next(shared, Instant::now());
                 self.flush(link, shared)
             }
-            Kind::Down | Kind::Setup | Kind::Idle => Ok(()),
+            _ => Ok(()),
         }
+    }
+
+    /// Sends message `number` because its time has come.
+    pub fn send_number(&mut self, number: u64, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
+        if shared.kind == Kind::Latency {
+            let meant = shared.inputs.as_ref().map(|schedule| schedule.meant(number));
+            self.due.push_back((number, meant.unwrap_or_else(Instant::now)));
+        }
+        put(shared, number);
+        shared.count.sent += 1;
+        self.flush(link, shared)
     }
 
     /// Handles one readiness event.
@@ -89,8 +116,15 @@ impl Client {
             return self.connected(link, shared);
         }
         if flags.contains(EpollFlags::EPOLLOUT) {
-            self.send_bulk(link, shared)?;
-            return Ok(Fate::Keep);
+            if matches!(shared.kind, Kind::Up | Kind::Both) {
+                self.send_bulk(link, shared)?;
+            } else {
+                self.queue.resume(link).map_err(send_failed)?;
+                link.want(shared, self.queue.interest())?;
+            }
+            if flags == EpollFlags::EPOLLOUT {
+                return Ok(Fate::Keep);
+            }
         }
         let mut buffer = std::mem::take(&mut shared.buffer);
         let fate = self.receive(link, &mut buffer, shared);
@@ -120,7 +154,7 @@ impl Client {
     /// The stream to the peer is there.
     fn ready(&mut self, shared: &mut Shared) {
         if shared.websocket {
-            shared.outgoing.extend_from_slice(&frames::request(shared.port));
+            shared.outgoing.extend_from_slice(&frames::request(shared.port, shared.path));
             self.stage = Stage::Head(Vec::new());
         } else {
             self.opened(shared);
@@ -130,27 +164,20 @@ impl Client {
     fn opened(&mut self, shared: &mut Shared) {
         self.stage = Stage::Open;
         shared.opened += 1;
-        match shared.kind {
-            Kind::Setup | Kind::Idle => self.put_message(shared, self.since),
-            Kind::Down | Kind::Up | Kind::Echo => {}
+        if shared.greet {
+            self.put_next(shared, self.dialled);
         }
     }
 
-    fn put_message(&mut self, shared: &mut Shared, since: Instant) {
-        self.since = since;
+    fn put_next(&mut self, shared: &mut Shared, since: Instant) {
         self.sequence += 1;
-        self.echoed = 0;
-        let message = frames::message(&shared.pattern, self.sequence);
-        if shared.websocket {
-            shared.outgoing.extend_from_slice(&frames::message_frame(&message));
-        } else {
-            shared.outgoing.extend_from_slice(&message);
-        }
+        shared.count.sent += 1;
+        self.due.push_back((self.sequence, since));
+        put(shared, self.sequence);
     }
 
-    /// Sends what was put together while one event was handled: so little that a short send cannot happen, on a socket that
-    /// has nothing queued.
-    fn flush(&mut self, link: &Link, shared: &mut Shared) -> Result<(), String> {
+    /// Sends what was put together while one event was handled.
+    fn flush(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
         if self.sent > 0 {
             // A bulk sender has its own way, and its socket may be full.
             return Ok(());
@@ -164,8 +191,9 @@ impl Client {
             }
             send_whole(link, seal.outgoing())?;
             seal.went(seal.outgoing().len());
-        } else {
-            send_whole(link, &shared.outgoing)?;
+        } else if !shared.outgoing.is_empty() {
+            self.queue.send(link, &shared.outgoing).map_err(send_failed)?;
+            link.want(shared, self.queue.interest())?;
         }
         shared.outgoing.clear();
         if self.last && !shared.websocket {
@@ -196,7 +224,7 @@ impl Client {
                 bytes.len()
             }
             Some(_) => 0,
-            None => send_some(link, bytes)?,
+            None => send_some(link, bytes).map_err(send_failed)?,
         };
         let payload = |wire| if shared.websocket { frames::frame_stream_payload(wire) } else { wire };
         let before = self.sent;
@@ -204,7 +232,7 @@ impl Client {
         shared.count.sent += payload(self.sent) - payload(before);
         let mut left = taken < bytes.len();
         if let Some(seal) = &mut self.seal {
-            let sent = send_some(link, seal.outgoing())?;
+            let sent = send_some(link, seal.outgoing()).map_err(send_failed)?;
             seal.went(sent);
             left |= !seal.outgoing().is_empty();
         }
@@ -269,7 +297,7 @@ impl Client {
 
     fn payload(&mut self, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
         match shared.kind {
-            Kind::Down => {
+            Kind::Down | Kind::Both => {
                 shared.count.received += payload.len() as u64;
                 if self.follower.follow(&shared.pattern, payload) {
                     Ok(())
@@ -278,28 +306,58 @@ impl Client {
                 }
             }
             Kind::Up => Err("the client of a sink was sent data".into()),
-            Kind::Echo | Kind::Setup | Kind::Idle => self.echo(payload, shared),
+            Kind::Desktop => self.picture(payload, shared),
+            _ => self.echo(payload, shared),
         }
     }
 
-    fn echo(&mut self, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
-        let expected = frames::message(&shared.pattern, self.sequence);
-        let end = self.echoed + payload.len();
-        if end > MESSAGE_BYTES || payload != &expected[self.echoed..end] {
-            return Err("the echo differs from the message".into());
-        }
-        self.echoed = end;
-        if end < MESSAGE_BYTES {
-            return Ok(());
-        }
-        shared.count.messages += 1;
-        shared.latency.saturating_record(self.since.elapsed().as_nanos() as u64);
-        match shared.kind {
-            Kind::Echo if shared.flowing => self.put_message(shared, Instant::now()),
-            Kind::Setup => self.say_goodbye(shared),
-            Kind::Down | Kind::Up | Kind::Echo | Kind::Idle => {}
+    fn picture(&mut self, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
+        let Shared { pictures: Some(schedule), count, latency, pattern, .. } = shared else {
+            return Err("a picture came before it was sent".into());
+        };
+        let (last, mut astray) = (&mut self.last_picture, false);
+        self.pictures.take(pattern, PICTURE_BYTES, payload, |number| {
+            astray |= !schedule.follows(*last, number);
+            *last = Some(number);
+            count.received += 1;
+            count.messages += 1;
+            let late = Instant::now().saturating_duration_since(schedule.meant(number));
+            latency.saturating_record(late.as_nanos() as u64);
+        })?;
+        if astray { Err("pictures were lost, doubled or reordered".into()) } else { Ok(()) }
+    }
+
+    fn echo(&mut self, mut payload: &[u8], shared: &mut Shared) -> Result<(), String> {
+        while !payload.is_empty() {
+            let Some(&(number, since)) = self.due.front() else {
+                return Err("more came back than was sent".into());
+            };
+            let (part, rest) = payload.split_at(payload.len().min(shared.message - self.echoed));
+            if !messages::is_message(&shared.pattern, number, self.echoed, part) {
+                return Err("the echo differs from the message".into());
+            }
+            payload = rest;
+            self.echoed += part.len();
+            if self.echoed == shared.message {
+                self.echoed = 0;
+                self.due.pop_front();
+                self.came_back(since, shared);
+            }
         }
         Ok(())
+    }
+
+    /// The echo of a message is complete.
+    fn came_back(&mut self, since: Instant, shared: &mut Shared) {
+        shared.count.messages += 1;
+        shared.count.received += 1;
+        let now = Instant::now();
+        shared.latency.saturating_record(now.saturating_duration_since(since).as_nanos() as u64);
+        match shared.kind {
+            Kind::Echo if shared.flowing && self.active => self.put_next(shared, now),
+            Kind::Setup => self.say_goodbye(shared),
+            _ => {}
+        }
     }
 
     fn say_goodbye(&mut self, shared: &mut Shared) {
@@ -311,21 +369,23 @@ impl Client {
     }
 }
 
-/// Sends what the socket takes; returns how much that was.
-fn send_some(link: &Link, bytes: &[u8]) -> Result<usize, String> {
-    if bytes.is_empty() {
-        return Ok(0);
+/// Puts message `number` behind what is to be sent.
+fn put(shared: &mut Shared, number: u64) {
+    let Shared { outgoing, pattern, masked, message, .. } = shared;
+    if shared.websocket {
+        messages::put_frame(outgoing, masked, number, *message);
+    } else {
+        messages::put_message(outgoing, pattern, number, *message);
     }
-    match (&link.socket).write(bytes) {
-        Ok(sent) => Ok(sent),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        Err(error) => Err(format!("client's send: {error}")),
-    }
+}
+
+fn send_failed(error: std::io::Error) -> String {
+    format!("client's send: {error}")
 }
 
 /// Sends something small on a socket that has nothing queued, where a short send cannot happen.
 fn send_whole(link: &Link, bytes: &[u8]) -> Result<(), String> {
-    let sent = send_some(link, bytes)?;
+    let sent = send_some(link, bytes).map_err(send_failed)?;
     if sent == bytes.len() {
         Ok(())
     } else {

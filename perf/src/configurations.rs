@@ -4,21 +4,49 @@
 
 use std::path::Path;
 
-/// Most sessions a peer is told to expect.
-const SESSIONS_MAX: usize = 6000;
+/// What a configuration is to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Address and port to listen on.
+    pub from: &'a str,
+    /// Address and port of the target.
+    pub to: &'a str,
+    /// Certificate and key in one file, if there is to be TLS.
+    pub certificate: Option<&'a str>,
+    /// Threads or workers.
+    pub threads: usize,
+    /// Most sessions to expect.
+    pub sessions: usize,
+}
 
-/// HAProxy in TCP mode: one thread, everything else as it comes.
-pub fn haproxy(from: &str, to: &str, certificate: Option<&str>) -> String {
+/// HAProxy in TCP mode, everything that is not said as it comes. With `splice` bytes pass through pipes in the kernel, as large
+/// as an ordinary user may make them; always, because `splice-auto` does not find these streams worth it.
+pub fn haproxy(wanted: &Wanted<'_>, splice: bool) -> String {
+    let Wanted { from, to, certificate, threads, sessions } = wanted;
     let tls = certificate.map(|file| format!(" ssl crt {file} ssl-min-ver TLSv1.3")).unwrap_or_default();
+    let (pipes, option) = if splice {
+        (
+            format!("    maxpipes {PIPES_MAX}\n    tune.pipesize {PIPE_BYTES}\n"),
+            "    option splice-request\n    option splice-response\n",
+        )
+    } else {
+        (String::new(), "")
+    };
     format!(
-        "global\n    nbthread 1\n    maxconn {SESSIONS_MAX}\n\ndefaults\n    mode tcp\n    timeout connect 10s\n    \
-         timeout client 300s\n    timeout server 300s\n\nlisten perf\n    bind {from}{tls}\n    server target {to}\n"
+        "global\n    nbthread {threads}\n    maxconn {sessions}\n{pipes}\ndefaults\n    mode tcp\n{option}    \
+         timeout connect 10s\n    timeout client 300s\n    timeout server 300s\n\nlisten perf\n    \
+         bind {from}{tls} backlog 4096\n    server target {to}\n"
     )
 }
 
-/// nginx relaying streams: one worker, no log. Buffers are 64 KiB instead of 16: fewer calls for a byte, and still little for
+/// Pipes of HAProxy at most, and their size: 64 such pipes are what Linux lets a user have.
+const PIPES_MAX: usize = 128;
+const PIPE_BYTES: usize = 1024 * 1024;
+
+/// nginx relaying streams: no log. Buffers are 64 KiB instead of 16: fewer calls for a byte, and still little for
 /// a session.
-pub fn nginx(from: &str, to: &str, certificate: Option<&str>, folder: &Path) -> String {
+pub fn nginx(wanted: &Wanted<'_>, folder: &Path) -> String {
+    let Wanted { from, to, certificate, threads, sessions } = wanted;
     let (ssl, tls) = certificate.map_or(("", String::new()), |file| {
         (
             " ssl",
@@ -28,15 +56,41 @@ pub fn nginx(from: &str, to: &str, certificate: Option<&str>, folder: &Path) -> 
             ),
         )
     });
-    let connections = 2 * SESSIONS_MAX + 1000;
+    // Workers that share one socket let the first to wake up take everybody.
+    let apart = if *threads > 1 { " reuseport" } else { "" };
+    let connections = 2 * sessions + 200;
     format!(
-        "daemon off;\nworker_processes 1;\nworker_rlimit_nofile {connections};\npid {}/nginx.pid;\nerror_log stderr warn;\n\
+        "daemon off;\nworker_processes {threads};\nworker_rlimit_nofile {connections};\npid {}/nginx.pid;\nerror_log stderr warn;\n\
          include /usr/share/nginx/modules-available/mod-stream*.conf;\n\
          events {{\n    worker_connections {connections};\n}}\n\nstream {{\n    proxy_buffer_size {NGINX_BUFFER};\n    server {{\n        \
-         listen {from}{ssl} backlog=4096;\n{tls}        proxy_pass {to};\n        proxy_timeout 300s;\n    }}\n}}\n",
+         listen {from}{ssl} backlog=4096{apart};\n{tls}        proxy_pass {to};\n        proxy_timeout 300s;\n    }}\n}}\n",
         folder.display()
     )
 }
 
 /// See [`nginx`].
 const NGINX_BUFFER: &str = "64k";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Wanted<'_> =
+        Wanted { from: "127.0.0.1:1", to: "127.0.0.1:2", certificate: None, threads: 2, sessions: 50 };
+
+    #[test]
+    fn splicing_is_said_only_where_it_is_wanted() {
+        let (plain, splice) = (haproxy(&WANTED, false), haproxy(&WANTED, true));
+        assert!(!plain.contains("splice") && splice.contains("option splice-response"));
+        assert!(splice.contains("tune.pipesize 1048576") && splice.contains("nbthread 2"));
+    }
+
+    #[test]
+    fn certificates_and_workers_are_told() {
+        let wanted = Wanted { certificate: Some("/x/y.pem"), ..WANTED };
+        assert!(haproxy(&wanted, false).contains(" ssl crt /x/y.pem"));
+        let text = nginx(&wanted, Path::new("/scratch"));
+        assert!(text.contains("worker_processes 2;") && text.contains("ssl_certificate /x/y.pem;"));
+        assert!(text.contains("worker_connections 300;") && text.contains(" reuseport;"));
+    }
+}

@@ -1,6 +1,6 @@
-//! The floor of relaying by readiness and copying: a TCP relay that makes the needed system calls and nothing else.
+//! The floor of relaying by readiness: a TCP relay that makes the needed system calls and nothing else.
 //!
-//! One thread, edge-triggered epoll, one buffer for all sessions. It dials the target as soon as a client is accepted,
+//! One thread, edge-triggered epoll, one buffer for all sessions, or with [`crate::pipes`] some pipes instead. It dials the target as soon as a client is accepted,
 //! registers each socket once, and closes both when one ends. No framing, no time-outs, no limits, no log: it is no
 //! server, it is what the kernel alone costs when every byte passes through user space. It never measures anything.
 
@@ -12,6 +12,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Socket, Type};
 
+use crate::pipes::{Pipe, Pipes};
 use crate::sys;
 
 /// Bytes of the one buffer: what a receive takes at most. It fits a core's own cache.
@@ -19,9 +20,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Queue of the listener: as many as the kernel allows.
 const BACKLOG: i32 = 4096;
 /// Most events taken from the kernel in one wait.
-const EVENTS: usize = 256;
+pub const EVENTS: usize = 256;
 /// Token of the listener; the others are a pair's slot twice, plus its side.
-const LISTENER: u64 = u64::MAX;
+pub const LISTENER: u64 = u64::MAX;
 
 /// What the relay is to do.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,19 @@ pub struct Floor {
     pub target: SocketAddr,
     /// Whether its sockets keep the system's congestion control even where that is BBR.
     pub paced: bool,
+    /// How bytes pass.
+    pub way: By,
+}
+
+/// How bytes pass a floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Through this process.
+    Copy,
+    /// Through pipes, and never through this process.
+    Splice,
+    /// Through this process, as messages of WebSocket on the client's side: [`crate::bridge_floor`].
+    Message,
 }
 
 /// A client and its connection to the target, and of each what concerns the direction that it is the source of.
@@ -46,6 +60,8 @@ struct Way {
     /// What the sink did not take, and how much of that it took since.
     owed: Vec<u8>,
     paid: usize,
+    /// The pipe in which the sink left something.
+    pipe: Option<Pipe>,
     /// The source will send no more: read on until its end is seen, for there is no other edge.
     last: bool,
     /// Moves on in the next turn without an edge.
@@ -54,7 +70,7 @@ struct Way {
 
 /// What one direction came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
+pub enum Flow {
     /// The source is empty or the sink is full: the next edge tells.
     Rests,
     /// There may be more without another edge.
@@ -65,10 +81,9 @@ enum Flow {
 
 struct Relay {
     order: Floor,
-    congestion: Option<&'static [u8]>,
-    epoll: Epoll,
-    listener: Socket,
+    begun: Begun,
     buffer: Vec<u8>,
+    pipes: Pipes,
     pairs: Vec<Option<Pair>>,
     free: Vec<usize>,
     /// Slots that were freed in this turn: events further on may still name them.
@@ -85,8 +100,16 @@ pub fn run(order: Floor) -> Result<(), String> {
     }
 }
 
-impl Relay {
-    fn new(order: Floor) -> Result<Self, String> {
+/// What every floor begins with: a listener that an epoll tells about, and the congestion control of its sockets.
+pub struct Begun {
+    pub listener: Socket,
+    pub epoll: Epoll,
+    pub congestion: Option<&'static [u8]>,
+}
+
+impl Begun {
+    /// Begins to listen.
+    pub fn new(order: Floor) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("floor: {}: {error}", order.listen);
         let congestion = if order.paced { None } else { sys::unpaced_congestion_control() };
         let listener =
@@ -99,12 +122,39 @@ impl Relay {
                 epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).map(|()| epoll)
             })
             .map_err(|error| told(error.into()))?;
+        Ok(Self { listener, epoll, congestion })
+    }
+
+    /// Accepts one client, if one waits.
+    pub fn accept(&self) -> std::io::Result<Option<OwnedFd>> {
+        loop {
+            match sys::accept(&self.listener) {
+                Err(Errno::EAGAIN) => return Ok(None),
+                // The client was gone before it was accepted.
+                Err(Errno::ECONNABORTED) => {}
+                other => return Ok(Some(other?)),
+            }
+        }
+    }
+
+    /// Begins to connect to `target`.
+    pub fn dial(&self, target: SocketAddr) -> std::io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+        prepare(&socket, self.congestion)?;
+        match socket.connect(&target.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+            _ => Ok(socket),
+        }
+    }
+}
+
+impl Relay {
+    fn new(order: Floor) -> Result<Self, String> {
         Ok(Self {
             order,
-            congestion,
-            epoll,
-            listener,
+            begun: Begun::new(order)?,
             buffer: vec![0; BUFFER_BYTES],
+            pipes: Pipes::default(),
             pairs: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
@@ -117,7 +167,7 @@ impl Relay {
         let told = |error: Errno| format!("floor: {error}");
         let mut events = [EpollEvent::empty(); EVENTS];
         let patience = if self.going.is_empty() { patience } else { EpollTimeout::ZERO };
-        let count = match self.epoll.wait(&mut events, patience) {
+        let count = match self.begun.epoll.wait(&mut events, patience) {
             Err(Errno::EINTR) => 0,
             other => other.map_err(told)?,
         };
@@ -136,20 +186,8 @@ impl Relay {
     }
 
     fn accept(&mut self) -> std::io::Result<()> {
-        loop {
-            let client = match sys::accept(&self.listener) {
-                Err(Errno::EAGAIN) => return Ok(()),
-                // The client was gone before it was accepted.
-                Err(Errno::ECONNABORTED) => continue,
-                other => other?,
-            };
-            let target =
-                Socket::new(Domain::for_address(self.order.target), Type::STREAM.nonblocking(), None)?;
-            prepare(&target, self.congestion)?;
-            match target.connect(&self.order.target.into()) {
-                Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
-                _ => {}
-            }
+        while let Some(client) = self.begun.accept()? {
+            let target = self.begun.dial(self.order.target)?;
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.pairs.push(None);
                 self.pairs.len() - 1
@@ -158,10 +196,11 @@ impl Relay {
             let every =
                 EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
             for (side, socket) in pair.sockets.iter().enumerate() {
-                self.epoll.add(socket, EpollEvent::new(every, (2 * slot + side) as u64))?;
+                self.begun.epoll.add(socket, EpollEvent::new(every, (2 * slot + side) as u64))?;
             }
             self.pairs[slot] = Some(pair);
         }
+        Ok(())
     }
 
     /// One edge of one socket: it takes what it is owed, and then gives what it has.
@@ -170,7 +209,7 @@ impl Relay {
         let Some(pair) = self.pairs[slot].as_mut() else { return };
         pair.ways[side].last |= flags.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
         let gives = flags.contains(EpollFlags::EPOLLIN) && pair.ways[side].free();
-        if flags.contains(EpollFlags::EPOLLOUT) && !pair.ways[side ^ 1].owed.is_empty() {
+        if flags.contains(EpollFlags::EPOLLOUT) && pair.ways[side ^ 1].owes() {
             self.flow(token ^ 1);
         }
         if gives {
@@ -184,7 +223,12 @@ impl Relay {
     fn flow(&mut self, token: u64) {
         let (slot, side) = (token as usize / 2, token as usize % 2);
         let Some(pair) = self.pairs[slot].as_mut() else { return };
-        let flow = pair.flow(side, &mut self.buffer);
+        let flow = if self.order.way == By::Splice {
+            let [source, sink] = [side, side ^ 1].map(|side| &pair.sockets[side]);
+            self.pipes.flow(source, sink, &mut pair.ways[side].pipe)
+        } else {
+            pair.flow(side, &mut self.buffer)
+        };
         pair.ways[side].going = flow == Flow::Goes;
         match flow {
             Flow::Rests => {}
@@ -240,7 +284,12 @@ impl Pair {
 impl Way {
     /// Whether an edge of the source is the moment to read: its sink is not full, and no turn is due anyway.
     fn free(&self) -> bool {
-        self.owed.is_empty() && !self.going
+        !self.owes() && !self.going
+    }
+
+    /// Whether the sink has yet to take something.
+    fn owes(&self) -> bool {
+        !self.owed.is_empty() || self.pipe.is_some()
     }
 }
 
@@ -273,11 +322,21 @@ mod tests {
 
     #[test]
     fn everything_arrives_at_a_slow_reader_and_then_the_end() {
+        everything_arrives(By::Copy);
+    }
+
+    #[test]
+    fn everything_arrives_through_pipes_too() {
+        everything_arrives(By::Splice);
+    }
+
+    fn everything_arrives(way: By) {
         let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false };
+        let order = Floor { listen, target: target.local_addr().expect("bound"), paced: false, way };
         let mut relay = Relay::new(order).expect("a relay");
-        let front = relay.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
+        let front =
+            relay.begun.listener.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
         let client = TcpStream::connect(front).expect("a client");
         client.set_nonblocking(true).expect("non-blocking");
         relay.turn(EpollTimeout::from(1000u16)).expect("a turn");
@@ -285,7 +344,7 @@ mod tests {
         served.set_nonblocking(true).expect("non-blocking");
 
         let bytes: Vec<u8> = (0..BYTES).map(byte).collect();
-        let (mut sent, mut received, mut owing, mut ended) = (0, 0, 0, false);
+        let (mut sent, mut received, mut owing, mut ended) = (0, 0, 0usize, false);
         let mut piece = vec![0; 64 * 1024];
         let start = Instant::now();
         while !ended {
@@ -297,7 +356,7 @@ mod tests {
                 }
             }
             relay.turn(EpollTimeout::ZERO).expect("a turn");
-            owing = owing.max(relay.pairs.iter().flatten().map(|pair| pair.ways[0].owed.len()).sum());
+            owing += relay.pairs.iter().flatten().filter(|pair| pair.ways[0].owes()).count();
             match served.read(&mut piece) {
                 Ok(0) => ended = true,
                 Ok(length) => {

@@ -11,20 +11,24 @@ pub const FRAME_PAYLOAD_BYTES: usize = 16 * 1024;
 const FRAME_HEADER_BYTES: usize = 8;
 /// One such frame on the wire.
 pub const FRAME_BYTES: usize = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES;
-/// Payload of a ping-pong message.
-pub const MESSAGE_BYTES: usize = 64;
 /// Longest answer to the upgrade request that is accepted.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// The mask of every frame: fixed, so that frames can be built beforehand, and not zero, so that unmasking is real work.
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The example key and answer of RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// The answer that a server gives to [`request`] at least (RFC 6455 section 4.2.2).
+pub const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-const OPCODE_BINARY: u8 = 2;
+/// Opcode of a binary frame (RFC 6455 section 11.8).
+pub const OPCODE_BINARY: u8 = 2;
 const OPCODE_CLOSE: u8 = 8;
 
+// Masked pattern is a pattern of its own only if the mask fits it.
+const _: () = assert!(PATTERN_BYTES.is_multiple_of(4));
 // The stream of prebuilt frames repeats exactly when the pattern does.
 const _: () = assert!(PATTERN_BYTES.is_multiple_of(FRAME_PAYLOAD_BYTES));
 
@@ -68,24 +72,9 @@ pub fn frame_stream_payload(wire: u64) -> u64 {
     frames * FRAME_PAYLOAD_BYTES as u64 + rest.saturating_sub(FRAME_HEADER_BYTES as u64)
 }
 
-/// The payload of message `sequence`: its number, then pattern.
-pub fn message(pattern: &[u8], sequence: u64) -> [u8; MESSAGE_BYTES] {
-    let mut payload = [0; MESSAGE_BYTES];
-    payload.copy_from_slice(&pattern[..MESSAGE_BYTES]);
-    payload[..8].copy_from_slice(&sequence.to_le_bytes());
-    payload
-}
-
-/// The same message as a masked binary frame.
-pub fn message_frame(payload: &[u8; MESSAGE_BYTES]) -> [u8; MESSAGE_BYTES + 6] {
-    let mut frame = [0; MESSAGE_BYTES + 6];
-    frame[0] = 0x80 | OPCODE_BINARY;
-    frame[1] = 0x80 | MESSAGE_BYTES as u8;
-    frame[2..6].copy_from_slice(&MASK);
-    for (at, byte) in payload.iter().enumerate() {
-        frame[6 + at] = byte ^ MASK[at & 3];
-    }
-    frame
+/// One period of the pattern with the mask on it.
+pub fn masked(pattern: &[u8]) -> Vec<u8> {
+    pattern.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
 }
 
 /// A close frame with code 1000 (RFC 6455 section 7.4.1).
@@ -93,10 +82,10 @@ pub fn close_frame() -> Vec<u8> {
     client_frame(OPCODE_CLOSE, &1000u16.to_be_bytes())
 }
 
-/// The upgrade request (RFC 6455 section 4.1).
-pub fn request(port: u16) -> Vec<u8> {
+/// The upgrade request for `path` (RFC 6455 section 4.1).
+pub fn request(port: u16, path: &str) -> Vec<u8> {
     format!(
-        "GET /websockify HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     .into_bytes()

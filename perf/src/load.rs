@@ -5,7 +5,7 @@
 //! buffer in the core's own cache. It never measures CPU time and knows no peers: it connects to a port and listens on
 //! another, and whether somebody stands between the two is not its business.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 use crate::client::Client;
 use crate::frames;
 use crate::rows::Kind;
+use crate::schedule::Schedule;
 use crate::sys;
 use crate::target::Target;
 
@@ -38,15 +39,20 @@ const SESSIONS_MAX: u64 = 8000;
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// How long one wait may last, in milliseconds, so that deadlines and interrupts are seen.
 const WAIT_MS: u16 = 20;
+/// Most scheduled sends between two looks at what came, so that a burst does not hold up the receipts.
+const BEATS_MAX: usize = 64;
+/// Most clients of one source address to one port: well below the usual range of ports, beyond half of which the kernel
+/// searches.
+const PORTS_EACH: usize = 10_000;
 
 /// What has been counted since the last [`Load::reset`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
-    /// Payload bytes handed to the kernel by the sending end.
+    /// Payload bytes handed to the kernel by the sending ends; where the clock says what is sent, messages.
     pub sent: u64,
-    /// Payload bytes that arrived and were checked at the receiving end.
+    /// Payload bytes that arrived and were checked at the receiving ends; where the clock says what is sent, messages.
     pub received: u64,
-    /// Messages that came back.
+    /// Messages that came back, or pictures that arrived.
     pub messages: u64,
     /// Sessions that ran from connect to the end of the stream.
     pub sessions: u64,
@@ -58,6 +64,13 @@ pub struct Count {
     pub resets: u64,
 }
 
+impl Count {
+    /// Whether nothing came to its end.
+    pub fn is_empty(&self) -> bool {
+        self.received == 0 && self.messages == 0 && self.sessions == 0
+    }
+}
+
 /// What happens to a socket after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -67,19 +80,84 @@ pub enum Fate {
     Close,
 }
 
+/// Bytes that a socket has yet to take.
+#[derive(Debug, Default)]
+pub struct Queue {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Queue {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Sends `bytes` behind what is queued, and queues what the socket does not take.
+    pub fn send(&mut self, link: &Link, bytes: &[u8]) -> io::Result<()> {
+        if !self.is_empty() {
+            self.bytes.extend_from_slice(bytes);
+            return self.resume(link);
+        }
+        let sent = send_some(link, bytes)?;
+        self.bytes.clear();
+        self.at = 0;
+        self.bytes.extend_from_slice(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// Sends what the socket takes of what is queued.
+    pub fn resume(&mut self, link: &Link) -> io::Result<()> {
+        self.at += send_some(link, &self.bytes[self.at..])?;
+        if self.is_empty() {
+            self.bytes.clear();
+            self.at = 0;
+        }
+        Ok(())
+    }
+
+    /// What its socket is to wait for: room too, while there is something queued.
+    pub fn interest(&self) -> EpollFlags {
+        if self.is_empty() { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT }
+    }
+}
+
+/// Sends what the socket takes; returns how much that was.
+pub fn send_some(link: &Link, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    match (&link.socket).write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        other => other,
+    }
+}
+
 /// What clients and targets share.
 #[derive(Debug)]
 pub struct Shared {
     /// What the sessions do.
     pub kind: Kind,
+    /// Payload of one message, in bytes.
+    pub message: usize,
+    /// Whether every session begins with an echo.
+    pub greet: bool,
     /// Whether clients speak WebSocket, or send the bare payload.
     pub websocket: bool,
+    /// What clients ask for in their upgrade request.
+    pub path: &'static str,
     /// Where clients connect to.
     pub port: u16,
     /// TLS between clients and the peer, if there is any.
     pub tls: Option<Arc<ClientConfig>>,
+    /// What clients are to send and when, if the clock says so.
+    pub inputs: Option<Schedule>,
+    /// What targets are to send and when, if the clock says so.
+    pub pictures: Option<Schedule>,
     /// One period of payload.
     pub pattern: Vec<u8>,
+    /// The same with the clients' mask on it.
+    pub masked: Vec<u8>,
     /// One period of masked frames.
     pub frames: Vec<u8>,
     /// The receive buffer; taken out while its bytes are looked at.
@@ -139,12 +217,18 @@ pub struct Load {
     slots: Vec<Option<(Link, Side)>>,
     free: Vec<usize>,
     clients: usize,
+    /// How many clients were ever connected.
+    dialled: usize,
+    /// Slots of clients and of targets, each in the order of their coming, where sessions last.
+    actors: [Vec<usize>; 2],
+    /// What was under way when counting began anew.
+    under_way: i64,
 }
 
 impl Load {
     /// A load with its target listening and no client yet. `websocket` and the port to connect to come with
     /// [`Load::aim`], when the peer is up.
-    pub fn new(kind: Kind) -> io::Result<Self> {
+    pub fn new(kind: Kind, message: usize) -> io::Result<Self> {
         let congestion = sys::unpaced_congestion_control();
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // Accepted sockets inherit both settings, so they are made once, before listening.
@@ -160,9 +244,15 @@ impl Load {
         let pattern = frames::pattern();
         let shared = Shared {
             kind,
+            message,
+            greet: matches!(kind, Kind::Setup | Kind::Idle | Kind::Shards),
             websocket: false,
+            path: "/",
             port: 0,
             tls: None,
+            inputs: None,
+            pictures: None,
+            masked: frames::masked(&pattern),
             frames: frames::frame_stream(&pattern),
             pattern,
             buffer: vec![0; RECEIVE_BYTES],
@@ -174,7 +264,17 @@ impl Load {
             latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are legal"),
             epoll,
         };
-        Ok(Self { shared, listener, congestion, slots: Vec::new(), free: Vec::new(), clients: 0 })
+        Ok(Self {
+            shared,
+            listener,
+            congestion,
+            slots: Vec::new(),
+            free: Vec::new(),
+            clients: 0,
+            dialled: 0,
+            actors: [Vec::new(), Vec::new()],
+            under_way: 0,
+        })
     }
 
     /// The port of the target.
@@ -183,10 +283,11 @@ impl Load {
         address.expect("the listener is bound to an IPv4 address").port()
     }
 
-    /// Clients connect to `port` from now on, with WebSocket or without, with TLS or without.
-    pub fn aim(&mut self, port: u16, websocket: bool, tls: Option<Arc<ClientConfig>>) {
+    /// Clients connect to `port` from now on, asking for `path` if they speak WebSocket, with TLS or without.
+    pub fn aim(&mut self, port: u16, path: Option<&'static str>, tls: Option<Arc<ClientConfig>>) {
         self.shared.port = port;
-        self.shared.websocket = websocket;
+        self.shared.websocket = path.is_some();
+        self.shared.path = path.unwrap_or_default();
         self.shared.tls = tls;
     }
 
@@ -195,8 +296,12 @@ impl Load {
         for _ in 0..count {
             let socket = self.dial().map_err(|error| format!("cannot connect: {error}"))?;
             let client = Client::new();
-            self.insert(socket, Side::Client(client), EpollFlags::EPOLLOUT)?;
+            let slot = self.insert(socket, Side::Client(client), EpollFlags::EPOLLOUT)?;
             self.clients += 1;
+            self.dialled += 1;
+            if self.shared.kind != Kind::Setup {
+                self.actors[0].push(slot);
+            }
         }
         Ok(())
     }
@@ -207,13 +312,18 @@ impl Load {
         if let Some(name) = self.congestion {
             socket.set_tcp_congestion(name)?;
         }
+        // One address has not ports enough for very many sessions.
+        let address = self.dialled / PORTS_EACH;
+        if address > 0 && self.shared.kind != Kind::Setup {
+            sys::bind_without_port(&socket, Ipv4Addr::new(127, 0, 0, 1 + address.min(250) as u8))?;
+        }
         match socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.shared.port)).into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
             _ => Ok(socket),
         }
     }
 
-    fn insert(&mut self, socket: Socket, side: Side, interest: EpollFlags) -> Result<(), String> {
+    fn insert(&mut self, socket: Socket, side: Side, interest: EpollFlags) -> Result<usize, String> {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -221,7 +331,7 @@ impl Load {
         let event = EpollEvent::new(interest, slot as u64);
         self.shared.epoll.add(&socket, event).map_err(|error| format!("epoll: {error}"))?;
         self.slots[slot] = Some((Link { socket, slot: slot as u64, interest }, side));
-        Ok(())
+        Ok(slot)
     }
 
     /// Clients that have a socket.
@@ -229,22 +339,30 @@ impl Load {
         self.clients
     }
 
-    /// Lets data flow: targets and clients that send begin to.
-    pub fn go(&mut self) -> Result<(), String> {
+    /// Lets data flow: targets that send begin to, and so do the first `active` clients.
+    pub fn go(&mut self, active: usize) -> Result<(), String> {
         self.shared.flowing = true;
-        for (link, side) in self.slots.iter_mut().flatten() {
-            match side {
-                Side::Client(client) => client.go(link, &mut self.shared)?,
-                Side::Target(target) => target.go(link, &self.shared)?,
+        let Self { slots, actors: [clients, targets], shared, .. } = self;
+        for &slot in clients.iter().take(active).chain(targets.iter()) {
+            match slots[slot].as_mut() {
+                Some((link, Side::Client(client))) => client.go(link, shared)?,
+                Some((link, Side::Target(target))) => target.go(link, shared)?,
+                None => {}
             }
         }
         Ok(())
     }
 
-    /// Forgets what was counted.
+    /// Forgets what was counted, but for what is under way.
     pub fn reset(&mut self) {
+        self.under_way += self.shared.count.sent as i64 - self.shared.count.received as i64;
         self.shared.count = Count::default();
         self.shared.latency.reset();
+    }
+
+    /// Bytes, or messages, that were sent and have not arrived: what count counts of the row.
+    pub fn outstanding(&self) -> i64 {
+        self.under_way + self.shared.count.sent as i64 - self.shared.count.received as i64
     }
 
     /// Runs for `span`, or until so many short sessions have ended that more would run out of ports.
@@ -281,7 +399,9 @@ impl Load {
             return Err("interrupted".into());
         }
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = match self.shared.epoll.wait(&mut events, EpollTimeout::from(WAIT_MS)) {
+        // By the clock: what is due must not wait for a wake-up of ours.
+        let patience = if self.beat()? { EpollTimeout::ZERO } else { EpollTimeout::from(WAIT_MS) };
+        let count = match self.shared.epoll.wait(&mut events, patience) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(format!("epoll: {error}")),
@@ -314,15 +434,45 @@ impl Load {
         Ok(())
     }
 
+    /// Sends what is due by the clock; returns whether there is a clock to look at.
+    fn beat(&mut self) -> Result<bool, String> {
+        let Self { slots, actors: [clients, targets], shared, .. } = self;
+        if !shared.flowing || shared.inputs.is_none() && shared.pictures.is_none() {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        for _ in 0..BEATS_MAX {
+            let Some((number, actor)) = shared.inputs.as_mut().and_then(|schedule| schedule.due(now)) else {
+                break;
+            };
+            if let Some((link, Side::Client(client))) = slots[clients[actor]].as_mut() {
+                client.send_number(number, link, shared)?;
+            }
+        }
+        for _ in 0..BEATS_MAX {
+            let Some((number, actor)) = shared.pictures.as_mut().and_then(|schedule| schedule.due(now))
+            else {
+                break;
+            };
+            if let Some((link, Side::Target(target))) = slots[targets[actor]].as_mut() {
+                target.send_picture(number, link, shared)?;
+            }
+        }
+        Ok(true)
+    }
+
     fn accept(&mut self) -> Result<(), String> {
         loop {
             match self.listener.accept() {
                 Ok((socket, _)) => {
                     socket.set_nonblocking(true).map_err(|error| format!("accept: {error}"))?;
                     self.shared.accepted += 1;
-                    let target = Target::new(self.shared.kind);
+                    let target = Target::default();
                     let interest = target.interest(&self.shared);
-                    self.insert(socket, Side::Target(target), interest)?;
+                    let slot = self.insert(socket, Side::Target(target), interest)?;
+                    if self.shared.kind != Kind::Setup {
+                        self.actors[1].push(slot);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(format!("accept: {error}")),

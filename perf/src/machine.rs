@@ -17,11 +17,25 @@ const AUTOGROUP: &str = "/proc/self/autogroup";
 const FIRST_NICE: &str = "-20";
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
-/// Lets this process and its children open as many descriptors as the system allows.
-pub fn raise_descriptor_limit() -> Result<(), String> {
-    let (_, hard) =
-        getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| format!("descriptor limit: {error}"))?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| format!("descriptor limit: {error}"))
+/// Descriptors that a whole run would like: two for each of 21,000 sessions, and some.
+const DESCRIPTORS_WANTED: u64 = 65_536;
+/// Descriptors of a process that are not a session's: listeners, pipes, logs, rings.
+const DESCRIPTORS_SPARE: u64 = 1000;
+
+/// Lets this process and its children open as many descriptors as the system allows; returns how many sessions that permits
+/// a process with two sockets for each.
+pub fn raise_descriptor_limit() -> Result<usize, String> {
+    let told = |error: nix::Error| format!("descriptor limit: {error}");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(told)?;
+    let wanted = hard.max(DESCRIPTORS_WANTED);
+    // Beyond the hard limit only a privileged process gets.
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_ok() {
+        wanted
+    } else {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(told)?;
+        hard
+    };
+    Ok(usize::try_from(limit.saturating_sub(DESCRIPTORS_SPARE) / 2).unwrap_or(usize::MAX))
 }
 
 /// The scheduler's preference for this login session over others, put back when dropped.
@@ -72,7 +86,18 @@ pub fn facts(options: &Options, peers: &[Peer]) -> Vec<(String, String)> {
         ("kernel".to_owned(), first_line("/proc/sys/kernel/osrelease")),
         ("congestion control".to_owned(), first_line(CONGESTION)),
         ("load average at start".to_owned(), first_line("/proc/loadavg")),
-        ("cores".to_owned(), format!("peer on {}, clients and targets on {}", cores.peer, cores.load)),
+        (
+            "cores".to_owned(),
+            format!(
+                "peer on {}, clients and targets on {}; two shards on {} and {}{}",
+                cores.peer,
+                cores.load,
+                cores.peer,
+                cores.second,
+                if cores.apart() { "" } else { ", which is the load's too" }
+            ),
+        ),
+        ("sessions at most".to_owned(), format!("{} by the limit of descriptors", options.pace.sessions_max)),
         (
             "rounds".to_owned(),
             format!("{} of {:?} each, after {:?}", options.rounds, options.pace.window, options.pace.warm_up),

@@ -7,39 +7,73 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use crate::floor::Floor;
+use crate::extras;
+use crate::floor::{By, Floor};
 use crate::measure::Pace;
 use crate::peers::{PEERS, Peer, Programs};
 use crate::rows::{ROWS, Row};
 
-/// Text of `--help`.
-pub const HELP: &str = "\
+/// Text of `--help`, but for the names of rows and peers.
+const HELP: &str = "\
 Measures websplice and its peers side by side, in interleaved rounds.
 
 Usage: websplice-perf [options]
-       websplice-perf floor --listen ADDRESS --target ADDRESS [--paced]
-                           the peer floor-epoll: relays TCP with the needed system calls alone; --paced
-                           leaves its sockets the system's congestion control even where that is BBR
+       websplice-perf compare OLD [NEW]
+                           hold a saved run against another, row by row; exit with 1 if something of ours got
+                           worse by more than the noise. NEW is the last run if it is not said.
+       websplice-perf report FILE
+                           write report and plots of a saved run again
+       websplice-perf floor --listen ADDRESS --target ADDRESS [--splice | --messages] [--paced]
+                           the peer floor-epoll, with --splice floor-splice, with --messages floor-ws: relays with the needed
+                           system calls alone; --paced leaves its sockets the system's congestion control
+                           even where that is BBR
 
-  --quick            short windows, and a choice of rows and peers: a first look in about three minutes
-  --rows A,B         only these rows: down-1 down-16 up-1 up-16 echo-1 echo-64 setup idle tls-down-1 tls-down-16
-                     tls-up-1 tls-up-16 tls-echo-64 tls-full tls-resumed tls-full-rsa tls-resumed-rsa tls-idle
-  --peers X,Y        only these peers: none floor-epoll websplice-ring websplice-poll haproxy nginx python websocat
-  --rounds N         rounds over all peers (default 3)
-  --window MS        length of one measurement in milliseconds (default 2000, quick 600)
-  --idle N           sessions of the idle row (default 5000)
+  --quick            short windows, and a choice of rows and peers: a first look in less than three minutes
+  --rows A,B         only these rows; a star at the end of a name stands for anything
+  --peers X,Y        only these peers
+  --list             show what would be measured and how long it would take, and measure nothing
+  --rounds N         rounds over all peers (default 3, quick 2)
+  --window MS        length of one measurement in milliseconds (default 700, quick 400)
+  --idle N           sessions of the idle rows (default 5000)
   --congestion NAME  run everything in a network namespace of its own with this congestion control as
                      the default (needs root); without it, peers keep the system's default
   --first            ask the scheduler to prefer this login session while the run lasts (needs root): for
                      machines that others use as well
   --bin FILE         the websplice binary (default target/release/websplice)
   --peer-dir DIR     what scripts/perf-peers.sh installed (default target/peers)
-  --scratch DIR      peers' logs and configurations (default target/perf)
-  --json FILE        write every sample to FILE
-  --out FILE         write the report to FILE (default perf/RESULTS.md, `-` for none)
+  --scratch DIR      peers' logs and configurations, and every sample in last.json (default target/perf)
+  --json FILE        write every sample to FILE as well
+  --out FILE         write the report to FILE (default perf/RESULTS.md, `-` for none), and plots beside it
   --check            exit with 1, after the report is written, unless all goals that the run can judge are met
   --help             this text
+
+More peers can be told in the variable PERF_PEERS, as name=command or tcp:name=command, separated by semicolons.
+In a command {listen} and {target} stand for addresses with ports, {port} and {target_port} for the ports alone,
+on 127.0.0.1. Clients speak WebSocket and ask for /websockify, or with name/path=command for /path; after tcp: they
+send bare payload.
 ";
+
+/// The text of `--help`.
+pub fn help() -> String {
+    let rows: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+    let peers: Vec<&str> = PEERS.iter().map(|peer| peer.name()).collect();
+    format!("{HELP}\nRows: {}\n\nPeers: {}\n", folded(&rows), folded(&peers))
+}
+
+/// Words in lines of at most a hundred letters.
+fn folded(words: &[&str]) -> String {
+    let (mut text, mut length) = (String::new(), 0);
+    for word in words {
+        if length + word.len() > 90 {
+            text += "\n     ";
+            length = 0;
+        }
+        text += word;
+        text += " ";
+        length += word.len() + 1;
+    }
+    text.trim_end().to_owned()
+}
 
 /// What is to be done.
 #[derive(Debug)]
@@ -48,36 +82,77 @@ pub enum Errand {
     Help,
     /// Be a peer.
     Floor(Floor),
+    /// Hold a saved run against another.
+    Compare {
+        /// The older one.
+        old: PathBuf,
+        /// The newer one.
+        new: PathBuf,
+    },
+    /// Write the report of a saved run.
+    Report(PathBuf),
     /// Measure.
     Measure(Box<Options>),
 }
 
 impl Errand {
-    /// Reads the command line.
-    pub fn parse(mut parser: lexopt::Parser) -> Result<Self, lexopt::Error> {
+    /// Reads the command line; `told` are further peers.
+    pub fn parse(mut parser: lexopt::Parser, told: &str) -> Result<Self, lexopt::Error> {
         let mut plain = parser.clone();
-        if matches!(plain.next()?, Some(Value(word)) if word == "floor") {
-            return floor(plain);
+        if let Some(Value(word)) = plain.next()? {
+            match word.to_str() {
+                Some("floor") => return floor(plain),
+                Some("compare") => return compare(plain),
+                Some("report") => {
+                    let file = plain.next()?.map(|argument| path(argument)).transpose()?;
+                    return Ok(Self::Report(file.ok_or("report needs a FILE")?));
+                }
+                _ => {}
+            }
         }
-        Ok(Options::parse(&mut parser)?.map_or(Self::Help, |options| Self::Measure(Box::new(options))))
+        Ok(Options::parse(&mut parser, told)?.map_or(Self::Help, |options| Self::Measure(Box::new(options))))
+    }
+}
+
+fn path(argument: lexopt::Arg<'_>) -> Result<PathBuf, lexopt::Error> {
+    match argument {
+        Value(word) => Ok(word.into()),
+        other => Err(other.unexpected()),
+    }
+}
+
+/// Where the samples of the last run are.
+pub const LAST: &str = "target/perf/last.json";
+
+fn compare(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
+    let mut files = Vec::new();
+    while let Some(argument) = parser.next()? {
+        files.push(path(argument)?);
+    }
+    let mut files = files.into_iter();
+    match (files.next(), files.next(), files.next()) {
+        (Some(old), new, None) => Ok(Errand::Compare { old, new: new.unwrap_or_else(|| LAST.into()) }),
+        _ => Err("compare needs OLD, and perhaps NEW".into()),
     }
 }
 
 fn floor(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
-    let (mut listen, mut target, mut paced) = (None, None, false);
+    let (mut listen, mut target, mut paced, mut way) = (None, None, false, By::Copy);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Errand::Help),
             Long("listen") => listen = Some(parser.value()?.parse()?),
             Long("target") => target = Some(parser.value()?.parse()?),
             Long("paced") => paced = true,
+            Long("splice") => way = By::Splice,
+            Long("messages") => way = By::Message,
             other => return Err(other.unexpected()),
         }
     }
     let (Some(listen), Some(target)) = (listen, target) else {
         return Err("floor needs --listen and --target".into());
     };
-    Ok(Errand::Floor(Floor { listen, target, paced }))
+    Ok(Errand::Floor(Floor { listen, target, paced, way }))
 }
 
 /// How to measure.
@@ -103,19 +178,24 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Whether a goal that is not met is a failure.
     pub check: bool,
+    /// Whether nothing is to be measured.
+    pub list: bool,
 }
 
 impl Options {
     /// Reads the command line; `None` when help was asked for.
-    fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+    fn parse(parser: &mut lexopt::Parser, told: &str) -> Result<Option<Self>, lexopt::Error> {
+        let known: Vec<Peer> =
+            PEERS.into_iter().chain(extras::all(told)?.into_iter().map(Peer::Extra)).collect();
         let (mut rows, mut peers): (_, Option<Vec<Peer>>) = (None, None);
-        let (mut rounds, mut window, mut idle) = (3, None, 5000);
-        let (mut quick, mut first, mut check) = (false, false, false);
+        let (mut rounds, mut window, mut idle) = (None, None, 5000);
+        let (mut quick, mut first, mut check, mut list) = (false, false, false, false);
         let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
         let mut programs = Programs {
             websplice: "target/release/websplice".into(),
             peers: "target/peers".into(),
             scratch: "target/perf".into(),
+            sessions_max: 0,
         };
         while let Some(argument) = parser.next()? {
             match argument {
@@ -123,14 +203,15 @@ impl Options {
                 Long("quick") => quick = true,
                 Long("first") => first = true,
                 Long("check") => check = true,
+                Long("list") => list = true,
                 Long("rows") => {
                     let all: Vec<&'static Row> = ROWS.iter().collect();
                     rows = Some(picked(&parser.value()?.string()?, &all, |row| row.name)?);
                 }
                 Long("peers") => {
-                    peers = Some(picked(&parser.value()?.string()?, &PEERS, |peer| peer.name())?);
+                    peers = Some(picked(&parser.value()?.string()?, &known, |peer| peer.name())?);
                 }
-                Long("rounds") => rounds = parser.value()?.parse::<usize>()?.max(1),
+                Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
                 Long("window") => window = Some(Duration::from_millis(parser.value()?.parse()?)),
                 Long("idle") => idle = parser.value()?.parse()?,
                 Long("congestion") => congestion = Some(parser.value()?.string()?),
@@ -145,24 +226,31 @@ impl Options {
             }
         }
         let rows = rows.unwrap_or_else(|| ROWS.iter().filter(|row| row.quick || !quick).collect());
-        let peers =
-            peers.unwrap_or_else(|| PEERS.iter().copied().filter(|peer| peer.quick() || !quick).collect());
-        let usual = Duration::from_millis(if quick { 600 } else { 2000 });
+        let peers = peers.unwrap_or_else(|| {
+            let told = |peer: &Peer| matches!(peer, Peer::Extra(_));
+            known.into_iter().filter(|peer| peer.quick() || told(peer) || !quick).collect()
+        });
+        let rounds = rounds.unwrap_or(if quick { 2 } else { 3 });
+        let usual = Duration::from_millis(if quick { 400 } else { 700 });
         let window = window.unwrap_or(usual);
-        let warm_up = (window / 3).max(Duration::from_millis(200));
-        let pace = Pace { warm_up, window, idle_sessions: idle };
-        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out, check }))
+        let warm_up = (window / 3).max(Duration::from_millis(150));
+        let pace = Pace { warm_up, window, idle_sessions: idle, sessions_max: 0 };
+        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out, check, list }))
     }
 }
 
 /// Those of `all` that are named in a list with commas, in the order of `all`.
 fn picked<T: Copy>(list: &str, all: &[T], name: impl Fn(&T) -> &'static str) -> Result<Vec<T>, String> {
     let wanted: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-    if let Some(word) = wanted.iter().find(|word| !all.iter().any(|each| name(each) == **word)) {
+    let fits = |word: &str, name: &str| match word.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == word,
+    };
+    if let Some(word) = wanted.iter().find(|word| !all.iter().any(|each| fits(word, name(each)))) {
         let known: Vec<&str> = all.iter().map(&name).collect();
         return Err(format!("unknown name '{word}'; known are {}", known.join(" ")));
     }
-    Ok(all.iter().filter(|each| wanted.contains(&name(each))).copied().collect())
+    Ok(all.iter().filter(|each| wanted.iter().any(|word| fits(word, name(each)))).copied().collect())
 }
 
 #[cfg(test)]
@@ -170,7 +258,7 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Option<Options>, lexopt::Error> {
-        Options::parse(&mut lexopt::Parser::from_args(words))
+        Options::parse(&mut lexopt::Parser::from_args(words), "bridge=/x/bridge {listen} {target}")
     }
 
     #[test]
@@ -188,7 +276,37 @@ mod tests {
         let told = parse(&["--quick", "--rows=idle", "--peers=websocat"]).expect("legal").expect("no help");
         assert_eq!((told.rows[0].name, &told.peers[..]), ("idle", &[Peer::Websocat][..]));
         let whole = parse(&[]).expect("legal").expect("no help");
-        assert_eq!((whole.rows.len(), whole.peers.len()), (ROWS.len(), PEERS.len()));
+        assert_eq!(whole.rows.len(), ROWS.len());
+        assert!(whole.peers.len() > PEERS.len() && whole.peers.iter().any(|peer| peer.name() == "bridge"));
+    }
+
+    #[test]
+    fn a_star_stands_for_anything_and_told_peers_can_be_picked() {
+        let options = parse(&["--rows=size-*", "--peers=bridge"]).expect("legal").expect("no help");
+        assert!(options.rows.len() > 3 && options.rows.iter().all(|row| row.name.starts_with("size-")));
+        assert_eq!(options.peers.iter().map(|peer| peer.name()).collect::<Vec<_>>(), ["bridge"]);
+        assert!(parse(&["--rows=nothing*"]).is_err());
+    }
+
+    #[test]
+    fn a_comparison_has_one_or_two_files() {
+        let errand = |words: &[&str]| Errand::parse(lexopt::Parser::from_args(words), "");
+        let files = |words: &[&str]| match errand(words).expect("legal") {
+            Errand::Compare { old, new } => [old, new].map(|file| file.to_string_lossy().into_owned()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(files(&["compare", "a"]), ["a", LAST]);
+        assert_eq!(files(&["compare", "a", "b"]), ["a", "b"]);
+        assert!(errand(&["compare"]).is_err() && errand(&["compare", "a", "b", "c"]).is_err());
+        assert!(matches!(errand(&["report", "a"]), Ok(Errand::Report(_))));
+        assert!(errand(&["report"]).is_err());
+    }
+
+    #[test]
+    fn help_names_every_row_and_peer() {
+        let text = help();
+        assert!(ROWS.iter().all(|row| text.contains(row.name)));
+        assert!(PEERS.iter().all(|peer| text.contains(peer.name())));
     }
 
     #[test]
@@ -199,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_floor_is_an_errand_of_its_own() {
-        let errand = |words: &[&str]| Errand::parse(lexopt::Parser::from_args(words));
+        let errand = |words: &[&str]| Errand::parse(lexopt::Parser::from_args(words), "");
         let told = errand(&["floor", "--listen", "127.0.0.1:1", "--target=[::1]:2"]).expect("legal");
         assert!(matches!(told, Errand::Floor(floor) if floor.target.port() == 2 && !floor.paced));
         assert!(errand(&["floor", "--listen", "127.0.0.1:1"]).is_err());

@@ -1,33 +1,27 @@
-//! The peers: how each is started, how it says its version, and how it is ended.
+//! The peers: who there is, how each is told what to do, and how it says its version.
 //!
-//! It owns the running process group and ends it on every way out, also when the harness panics; should the harness be
-//! killed outright, the kernel ends the peer. It never installs anything: `scripts/perf-peers.sh` does.
+//! It knows programs and command lines, and starts nothing but to ask for a version; [`crate::running`] does that. It never
+//! installs anything: `scripts/perf-peers.sh` does.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{self, Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-
-use crate::configurations;
+use crate::configurations::{self, Wanted};
 use crate::cores;
-use crate::procfs;
-use crate::rows::{Key, Kind, Row};
+use crate::extras::Extra;
+use crate::rows::{Cast, Kind, Row};
 use crate::sys;
 use crate::tls::certificate_file;
 
-/// How long a peer may take until it listens.
-const READY_LIMIT: Duration = Duration::from_secs(10);
-/// How long a peer may take to end by itself when asked.
-const END_LIMIT: Duration = Duration::from_millis(500);
-/// How often both are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Most idle sessions of a peer that starts a process for each.
+/// Most sessions of a peer that starts a process for each.
 const PROCESSES_MAX: usize = 200;
+/// What WebSocket clients ask for.
+const PATH: &str = "/websockify";
+/// Starts the package of npm, which is a module and has no command line of its own.
+const NODE: &str = "const [source, target, cert] = process.argv.slice(1); \
+                    require('@maximegris/node-websockify')({ source, target, cert })";
 
 /// One peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,33 +30,50 @@ pub enum Peer {
     None,
     /// The needed system calls alone: [`crate::floor`].
     Floor,
+    /// The same without copying: [`crate::pipes`].
+    FloorSplice,
+    /// The same with the messages of WebSocket: [`crate::bridge_floor`].
+    FloorWs,
     /// websplice on io_uring.
     WebspliceRing,
     /// websplice on mio.
     WebsplicePoll,
     /// HAProxy in TCP mode, without splice.
     Haproxy,
+    /// HAProxy in TCP mode, with splice and large pipes.
+    HaproxySplice,
     /// nginx with its stream module.
     Nginx,
+    /// socat, a process for each session.
+    Socat,
     /// websockify from PyPI, with numpy.
     Python,
     /// websocat.
     Websocat,
+    /// websockify from npm.
+    Node,
+    /// One that was found in PATH or told by the user.
+    Extra(&'static Extra),
 }
 
-/// All peers, in the order in which they take their turns.
-pub const PEERS: [Peer; 8] = [
+/// All peers that are known by name, in the order in which they take their turns.
+pub const PEERS: [Peer; 13] = [
     Peer::None,
     Peer::Floor,
+    Peer::FloorSplice,
+    Peer::FloorWs,
     Peer::WebspliceRing,
     Peer::WebsplicePoll,
     Peer::Haproxy,
+    Peer::HaproxySplice,
     Peer::Nginx,
+    Peer::Socat,
     Peer::Python,
     Peer::Websocat,
+    Peer::Node,
 ];
 
-/// Where the peers' programs are.
+/// Where the peers' programs are, and what is the same for all of them.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The websplice binary.
@@ -71,6 +82,8 @@ pub struct Programs {
     pub peers: PathBuf,
     /// Where logs and written configurations go.
     pub scratch: PathBuf,
+    /// Most sessions that a peer is told to expect.
+    pub sessions_max: usize,
 }
 
 impl Peer {
@@ -79,218 +92,265 @@ impl Peer {
         match self {
             Self::None => "none",
             Self::Floor => "floor-epoll",
+            Self::FloorSplice => "floor-splice",
+            Self::FloorWs => "floor-ws",
             Self::WebspliceRing => "websplice-ring",
             Self::WebsplicePoll => "websplice-poll",
             Self::Haproxy => "haproxy",
+            Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
+            Self::Socat => "socat",
             Self::Python => "python",
             Self::Websocat => "websocat",
+            Self::Node => "node",
+            Self::Extra(extra) => extra.name,
         }
     }
 
-    /// Whether its clients speak WebSocket; otherwise they send the same payload over bare TCP.
-    pub fn websocket(self) -> bool {
-        !matches!(self, Self::None | Self::Floor | Self::Haproxy | Self::Nginx)
+    /// What its clients ask for if they speak WebSocket; otherwise they send the same payload over bare TCP.
+    pub fn path(self) -> Option<&'static str> {
+        match self {
+            Self::None | Self::Floor | Self::Haproxy | Self::HaproxySplice | Self::Nginx | Self::Socat => {
+                None
+            }
+            Self::Extra(extra) => extra.path,
+            _ => Some(PATH),
+        }
+    }
+
+    /// Whether it is one of those that the goals are set for.
+    pub fn ours(self) -> bool {
+        matches!(self, Self::WebspliceRing | Self::WebsplicePoll)
+    }
+
+    /// Whether it starts a process for each session.
+    fn forks(self) -> bool {
+        matches!(self, Self::Python | Self::Socat)
     }
 
     /// Sessions of the idle row: fewer where each is a process.
     pub fn idle_sessions(self, wanted: usize) -> usize {
-        if self == Self::Python { wanted.min(PROCESSES_MAX) } else { wanted }
+        if self.forks() { wanted.min(PROCESSES_MAX) } else { wanted }
     }
 
-    /// Whether `row` says anything about this peer: nobody has no memory, and not everybody speaks TLS.
+    /// Whether `row` says anything about this peer: nobody has no memory, and not everybody speaks TLS or has threads to be
+    /// told about.
     pub fn fits(self, row: &Row) -> bool {
-        match self {
-            Self::None => row.kind != Kind::Idle && row.secure.is_none(),
-            Self::Floor | Self::Websocat => row.secure.is_none(),
-            _ => true,
+        let speaks_tls = !matches!(
+            self,
+            Self::None
+                | Self::Floor
+                | Self::FloorSplice
+                | Self::FloorWs
+                | Self::HaproxySplice
+                | Self::Socat
+                | Self::Websocat
+                | Self::Extra(_)
+        );
+        let takes_part = match row.cast {
+            Cast::All => true,
+            Cast::Few => match self {
+                Self::HaproxySplice => row.kind == Kind::Down,
+                Self::None | Self::Socat | Self::Node | Self::Extra(_) => false,
+                _ => true,
+            },
+            Cast::Scaling => self.ours() || matches!(self, Self::Haproxy | Self::Nginx),
+            Cast::Ours => self.ours(),
+        };
+        // What clients send is to be unmasked, so for it a relay that never sees it is no limit.
+        if self == Self::FloorSplice && row.kind != Kind::Down {
+            return false;
         }
+        // It knows small messages only.
+        if self == Self::FloorWs && row.kind != Kind::Setup {
+            return false;
+        }
+        // Nobody's figures are there as what the load can do; beside another measurement they are taken anyway.
+        let somebody = self != Self::None || !matches!(row.kind, Kind::Idle | Kind::Start | Kind::Latency);
+        let room = !self.forks() || row.kind == Kind::Idle || row.open() <= PROCESSES_MAX;
+        takes_part && somebody && room && (row.secure.is_none() || speaks_tls)
     }
 
     /// Whether a short run takes it.
     pub fn quick(self) -> bool {
-        matches!(self, Self::Floor | Self::WebspliceRing | Self::Haproxy | Self::Nginx | Self::Python)
+        matches!(
+            self,
+            Self::Floor
+                | Self::FloorSplice
+                | Self::FloorWs
+                | Self::WebspliceRing
+                | Self::Haproxy
+                | Self::HaproxySplice
+                | Self::Nginx
+                | Self::Python
+        )
     }
 
     /// The program; `None` for nobody.
     pub fn program(self, programs: &Programs) -> Option<PathBuf> {
         match self {
             Self::None => None,
-            Self::Floor => std::env::current_exe().ok(),
+            Self::Floor | Self::FloorSplice | Self::FloorWs => std::env::current_exe().ok(),
             Self::WebspliceRing | Self::WebsplicePoll => Some(programs.websplice.clone()),
-            Self::Haproxy => Some(found_in_path("haproxy")),
+            Self::Haproxy | Self::HaproxySplice => Some(found_in_path("haproxy")),
             Self::Nginx => Some(found_in_path("nginx")),
+            Self::Socat => Some(found_in_path("socat")),
             Self::Python => Some(programs.peers.join("python/bin/websockify")),
             Self::Websocat => {
                 let ours = programs.peers.join("bin/websocat");
                 Some(if ours.exists() { ours } else { found_in_path("websocat") })
             }
+            Self::Node => Some(found_in_path("node")),
+            Self::Extra(extra) => Some(found_in_path(&extra.words[0])),
         }
+    }
+
+    /// Whether all that it needs is there; if not, what is lacking.
+    pub fn lacks(self, programs: &Programs) -> Option<PathBuf> {
+        let module = (self == Self::Node).then(|| node_folder(programs).join("node_modules/@maximegris"));
+        self.program(programs).into_iter().chain(module).find(|file| !file.exists())
     }
 
     /// What the program says it is, in one line, and which TLS library it runs on where it says that too.
     pub fn version(self, programs: &Programs) -> Option<String> {
         let program = self.program(programs)?;
-        if self == Self::Floor {
-            return Some(concat!("websplice-perf ", env!("CARGO_PKG_VERSION")).into());
+        let mut command = Command::new(&program);
+        match self {
+            Self::Floor | Self::FloorSplice | Self::FloorWs => {
+                return Some(concat!("websplice-perf ", env!("CARGO_PKG_VERSION")).into());
+            }
+            Self::Extra(extra) => return Some(extra.words.join(" ")),
+            Self::Python => {
+                let script = "import importlib.metadata as m, ssl, sys; print('websockify', m.version('websockify'), \
+                              'numpy', m.version('numpy'), 'Python', sys.version.split()[0], ssl.OPENSSL_VERSION)";
+                command = Command::new(program.with_file_name("python"));
+                command.args(["-c", script]);
+            }
+            Self::Node => {
+                let script = "const of = name => require(name + '/package.json').version; console.log('node-websockify', \
+                              of('@maximegris/node-websockify'), 'ws', of('ws'), 'node', process.version)";
+                command.args(["-e", script]).current_dir(node_folder(programs));
+            }
+            Self::Haproxy | Self::HaproxySplice => drop(command.arg("-vv")),
+            Self::Nginx | Self::Socat => drop(command.arg("-V")),
+            _ => drop(command.arg("--version")),
         }
-        let output = if self == Self::Python {
-            let script = "import importlib.metadata as m, ssl, sys; print('websockify', m.version('websockify'), \
-                          'numpy', m.version('numpy'), 'Python', sys.version.split()[0], ssl.OPENSSL_VERSION)";
-            Command::new(program.with_file_name("python")).args(["-c", script]).output()
-        } else {
-            let flag = match self {
-                Self::Haproxy => "-vv",
-                Self::Nginx => "-V",
-                _ => "--version",
-            };
-            Command::new(program).arg(flag).output()
-        };
-        let output = output.ok()?;
+        let output = command.output().ok()?;
         // nginx says it where errors go.
         let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let text = String::from_utf8_lossy(&said);
+        let first = if self == Self::Socat { text.lines().nth(1)? } else { text.lines().next()? };
         let tls = text.lines().skip(1).find(|line| {
             ["Running on OpenSSL", "built with OpenSSL"].iter().any(|words| line.starts_with(words))
         });
-        let words = [text.lines().next()?, tls.unwrap_or_default()].map(str::trim);
+        let words = [first, tls.unwrap_or_default()].map(str::trim);
         Some(words.join(" ").trim_end().to_owned())
     }
 
-    fn command(
+    /// How it is started for `row`, listening on `port` and relaying to `target`, on its cores; `None` for nobody.
+    pub fn command(
         self,
         programs: &Programs,
-        key: Option<Key>,
+        row: &Row,
         port: u16,
         target: u16,
     ) -> io::Result<Option<Command>> {
         let Some(program) = self.program(programs) else { return Ok(None) };
-        let certificate =
-            key.map(|key| path::absolute(certificate_file(&programs.scratch, key))).transpose()?;
-        let certificate = certificate.as_ref().map(|file| file.to_string_lossy());
+        let file = row.secure.map(|secure| path::absolute(certificate_file(&programs.scratch, secure.key)));
+        let file = file.transpose()?.map(|file| file.to_string_lossy().into_owned());
         let (from, to) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{target}"));
-        let mut arguments: Vec<String> = match self {
-            Self::None => Vec::new(),
-            Self::Floor => ["floor", "--listen", &from, "--target", &to].map(String::from).to_vec(),
+        let wanted = Wanted {
+            from: &from,
+            to: &to,
+            certificate: file.as_deref(),
+            threads: row.shards,
+            sessions: programs.sessions_max,
+        };
+        // Relative paths would be taken from where nginx was installed.
+        let scratch = path::absolute(&programs.scratch)?;
+        let mut command = Command::new(program);
+        match self {
+            Self::None => {}
+            Self::Floor => drop(command.args(["floor", "--listen", &from, "--target", &to])),
+            Self::FloorSplice => {
+                command.args(["floor", "--splice", "--listen", &from, "--target", &to]);
+            }
+            Self::FloorWs => {
+                command.args(["floor", "--messages", "--listen", &from, "--target", &to]);
+            }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };
-                ["--engine", engine, "--threads", "1", &from, &to].map(String::from).to_vec()
+                command.args(["--engine", engine, "--threads", &row.shards.to_string(), &from, &to]);
             }
-            Self::Haproxy => {
-                let file = programs.scratch.join("haproxy.cfg");
-                fs::write(&file, configurations::haproxy(&from, &to, certificate.as_deref()))?;
-                vec!["-db".into(), "-f".into(), file.to_string_lossy().into_owned()]
+            Self::Haproxy | Self::HaproxySplice => {
+                let text = configurations::haproxy(&wanted, self == Self::HaproxySplice);
+                command.args(["-db", "-f"]).arg(written(&scratch.join("haproxy.cfg"), &text)?);
             }
             Self::Nginx => {
-                // Relative paths would be taken from where nginx was installed.
-                let folder = path::absolute(&programs.scratch)?;
-                let file = folder.join("nginx.conf");
-                fs::write(&file, configurations::nginx(&from, &to, certificate.as_deref(), &folder))?;
-                vec!["-c".into(), file.to_string_lossy().into_owned(), "-e".into(), "stderr".into()]
+                let text = configurations::nginx(&wanted, &scratch);
+                command.arg("-c").arg(written(&scratch.join("nginx.conf"), &text)?).args(["-e", "stderr"]);
             }
-            Self::Python => vec![from, to],
+            Self::Socat => {
+                let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096");
+                command.args(["-b", "65536", &listen, &format!("TCP:{to},nodelay")]);
+            }
+            Self::Python => drop(command.args([&from, &to])),
             Self::Websocat => {
-                vec!["-b".into(), "--exit-on-eof".into(), format!("ws-l:{from}"), format!("tcp:{to}")]
+                command.args(["-b", "--exit-on-eof", &format!("ws-l:{from}"), &format!("tcp:{to}")]);
             }
-        };
-        if let (Self::WebspliceRing | Self::WebsplicePoll | Self::Python, Some(file)) = (self, &certificate) {
-            arguments.extend(["--cert".into(), file.clone().into_owned(), "--ssl-only".into()]);
+            Self::Node => {
+                command.args(["-e", NODE, &from, &to]).args(&file).current_dir(node_folder(programs));
+            }
+            Self::Extra(extra) => drop(command.args(extra.arguments(port, target))),
         }
-        // Both wrappers replace themselves by the program, so the process that is started is the peer itself.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "taskset", "-c", &cores::chosen().peer.to_string()]);
-        command.arg(program).args(arguments);
+        if let (Self::WebspliceRing | Self::WebsplicePoll | Self::Python, Some(file)) = (self, &file) {
+            command.args(["--cert", file, "--ssl-only"]);
+        }
+        sys::confine(&mut command, cores::chosen().of_peer(row.all_cores()));
         Ok(Some(command))
     }
 }
 
+fn written(file: &Path, text: &str) -> io::Result<PathBuf> {
+    fs::write(file, text)?;
+    Ok(file.to_owned())
+}
+
+/// Where the package of npm was installed.
+fn node_folder(programs: &Programs) -> PathBuf {
+    programs.peers.join("node")
+}
+
 /// The first file of that name in PATH; the bare name when there is none, so that the error names it.
-fn found_in_path(name: &str) -> PathBuf {
+pub fn found_in_path(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push("/usr/sbin".into());
     folders.iter().map(|folder| folder.join(name)).find(|file| file.exists()).unwrap_or_else(|| name.into())
 }
 
-/// A peer that runs. Dropping it ends its whole process group.
-#[derive(Debug)]
-pub struct Running {
-    child: Child,
-    /// The process group, which is also the first process.
-    pub group: i32,
-    log: PathBuf,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::{ROWS, row};
 
-impl Running {
-    /// Starts `peer` on the peers' core, with the certificate of `key` if TLS is wanted, and waits until it listens on
-    /// `port`. `None` for nobody.
-    pub fn start(
-        peer: Peer,
-        programs: &Programs,
-        key: Option<Key>,
-        port: u16,
-        target: u16,
-    ) -> Result<Option<Self>, String> {
-        let told = |error: io::Error| format!("cannot start {}: {error}", peer.name());
-        let Some(mut command) = peer.command(programs, key, port, target).map_err(told)? else {
-            return Ok(None);
-        };
-        let log = programs.scratch.join(format!("{}.log", peer.name()));
-        let file = File::create(&log).map_err(told)?;
-        let errors = file.try_clone().map_err(told)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(errors)
-            .process_group(0)
-            .spawn()
-            .map_err(told)?;
-        let group = i32::try_from(child.id()).expect("process ids fit an i32");
-        let mut running = Self { child, group, log };
-        running.wait_ready(port).map_err(|error| format!("{}: {error}", peer.name()))?;
-        Ok(Some(running))
-    }
-
-    fn wait_ready(&mut self, port: u16) -> Result<(), String> {
-        let start = Instant::now();
-        while !procfs::listening(port) {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("ended at once ({status}): {}", self.last_words()));
-            }
-            if start.elapsed() > READY_LIMIT {
-                return Err(format!("does not listen after {READY_LIMIT:?}: {}", self.last_words()));
-            }
-            if sys::interrupted() {
-                return Err("interrupted".into());
-            }
-            std::thread::sleep(LOOK_EVERY);
+    #[test]
+    fn a_process_for_each_session_is_not_asked_for_thousands() {
+        for peer in [Peer::Python, Peer::Socat] {
+            assert!(peer.fits(row("echo-64")) && peer.fits(row("idle")) && !peer.fits(row("echo-1000")));
+            assert_eq!(peer.idle_sessions(5000), PROCESSES_MAX);
         }
-        Ok(())
+        assert!(Peer::Node.fits(row("echo-1000")));
     }
 
-    /// The last lines that the peer wrote.
-    pub fn last_words(&self) -> String {
-        last_lines(&self.log, 3)
-    }
-}
-
-fn last_lines(path: &Path, count: usize) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join(" | ")
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let group = Pid::from_raw(self.group);
-        // Errors mean that there is nobody left to be signalled, which is what is wanted.
-        let _ = killpg(group, Signal::SIGTERM);
-        let start = Instant::now();
-        while start.elapsed() < END_LIMIT && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(LOOK_EVERY);
+    #[test]
+    fn rows_have_the_cast_that_they_are_told() {
+        for row in &ROWS {
+            assert!(Peer::WebspliceRing.fits(row) && Peer::WebsplicePoll.fits(row), "{}", row.name);
+            assert!(!Peer::HaproxySplice.fits(row) || row.secure.is_none(), "{}", row.name);
         }
-        let _ = killpg(group, Signal::SIGKILL);
-        let _ = self.child.wait();
+        assert!(!Peer::Haproxy.fits(row("shards-64")) && Peer::Haproxy.fits(row("cores-2")));
+        assert!(!Peer::Websocat.fits(row("cores-2")) && Peer::Websocat.fits(row("size-1")));
+        assert!(!Peer::None.fits(row("idle")) && Peer::None.fits(row("both-1")));
     }
 }

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::goals;
 use crate::rows::{Kind, ROWS, Row};
-use crate::stats::{Cell, LOAD_LIMIT, Spread, figures, headline};
+use crate::stats::{Cell, Figure, LOAD_LIMIT, Spread, figures, headline};
 
-/// Peers that every other peer is compared with, without and with TLS.
-const REFERENCES: [&str; 3] = ["floor-epoll", "haproxy", "python"];
+/// Peers that every other peer is compared with where they take part, without and with TLS.
+const REFERENCES: [&str; 5] = ["floor-epoll", "floor-splice", "haproxy", "haproxy-splice", "python"];
 const TLS_REFERENCES: [&str; 3] = ["nginx", "haproxy", "python"];
 
 /// A whole run: where and when, and every sample.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     /// Facts about the machine and the run, in order: name and value.
     pub facts: Vec<(String, String)>,
+    /// Peers that are WebSocket bridges and not ours.
+    #[serde(default)]
+    pub bridges: Vec<String>,
     /// All cells, row by row.
     pub cells: Vec<Cell>,
 }
@@ -27,6 +30,14 @@ impl Run {
     /// The cell of one row and peer.
     pub fn cell(&self, row: &str, peer: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.row == row && cell.peer == peer)
+    }
+
+    /// Of the peers of `names` that have a figure in `row`, the one whose median is the best.
+    pub fn best(&self, row: &str, names: &[&str], figure: Figure, more: bool) -> Option<&Cell> {
+        let there = self.cells.iter().filter(|cell| cell.row == row && names.contains(&cell.peer.as_str()));
+        let judged = there.filter_map(|cell| Some((cell.median(figure)?, cell)));
+        let sign = if more { 1.0 } else { -1.0 };
+        judged.max_by(|(one, _), (two, _)| (sign * one).total_cmp(&(sign * two))).map(|(_, cell)| cell)
     }
 
     /// The whole report in Markdown.
@@ -57,24 +68,30 @@ impl Run {
             return;
         }
         let (figure, more) = headline(row.kind);
-        let columns = figures(row.kind);
+        let columns = figures(row);
         let direction = if more { "more" } else { "less" };
         let _ = writeln!(text, "\n## {} (`{}`; {direction} is better)\n", row.title, row.name);
-        let references = if row.secure.is_some() { TLS_REFERENCES } else { REFERENCES };
+        let named = if row.secure.is_some() { &TLS_REFERENCES[..] } else { &REFERENCES[..] };
+        let mut references: Vec<(String, &Cell)> = named
+            .iter()
+            .filter_map(|name| Some((format!("to {name}"), self.cell(row.name, name)?)))
+            .collect();
+        let bridges: Vec<&str> = self.bridges.iter().map(String::as_str).collect();
+        let best = self.best(row.name, &bridges, figure, more);
+        references.extend(best.map(|cell| (format!("to best bridge, {}", cell.peer), cell)));
         let mut heads = vec!["peer".to_owned(), format!("**{}**", figure.head)];
-        heads.extend(references.iter().map(|name| format!("to {}", name.split('-').next().unwrap_or(name))));
+        heads.extend(references.iter().map(|(head, _)| head.clone()));
         heads.extend(columns.iter().map(|column| column.head.to_owned()));
         let _ = writeln!(text, "| {} |\n|{}", heads.join(" | "), "---|".repeat(heads.len()));
         let shown = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.to_string());
         let middle = |spread: Option<Spread>| spread.map_or("–".to_owned(), |spread| spread.middle());
         let mut failures = String::new();
         for cell in cells {
-            // What idles has no load to speak of.
-            let mark = if row.kind != Kind::Idle && cell.is_load_bound() { " *" } else { "" };
+            // What idles has no load to speak of, and a load that goes by the clock never sleeps.
+            let mark = if can_be_bound(row) && cell.is_load_bound() { " *" } else { "" };
             let mut line = vec![format!("{}{mark}", cell.peer), shown(cell.spread(figure))];
-            for name in references {
-                let ratio = self.cell(row.name, name).and_then(|other| cell.ratio(other, figure));
-                line.push(shown(ratio));
+            for (_, other) in &references {
+                line.push(shown(cell.ratio(figure, other, figure)));
             }
             line.extend(columns.iter().map(|column| middle(cell.spread(*column))));
             let _ = writeln!(text, "| {} |", line.join(" | "));
@@ -92,10 +109,33 @@ impl Run {
     }
 }
 
+/// Whether the load may be what limits a row.
+fn can_be_bound(row: &Row) -> bool {
+    matches!(row.kind, Kind::Down | Kind::Up | Kind::Both | Kind::Echo | Kind::Setup)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measure::Sample;
+
+    #[test]
+    fn the_best_bridge_is_best_by_the_rows_own_figure() {
+        let cell = |row: &str, peer: &str, work: f64| {
+            let sample = Sample { work, seconds: 1.0, peer_cpu: 1.0, ..Sample::default() };
+            Cell { row: row.into(), peer: peer.into(), rounds: vec![Ok(sample)] }
+        };
+        let cells = vec![
+            cell("echo-64", "websplice-ring", 9e5),
+            cell("echo-64", "python", 1e5),
+            cell("echo-64", "node", 3e5),
+            cell("echo-64", "haproxy", 8e5),
+        ];
+        let run = Run { bridges: vec!["python".into(), "node".into()], cells, ..Run::default() };
+        let text = run.markdown();
+        assert!(text.contains("| to best bridge, node |"), "{text}");
+        assert!(text.contains("| websplice-ring | 1.11 (1.11–1.11) | 0.889"), "{text}");
+    }
 
     #[test]
     fn a_load_at_its_limit_is_marked() {
@@ -108,7 +148,7 @@ mod tests {
             cell("down-1", "websplice-poll", 0.97),
             cell("idle", "websplice-ring", 1.0),
         ];
-        let text = Run { facts: Vec::new(), cells }.markdown();
+        let text = Run { cells, ..Run::default() }.markdown();
         let marked: Vec<&str> = text.lines().filter(|line| line.contains(" * |")).collect();
         assert_eq!(marked.len(), 1, "{text}");
         assert!(marked[0].starts_with("| websplice-ring * | 2.00 "), "{text}");

@@ -9,12 +9,22 @@ pub enum Kind {
     Down,
     /// The client sends 16 KiB masked frames without end, the target reads.
     Up,
-    /// One 64-byte message in flight per session, echoed by the target.
+    /// Both at once, in each session.
+    Both,
+    /// One message in flight per active session, echoed by the target; the other sessions rest.
     Echo,
+    /// Desktops: each target sends 30 pictures a second, each client 60 small inputs, by the clock.
+    Desktop,
+    /// Messages are sent by the clock, at a share of what the peer can do, and echoed by the target.
+    Latency,
     /// Sessions are opened, used for one echo, and closed, one after the other.
     Setup,
     /// Sessions are opened, used for one echo, and then held.
     Idle,
+    /// The peer is started until it takes the first connection.
+    Start,
+    /// Sessions are opened, and the peer is asked how many each of its shards has.
+    Shards,
 }
 
 /// The key of a peer's certificate.
@@ -35,6 +45,19 @@ pub struct Secure {
     pub resumed: bool,
 }
 
+/// Who takes part in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// Everybody who can.
+    All,
+    /// Those whose growth is looked at, so that a whole run stays short.
+    Few,
+    /// Those that can be told how many threads to have.
+    Scaling,
+    /// Those that say how their shards share the sessions.
+    Ours,
+}
+
 /// One row.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -44,38 +67,106 @@ pub struct Row {
     pub title: &'static str,
     /// What its sessions do.
     pub kind: Kind,
-    /// How many sessions are open at once.
+    /// How many sessions carry data at once.
     pub sessions: usize,
+    /// How many more are open and rest.
+    pub idle: usize,
+    /// Payload of a message of [`Kind::Echo`], in bytes.
+    pub message: usize,
+    /// Shards or threads of the peer. With more than one, or none said, it may use all cores.
+    pub shards: usize,
     /// TLS between client and peer, if there is any.
     pub secure: Option<Secure>,
+    /// Who takes part.
+    pub cast: Cast,
+    /// Rows beside each other with the same word here are measured in the same rounds, because they are held against each
+    /// other.
+    pub together: &'static str,
+    /// Whether the memory of its sessions is looked at.
+    pub held: bool,
     /// Whether a short run takes it.
     pub quick: bool,
 }
 
 impl Row {
-    /// Whether `next` is measured in the same rounds, because the two are held against each other: what a resumption costs
-    /// against what it saves.
-    pub fn is_beside(&self, next: &Row) -> bool {
-        match (self.secure, next.secure) {
-            (Some(own), Some(other)) => {
-                self.kind == Kind::Setup && own.key == other.key && !own.resumed && other.resumed
-            }
-            _ => false,
-        }
+    /// Whether `next` is measured in the same rounds.
+    pub fn is_beside(&self, next: &Self) -> bool {
+        !self.together.is_empty() && self.together == next.together
+    }
+
+    /// Sessions that are open in the row.
+    pub fn open(&self) -> usize {
+        self.sessions + self.idle
+    }
+
+    /// Whether the peer may use every core, the load's included where there are only two.
+    pub fn all_cores(&self) -> bool {
+        self.shards > 1 || self.together == CORES
     }
 }
 
+/// Payload of a ping-pong message where the row does not say otherwise, in bytes.
+pub const MESSAGE_BYTES: usize = 64;
+/// Payload of an input of a desktop, in bytes.
+const INPUT_BYTES: usize = 16;
+/// Most messages in flight where sizes or numbers of sessions grow: one for each active session.
+const ACTIVE: usize = 16;
+/// Groups of rows that share their rounds.
+const CROWD: &str = "crowd";
+const CORES: &str = "cores";
+
 const fn plain(name: &'static str, title: &'static str, kind: Kind, sessions: usize) -> Row {
-    Row { name, title, kind, sessions, secure: None, quick: false }
+    Row {
+        name,
+        title,
+        kind,
+        sessions,
+        idle: 0,
+        message: MESSAGE_BYTES,
+        shards: 1,
+        secure: None,
+        cast: Cast::All,
+        together: "",
+        held: false,
+        quick: false,
+    }
 }
 
 const fn tls(name: &'static str, title: &'static str, kind: Kind, sessions: usize) -> Row {
-    let secure = Some(Secure { key: Key::Ecdsa, resumed: false });
-    Row { name, title, kind, sessions, secure, quick: false }
+    Row { secure: Some(Secure { key: Key::Ecdsa, resumed: false }), ..plain(name, title, kind, sessions) }
 }
 
 const fn handshakes(name: &'static str, title: &'static str, key: Key, resumed: bool) -> Row {
-    Row { name, title, kind: Kind::Setup, sessions: 16, secure: Some(Secure { key, resumed }), quick: false }
+    let together = match key {
+        Key::Ecdsa => "ecdsa",
+        Key::Rsa => "rsa",
+    };
+    Row { secure: Some(Secure { key, resumed }), together, ..plain(name, title, Kind::Setup, 16) }
+}
+
+const fn few(row: Row) -> Row {
+    Row { cast: Cast::Few, ..row }
+}
+
+const fn size(name: &'static str, title: &'static str, message: usize) -> Row {
+    Row { message, ..few(plain(name, title, Kind::Echo, ACTIVE)) }
+}
+
+const fn held(name: &'static str, title: &'static str, open: usize) -> Row {
+    let sessions = if open < ACTIVE { open } else { ACTIVE };
+    Row { idle: open - sessions, held: true, ..few(plain(name, title, Kind::Echo, sessions)) }
+}
+
+const fn together(row: Row, together: &'static str) -> Row {
+    Row { together, ..row }
+}
+
+const fn cores(name: &'static str, title: &'static str, shards: usize) -> Row {
+    Row { shards, cast: Cast::Scaling, together: CORES, ..plain(name, title, Kind::Down, 16) }
+}
+
+const fn shards(name: &'static str, title: &'static str, sessions: usize) -> Row {
+    Row { shards: 2, cast: Cast::Ours, ..plain(name, title, Kind::Shards, sessions) }
 }
 
 const fn quick(row: Row) -> Row {
@@ -83,19 +174,60 @@ const fn quick(row: Row) -> Row {
 }
 
 /// All rows, in the order in which they run.
-pub const ROWS: [Row; 18] = [
+pub const ROWS: [Row; 44] = [
     quick(plain("down-1", "Bulk down, 1 session", Kind::Down, 1)),
-    plain("down-16", "Bulk down, 16 sessions", Kind::Down, 16),
+    quick(plain("down-16", "Bulk down, 16 sessions", Kind::Down, 16)),
     quick(plain("up-1", "Bulk up in 16 KiB frames, 1 session", Kind::Up, 1)),
     plain("up-16", "Bulk up in 16 KiB frames, 16 sessions", Kind::Up, 16),
+    plain("both-1", "Bulk both ways at once, 1 session", Kind::Both, 1),
+    quick(plain("both-16", "Bulk both ways at once, 16 sessions", Kind::Both, 16)),
     plain("echo-1", "64-byte ping-pong, 1 session", Kind::Echo, 1),
     quick(plain("echo-64", "64-byte ping-pong, 64 sessions", Kind::Echo, 64)),
+    together(plain("echo-1000", "64-byte ping-pong, 1,000 sessions", Kind::Echo, 1000), CROWD),
+    together(
+        few(Row {
+            idle: 20_000,
+            held: true,
+            ..plain(
+                "idle-20000+active-1000",
+                "64-byte ping-pong, 1,000 sessions, beside 20,000 that rest",
+                Kind::Echo,
+                1000,
+            )
+        }),
+        CROWD,
+    ),
+    quick(Row {
+        message: INPUT_BYTES,
+        ..plain("desktops", "50 desktops: 30 x 20 KiB down and 60 inputs up a second", Kind::Desktop, 50)
+    }),
+    quick(plain("latency", "64-byte messages by the clock, at 70 % of capacity", Kind::Latency, 64)),
     quick(plain("setup", "Set-up, one echo, close; 16 at a time", Kind::Setup, 16)),
     plain("idle", "Memory of an idle session", Kind::Idle, 5000),
-    quick(tls("tls-down-1", "TLS: bulk down, 1 session", Kind::Down, 1)),
-    tls("tls-down-16", "TLS: bulk down, 16 sessions", Kind::Down, 16),
-    quick(tls("tls-up-1", "TLS: bulk up in 16 KiB frames, 1 session", Kind::Up, 1)),
-    tls("tls-up-16", "TLS: bulk up in 16 KiB frames, 16 sessions", Kind::Up, 16),
+    quick(plain("start", "Start until the first connection is taken", Kind::Start, 1)),
+    few(plain("down-4", "Bulk down, 4 sessions", Kind::Down, 4)),
+    few(plain("down-64", "Bulk down, 64 sessions", Kind::Down, 64)),
+    few(plain("down-256", "Bulk down, 256 sessions", Kind::Down, 256)),
+    size("size-1", "Ping-pong of 1 byte, 16 sessions", 1),
+    size("size-16", "Ping-pong of 16 bytes, 16 sessions", 16),
+    size("size-256", "Ping-pong of 256 bytes, 16 sessions", 256),
+    size("size-4096", "Ping-pong of 4 KiB, 16 sessions", 4096),
+    quick(size("size-65536", "Ping-pong of 64 KiB, 16 sessions", 65_536)),
+    size("size-1048576", "Ping-pong of 1 MiB, 16 sessions", 1_048_576),
+    held("held-1", "1 session open and active", 1),
+    held("held-100", "100 sessions open, 16 active", 100),
+    quick(held("held-1000", "1,000 sessions open, 16 active", 1000)),
+    held("held-5000", "5,000 sessions open, 16 active", 5000),
+    held("held-20000", "20,000 sessions open, 16 active", 20_000),
+    cores("cores-1", "Bulk down, 16 sessions, one shard that may use all cores", 1),
+    cores("cores-2", "Bulk down, 16 sessions, two shards that may use all cores", 2),
+    shards("shards-16", "16 sessions shared by two shards", 16),
+    shards("shards-64", "64 sessions shared by two shards", 64),
+    shards("shards-1000", "1,000 sessions shared by two shards", 1000),
+    tls("tls-down-1", "TLS: bulk down, 1 session", Kind::Down, 1),
+    quick(tls("tls-down-16", "TLS: bulk down, 16 sessions", Kind::Down, 16)),
+    tls("tls-up-1", "TLS: bulk up in 16 KiB frames, 1 session", Kind::Up, 1),
+    quick(tls("tls-up-16", "TLS: bulk up in 16 KiB frames, 16 sessions", Kind::Up, 16)),
     quick(tls("tls-echo-64", "TLS: 64-byte ping-pong, 64 sessions", Kind::Echo, 64)),
     quick(handshakes("tls-full", "TLS: full handshake with ECDSA P-256, one echo, close", Key::Ecdsa, false)),
     handshakes("tls-resumed", "TLS: resumed by ticket, ECDSA P-256, one echo, close", Key::Ecdsa, true),
@@ -107,4 +239,29 @@ pub const ROWS: [Row; 18] = [
 /// The row of that name.
 pub fn row(name: &str) -> &'static Row {
     ROWS.iter().find(|row| row.name == name).expect("tables name known rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_groups_are_in_one_piece() {
+        for (at, row) in ROWS.iter().enumerate() {
+            assert_eq!(ROWS.iter().position(|other| other.name == row.name), Some(at), "{}", row.name);
+        }
+        for word in [CROWD, CORES, "ecdsa", "rsa"] {
+            let at: Vec<usize> = (0..ROWS.len()).filter(|&at| ROWS[at].together == word).collect();
+            assert!(at.len() > 1 && at.windows(2).all(|two| two[1] == two[0] + 1), "{word}: {at:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_told_to_shares_rounds() {
+        assert!(row("echo-1000").is_beside(row("idle-20000+active-1000")));
+        assert!(row("tls-full").is_beside(row("tls-resumed")));
+        assert!(!row("tls-resumed").is_beside(row("tls-full-rsa")));
+        assert!(!row("down-1").is_beside(row("down-16")));
+        assert_eq!((row("held-1").open(), row("held-20000").open()), (1, 20_000));
+    }
 }

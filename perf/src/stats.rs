@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::Sample;
-use crate::rows::Kind;
+use crate::measure::{Sample, at};
+use crate::rows::{Kind, Row};
 
 /// One peer in one row: a sample a round, or why there is none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,24 +92,63 @@ pub const LOAD_LIMIT: f64 = 97.0;
 /// What a row is judged by, and whether more is better.
 pub fn headline(kind: Kind) -> (Figure, bool) {
     match kind {
-        Kind::Down | Kind::Up => (Figure { head: "MB per CPU s", of: |s| s.work / 1e6 / cpu(s) }, true),
+        Kind::Down | Kind::Up | Kind::Both => {
+            (Figure { head: "MB per CPU s", of: |s| s.work / 1e6 / cpu(s) }, true)
+        }
         Kind::Echo => (Figure { head: "CPU us per message", of: |s| cpu(s) * 1e6 / s.work }, false),
+        Kind::Desktop => (Figure { head: "CPU us per frame", of: |s| cpu(s) * 1e6 / s.work }, false),
+        Kind::Latency => (ADDED_P99, false),
         Kind::Setup => (Figure { head: "CPU us per session", of: |s| cpu(s) * 1e6 / s.work }, false),
-        Kind::Idle => (Figure { head: "KiB per session (PSS)", of: |s| s.pss_each / 1024.0 }, false),
+        Kind::Idle => (MEMORY, false),
+        Kind::Start => (Figure { head: "ms to the first session", of: |s| s.start_ms }, false),
+        Kind::Shards => (IMBALANCE, false),
+    }
+}
+
+const MEMORY: Figure = Figure { head: "KiB per session (PSS)", of: |s| s.pss_each / 1024.0 };
+const HELD: Figure = Figure { head: "sessions held", of: |s| s.sessions };
+/// The most sessions of a shard against the mean of all; not a number where shards say nothing.
+pub const IMBALANCE: Figure = Figure { head: "most to mean", of: |s| imbalance(&s.shards) };
+/// Latency above that with nobody between.
+pub const ADDED_P50: Figure = Figure { head: "added p50 us", of: |s| added(s, 0.5) };
+/// See [`ADDED_P50`].
+pub const ADDED_P99: Figure = Figure { head: "added p99 us", of: |s| added(s, 0.99) };
+/// Latency at the 99th percentile.
+pub const P99: Figure = Figure { head: "p99 us", of: |s| s.latency_p99 };
+
+fn added(sample: &Sample, quantile: f64) -> f64 {
+    at(&sample.curve, quantile) - at(&sample.direct, quantile)
+}
+
+fn imbalance(shares: &[f64]) -> f64 {
+    let most = shares.iter().copied().fold(f64::NAN, f64::max);
+    most * shares.len() as f64 / shares.iter().sum::<f64>()
+}
+
+/// What a peer with some shards could move if each had a core of its own, in MB a second: what it moves for a CPU second, on as
+/// many cores, when the shard with the most sessions is the first to be full.
+pub const fn capacity(shards: usize) -> Figure {
+    match shards {
+        1 => Figure { head: "capacity MB/s", of: |s| s.work / 1e6 / cpu(s) },
+        _ => Figure {
+            head: "capacity MB/s",
+            of: |s| {
+                2.0 * s.work / 1e6 / cpu(s) / if s.shards.is_empty() { 1.0 } else { imbalance(&s.shards) }
+            },
+        },
     }
 }
 
 /// The other columns of a row: first what was reached, then what helps to judge it.
-pub fn figures(kind: Kind) -> Vec<Figure> {
-    let latency =
-        [Figure { head: "p50 us", of: |s| s.latency_p50 }, Figure { head: "p99 us", of: |s| s.latency_p99 }];
-    let mut all = match kind {
-        Kind::Down | Kind::Up => vec![
+pub fn figures(row: &Row) -> Vec<Figure> {
+    let latency = [Figure { head: "p50 us", of: |s| s.latency_p50 }, P99];
+    let mut all = match row.kind {
+        Kind::Down | Kind::Up | Kind::Both => vec![
             Figure { head: "MB/s", of: |s| s.work / 1e6 / s.seconds },
             Figure { head: "CPU s per GB", of: |s| cpu(s) * 1e9 / s.work },
             Figure { head: "of it tree", of: |s| tree(s) * 1e9 / s.work },
         ],
-        Kind::Echo => vec![
+        Kind::Echo | Kind::Desktop => vec![
             Figure { head: "messages/s", of: |s| s.work / s.seconds },
             Figure { head: "of it tree", of: |s| tree(s) * 1e6 / s.work },
         ],
@@ -117,15 +156,35 @@ pub fn figures(kind: Kind) -> Vec<Figure> {
             Figure { head: "sessions/s", of: |s| s.work / s.seconds },
             Figure { head: "of it tree", of: |s| tree(s) * 1e6 / s.work },
         ],
+        Kind::Latency => vec![
+            ADDED_P50,
+            Figure { head: "added p90 us", of: |s| added(s, 0.9) },
+            Figure { head: "added p99.9 us", of: |s| added(s, 0.999) },
+            Figure { head: "p50 us", of: |s| at(&s.curve, 0.5) },
+            Figure { head: "p99 us", of: |s| at(&s.curve, 0.99) },
+            Figure { head: "none p50 us", of: |s| at(&s.direct, 0.5) },
+            Figure { head: "none p99 us", of: |s| at(&s.direct, 0.99) },
+            Figure { head: "messages/s", of: |s| s.rate },
+        ],
         Kind::Idle => {
+            return vec![Figure { head: "KiB per session (RSS)", of: |s| s.rss_each / 1024.0 }, HELD];
+        }
+        Kind::Start => return vec![Figure { head: "CPU ms by then", of: |s| 1e3 * tree(s) }],
+        Kind::Shards => {
             return vec![
-                Figure { head: "KiB per session (RSS)", of: |s| s.rss_each / 1024.0 },
-                Figure { head: "sessions held", of: |s| s.work },
+                Figure { head: "most", of: |s| s.shards.iter().copied().fold(f64::NAN, f64::max) },
+                Figure { head: "least", of: |s| s.shards.iter().copied().fold(f64::NAN, f64::min) },
             ];
         }
     };
-    if matches!(kind, Kind::Echo | Kind::Setup) {
+    if matches!(row.kind, Kind::Echo | Kind::Setup | Kind::Desktop) {
         all.extend(latency);
+    }
+    if row.held {
+        all.extend([MEMORY, HELD]);
+    }
+    if row.all_cores() {
+        all.extend([capacity(row.shards), IMBALANCE]);
     }
     all.push(Figure { head: "peer core %", of: |s| 100.0 * cpu(s) / s.seconds });
     all.push(Figure { head: "others there %", of: |s| 100.0 * (s.peer_core - cpu(s)).max(0.0) / s.seconds });
@@ -139,12 +198,12 @@ impl Cell {
         Spread::of(self.rounds.iter().flatten().map(figure.of).collect())
     }
 
-    /// The spread of this cell's figure divided by another's, round by round, so that what the machine did to a whole
+    /// The spread of this cell's figure divided by another cell's, round by round, so that what the machine did to a whole
     /// round falls out.
-    pub fn ratio(&self, other: &Self, figure: Figure) -> Option<Spread> {
+    pub fn ratio(&self, figure: Figure, other: &Self, figure_there: Figure) -> Option<Spread> {
         let pairs = self.rounds.iter().zip(&other.rounds);
         let ratios = pairs.filter_map(|(own, other)| {
-            Some((figure.of)(own.as_ref().ok()?) / (figure.of)(other.as_ref().ok()?))
+            Some((figure.of)(own.as_ref().ok()?) / (figure_there.of)(other.as_ref().ok()?))
         });
         Spread::of(ratios.collect())
     }
@@ -152,6 +211,11 @@ impl Cell {
     /// Whether the load was the limit in most rounds.
     pub fn is_load_bound(&self) -> bool {
         self.spread(LOAD).is_some_and(|spread| spread.median > LOAD_LIMIT)
+    }
+
+    /// The middle of a figure over the rounds that worked.
+    pub fn median(&self, figure: Figure) -> Option<f64> {
+        self.spread(figure).map(|spread| spread.median)
     }
 
     /// Why the first failed round failed.
@@ -182,8 +246,30 @@ mod tests {
     }
 
     #[test]
+    fn shards_that_share_alike_are_in_balance() {
+        let sample = |shards: &[f64]| Sample { shards: shards.to_vec(), ..Sample::default() };
+        assert_eq!((IMBALANCE.of)(&sample(&[5.0, 5.0])), 1.0);
+        assert_eq!((IMBALANCE.of)(&sample(&[9.0, 3.0])), 1.5);
+        assert!((IMBALANCE.of)(&sample(&[])).is_nan());
+        let two = Sample { work: 1e6, peer_cpu: 1.0, ..sample(&[9.0, 3.0]) };
+        assert_eq!(((capacity(1).of)(&two), (capacity(2).of)(&two)), (1.0, 2.0 / 1.5));
+    }
+
+    #[test]
+    fn added_latency_is_above_nobodys() {
+        let sample = Sample {
+            curve: vec![(0.5, 30.0), (0.99, 90.0)],
+            direct: vec![(0.5, 10.0), (0.99, 95.0)],
+            ..Sample::default()
+        };
+        assert_eq!(((ADDED_P50.of)(&sample), (ADDED_P99.of)(&sample)), (20.0, -5.0));
+        assert!((ADDED_P50.of)(&Sample::default()).is_nan());
+    }
+
+    #[test]
     fn ratios_pair_rounds() {
-        let ratio = cell(&[2e6, 40e6, 6e6]).ratio(&cell(&[1e6, 10e6, 3e6]), headline(Kind::Down).0);
+        let figure = headline(Kind::Down).0;
+        let ratio = cell(&[2e6, 40e6, 6e6]).ratio(figure, &cell(&[1e6, 10e6, 3e6]), figure);
         assert_eq!(ratio, Some(Spread { median: 2.0, min: 2.0, max: 4.0 }));
     }
 }

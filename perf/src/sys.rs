@@ -1,14 +1,22 @@
-//! Calls to the system that need `unsafe` or that several rooms share: being told of Ctrl-C, accepting, unpaced sockets.
+//! Calls to the system that need `unsafe` or that several rooms share: being told of Ctrl-C, accepting, unpaced sockets, and
+//! children that begin on cores of ours and end with us.
 //!
 //! It owns the flag that SIGINT and SIGTERM raise. It never ends the process itself: the flag is looked at between two
 //! waits, an error travels up the ordinary way, and what was started is ended by its owner's `Drop`.
 #![allow(unsafe_code, reason = "signal handlers and bare descriptors need it")]
 
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::socket::{SockFlag, accept4};
+use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
+use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -48,4 +56,24 @@ pub fn unpaced_congestion_control() -> Option<&'static [u8]> {
         return None;
     }
     [&b"cubic"[..], b"reno"].into_iter().find(|name| probe.set_tcp_congestion(name).is_ok())
+}
+
+/// Lets the process of `command` begin on `cores`, at the head of a process group of its own, and end when the thread that
+/// starts it does. No other program stands in between, so that the time to start is the program's own.
+pub fn confine(command: &mut Command, cores: CpuSet) {
+    let begin = move || {
+        sched_setaffinity(Pid::from_raw(0), &cores)?;
+        set_pdeathsig(Signal::SIGKILL)?;
+        Ok(())
+    };
+    command.process_group(0);
+    // SAFETY: between fork and exec the closure makes two plain system calls; it takes no lock and no memory.
+    unsafe { command.pre_exec(begin) };
+}
+
+/// Binds `socket` to an address of its own and lets the kernel choose the port only when it connects: then ports may be shared
+/// among sockets with other ends.
+pub fn bind_without_port(socket: &Socket, address: Ipv4Addr) -> io::Result<()> {
+    setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::from((address, 0)).into())
 }

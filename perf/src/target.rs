@@ -1,46 +1,54 @@
-//! The target's end of one session: a source, a sink, or an echo.
+//! The target's end of one session: a source, a sink, both, an echo, or a desktop.
 //!
 //! It owns how far the session has come. It never waits and never opens or closes sockets.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 
 use nix::sys::epoll::EpollFlags;
 
 use crate::frames::Follower;
-use crate::load::{Fate, Link, Shared};
+use crate::load::{Fate, Link, Queue, Shared, send_some};
+use crate::messages::{Parcels, put_message};
 use crate::rows::Kind;
 
+/// Bytes of one picture of a desktop.
+pub const PICTURE_BYTES: usize = 20 * 1024;
+
 /// One connection that the target took.
-#[derive(Debug)]
-pub enum Target {
-    /// Sends the pattern for as long as data flows; how many bytes so far.
-    Source(u64),
-    /// Reads and checks the pattern.
-    Sink(Follower),
-    /// Sends back what comes.
-    Echo,
+#[derive(Debug, Default)]
+pub struct Target {
+    /// Pattern bytes sent so far by a source.
+    at: u64,
+    follower: Follower,
+    /// Echoes and pictures that the socket has yet to take.
+    queue: Queue,
+    inputs: Parcels,
+    last_input: Option<u64>,
 }
 
 impl Target {
-    /// The part that a target plays in rows of `kind`.
-    pub fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Down => Self::Source(0),
-            Kind::Up => Self::Sink(Follower::default()),
-            Kind::Echo | Kind::Setup | Kind::Idle => Self::Echo,
-        }
-    }
-
     /// What it waits for.
     pub fn interest(&self, shared: &Shared) -> EpollFlags {
-        match self {
-            Self::Source(_) if shared.flowing => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
-            _ => EpollFlags::EPOLLIN,
+        match shared.kind {
+            Kind::Down | Kind::Both if shared.flowing => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
+            _ => self.queue.interest(),
         }
     }
 
     /// Data may flow now.
     pub fn go(&mut self, link: &mut Link, shared: &Shared) -> Result<(), String> {
+        link.want(shared, self.interest(shared))
+    }
+
+    /// Sends picture `number`.
+    pub fn send_picture(&mut self, number: u64, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
+        let mut picture = std::mem::take(&mut shared.outgoing);
+        put_message(&mut picture, &shared.pattern, number, PICTURE_BYTES);
+        let sent = self.queue.send(link, &picture);
+        picture.clear();
+        shared.outgoing = picture;
+        shared.count.sent += 1;
+        sent.map_err(|error| format!("target's send: {error}"))?;
         link.want(shared, self.interest(shared))
     }
 
@@ -51,21 +59,11 @@ impl Target {
         flags: EpollFlags,
         shared: &mut Shared,
     ) -> Result<Fate, String> {
-        if let (Self::Source(at), true) = (&mut *self, flags.contains(EpollFlags::EPOLLOUT)) {
-            if !shared.flowing {
-                link.want(shared, EpollFlags::EPOLLIN)?;
+        if flags.contains(EpollFlags::EPOLLOUT) {
+            self.send(link, shared)?;
+            if flags == EpollFlags::EPOLLOUT {
                 return Ok(Fate::Keep);
             }
-            let start = (*at % shared.pattern.len() as u64) as usize;
-            return match (&link.socket).write(&shared.pattern[start..]) {
-                Ok(sent) => {
-                    *at += sent as u64;
-                    shared.count.sent += sent as u64;
-                    Ok(Fate::Keep)
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Fate::Keep),
-                Err(error) => Err(format!("target's send: {error}")),
-            };
         }
         let mut buffer = std::mem::take(&mut shared.buffer);
         let fate = self.receive(link, &mut buffer, shared);
@@ -73,33 +71,66 @@ impl Target {
         fate
     }
 
-    fn receive(&mut self, link: &Link, buffer: &mut [u8], shared: &mut Shared) -> Result<Fate, String> {
+    fn send(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
+        let told = |error| format!("target's send: {error}");
+        if matches!(shared.kind, Kind::Down | Kind::Both) && shared.flowing {
+            let start = (self.at % shared.pattern.len() as u64) as usize;
+            let sent = send_some(link, &shared.pattern[start..]).map_err(told)? as u64;
+            self.at += sent;
+            shared.count.sent += sent;
+            return Ok(());
+        }
+        self.queue.resume(link).map_err(told)?;
+        link.want(shared, self.interest(shared))
+    }
+
+    fn receive(&mut self, link: &mut Link, buffer: &mut [u8], shared: &mut Shared) -> Result<Fate, String> {
         let length = match (&link.socket).read(buffer) {
-            Ok(0) => return self.end("the connection to the target ended"),
+            Ok(0) => return end(shared.kind, "the connection to the target ended"),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Fate::Keep),
-            Err(error) => return self.end(&format!("target's receive: {error}")),
+            Err(error) => return end(shared.kind, &format!("target's receive: {error}")),
         };
-        match self {
-            Self::Source(_) => Err("the source was sent something".into()),
-            Self::Sink(follower) => {
+        let bytes = &buffer[..length];
+        match shared.kind {
+            Kind::Down => Err("the source was sent something".into()),
+            Kind::Up | Kind::Both => {
                 shared.count.received += length as u64;
-                if follower.follow(&shared.pattern, &buffer[..length]) {
+                if self.follower.follow(&shared.pattern, bytes) {
                     Ok(Fate::Keep)
                 } else {
                     Err("the target received other bytes than the client sent".into())
                 }
             }
-            Self::Echo => match (&link.socket).write(&buffer[..length]) {
-                Ok(sent) if sent == length => Ok(Fate::Keep),
-                Ok(_) => Err("the echo of one message did not fit the socket".into()),
-                Err(error) => self.end(&format!("echo's send: {error}")),
-            },
+            Kind::Desktop => self.inputs(bytes, shared).map(|()| Fate::Keep),
+            Kind::Echo | Kind::Latency | Kind::Setup | Kind::Idle | Kind::Start | Kind::Shards => {
+                if let Err(error) = self.queue.send(link, bytes) {
+                    return end(shared.kind, &format!("echo's send: {error}"));
+                }
+                link.want(shared, self.interest(shared))?;
+                Ok(Fate::Keep)
+            }
         }
     }
 
-    /// An end is part of the plan where sessions come and go, and a failure where they are to last.
-    fn end(&self, what: &str) -> Result<Fate, String> {
-        if matches!(self, Self::Echo) { Ok(Fate::Close) } else { Err(what.into()) }
+    fn inputs(&mut self, bytes: &[u8], shared: &mut Shared) -> Result<(), String> {
+        let Shared { inputs: Some(schedule), count, pattern, message, .. } = shared else {
+            return Err("input came before it was sent".into());
+        };
+        let (last, mut astray) = (&mut self.last_input, false);
+        self.inputs.take(pattern, *message, bytes, |number| {
+            astray |= !schedule.follows(*last, number);
+            *last = Some(number);
+            count.received += 1;
+        })?;
+        if astray { Err("inputs were lost, doubled or reordered".into()) } else { Ok(()) }
+    }
+}
+
+/// An end is part of the plan where sessions come and go, and a failure where they are to last.
+fn end(kind: Kind, what: &str) -> Result<Fate, String> {
+    match kind {
+        Kind::Down | Kind::Up | Kind::Both | Kind::Desktop => Err(what.into()),
+        _ => Ok(Fate::Close),
     }
 }

@@ -3,14 +3,16 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Listen, Timing};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, WrapBind, WrapMode};
 use crate::limits;
-use crate::route;
+use crate::route::token::Place;
+use crate::tape::name::Pattern;
 use crate::target::Target;
 use crate::tls::{Secret, Version};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +50,11 @@ pub struct Args {
     pub program: String,
     /// Where clients come in; a Unix path is as written.
     pub listen: Listen,
-    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads.
+    /// Where they are carried; a Unix path is as written. `None`: where the route of each request leads. Port 0 if a wrapped
+    /// program's is still to be chosen.
     pub target: Option<Target>,
+    /// The words behind `--`: a program to wrap. Never empty.
+    pub wrap: Option<Vec<OsString>>,
     /// Everything that was said with options.
     pub options: Options,
 }
@@ -69,6 +74,10 @@ pub struct Options {
     pub unix_target: Option<Target>,
     /// `--echo`
     pub echo: bool,
+    /// `--wrap-mode`
+    pub wrap_mode: WrapMode,
+    /// `--wrap-bind`
+    pub wrap_bind: WrapBind,
     /// `--web`
     pub web: Option<WebRoot>,
     /// `--file-only`
@@ -83,8 +92,10 @@ pub struct Options {
     pub tls: Tls,
     /// `--auth-plugin` and what goes with it.
     pub guards: Guards,
-    /// Tokens; all paths as written.
-    pub route: route::Options,
+    /// `--token-...` and what belongs to it.
+    pub route: Route,
+    /// `--record`, all that begins with it, and `--traffic`.
+    pub tap: Tap,
     /// `--max-message`, in bytes.
     pub message_bytes_max: usize,
     /// `--heartbeat` and every `--...-timeout`.
@@ -97,6 +108,37 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+    /// How the process begins and ends, and where it tells what it does.
+    pub process: Process,
+}
+
+/// What was said about the process; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// `--inetd`
+    pub inetd: bool,
+    /// `--run-once`
+    pub once: bool,
+    /// `--timeout`; `None`: never.
+    pub timeout: Option<Lapse>,
+    /// `--idle-timeout`; `None`: never.
+    pub idle: Option<Lapse>,
+    /// `--daemon`
+    pub daemon: bool,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--user`
+    pub user: Option<String>,
+    /// `--libserver`
+    pub libserver: bool,
+    /// `--check`
+    pub check: bool,
+    /// `--log-file`
+    pub log_file: Option<PathBuf>,
+    /// `--syslog`
+    pub syslog: Option<SyslogServer>,
+    /// `--legacy-syslog`
+    pub legacy_syslog: bool,
 }
 
 /// What was said about who may connect.
@@ -152,6 +194,47 @@ pub struct TlsTarget {
     pub insecure: bool,
 }
 
+/// What was said about who may pass and where to; all paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Route {
+    /// `--token-plugin`
+    pub token_plugin: Option<String>,
+    /// `--token-source`
+    pub token_source: Option<Secret>,
+    /// `--host-token`
+    pub host_token: bool,
+    /// `--target-config`
+    pub target_config: Option<PathBuf>,
+    /// `--token-from`, in the order given, none twice.
+    pub token_from: Vec<Place>,
+    /// `--token-cache`
+    pub token_cache: Option<Duration>,
+    /// `--token-timeout`
+    pub token_timeout: Option<Duration>,
+}
+
+impl Route {
+    /// Do tokens say where a client is carried?
+    pub fn leads(&self) -> bool {
+        self.token_plugin.is_some() || self.target_config.is_some()
+    }
+}
+
+/// What was said about watching sessions; paths as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tap {
+    /// `--record`
+    pub record: Option<PathBuf>,
+    /// `--record-name`
+    pub name: Option<Pattern>,
+    /// `--record-size`, in bytes.
+    pub file_bytes_max: Option<usize>,
+    /// `--record-buffer`, in bytes.
+    pub buffer_bytes: Option<usize>,
+    /// `--traffic`
+    pub traffic: bool,
+}
+
 /// What was said with `--ssl-only`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslOnly {
@@ -192,6 +275,8 @@ impl Default for Options {
             unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
             unix_target: None,
             echo: false,
+            wrap_mode: WrapMode::Exit,
+            wrap_bind: WrapBind::Auto,
             web: None,
             file_only: false,
             web_index: None,
@@ -199,13 +284,15 @@ impl Default for Options {
             lenient_handshake: false,
             tls: Tls::default(),
             guards: Guards::default(),
-            route: route::Options::default(),
+            route: Route::default(),
+            tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
             engine: EngineChoice::Auto,
             threads: None,
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
+            process: Process::default(),
         }
     }
 }

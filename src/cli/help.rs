@@ -20,27 +20,30 @@ pub const DESCRIPTION: &str = "Browsers can only speak WebSocket. This server ac
     directories of --web.";
 
 /// The forms of a command line, without the program's name.
-pub const FORMS: [&str; 4] = [
+pub const FORMS: [&str; 5] = [
     "[options] [source_addr:]source_port target_addr:target_port",
     "[options] --unix-target=FILE [source_addr:]source_port",
     "[options] --echo [source_addr:]source_port",
     "[options] --unix-listen=FILE target_addr:target_port",
+    "[options] [source_addr:]source_port -- COMMAND [ARGUMENTS]",
 ];
 
 /// Command lines worth knowing, without the program's name, and what they are for.
-pub const EXAMPLES: [(&str, &str); 5] = [
+pub const EXAMPLES: [(&str, &str); 6] = [
     ("6080 localhost:5901", "carry clients of port 6080 to a VNC server"),
     ("--web=/usr/share/novnc 6080 localhost:5901", "the same, and serve noVNC on that port"),
     ("--web=builtin: --echo 127.0.0.1:6080", "try it in a browser, without a target"),
     ("--unix-target=/run/vnc.sock [::1]:6080", "IPv6 only, to a Unix socket"),
     ("--unix-listen=/run/ws.sock 10.0.0.7:5900", "behind a web server on this machine"),
+    ("5901 --wrap-mode=ignore -- vncserver :1", "start the VNC server too, and take its port"),
 ];
 
 /// Exit statuses and what they mean.
-pub const STATUSES: [(&str, &str); 3] = [
+pub const STATUSES: [(&str, &str); 4] = [
     ("0", "stopped by SIGTERM or SIGINT, or what was asked for has been shown"),
     ("1", "could not start, or failed"),
     ("2", "the command line makes no sense"),
+    ("N", "the wrapped program has ended with N, or by signal N - 128"),
 ];
 
 const COLUMNS: usize = 80;

@@ -14,10 +14,14 @@ mod man;
 mod names;
 mod option;
 mod parse;
+mod process;
+mod route;
 mod secure;
 mod settle;
 mod table;
+mod tap;
 mod values;
+mod wrap;
 
 pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};
@@ -32,6 +36,9 @@ use std::ffi::OsString;
 pub const EXIT_FAILURE: u8 = 1;
 /// Exit status of a command line that makes no sense.
 pub const EXIT_USAGE: u8 = 2;
+
+/// Exit status of `--check` where something is wrong (EX_CONFIG of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
 
 /// What a command line comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +64,10 @@ pub struct Answer {
 pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
     let argv: Vec<OsString> = argv.into_iter().collect();
     let program = parse::program(argv.first());
+    let checks = asks_for_check(&argv);
     let command = match parse(argv) {
         Ok(command) => command,
+        Err(error) if checks => return refuted(&program, &error.message),
         Err(error) => {
             return Outcome::Exit(Answer {
                 err: format!("{error}\n"),
@@ -71,6 +80,7 @@ pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
         Command::Run(args) => {
             return match settle(&args) {
                 Ok(config) => Outcome::Run(Box::new(config)),
+                Err(error) if checks => refuted(&program, &error.message),
                 Err(error) => Outcome::Exit(Answer {
                     err: format!("{error}\n"),
                     status: if error.usage { EXIT_USAGE } else { EXIT_FAILURE },
@@ -84,6 +94,19 @@ pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
         Command::Generate(document) => generate(document),
     };
     Outcome::Exit(Answer { out, ..Answer::default() })
+}
+
+/// Whether a command line that may make no sense asks for `--check`, in any of its spellings.
+fn asks_for_check(argv: &[OsString]) -> bool {
+    let words = argv.iter().skip(1).map_while(|word| word.to_str().filter(|word| *word != "--"));
+    words
+        .filter_map(|word| word.strip_prefix("--"))
+        .any(|name| names::long(name).is_ok_and(|opt| opt.long == "check"))
+}
+
+/// What `--check` says of a command line that would not start.
+fn refuted(program: &str, message: &str) -> Outcome {
+    Outcome::Exit(Answer { err: format!("{program}: {message}\n"), status: EXIT_CONFIG, ..Answer::default() })
 }
 
 /// Name, version and commit: `websplice 0.1.0 (1a2b3c4)`. The commit is absent if it was not known when building.

@@ -91,10 +91,12 @@ pub enum Category {
     WebSocket,
     /// TLS on both sides.
     Tls,
-    /// Who may connect.
+    /// Who may pass, and where to.
     Access,
     /// Static files.
     Files,
+    /// Recordings and letters.
+    Watching,
     /// Deadlines.
     Timing,
     /// Threads, memory, engine.
@@ -105,13 +107,14 @@ pub enum Category {
 
 impl Category {
     /// All of them, in the order of the documents.
-    pub const ALL: [Category; 9] = [
+    pub const ALL: [Category; 10] = [
         Category::Listening,
         Category::Target,
         Category::WebSocket,
         Category::Tls,
         Category::Access,
         Category::Files,
+        Category::Watching,
         Category::Timing,
         Category::Resources,
         Category::Program,
@@ -124,8 +127,9 @@ impl Category {
             Category::Target => "Target",
             Category::WebSocket => "WebSocket",
             Category::Tls => "TLS",
-            Category::Access => "Access",
+            Category::Access => "Tokens and access",
             Category::Files => "Static files",
+            Category::Watching => "Recordings",
             Category::Timing => "Deadlines",
             Category::Resources => "Resources",
             Category::Program => "Program",

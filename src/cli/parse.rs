@@ -6,8 +6,9 @@
 
 use super::args::{Args, Command, Options, Tls, UsageError};
 use super::option::{Act, Opt, Refusal, Value};
+use super::route;
 use super::values::quoted;
-use super::{guards, names};
+use super::{guards, names, wrap};
 use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
@@ -56,11 +57,12 @@ fn parse_words(program: &str, words: impl Iterator<Item = OsString>) -> Result<C
         }
     }
     check_pairs(&options)?;
-    if wrap {
-        return Err("wrap mode (-- COMMAND) is not supported by this version".into());
-    }
-    let (listen, target) = positionals(&options, words)?;
-    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, options })))
+    let (listen, words) = listen_position(&options, words)?;
+    let (target, wrap) = match wrap {
+        true => (wrap::target(&options, &words)?, Some(words)),
+        false => (target_position(&options, words)?, None),
+    };
+    Ok(Command::Run(Box::new(Args { program: program.to_owned(), listen, target, wrap, options })))
 }
 
 /// An option where it was met.
@@ -144,8 +146,12 @@ impl Met {
 
 /// Options that make no sense without, or beside, another one.
 fn check_pairs(options: &Options) -> Result<(), String> {
+    route::check_pairs(&options.route)?;
     if options.web_index.is_some() && options.web.is_none() {
         return Err("You must use --web to use --web-index".into());
+    }
+    if options.process.legacy_syslog && options.process.syslog.is_none() {
+        return Err("You must use --syslog to use --legacy-syslog".into());
     }
     guards::check(&options.guards, options.web.is_some())?;
     if options.echo && options.unix_target.is_some() {
@@ -153,6 +159,17 @@ fn check_pairs(options: &Options) -> Result<(), String> {
     }
     if options.echo && options.tls.target.on {
         return Err("You cannot use --echo together with --ssl-target".into());
+    }
+    if options.echo && options.route.leads() {
+        return Err("You cannot use --echo together with --token-plugin".into());
+    }
+    let needs_record = [
+        (options.tap.name.is_some(), "--record-name"),
+        (options.tap.file_bytes_max.is_some(), "--record-size"),
+        (options.tap.buffer_bytes.is_some(), "--record-buffer"),
+    ];
+    if let Some((_, name)) = needs_record.iter().find(|(said, _)| *said && options.tap.record.is_none()) {
+        return Err(format!("You must use --record to use {name}"));
     }
     check_tls(&options.tls, options.unix_target.is_some())
 }
@@ -182,20 +199,30 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// The words that are no options: first the listen word, unless an option stands for it, then the target word, the same.
-fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Option<Target>), String> {
+/// The listen word, unless an option stands for it; and the words behind it.
+fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Listen, Vec<OsString>), String> {
+    if options.process.inetd {
+        return Ok((Listen::Inherited, words));
+    }
+    if let Some(path) = &options.unix_listen {
+        return Ok((Listen::Unix { path: path.clone(), mode: options.unix_listen_mode }, words));
+    }
+    if words.is_empty() {
+        return Err("Too few arguments".into());
+    }
+    Ok((listen_word(&words.remove(0), options.prefer_ipv6)?, words))
+}
+
+/// The target word, unless an option stands for it; there is no word behind it.
+fn target_position(options: &Options, words: Vec<OsString>) -> Result<Option<Target>, String> {
     let mut words = words.into_iter();
-    let mut next = || words.next().ok_or("Too few arguments");
-    let listen = match &options.unix_listen {
-        Some(path) => Listen::Unix { path: path.clone(), mode: options.unix_listen_mode },
-        None => listen_word(&next()?, options.prefer_ipv6)?,
-    };
     let target = match &options.unix_target {
+        // What tokens lead to counts, as in websockify.
+        _ if options.route.leads() => None,
         Some(target) => Some(target.clone()),
         None if options.echo => Some(Target::Echo),
-        None if options.route.tokens.is_some() => None,
         None => {
-            let word = next()?;
+            let word = words.next().ok_or("Too few arguments")?;
             let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
             Some(Target::parse(word).map_err(|error| error.to_string())?)
         }
@@ -203,7 +230,7 @@ fn positionals(options: &Options, words: Vec<OsString>) -> Result<(Listen, Optio
     if words.next().is_some() {
         return Err("Too many arguments".into());
     }
-    Ok((listen, target))
+    Ok(target)
 }
 
 /// Reads `[source_addr:]source_port`. Port 0 lets the kernel choose.

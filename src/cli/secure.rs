@@ -3,6 +3,7 @@
 use super::args::SslOnly;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::table::{file, free};
+use super::values::text;
 use crate::tls::{Secret, Version};
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -25,11 +26,6 @@ const FILES: Value = Value { word: "FILE", choices: &[], complete: Complete::Fil
 /// The path in a value; an empty one means that the option was not given.
 fn path(value: &OsStr) -> Option<PathBuf> {
     (!value.is_empty()).then(|| value.into())
-}
-
-fn text(value: &OsStr) -> Result<String, Refusal> {
-    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
-    value.to_str().map(str::to_owned).ok_or_else(invalid)
 }
 
 pub(super) const CERT: Opt = row(

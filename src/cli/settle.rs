@@ -3,17 +3,21 @@
 //! The only part of `cli` that looks at the system: at the working directory, to make paths absolute, and at the directory
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
-use super::args::{Args, SslOnly, Tls, WebRoot};
-use super::guards;
-use crate::config::{Config, Listen};
+use super::args::{self, Args, SslOnly, Tls, WebRoot};
+use super::{guards, route, tap, wrap};
+use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
+use crate::sys::user::Identity;
 use crate::target::Target;
 use crate::{http, tls, web};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// What websockify calls itself in the system's log, whatever it was started as.
+const WEBSOCKIFY: &str = "websockify";
 
 /// The certificate that is used if none is named, where the program was started.
 const CERT_DEFAULT: &str = "self.pem";
@@ -51,7 +55,7 @@ fn complete(args: &Args) -> Result<Config, String> {
     };
     let listen = match &args.listen {
         Listen::Unix { path, mode } => Listen::Unix { path: socket("--unix-listen", path)?, mode: *mode },
-        tcp @ Listen::Tcp { .. } => tcp.clone(),
+        other @ (Listen::Tcp { .. } | Listen::Inherited) => other.clone(),
     };
     let target = match &args.target {
         Some(Target::Unix(path)) => Some(Target::Unix(socket("--unix-target", path)?)),
@@ -61,11 +65,14 @@ fn complete(args: &Args) -> Result<Config, String> {
         other => other.clone(),
     };
     let tls = secure(&options.tls, target.as_ref())?;
+    let tokens = route::tokens(&options.route, |option, path| absolute(option, &path))?;
+    let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
     let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
-        route: options.route.clone(),
+        timing: Timing { route: route::time(tokens.as_ref()), ..options.timing.clone() },
+        route: crate::route::Options { tokens, ..Default::default() },
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
             index: options.web_index.clone(),
@@ -77,16 +84,53 @@ fn complete(args: &Args) -> Result<Config, String> {
         },
         plain: plain(&options.tls),
         tls,
-        timing: options.timing.clone(),
         message_bytes_max: options.message_bytes_max,
         engine: options.engine,
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        record: tap::settle(&options.tap)?,
+        traffic: options.tap.traffic,
+        wrap,
         verbose: options.verbose,
+        process: process(&options.process)?,
+        logs: logs(args)?,
     };
     guards::settle(&options.guards, &mut config)?;
     Ok(config)
+}
+
+fn process(said: &args::Process) -> Result<Process, String> {
+    let find = |word: &str| Identity::find(word).map_err(|why| format!("--user: {why}"));
+    Ok(Process {
+        once: said.once,
+        timeout: said.timeout.clone(),
+        idle: said.idle.clone(),
+        daemon: said.daemon,
+        libserver: said.libserver,
+        check: said.check,
+        pid_file: said.pid_file.as_deref().map(|path| in_directory("--pid-file", path)).transpose()?,
+        user: said.user.as_deref().map(find).transpose()?,
+    })
+}
+
+/// Where log lines go besides standard error.
+fn logs(args: &Args) -> Result<Logs, String> {
+    let said = &args.options.process;
+    let server = match &said.syslog {
+        Some(SyslogServer::Local(path)) => Some(SyslogServer::Local(socket("--syslog", path)?)),
+        other => other.clone(),
+    };
+    let ident = if args.compatible() { WEBSOCKIFY.to_owned() } else { args.program.clone() };
+    Ok(Logs {
+        file: said.log_file.as_deref().map(|path| in_directory("--log-file", path)).transpose()?,
+        syslog: server.map(|server| Syslog {
+            server,
+            legacy: said.legacy_syslog,
+            daemon: said.daemon,
+            ident,
+        }),
+    })
 }
 
 /// What becomes of clients without TLS.
@@ -146,6 +190,18 @@ fn directory(option: &str, path: &Path) -> Result<PathBuf, String> {
     match std::fs::read_dir(&absolute) {
         Ok(_) => Ok(absolute),
         Err(error) => Err(format!("{option}: {}: {}", path.display(), reason(&error))),
+    }
+}
+
+/// The absolute path of a file that may be missing, in a directory that is there.
+fn in_directory(option: &str, path: &Path) -> Result<PathBuf, String> {
+    let absolute = absolute(option, path)?;
+    let refuse = |what: &str| Err(format!("{option}: {}: {what}", path.display()));
+    match absolute.parent().map(std::fs::metadata) {
+        Some(Ok(found)) if found.is_dir() && !absolute.is_dir() => Ok(absolute),
+        Some(Err(error)) => refuse(&reason(&error)),
+        _ if absolute.is_dir() => refuse("is a directory; name a file in it"),
+        _ => refuse("not in a directory"),
     }
 }
 

@@ -6,8 +6,10 @@
 use super::args::{Command, Document, WebRoot};
 use super::guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
-use super::secure;
+use super::process;
+use super::route;
 use super::values::{self, Zero};
+use super::{secure, tap, wrap};
 use crate::config::EngineChoice;
 use crate::limits;
 use crate::target::Target;
@@ -23,7 +25,7 @@ pub(super) const fn file(word: &'static str) -> Value {
 }
 
 /// A value that is one of a few words.
-const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
+pub(super) const fn choice(word: &'static str, choices: &'static [&'static str]) -> Value {
     Value { word, choices, complete: Complete::Choices, repeats: false }
 }
 
@@ -70,6 +72,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::INETD,
     Opt {
         long: "unix-target",
         short: None,
@@ -103,6 +106,8 @@ pub const TABLE: &[Opt] = &[
         example: "--echo 127.0.0.1:6080",
         act: Act::Switch(|options| options.echo = true),
     },
+    wrap::MODE,
+    wrap::BIND,
     Opt {
         long: "subprotocol",
         short: None,
@@ -165,6 +170,13 @@ pub const TABLE: &[Opt] = &[
     secure::SSL_TARGET_KEY,
     secure::SSL_TARGET_NAME,
     secure::SSL_TARGET_INSECURE,
+    route::TOKEN_PLUGIN,
+    route::TOKEN_SOURCE,
+    route::HOST_TOKEN,
+    route::TOKEN_FROM,
+    route::TOKEN_CACHE,
+    route::TOKEN_TIMEOUT,
+    route::TARGET_CONFIG,
     guards::AUTH_PLUGIN,
     guards::AUTH_SOURCE,
     guards::WEB_AUTH,
@@ -216,6 +228,11 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    tap::RECORD,
+    tap::RECORD_NAME,
+    tap::RECORD_SIZE,
+    tap::RECORD_BUFFER,
+    tap::TRAFFIC,
     Opt {
         long: "heartbeat",
         short: None,
@@ -299,6 +316,9 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::RUN_ONCE,
+    process::TIMEOUT,
+    process::IDLE_TIMEOUT,
     Opt {
         long: "engine",
         short: None,
@@ -361,6 +381,14 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    process::DAEMON,
+    process::PID_FILE,
+    process::USER,
+    process::LOG_FILE,
+    process::SYSLOG,
+    process::LEGACY_SYSLOG,
+    process::LIBSERVER,
+    process::CHECK,
     Opt {
         long: "verbose",
         short: Some('v'),

@@ -4,7 +4,9 @@
 //! refusal, so that nobody has to look it up.
 
 use super::option::Refusal;
+use crate::config::{Lapse, SyslogServer};
 use crate::limits;
+use crate::target::{self, Port, TargetError};
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -18,15 +20,17 @@ pub enum Zero {
     Refused,
 }
 
+/// Units of durations, in milliseconds.
+const UNITS: [(&str, u64); 6] =
+    [("", 1000), ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
 /// Reads `500ms`, `30`, `30s`, `2m`, `1h`, `1d`; a bare number is seconds.
 ///
 /// # Errors
 /// Anything else, zero unless allowed, and more than [`limits::DEADLINE_MS_MAX`].
 pub fn duration(value: &OsStr, zero: Zero) -> Result<Duration, Refusal> {
-    const UNITS: [(&str, u64); 5] = [("", 1000), ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-    const DAY: (&str, u64) = ("d", 86_400_000);
     let least = if zero == Zero::Allowed { 0 } else { 1 };
-    scaled(value, UNITS.iter().chain([&DAY]))
+    scaled(value, UNITS.iter())
         .filter(|millis| (least..=limits::DEADLINE_MS_MAX).contains(millis))
         .map(Duration::from_millis)
         .ok_or_else(|| {
@@ -34,6 +38,32 @@ pub fn duration(value: &OsStr, zero: Zero) -> Result<Duration, Refusal> {
             let hint = format!("such as 30, 500ms, 2m, 1h; from {from} to 7d");
             Refusal::Invalid { kind: "duration", hint }
         })
+}
+
+/// Reads a time that may pass before something ends, as [`duration`] does, or negative, which has passed at once; zero is
+/// none. There is no upper bound.
+///
+/// # Errors
+/// Anything else.
+pub fn lapse(value: &OsStr) -> Result<Option<Lapse>, Refusal> {
+    let said = value.to_str().unwrap_or_default();
+    let (negative, amount) = match said.strip_prefix('-') {
+        Some(amount) => (true, amount),
+        None => (false, said),
+    };
+    let digits = amount.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = amount.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let (Some(factor), false) = (factor, number.is_empty()) else {
+        return Err(Refusal::Invalid {
+            kind: "duration",
+            hint: "such as 30, 500ms, 2m, 1h; 0 for none".into(),
+        });
+    };
+    // Whoever writes more digits than fit means for ever.
+    let millis = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
+    let time = Duration::from_millis(if negative { 0 } else { millis });
+    Ok((millis > 0).then(|| Lapse { time, said: said.to_owned() }))
 }
 
 /// Reads `65536`, `64KiB`, `1MiB`, `2GiB`; a bare number is bytes.
@@ -87,6 +117,27 @@ pub fn mode(value: &OsStr) -> Result<u32, Refusal> {
         .ok_or_else(|| Refusal::Message("Error parsing listen unix socket mode".into()))
 }
 
+/// Reads the place of a syslog server: `host:port`, or the path of a local socket. Empty means that there is none.
+///
+/// # Errors
+/// A port that is none, and a host that cannot be one.
+pub fn syslog(value: &OsStr) -> Result<Option<SyslogServer>, Refusal> {
+    const MESSAGE: &str = "Error parsing syslog port";
+    let refuse = |message: String| Err(Refusal::Message(message));
+    let Some((host, port)) = value.to_str().and_then(target::split) else {
+        return Ok((!value.is_empty()).then(|| SyslogServer::Local(value.into())));
+    };
+    let port = match Port::parse(port) {
+        Ok(Port::Number(number)) => number,
+        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => return refuse(MESSAGE.into()),
+        Err(TargetError::PortRange(text)) => return refuse(format!("{MESSAGE}: {text} is above 65535")),
+    };
+    if !target::plausible_host(host) {
+        return refuse(format!("Error parsing syslog address: {}", quoted(OsStr::new(host))));
+    }
+    Ok(Some(SyslogServer::Udp { host: host.to_owned(), port }))
+}
+
 /// Reads the name of an index file: one component of a path, not hidden.
 ///
 /// # Errors
@@ -118,6 +169,15 @@ pub fn token(value: &OsStr) -> Result<String, Refusal> {
             kind: "name",
             hint: "such as chat or v1.stomp; no blanks, no commas".into(),
         })
+}
+
+/// Reads text.
+///
+/// # Errors
+/// Bytes that are none.
+pub fn text(value: &OsStr) -> Result<String, Refusal> {
+    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
+    value.to_str().map(str::to_owned).ok_or_else(invalid)
 }
 
 /// A word as an error message shows it: in quotes, on one line, whatever it contains.

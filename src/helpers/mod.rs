@@ -7,6 +7,7 @@
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
+use crate::observe::log::Log;
 use crate::route::lookup::Routes;
 use crate::session::job::{Job, Verdict};
 use crate::sys::resolve;
@@ -35,7 +36,7 @@ impl Helpers {
     ///
     /// # Errors
     /// When the web root cannot be opened, a source of tokens is of no use, or a thread cannot be started.
-    pub fn start(config: &Config) -> io::Result<Helpers> {
+    pub fn start(config: &Config, log: &Log) -> io::Result<Helpers> {
         let root = match (&config.web, &config.web_root) {
             (Some(options), Some(directory)) => Some(Root::open(directory, options.clone())?),
             _ => None,
@@ -43,7 +44,7 @@ impl Helpers {
         Ok(Helpers {
             names: crew("names", None)?,
             files: crew("files", root)?,
-            routes: Routes::start(&config.route)?,
+            routes: Routes::start(&config.route, log)?,
         })
     }
 
@@ -99,7 +100,7 @@ mod tests {
             let _ = release.lock().unwrap().recv();
             (task.reply)(Verdict::Busy);
         });
-        let routes = Routes::start(&Default::default()).unwrap();
+        let routes = Routes::start(&Default::default(), &Log::silent()).unwrap();
         let helpers = Helpers { names: names.unwrap(), files: crew("files", None).unwrap(), routes };
         let (tell, verdicts) = channel();
         let ask = |job| {

@@ -1,15 +1,21 @@
-//! The log: lines to standard error, written by a thread of its own.
+//! The log: lines to standard error, and to a file and a syslog server if there are such, written by a thread of its own.
 //!
 //! A shard hands a line over without ever waiting: the queue is bounded, and lines that do not fit are counted and
 //! reported as one line later. Owns the form of a line and the escaping of everything that came from outside.
 
+mod file;
+mod syslog;
+
+pub use file::LogFile;
+pub use syslog::Syslog;
+
 use crate::http::date;
-use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX, LOG_STOP_MS};
+use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX, LOG_STOP_MS, LOG_WRITE_BYTES};
+use crate::sys::stdio;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +43,8 @@ pub enum Level {
 pub struct Log {
     queue: SyncSender<Line>,
     dropped: Arc<AtomicU64>,
+    /// The file is to be opened anew.
+    reopen: Arc<AtomicBool>,
     least: Level,
 }
 
@@ -44,28 +52,62 @@ pub struct Log {
 #[derive(Debug)]
 pub struct LogThread(JoinHandle<()>);
 
+/// Where lines go besides standard error.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// A file.
+    pub file: Option<LogFile>,
+    /// A syslog server.
+    pub syslog: Option<Syslog>,
+}
+
+/// The lines of a log that nobody has read yet.
+#[derive(Debug)]
+pub struct Kept(Receiver<Line>);
+
+impl Kept {
+    /// The first line that was said, without time and level.
+    pub fn first(&self) -> Option<String> {
+        self.0.try_iter().find_map(|line| match line {
+            Line::Text(_, _, text) => Some(text),
+            Line::Said(..) | Line::Look | Line::Stop => None,
+        })
+    }
+}
+
 #[derive(Debug)]
 enum Line {
     Text(Level, SystemTime, String),
+    /// What standard error has been told already.
+    Said(Level, SystemTime, String),
+    /// Look at what is wanted besides.
+    Look,
     Stop,
 }
 
 impl Log {
     /// Starts the thread. Lines less important than `least` are not taken.
-    pub fn start(least: Level) -> std::io::Result<(Log, LogThread)> {
+    pub fn start(least: Level, places: Places) -> std::io::Result<(Log, LogThread)> {
         let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
-        let counter = dropped.clone();
+        let reopen = Arc::new(AtomicBool::new(false));
+        let (counter, wanted) = (dropped.clone(), reopen.clone());
         let thread = std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_all(&lines, &counter, &mut std::io::stderr()))?;
-        Ok((Log { queue, dropped, least }, LogThread(thread)))
+            .spawn(move || write_all(&lines, &counter, &wanted, places, &mut std::io::stderr()))?;
+        Ok((Log { queue, dropped, reopen, least }, LogThread(thread)))
     }
 
     /// A log whose lines go nowhere, for simulations.
     pub fn silent() -> Log {
         let (queue, _) = sync_channel(1);
-        Log { queue, dropped: Arc::default(), least: Level::Error }
+        Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Error }
+    }
+
+    /// A log whose lines are kept, for whoever wants to know what would be said.
+    pub fn kept(least: Level) -> (Log, Kept) {
+        let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
+        (Log { queue, dropped: Arc::default(), reopen: Arc::default(), least }, Kept(lines))
     }
 
     /// Whether lines of `level` are taken: asked before one is put together.
@@ -78,6 +120,22 @@ impl Log {
         if self.takes(level) && self.queue.try_send(Line::Text(level, SystemTime::now(), text)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Tells the other places, line by line, what standard error has been told with [`say`].
+    pub fn said(&self, level: Level, text: &str) {
+        for line in text.lines() {
+            if self.queue.try_send(Line::Said(level, SystemTime::now(), line.to_owned())).is_err() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Has the log file opened anew, behind the lines that are queued.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        // With a full queue the thread has lines to write, and looks after them.
+        let _ = self.queue.try_send(Line::Look);
     }
 
     /// Lines that did not fit and have not been reported yet.
@@ -102,34 +160,40 @@ impl Log {
 
 /// Writes `text` and a line end to standard error, as it is, for what is said before and after there is a log. Waits for
 /// it as long as [`Log::stop`] does, and takes no harm if nobody reads it.
-pub fn say(text: String) {
-    let (done, written) = channel();
-    let write = move || {
-        let _ = writeln!(std::io::stderr(), "{text}");
-        let _ = done.send(());
-    };
-    if std::thread::Builder::new().name("say".into()).spawn(write).is_ok() {
-        let _ = written.recv_timeout(Duration::from_millis(LOG_STOP_MS));
-    }
+pub fn say(text: &str) {
+    stdio::complain(format!("{text}\n").as_bytes(), Duration::from_millis(LOG_STOP_MS));
 }
 
 /// Writes lines until told to stop. What cannot be written is lost: there is nobody left to tell.
-fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64, out: &mut impl std::io::Write) {
+fn write_all(
+    lines: &Receiver<Line>,
+    dropped: &AtomicU64,
+    reopen: &AtomicBool,
+    mut places: Places,
+    out: &mut impl std::io::Write,
+) {
     let mut text = Vec::new();
     while let Ok(first) = lines.recv() {
         let mut next = Some(first);
         let mut stop = false;
         while let Some(line) = next {
             match line {
-                Line::Text(level, time, line) => put(&mut text, level, time, &line),
+                Line::Text(level, time, line) => places.put(&mut text, level, time, &line),
+                Line::Said(level, time, line) => places.put_said(level, time, &line),
+                Line::Look => {}
                 Line::Stop => stop = true,
             }
-            next = lines.try_recv().ok();
+            next = if text.len() < LOG_WRITE_BYTES { lines.try_recv().ok() } else { None };
+        }
+        if reopen.swap(false, Ordering::Acquire) {
+            places.reopen(&mut text);
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            put(&mut text, Level::Warn, SystemTime::now(), &format!("log lines_dropped={lost}"));
+            places.put(&mut text, Level::Warn, SystemTime::now(), &format!("log lines_dropped={lost}"));
         }
+        // Standard error comes last: who reads it may be asleep.
+        places.flush(&mut text);
         let _ = out.write_all(&text);
         text.clear();
         if stop {
@@ -140,7 +204,48 @@ fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64, out: &mut impl std::io
     }
 }
 
+impl Places {
+    /// Puts a line everywhere; `text` is what goes to standard error.
+    fn put(&mut self, text: &mut Vec<u8>, level: Level, time: SystemTime, line: &str) {
+        let from = text.len();
+        put(text, level, time, line);
+        if let Some(file) = &mut self.file {
+            file.hold(&text[from..]);
+        }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.send(level, time, line);
+        }
+    }
+
+    fn put_said(&mut self, level: Level, time: SystemTime, line: &str) {
+        if let Some(file) = &mut self.file {
+            file.hold(line.as_bytes());
+            file.hold(b"\n");
+        }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.send(level, time, line);
+        }
+    }
+
+    fn reopen(&mut self, text: &mut Vec<u8>) {
+        if let Some(Err(word)) = self.file.as_mut().map(LogFile::reopen) {
+            self.put(text, Level::Error, SystemTime::now(), &word);
+        }
+    }
+
+    /// Writes the file, and tells what became of lines.
+    fn flush(&mut self, text: &mut Vec<u8>) {
+        if let Some(word) = self.syslog.as_mut().and_then(Syslog::news) {
+            self.put(text, Level::Warn, SystemTime::now(), &word);
+        }
+        if let Some(Err(word)) = self.file.as_mut().map(LogFile::flush) {
+            self.put(text, Level::Error, SystemTime::now(), &word);
+        }
+    }
+}
+
 fn put(text: &mut Vec<u8>, level: Level, time: SystemTime, line: &str) {
+    use std::io::Write as _;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let word = match level {
         Level::Error => "error",
@@ -202,7 +307,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts_and_never_blocks() {
         let (queue, lines) = sync_channel(2);
-        let log = Log { queue, dropped: Arc::default(), least: Level::Info };
+        let log = Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Info };
         for number in 0..5 {
             log.line(Level::Info, format!("line {number}"));
             log.line(Level::Debug, "not taken".into());
@@ -211,7 +316,7 @@ mod tests {
         let dropped = log.dropped.clone();
         drop(log);
         let mut out = Vec::new();
-        write_all(&lines, &dropped, &mut out);
+        write_all(&lines, &dropped, &AtomicBool::new(false), Places::default(), &mut out);
         let out = String::from_utf8(out).unwrap();
         let ends: Vec<&str> = out.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
         assert_eq!(ends, ["info line 0", "info line 1", "warn log lines_dropped=3"]);

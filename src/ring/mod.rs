@@ -42,14 +42,14 @@ const END_EVENTS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc:
 /// One shard's ring and its listeners.
 pub struct Ring {
     ring: IoUring,
-    listeners: Vec<Option<Arc<OwnedFd>>>,
+    listeners: Vec<Option<Arc<socket::Listener>>>,
     wake: WakeSource,
     spin: Spin,
 }
 
 impl Ring {
     /// A ring on this thread, accepting from `listeners` when asked to.
-    pub fn new(listeners: Vec<Arc<OwnedFd>>) -> io::Result<Ring> {
+    pub fn new(listeners: Vec<Arc<socket::Listener>>) -> io::Result<Ring> {
         let mut ring = Ring {
             ring: setup::build()?,
             listeners: listeners.into_iter().map(Some).collect(),
@@ -226,7 +226,7 @@ impl Kernel for Ring {
 
     fn close_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners[index].take() {
-            socket::stop_listening(&*listener);
+            listener.stop();
             let cancel = opcode::AsyncCancel::new(accept_word(index)).build();
             self.push(&[cancel.user_data(kind::IGNORE)]);
         }

@@ -5,19 +5,27 @@
 //! request alone is judged here, at once; what waits for a file, a service or a process is asked of helpers
 //! (`route::lookup`). Owns the words of that conversation. It never waits and never opens anything.
 
+pub mod form;
 pub mod guard;
+pub mod jwt;
+pub mod leads;
 pub mod lookup;
 pub mod plugin;
 pub mod request;
+pub mod source;
+pub mod table;
 pub mod token;
+mod veiled;
 
 use crate::http::{self, refusal::Header};
 use crate::target::Target;
 use guard::Guard;
 use request::Request;
+use source::Source;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
-use token::{Place, Source, Token};
+use token::{Place, Token, Veil};
 
 /// How requests are routed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,8 +45,19 @@ pub struct Tokens {
     pub source: Source,
     /// Where a request carries its token; the first place that has one counts.
     pub places: Vec<Place>,
-    /// How long an answer is kept; zero: not at all. Files are not kept at all: what was read is used until they change.
+    /// How long the answer of a service is kept; zero: not at all. Files are used as read until they change.
     pub cache: Duration,
+    /// How long one look-up may take, the wait for its turn included. Not zero.
+    pub timeout: Duration,
+    /// The key of what is shown in place of tokens.
+    pub veil: Veil,
+}
+
+impl Tokens {
+    /// A request target as it may be logged: without what could be a token.
+    pub fn veiled<'a>(&self, target: &'a str) -> Cow<'a, str> {
+        veiled::veiled(target, &self.places, &self.veil)
+    }
 }
 
 /// One step of a route.

@@ -7,10 +7,12 @@ use crate::pool::Pool;
 #[cfg(target_os = "linux")]
 use crate::ring::{self, Ring};
 use crate::shard::{Setup, Shard};
+use crate::sys::socket::Listener;
 use crate::sys::wake::Waker;
 use crate::timers::Time;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -68,30 +70,48 @@ pub fn choose(choice: EngineChoice) -> Result<(Chosen, Option<String>), String> 
 /// What to do when an engine cannot be had for want of something.
 const SHORTAGE: &str = "raise the limits (ulimit -n, ulimit -l, the cgroup's memory), or use fewer --threads";
 
+/// What a shard's thread has before it has an engine.
+pub struct Bench {
+    /// Which engine it is to be.
+    pub chosen: Chosen,
+    /// Where clients come in.
+    pub listeners: Vec<Arc<Listener>>,
+    /// A client that somebody else accepted; then nobody else is served.
+    pub only: Option<(OwnedFd, Option<SocketAddr>)>,
+    /// Most bytes of buffers.
+    pub buffer_bytes: usize,
+    /// When the shards' clock began.
+    pub began: Instant,
+}
+
 /// Runs one shard on this thread until it is told to stop and its sessions are gone. `setup` is called with the waker
 /// once the engine stands.
 ///
 /// # Errors
 /// When the engine cannot be made, with the remedy, or no longer works.
-pub fn run(
-    chosen: Chosen,
-    listeners: Vec<Arc<OwnedFd>>,
-    buffer_bytes: usize,
-    setup: impl FnOnce(Waker) -> Setup,
-) -> Result<(), String> {
+pub fn run(bench: Bench, setup: impl FnOnce(Waker) -> Setup) -> Result<(), String> {
+    let Bench { chosen, listeners, only, buffer_bytes, began } = bench;
     let short = |error| format!("engine {chosen} cannot be set up: {error}; {SHORTAGE}");
     let outcome = match chosen {
         #[cfg(target_os = "linux")]
-        Chosen::Ring => run_on(Ring::new(listeners).map_err(short)?, buffer_bytes, setup),
-        Chosen::Poll => run_on(Poll::new(listeners).map_err(short)?, buffer_bytes, setup),
+        Chosen::Ring => run_on(Ring::new(listeners).map_err(short)?, only, buffer_bytes, began, setup),
+        Chosen::Poll => run_on(Poll::new(listeners).map_err(short)?, only, buffer_bytes, began, setup),
     };
     outcome.map_err(|error| format!("engine {chosen}: {error}"))
 }
 
-fn run_on<K: Kernel>(kernel: K, buffer_bytes: usize, setup: impl FnOnce(Waker) -> Setup) -> io::Result<()> {
+fn run_on<K: Kernel<Socket = OwnedFd>>(
+    kernel: K,
+    only: Option<(OwnedFd, Option<SocketAddr>)>,
+    buffer_bytes: usize,
+    began: Instant,
+    setup: impl FnOnce(Waker) -> Setup,
+) -> io::Result<()> {
     let waker = kernel.waker();
     let mut shard = Shard::new(Engine::new(kernel, Pool::new(buffer_bytes)), setup(waker));
-    let began = Instant::now();
+    if let Some((socket, client)) = only {
+        shard.serve_only(socket, client);
+    }
     let clock = || {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         (Time(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)), seconds)

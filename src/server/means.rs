@@ -31,11 +31,14 @@ impl Means {
         let allowed = cpu::allowed();
         // No more shards than the cgroup grants time for.
         let granted = cpu::quota().map_or(allowed.len(), |quota| quota.min(allowed.len()));
-        let cores = cores(config.threads.unwrap_or(granted).clamp(1, SHARDS_MAX), &allowed);
+        let wanted = if config.process.once { 1 } else { config.threads.unwrap_or(granted) };
+        let cores = cores(wanted.clamp(1, SHARDS_MAX), &allowed);
         let shards = cores.len();
         let descriptors =
             memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
-        let (sessions_max, notice) = sessions(config.sessions_max, descriptors, shards);
+        let per_session = DESCRIPTORS_PER_SESSION + usize::from(config.record.is_some());
+        let wanted = if config.process.once { 1 } else { config.sessions_max };
+        let (sessions_max, notice) = sessions(wanted, descriptors, shards, per_session);
         let buffer_bytes = match config.buffer_memory {
             Some(bytes) => configured_share(bytes, shards)?,
             // A quarter of what there is, if nothing was said.
@@ -56,10 +59,10 @@ fn cores(shards: usize, allowed: &[usize]) -> Vec<Option<usize>> {
 }
 
 /// How many sessions `descriptors` are enough for, at most `wanted`; and a word about it when that is less.
-fn sessions(wanted: usize, descriptors: u64, shards: usize) -> (usize, Option<String>) {
+fn sessions(wanted: usize, descriptors: u64, shards: usize, per_session: usize) -> (usize, Option<String>) {
     let reserved = DESCRIPTORS_RESERVED + shards * DESCRIPTORS_PER_SHARD;
     let free = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(reserved);
-    let most = (free / DESCRIPTORS_PER_SESSION).max(1);
+    let most = (free / per_session).max(1);
     if wanted <= most {
         return (wanted, None);
     }
@@ -103,14 +106,15 @@ mod tests {
 
     #[test]
     fn descriptors_bound_sessions_and_that_is_said() {
-        assert_eq!(sessions(100, 1 << 20, 2), (100, None));
-        assert_eq!(sessions(433, 1000, 2), (433, None));
-        let (most, notice) = sessions(434, 1000, 2);
+        assert_eq!(sessions(100, 1 << 20, 2, 2), (100, None));
+        assert_eq!(sessions(433, 1000, 2, 2), (433, None));
+        let (most, notice) = sessions(434, 1000, 2, 2);
         assert_eq!(most, 433);
         assert!(notice.is_some_and(|notice| notice.contains("max_sessions=433 instead of 434")));
-        assert_eq!(sessions(5, 10, 2).0, 1);
-        assert_eq!(sessions(SESSIONS_DEFAULT, 20_000, 2).1, None);
-        assert!(sessions(SESSIONS_DEFAULT, 1024, 2).1.is_some());
+        assert_eq!(sessions(5, 10, 2, 2).0, 1);
+        assert_eq!(sessions(SESSIONS_DEFAULT, 20_000, 2, 2).1, None);
+        assert!(sessions(SESSIONS_DEFAULT, 1024, 2, 2).1.is_some());
+        assert_eq!(sessions(1000, 1000, 2, 3).0, 288, "a recording is a file, too");
     }
 
     #[test]

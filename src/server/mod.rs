@@ -3,29 +3,45 @@
 //! Owns start, signals and stop. Everything that can fail fails before the first client: one line on standard error and
 //! a status that says so. It never touches a session.
 
+mod check;
+mod daemon;
 mod engines;
+mod life;
 mod means;
+mod opened;
+mod pid_file;
 
 use crate::cli::banner;
 use crate::config::Config;
 use crate::helpers::Helpers;
-use crate::listen;
+use crate::limits::WRAP_KILL_MS;
 use crate::observe::counters::Renewals;
 use crate::observe::log::{Escaped, Level, Log, say};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
 use crate::sys::signal::Signals;
+use crate::sys::socket::Listener;
 use crate::sys::{cpu, memory};
 use crate::tls::renewal::{Report, Shelf, Watcher};
-use engines::Chosen;
+use crate::wrap::{self, Plan, Program};
+use daemon::{Begun, Readiness};
+use engines::{Bench, Chosen};
+use life::Life;
 use means::Means;
 use nix::sys::signal::Signal;
+use opened::Opened;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+
+/// What is said to `--libserver`, in websockify's words as far as they are true.
+const LIBSERVER: &str =
+    "warning: option libserver ignored: there is one engine, and it ignores no other option";
 
 /// Exit status when the server could not start or broke.
 const FAILURE: u8 = 1;
@@ -38,47 +54,80 @@ enum News {
     Ended(Result<(), String>),
     /// A signal came.
     Signal(Signal),
+    /// The wrapped program has ended, and the server with it: the status to pass on.
+    Program(u8),
+    /// The wrapped program has been ended, with all it had started.
+    ProgramGone,
 }
 
 /// Runs a server until it is told to stop. Returns the exit status.
 pub fn run(config: Config) -> u8 {
-    let program = config.program.clone();
-    match serve(config) {
-        Ok(()) => 0,
-        Err(message) => {
-            say(format!("{program}: {message}"));
-            FAILURE
-        }
+    if config.process.check {
+        return check::run(&config);
     }
+    let program = config.program.clone();
+    let fail = |message| {
+        say(&format!("{program}: {message}"));
+        FAILURE
+    };
+    let mut ready = match daemon::begin(&config) {
+        Ok(Begun::Server(ready)) => ready,
+        Ok(Begun::Starter(status)) => return status,
+        Err(message) => return fail(message),
+    };
+    let status = serve(config, &mut ready).unwrap_or_else(fail);
+    ready.failed(status);
+    status
 }
 
-fn serve(config: Config) -> Result<(), String> {
+fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
     // Sessions are counted in bytes: memory is to follow them, and nothing here walks enough of it to gain by large pages.
     memory::huge_pages(false);
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
+    let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
+    let Opened { shelf, mut listeners, places, pid_file } = Opened::all(&config)?;
+    // Only now: what root may have is not what counts.
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
-    let uses_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
-    let shelf = if uses_tls { Some(Shelf::load(config.tls.clone())?) } else { None };
-    let mut listeners =
-        listen::open(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    say(banner::settings(&config).join("\n"));
+    let settings = banner::settings(&config).join("\n");
+    say(&settings);
     let level = if config.verbose { Level::Debug } else { Level::Info };
-    let (log, log_thread) = Log::start(level).map_err(|error| format!("starting the log: {error}"))?;
+    let (log, log_thread) =
+        Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
+    log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, &log)).transpose()?;
+    let taps = Taps::start(&config, &log)?;
+    let target = config.target.as_ref();
+    let wrapped = config.wrap.as_ref().map(|wrap| Plan::prepare(wrap, listeners.port, target, files, &log));
+    let wrapped = wrapped.transpose()?;
+    if let Some(plan) = &wrapped {
+        config.target = plan.target().cloned();
+    }
     let config = Arc::new(config);
-    let sockets = std::mem::take(&mut listeners.sockets);
-    let outcome = Crew::start(&config, &means, chosen, sockets, shelf.as_ref(), &log).and_then(|crew| {
-        for notice in [notice, means.notice].into_iter().flatten() {
+    let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
+    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
+        let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
+        for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        say(banner::proxying(&config, listeners.port));
-        crew.watch(signals, material.as_ref(), &config, &log)
+        ready.near()?;
+        let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
+        let proxying = banner::proxying(&config, listeners.port);
+        say(&proxying);
+        log.said(Level::Info, &proxying);
+        ready.reached();
+        crew.watch(signals, material.as_ref(), &taps, program, &config, &log)
     });
     listeners.close();
     drop(material);
+    taps.finish(&log);
+    drop(pid_file);
+    if let Err(message) = &outcome {
+        // Standard error hears it at the very end, when nothing else is said any more.
+        log.said(Level::Error, message);
+    }
     log.stop(log_thread);
     outcome
 }
@@ -118,9 +167,19 @@ impl Watched {
     }
 }
 
+/// Where clients come in.
+struct Gate {
+    sockets: Vec<Arc<Listener>>,
+    /// One that somebody else accepted, and then nobody besides.
+    only: Option<(OwnedFd, Option<SocketAddr>)>,
+}
+
 /// The shards that run.
 struct Crew {
     shards: usize,
+    /// When their clock began.
+    began: Instant,
+    balance: Balance,
     mailboxes: Vec<Mailbox>,
     news: Receiver<News>,
     tell: Sender<News>,
@@ -133,26 +192,34 @@ impl Crew {
         config: &Arc<Config>,
         means: &Means,
         chosen: Chosen,
-        sockets: Vec<Arc<OwnedFd>>,
+        mut gate: Gate,
         shelf: Option<&Shelf>,
+        taps: &Taps,
         log: &Log,
     ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config).map_err(|error| format!("starting helpers: {error}"))?;
-        let shards = means.cores.len();
+        let helpers = Helpers::start(config, log).map_err(|error| format!("starting helpers: {error}"))?;
+        let began = Instant::now();
+        // One client needs no more than one shard.
+        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
         let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();
-        for (number, &core) in means.cores.iter().enumerate() {
+        for (number, &core) in means.cores.iter().take(shards).enumerate() {
             let start = Start {
                 number,
                 core,
-                chosen,
-                sockets: sockets.clone(),
-                buffer_bytes: means.buffer_bytes,
+                bench: Bench {
+                    chosen,
+                    listeners: gate.sockets.clone(),
+                    only: gate.only.take(),
+                    buffer_bytes: means.buffer_bytes,
+                    began,
+                },
                 config: config.clone(),
                 log: log.clone(),
                 balance: balance.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.cloned(),
+                taps: taps.clone(),
                 tell: tell.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -163,22 +230,32 @@ impl Crew {
             match news.recv() {
                 Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ended(Ok(())) | News::Signal(_)) | Err(_) => {
+                Ok(News::Ended(Ok(())) | News::Signal(_) | News::Program(_) | News::ProgramGone) | Err(_) => {
                     return Err("a shard did not start".into());
                 }
             }
         }
-        Ok(Crew { shards, mailboxes, news, tell })
+        Ok(Crew { shards, began, balance, mailboxes, news, tell })
     }
 
-    /// Waits until the last shard has ended: by itself never, after a signal soon, after a second signal at once.
+    /// Starts the wrapped program.
+    fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+        let tell = self.tell.clone();
+        let ended = move |status| drop(tell.send(News::Program(status)));
+        Program::start(plan, log, ended).map_err(|why| format!("wrapped command: {why}"))
+    }
+
+    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
+    /// status.
     fn watch(
         self,
         signals: Signals,
         material: Option<&Watched>,
+        taps: &Taps,
+        program: Option<Program>,
         config: &Config,
         log: &Log,
-    ) -> Result<(), String> {
+    ) -> Result<u8, String> {
         let tell = self.tell.clone();
         let waiting = move || {
             while let Ok(signal) = signals.wait() {
@@ -189,33 +266,77 @@ impl Crew {
         };
         let thread = std::thread::Builder::new().name("signals".into());
         thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
+        let outcome = self.wait(&mut stop, material, taps, config, log);
+        if let Some(program) = program {
+            self.end_program(&program, &mut stop, config);
+        }
+        outcome.map(|()| stop.status)
+    }
+
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped
+    /// program soon, after a second signal at once.
+    fn wait(
+        &self,
+        stop: &mut Stop,
+        material: Option<&Watched>,
+        taps: &Taps,
+        config: &Config,
+        log: &Log,
+    ) -> Result<(), String> {
         let mut left = self.shards;
-        let mut deadline: Option<Instant> = None;
+        let mut life = Life::new(&config.process);
+        let goodbye = || {
+            self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+            Some(Instant::now() + config.timing.drain)
+        };
         while left > 0 {
-            let wait = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            let now = self.began.elapsed();
+            let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+            let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ready(_)) => {}
-                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if deadline.is_some() => return Ok(()),
+                Ok(News::Ready(_) | News::ProgramGone) => {}
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
+                    stop.hurry = true;
+                    return Ok(());
+                }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
-                    deadline = Some(Instant::now() + config.timing.drain);
-                    self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+                    stop.tell();
+                    stop.deadline = stop.deadline.or_else(goodbye);
+                }
+                Ok(News::Program(status)) if stop.deadline.is_none() => {
+                    log.line(Level::Info, format!("stop wrapped_command={status}"));
+                    stop.status = status;
+                    stop.deadline = goodbye();
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
                     if let Some(material) = material {
                         log.line(Level::Info, format!("report {}", material.renewals));
                     }
+                    if let Some(recorder) = taps.recorder() {
+                        log.line(Level::Info, format!("report {recorder}"));
+                    }
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
+                    log.reopen();
                     if let Some(material) = material {
                         material.watcher.renew();
                     }
                 }
-                // Nothing can be reopened yet; dying of these would surprise whoever sends them.
-                Ok(News::Signal(_)) => {}
+                Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
+                // It means nothing yet; dying of it would surprise whoever sends it.
+                Ok(News::Signal(_) | News::Program(_)) => {}
+                Err(RecvTimeoutError::Timeout) if stop.deadline.is_none_or(|at| Instant::now() < at) => {
+                    let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());
+                    if let Some(word) = life.look(self.began.elapsed(), sessions, ended) {
+                        log.line(Level::Info, word);
+                        self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Finish));
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
                     return Ok(());
@@ -225,20 +346,60 @@ impl Crew {
         }
         Ok(())
     }
+
+    /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
+    /// signal.
+    fn end_program(&self, program: &Program, stop: &mut Stop, config: &Config) {
+        let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
+        let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
+        let tell = self.tell.clone();
+        program.stop(grace, Box::new(move || drop(tell.send(News::ProgramGone))));
+        let last = Instant::now() + grace + Duration::from_millis(WRAP_KILL_MS);
+        loop {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::ProgramGone) | Err(_) => return,
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => stop.tell(),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// How the server stops.
+struct Stop {
+    /// The exit status.
+    status: u8,
+    /// When sessions must be gone, once it stops.
+    deadline: Option<Instant>,
+    /// It was told to by a signal.
+    told: bool,
+    /// It was told twice.
+    hurry: bool,
+}
+
+impl Stop {
+    /// A signal came. A wrapped program that a signal has ended just before was ended together with the server, by a terminal
+    /// or a service manager that tells all processes: that is no failure.
+    fn tell(&mut self) {
+        self.told = true;
+        if self.status > 128 {
+            self.status = 0;
+        }
+    }
 }
 
 /// What a shard's thread is started with.
 struct Start {
     number: usize,
     core: Option<usize>,
-    chosen: Chosen,
-    sockets: Vec<Arc<OwnedFd>>,
-    buffer_bytes: usize,
+    bench: Bench,
     config: Arc<Config>,
     log: Log,
     balance: Balance,
     helpers: Helpers,
     shelf: Option<Shelf>,
+    taps: Taps,
     tell: Sender<News>,
 }
 
@@ -260,10 +421,8 @@ impl Start {
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
         }
-        let Start {
-            number, chosen, sockets, buffer_bytes, config, log, balance, helpers, shelf, tell, ..
-        } = self;
-        let listeners = sockets.len();
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
+        let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
             let _ = tell.send(News::Ready(mailbox.clone()));
@@ -272,8 +431,8 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, mailbox, desk }
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
         };
-        engines::run(chosen, sockets, buffer_bytes, setup)
+        engines::run(bench, setup)
     }
 }

@@ -47,6 +47,8 @@ impl Answer {
         cx: &mut Cx<'_>,
     ) -> Next {
         let head_only = fetch.head_only;
+        // Where one client is served at a time, the next is not kept waiting by one that has its page.
+        let after = if cx.config.process.once { After::Close } else { after };
         core.ask(Job::Fetch(fetch), cx);
         core.arm(cx.now + cx.config.timing.write, cx);
         let rest = rest.map(Lease::kept);

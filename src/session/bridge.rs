@@ -8,6 +8,7 @@
 
 use super::dial::{Dial, Dialled};
 use super::echo::Echo;
+use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::limits::{HOT_BYTES, PONG_TIMEOUT_MS};
 use crate::pool::Lease;
@@ -81,10 +82,14 @@ impl Bridge {
             return Next::Leave(End::Internal);
         };
         let text = *target == Target::Echo;
+        core.tap(cx);
         let far = match Dial::begin(target, core, cx) {
             Some(dial) => Far::Dialling(dial, None),
             None => Far::Echo(Box::default()),
         };
+        if text {
+            core.show_sent(Tap::Connected, cx);
+        }
         let mut bridge = Bridge {
             decoder: Decoder::new(Rules { text }),
             writer: Writer { out: Out::Control, waiting: None, pong: None, ping: false },
@@ -112,10 +117,12 @@ impl Bridge {
             Input::Received(Side::Target, lease) => self.down(lease, core, cx),
             Input::Sent(Side::Client) => self.written(core, cx),
             Input::Sent(Side::Target) => {
+                core.show_sent(Tap::Sent(Side::Target), cx);
                 core.receive(Side::Client, HOT_BYTES, cx);
                 Next::Stay
             }
             Input::Moved(side) => {
+                core.show_sent(Tap::Moved(side), cx);
                 self.takes_bytes(side, cx);
                 Next::Stay
             }
@@ -163,7 +170,8 @@ impl Bridge {
     fn up(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         self.pinged = None;
         if let Far::Echo(echo) = &mut self.far {
-            let echoed = echo.turn_round(&mut self.decoder, lease, cx);
+            let echoed = echo.turn_round(&mut self.decoder, lease, core.watch.as_deref_mut(), cx);
+            core.show_echoed(cx);
             core.count_in(echoed.bytes, echoed.messages, cx);
             core.count_out(echoed.bytes, echoed.messages, cx);
             return self.echoed(echoed, core, cx);
@@ -176,6 +184,9 @@ impl Bridge {
             match self.decoder.next(&mut lease, &mut read, into) {
                 Event::Payload(piece) => {
                     messages += u64::from(piece.ends);
+                    if let Some(watch) = &mut core.watch {
+                        watch.note(&lease[piece.range.clone()], piece.ends);
+                    }
                     match payload.is_empty() {
                         true => payload = piece.range,
                         false => payload.end = piece.range.end.max(payload.end),
@@ -189,6 +200,7 @@ impl Bridge {
             }
         };
         core.count_in(payload.len() as u64, messages, cx);
+        core.show_brought(Side::Client, cx);
         if payload.is_empty() {
             drop(lease);
         } else {
@@ -247,7 +259,7 @@ impl Bridge {
     /// Whether nobody looks at what the target sends, so that it need not come into this process. Whoever is to see, change
     /// or encrypt it says so here.
     fn may_pass_unseen(&self, core: &Core) -> bool {
-        !core.has_wires()
+        !core.has_wires() && !core.is_tapped()
     }
 
     fn echoed(&mut self, echoed: super::echo::Echoed, core: &mut Core, cx: &mut Cx<'_>) -> Next {
@@ -269,6 +281,7 @@ impl Bridge {
     fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let size = lease.size() as u64;
         core.count_out(size, 1, cx);
+        core.show_down(&lease, cx);
         lease.prepend(ws::header(Opcode::Binary, true, size).as_slice());
         // A frame that has to wait takes no pong along: the pong of a later ping could pass it.
         if core.may_send(Side::Client)
@@ -295,6 +308,7 @@ impl Bridge {
         let out = std::mem::replace(&mut self.writer.out, Out::Nothing);
         self.flush(core, cx);
         if out == Out::Data {
+            core.show_sent(Tap::Sent(Side::Client), cx);
             match self.far {
                 Far::Target => self.receive_down(core, cx),
                 Far::Echo(_) => self.receive_up(core, cx),
@@ -341,6 +355,7 @@ impl Bridge {
             Dialled::Connected => {
                 let held = held.take();
                 self.far = Far::Target;
+                core.show_sent(Tap::Connected, cx);
                 self.receive_down(core, cx);
                 if let Some(held) = held {
                     core.send(Side::Target, held, cx);

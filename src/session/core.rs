@@ -3,12 +3,14 @@
 //! Every action goes out through here, so that the in-flight marks are exact whatever phase is on. It never decides
 //! anything.
 
+use super::tap::Watch;
 use super::wire::Wire;
 use super::{Action, Cx, End, Input, Operation, Side};
 use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
 use crate::route::Label;
+use crate::route::token::Mark;
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
@@ -27,6 +29,10 @@ pub struct Core {
     pub client: Option<SocketAddr>,
     /// Where its route leads; `None`: where the configuration says.
     pub target: Option<Arc<Target>>,
+    /// The how many-th connection of the process it is, from 1; 0 where nobody counts.
+    pub number: u64,
+    /// What is shown of the token that its request carried.
+    pub token: Option<Mark>,
     /// What its route said to log with it.
     pub labels: Vec<Label>,
     /// When it was accepted.
@@ -49,6 +55,8 @@ pub struct Core {
     pub detail: Option<Box<str>>,
     /// Version and cipher suite of the client's TLS, once they are agreed.
     pub tls: Option<(&'static str, &'static str)>,
+    /// Who watches it, if anybody does.
+    pub(super) watch: Option<Box<Watch>>,
     pub(super) lanes: [Lane; 2],
 }
 
@@ -82,6 +90,8 @@ impl Core {
             id,
             client,
             target: None,
+            number: 0,
+            token: None,
             labels: Vec::new(),
             opened: now,
             bytes_in: 0,
@@ -93,6 +103,7 @@ impl Core {
             close_code: None,
             detail: None,
             tls: None,
+            watch: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }
     }

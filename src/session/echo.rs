@@ -4,6 +4,7 @@
 //! the very buffer they came in. Only a message that does not come whole is held, within `--max-message` and the
 //! ceiling of buffer memory.
 
+use super::tap::Watch;
 use super::{Cx, End};
 use crate::limits::{CHUNK_CLASSES, CONTROL_PAYLOAD_BYTES_MAX, HOT_BYTES, SERVER_HEADER_BYTES_MAX};
 use crate::pool::{Lease, Pool};
@@ -52,21 +53,32 @@ impl Echo {
     }
 
     /// Turns what one receive brought into what goes back.
-    pub fn turn_round(&mut self, decoder: &mut Decoder, mut lease: Lease, cx: &mut Cx<'_>) -> Echoed {
+    pub fn turn_round(
+        &mut self,
+        decoder: &mut Decoder,
+        mut lease: Lease,
+        mut watch: Option<&mut Watch>,
+        cx: &mut Cx<'_>,
+    ) -> Echoed {
         let mut echoed = Echoed { out: None, messages: 0, bytes: 0, end: None };
         let mut output =
             Output { written: 0, own: None, held: self.held.as_ref().map_or(0, |held| held.len()) };
         let mut read = 0;
         echoed.end = loop {
             match decoder.next(&mut lease, &mut read, None) {
-                Event::Payload(piece) => match self.piece(&piece, &mut lease, &mut output, cx) {
-                    Ok(Some(len)) => {
-                        echoed.messages += 1;
-                        echoed.bytes += len as u64;
+                Event::Payload(piece) => {
+                    if let Some(watch) = &mut watch {
+                        watch.note(&lease[piece.range.clone()], piece.ends);
                     }
-                    Ok(None) => {}
-                    Err(end) => break Some((end, None)),
-                },
+                    match self.piece(&piece, &mut lease, &mut output, cx) {
+                        Ok(Some(len)) => {
+                            echoed.messages += 1;
+                            echoed.bytes += len as u64;
+                        }
+                        Ok(None) => {}
+                        Err(end) => break Some((end, None)),
+                    }
+                }
                 Event::Ping(payload) => {
                     // The pong is shorter than its ping, but that may have come in two receives: it goes elsewhere.
                     match output.own(&lease, cx.pool) {

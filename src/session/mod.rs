@@ -28,6 +28,7 @@ pub mod job;
 mod leave;
 mod opening;
 mod route;
+pub mod tap;
 mod wire;
 
 pub use self::core::Core;
@@ -48,6 +49,7 @@ use opening::{Head, Sniff};
 use route::Route;
 use std::io;
 use std::net::SocketAddr;
+use tap::Tap;
 
 /// One of a session's two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,8 @@ pub enum Action {
     Opened(Box<str>),
     /// A plain request was answered with this status: log it. Method and request target come first.
     Answered(Box<str>, u16),
+    /// Show it to those who watch.
+    Tap(Tap),
     /// Everything is closed: free the slot.
     Release,
 }
@@ -197,6 +201,11 @@ impl Session {
             Some(_) => Phase::Sniff(Sniff::begin(&mut core, cx)),
         };
         Session { core, phase }
+    }
+
+    /// Says the how many-th connection of the process it is, where somebody counts.
+    pub fn set_number(&mut self, number: u64) {
+        self.core.number = number;
     }
 
     /// What all phases share, for log lines.

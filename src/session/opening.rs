@@ -13,6 +13,7 @@ use crate::pool::Lease;
 use crate::route;
 use crate::web;
 use crate::ws;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What the Server header says.
@@ -178,7 +179,11 @@ enum Decision {
 }
 
 fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
-    let line = || format!("{} {}", head.method(), cut(head.target())).into_boxed_str();
+    let path = match &cx.config.route.tokens {
+        Some(tokens) => tokens.veiled(head.target()),
+        None => Cow::Borrowed(head.target()),
+    };
+    let line = || format!("{} {}", head.method(), cut(&path)).into_boxed_str();
     let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
     let plain = if core.is_secure(Side::Client) { Plain::Served } else { cx.config.plain };
     match upgrade::judge(head, &cx.config.upgrade) {
@@ -188,7 +193,7 @@ fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
         },
         Ok(_) if plain != Plain::Served => refuse(secure::REFUSAL),
         Ok(Request::Upgrade(upgrade)) => {
-            let opening = Opening::of(&upgrade, cut(head.target()));
+            let opening = Opening::of(&upgrade, cut(&path));
             match asked(true, head, core, cx) {
                 None => Decision::Open(opening),
                 Some(request) => Decision::Route { wish: Wish::Bridge(opening), request, line: line() },

@@ -114,7 +114,10 @@ impl Route {
         let mut token = None;
         match (step, &cx.config.route.tokens) {
             (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
-                Some(found) => token = Some(found),
+                Some(found) => {
+                    core.token = Some(tokens.veil.mark(found.secret()));
+                    token = Some(found);
+                }
                 None => return self.refuse(&Refusal::NO_TOKEN, core, cx),
             },
             // A file has no target.

@@ -54,7 +54,7 @@ impl<K: Kernel> Shard<K> {
     /// Has an accept in flight on every listener, if a newcomer may come.
     pub(super) fn arm_accepts(&mut self) {
         // Nearly every turn ends here: nobody has come since the last.
-        if self.stopping || (self.accepts.waiting.is_empty() && !self.accepts.armed.contains(&false)) {
+        if self.closed || (self.accepts.waiting.is_empty() && !self.accepts.armed.contains(&false)) {
             return;
         }
         if self.accepts.pause().is_some_and(|until| self.now < until) {
@@ -82,7 +82,7 @@ impl<K: Kernel> Shard<K> {
 
     pub(super) fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
         self.accepts.armed[index] = false;
-        if self.stopping {
+        if self.closed {
             return;
         }
         if !self.accepts.has_place {
@@ -128,6 +128,7 @@ impl<K: Kernel> Shard<K> {
         let key = self.sessions.insert_with(|key| Session::accept(key, id, client, &mut cx));
         match self.engine.adopt(Token::new(key, Lane::First), socket) {
             Ok(()) => {
+                self.count_connection(key);
                 self.pending.push_back(key);
                 self.perform(key, &mut actions);
             }
@@ -168,13 +169,24 @@ impl<K: Kernel> Shard<K> {
 
     /// A session has ended: its place is free again, for any shard.
     pub(super) fn give_place_back(&mut self) {
-        self.setup.balance.give_back();
+        self.setup.balance.give_back(self.now);
         self.setup.balance.set(self.setup.number, self.sessions.len());
         self.accepts.full_until = None;
     }
 
-    /// Nobody comes in any more.
-    pub(super) fn stop_accepting(&mut self) {
+    /// Serves a client that somebody else accepted, and nobody besides.
+    pub fn serve_only(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        if self.claim_place() {
+            self.begin(socket, client);
+        }
+        self.finish();
+    }
+
+    /// Nobody comes in any more; with the last session the shard is done.
+    pub(super) fn finish(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         self.accepts.waiting.clear();
         for index in 0..self.accepts.armed.len() {
             self.engine.close_listener(index);

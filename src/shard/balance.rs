@@ -3,8 +3,10 @@
 //! A shard claims a place before it accepts, so that the sum is exact however many accept at the same time; who has more
 //! than its share stops claiming for a while. Touched when sessions begin and end, never on the way of a byte.
 
+use crate::timers::Time;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A count on a cache line of its own, so that shards do not slow each other down by keeping it.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub struct Balance {
     counts: Arc<[Count]>,
     /// Most sessions of all shards together.
     sessions_max: usize,
+    /// When the last session ended, in milliseconds of the shards' clock.
+    ended: Arc<AtomicU64>,
 }
 
 impl Balance {
@@ -29,12 +33,14 @@ impl Balance {
             taken: Arc::default(),
             counts: (0..shards).map(|_| Count::default()).collect(),
             sessions_max,
+            ended: Arc::default(),
         }
     }
 
     /// Says how many sessions `shard` has.
     pub fn set(&self, shard: usize, sessions: usize) {
-        self.counts[shard].0.store(sessions, Ordering::Relaxed);
+        // Whoever sees that there are none sees when the last one ended.
+        self.counts[shard].0.store(sessions, Ordering::Release);
     }
 
     /// Takes a place for a session of `shard`: not when all are taken, nor when it has an eighth, and at least eight,
@@ -47,8 +53,19 @@ impl Balance {
         self.taken.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// Gives a claimed place back.
-    pub fn give_back(&self) {
+    /// Sessions of all shards.
+    pub fn sessions(&self) -> usize {
+        self.counts.iter().map(|count| count.0.load(Ordering::Acquire)).sum()
+    }
+
+    /// When the last session ended, since the shards' clock began; zero if none has.
+    pub fn last_end(&self) -> Duration {
+        Duration::from_millis(self.ended.load(Ordering::Relaxed))
+    }
+
+    /// Gives the claimed place of a session back that ended now.
+    pub fn give_back(&self, now: Time) {
+        self.ended.fetch_max(now.0, Ordering::Relaxed);
         let before = self.taken.0.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "only what was claimed is given back");
     }
@@ -89,7 +106,10 @@ mod tests {
             claim_all(0) + other.join().unwrap()
         });
         assert_eq!(taken, 1000);
-        balance.give_back();
+        balance.give_back(Time(7));
+        balance.give_back(Time(5));
+        assert!(balance.claim(1));
+        assert_eq!(balance.last_end(), Duration::from_millis(7));
         assert_eq!([balance.claim(0), balance.claim(1)], [true, false]);
     }
 }

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Note {
     /// A helper's answer to the session of this key, if that is still there.
     Verdict(Key, Verdict),
+    /// Let nobody in any more, and end when the last session has.
+    Finish,
     /// Say goodbye to every client and end when they are gone.
     Stop,
     /// Log what there is and go on.

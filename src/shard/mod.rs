@@ -10,6 +10,7 @@ pub mod mailbox;
 mod perform;
 mod relief;
 mod report;
+pub mod tap;
 
 use crate::config::Config;
 use crate::engine::{Completion, Engine, Kernel, Lane, Operation as Flown, Token};
@@ -30,6 +31,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use tap::{Tapes, Taps};
 
 /// What a shard is told and given when it is made.
 pub struct Setup {
@@ -45,6 +47,8 @@ pub struct Setup {
     pub balance: Balance,
     /// Where the material of TLS is; `None`: no TLS on either side.
     pub shelf: Option<Shelf>,
+    /// Who watches sessions.
+    pub taps: Taps,
     /// Notes from other threads.
     pub mailbox: Mailbox,
     /// Where jobs go: the session's key comes back with the verdict, as a [`Note`].
@@ -63,8 +67,13 @@ pub struct Shard<K: Kernel> {
     /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
     pending: VecDeque<Key>,
     accepts: Accepts<K::Socket>,
+    /// What is being recorded; empty where nothing is.
+    tapes: Tapes,
     /// Receives have been waiting for memory; when the next session has to make room.
     starving_until: Option<Time>,
+    /// Nobody is let in any more.
+    closed: bool,
+    /// And everybody has been told to go.
     stopping: bool,
     now: Time,
     /// The date of `date_seconds`, written once a second.
@@ -89,7 +98,9 @@ impl<K: Kernel> Shard<K> {
             wheel: Wheel::default(),
             counters: Counters::default(),
             pending: VecDeque::new(),
+            tapes: Tapes::default(),
             starving_until: None,
+            closed: false,
             stopping: false,
             now: Time::default(),
             date: date::imf(0),
@@ -126,9 +137,9 @@ impl<K: Kernel> Shard<K> {
         Ok(())
     }
 
-    /// Whether it was told to stop and the last session is gone.
+    /// Whether it lets nobody in any more and the last session is gone.
     pub fn is_done(&self) -> bool {
-        self.stopping && self.sessions.is_empty()
+        self.closed && self.sessions.is_empty()
     }
 
     /// What it has seen.
@@ -147,8 +158,8 @@ impl<K: Kernel> Shard<K> {
     }
 
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
-        // Nothing is accepted any more when stopping, so no pause ends then.
-        let pause = self.accepts.pause().filter(|_| !self.stopping);
+        // A pause means nothing any more when nobody is let in.
+        let pause = self.accepts.pause().filter(|_| !self.closed);
         let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
         [next, most].into_iter().flatten().min()
@@ -179,6 +190,7 @@ impl<K: Kernel> Shard<K> {
         for note in notes.drain(..) {
             match note {
                 Note::Verdict(key, verdict) => self.handle(key, Input::Verdict(verdict)),
+                Note::Finish => self.finish(),
                 Note::Stop => self.stop(),
                 Note::Report => self.log_report(),
             }
@@ -190,7 +202,7 @@ impl<K: Kernel> Shard<K> {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        self.stop_accepting();
+        self.finish();
         for key in self.sessions.keys().collect::<Vec<_>>() {
             self.handle(key, Input::Stop);
         }

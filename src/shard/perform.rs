@@ -28,8 +28,12 @@ impl<K: Kernel> Shard<K> {
                 Action::Close(side) => self.engine.close(token(side)),
                 Action::Ask(job) => (self.setup.desk)(key, job),
                 Action::Arm(due) => self.wheel.arm(key.index, due),
-                Action::Opened(path) => self.log_opened(key, &path),
+                Action::Opened(path) => {
+                    self.log_opened(key, &path);
+                    self.begin_tape(key);
+                }
                 Action::Answered(line, status) => self.log_answered(key, &line, status),
+                Action::Tap(tap) => self.show(key, tap),
                 Action::Release => self.release(key),
             }
         }
@@ -38,8 +42,13 @@ impl<K: Kernel> Shard<K> {
     fn release(&mut self, key: Key) {
         self.wheel.disarm(key.index);
         if let Some(session) = self.sessions.remove(key) {
+            self.tapes.remove(&key);
             self.log_end(session.core());
             self.give_place_back();
+            if self.setup.config.process.once && session.core().bridged {
+                self.log_once(session.core());
+                self.finish();
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ use super::Shard;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
 use crate::route::Label;
+use crate::route::source::Source;
+use crate::route::token::Mark;
 use crate::session::{Core, End};
 use crate::slab::Key;
 use crate::target::Target;
@@ -23,6 +25,18 @@ impl Display for Client {
     }
 }
 
+/// What is shown of a token, if there was one.
+struct Token(Option<Mark>);
+
+impl Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(mark) => write!(f, " token={mark}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a route said to log with a session. Their names have a word in front, so that none can be taken for ours.
 struct Labels<'a>(&'a [Label]);
 
@@ -34,13 +48,26 @@ impl Display for Labels<'_> {
 
 impl<K: Kernel> Shard<K> {
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some((_, session)) = self.sessions.at(key.index).filter(|(own, _)| *own == key) else { return };
         let core = session.core();
         let (id, client) = (core.id, Client(core.client));
+        let (target, token, labels) = (self.shown_target(core), Token(core.token), Labels(&core.labels));
+        let (target, path) = (Escaped(&target), Escaped(path));
+        self.setup.log.line(
+            Level::Info,
+            format!("open id={id} client={client} target=\"{target}\" path=\"{path}\"{token}{labels}"),
+        );
+    }
+
+    /// The target as it is logged. A socket of a directory is named by its token, which is not shown.
+    fn shown_target(&self, core: &Core) -> String {
         let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
-        let (target, path, labels) = (Escaped(&target), Escaped(path), Labels(&core.labels));
-        let line = format!("open id={id} client={client} target=\"{target}\" path=\"{path}\"{labels}");
-        self.setup.log.line(Level::Info, line);
+        match (self.setup.config.route.tokens.as_ref().map(|tokens| &tokens.source), core.token) {
+            (Some(Source::SocketDirectory(directory)), Some(mark)) => {
+                format!("{}/{mark}", directory.display())
+            }
+            _ => target,
+        }
     }
 
     pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
@@ -49,10 +76,11 @@ impl<K: Kernel> Shard<K> {
             return;
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let (id, client) = (session.core().id, Client(session.core().client));
+        let core = session.core();
+        let (id, client, token) = (core.id, Client(core.client), Token(core.token));
         self.setup.log.line(
             level,
-            format!("http id={id} client={client} request=\"{}\" status={status}", Escaped(line)),
+            format!("http id={id} client={client} request=\"{}\" status={status}{token}", Escaped(line)),
         );
     }
 
@@ -64,8 +92,7 @@ impl<K: Kernel> Shard<K> {
         if !self.setup.log.takes(level) {
             return;
         }
-        let target = core.target(&self.setup.config).filter(|_| core.bridged);
-        let target = target.map_or_else(|| "-".to_owned(), Target::to_string);
+        let target = if core.bridged { self.shown_target(core) } else { "-".into() };
         let mut line = format!(
             "end id={} client={} target=\"{}\" duration={:.3}s in_bytes={} out_bytes={} in_msgs={} out_msgs={} close=",
             core.id,
@@ -85,12 +112,19 @@ impl<K: Kernel> Shard<K> {
             Some((version, cipher)) => write!(line, " tls={version},{cipher}"),
             None => line.write_str(" tls=-"),
         };
+        let _ = write!(line, "{}", Token(core.token));
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
         let _ = write!(line, "{}", Labels(&core.labels));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));
         }
         self.setup.log.line(level, line);
+    }
+
+    /// The word that `--run-once` has been fulfilled, as websockify gives it.
+    pub(super) fn log_once(&self, core: &Core) {
+        let client = core.client.map_or_else(|| "unix".to_owned(), |client| client.ip().to_string());
+        self.setup.log.line(Level::Info, format!("{client}: exiting due to --run-once"));
     }
 
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {

@@ -22,6 +22,17 @@ fn total_of(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// The descriptor limit that this process has, and that programs it starts would have.
+pub fn descriptors() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
+/// Sets the descriptor limit, at most to the hard limit.
+pub fn limit_descriptors(most: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most.min(hard), hard)?)
+}
+
 /// Raises the descriptor limit to the hard limit and returns what it is now.
 pub fn raise_descriptors() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

@@ -9,7 +9,12 @@ pub mod cgroup;
 pub mod cpu;
 pub mod memory;
 pub mod pipe;
+pub mod process;
 pub mod resolve;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stdio;
+pub mod user;
 pub mod wake;

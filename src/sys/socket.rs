@@ -6,7 +6,7 @@ use nix::sys::socket::MsgFlags;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
@@ -76,6 +76,24 @@ pub fn connect(address: &Address) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Connects to the Unix socket at `path`, which takes datagrams or else a stream; says whether it is a stream. Never waits.
+pub fn connect_local(path: &Path) -> io::Result<(OwnedFd, bool)> {
+    let connect = |kind| {
+        let socket = Socket::new(Domain::UNIX, kind, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(OwnedFd::from(socket))
+    };
+    match connect(Type::DGRAM) {
+        Err(error) if is_of_another_kind(&error) => Ok((connect(Type::STREAM)?, true)),
+        outcome => Ok((outcome?, false)),
+    }
+}
+
+fn is_of_another_kind(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPROTOTYPE)
+}
+
 /// A stream socket whose connect does not block.
 #[cfg(target_os = "linux")]
 fn open(domain: Domain) -> io::Result<Socket> {
@@ -129,10 +147,97 @@ pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Refuses newcomers from now on, whoever else still holds the listener: closing one of several descriptors would not.
-/// Systems other than Linux may not know this for a listener; there it closes with its last descriptor.
-pub fn stop_listening(listener: impl AsFd) {
-    let _ = SockRef::from(&listener).shutdown(std::net::Shutdown::Read);
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    lent: bool,
+}
+
+impl Listener {
+    /// One that this process has opened.
+    pub fn own(socket: OwnedFd) -> Listener {
+        Listener { socket, lent: false }
+    }
+
+    /// One that somebody else has opened, and may go on with when this process has ended.
+    ///
+    /// # Errors
+    /// When the socket cannot be told not to block.
+    pub fn lent(socket: OwnedFd) -> io::Result<Listener> {
+        SockRef::from(&socket).set_nonblocking(true)?;
+        Ok(Listener { socket, lent: true })
+    }
+
+    /// Refuses newcomers from now on, whoever else in this process still holds the listener: closing one of several
+    /// descriptors would not. Systems other than Linux may not know this for a listener; there it closes with its last
+    /// descriptor. A socket that is lent goes on listening.
+    pub fn stop(&self) {
+        if !self.lent {
+            let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Read);
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// What a socket is that somebody else has opened.
+#[derive(Debug)]
+pub enum Given {
+    /// It listens; where, if it is TCP.
+    Listening(Option<SocketAddr>),
+    /// It is connected; where the other end is, if it is TCP.
+    Connected(Option<SocketAddr>),
+}
+
+/// Finds out what `socket` is.
+///
+/// # Errors
+/// `ENOTSOCK` where it is none, and `InvalidInput` where it is one that no client can be served on.
+pub fn examine(socket: impl AsFd) -> io::Result<Given> {
+    let socket = SockRef::from(&socket);
+    if socket.r#type()? != Type::STREAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
+    }
+    if listens(&socket)? {
+        return Ok(Given::Listening(socket.local_addr()?.as_socket().map(plain)));
+    }
+    match socket.peer_addr() {
+        Ok(address) => Ok(Given::Connected(address.as_socket().map(plain))),
+        Err(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that neither listens nor is connected"))
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn listens(socket: &SockRef<'_>) -> io::Result<bool> {
+    socket.is_listener()
+}
+
+/// Where the socket cannot be asked, one that nobody is connected to is taken for a listener.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn listens(socket: &SockRef<'_>) -> io::Result<bool> {
+    Ok(socket.peer_addr().is_err())
+}
+
+/// Sets for a TCP socket that somebody else has opened what is set for our own; a Unix socket has nothing to set.
+pub fn adapt(socket: impl AsFd, address: Option<SocketAddr>) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    let Some(address) = address else { return Ok(()) };
+    for_tcp(&socket)?;
+    unpace(&socket, address);
+    Ok(())
 }
 
 /// Whether somebody answers at the Unix socket `path`.

@@ -48,7 +48,7 @@ mod tests {
     fn only_the_one_common_name_counts() {
         let utf8 = |text: &str| DnValue::Utf8String(text.into());
         let printable = DnValue::PrintableString("desk".try_into().unwrap());
-        let rows: [(&[(DnType, DnValue)], Option<&str>); 7] = [
+        let rows: [(&[_], Option<&str>); 7] = [
             (&[(DnType::CommonName, utf8("desk"))], Some("desk")),
             (&[(DnType::CommonName, printable)], Some("desk")),
             (

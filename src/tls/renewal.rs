@@ -37,6 +37,15 @@ impl Shelf {
         Ok(Shelf { material, options: Arc::new(options), seen })
     }
 
+    /// The same, where any side speaks TLS at all.
+    ///
+    /// # Errors
+    /// As [`Shelf::load`].
+    pub fn wanted(options: &Options) -> Result<Option<Shelf>, String> {
+        let is_wanted = !options.pairs.is_empty() || options.target.is_some();
+        is_wanted.then(|| Shelf::load(options.clone())).transpose()
+    }
+
     /// What a session that begins now shall use. Lock-free, without allocation.
     pub fn current(&self) -> Arc<Material> {
         self.material.load_full()

@@ -68,15 +68,17 @@ class Process:
     def __init__(self, command, cwd=None, **options):
         self.place = None if cwd else tempfile.TemporaryDirectory(prefix="websplice-process-")
         self.started = time.monotonic()
-        self.child = subprocess.Popen(
-            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True, cwd=cwd or self.place.name, **options,
-        )  # fmt: skip
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
+        self.child = self._spawn([str(word) for word in command], cwd=cwd or self.place.name, **options)
         self.pid = self.child.pid
         self.lines = []
         self.news = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+
+    def _spawn(self, command, **options):
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+                                **options)  # fmt: skip
 
     def _read(self):
         for line in self.child.stderr:

@@ -80,7 +80,8 @@ pub struct Client {
     idle_until: Time,
 }
 
-const UPGRADE: &[u8] = b"GET /socket?x=1 HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
+const UPGRADE: &[u8] =
+    b"GET /socket?x=1&token=a+b HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// What may come in place of a hello: too short a message, the format of SSL 2, HTTP behind the first byte, a record that is

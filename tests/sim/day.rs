@@ -18,8 +18,12 @@ use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::log::Log;
 use websplice::pool::Pool;
+use websplice::route::source::Source;
+use websplice::route::token::Place;
+use websplice::route::{self, Tokens};
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
 use websplice::sys::address::Address;
@@ -90,6 +94,9 @@ impl Day {
             addresses: Vec::new(),
             speed: *dice.pick(&[10, 500]),
             busy: *dice.pick(&[0, 0, 100]),
+            leads: None,
+            unknown: *dice.pick(&[0, 0, 200]),
+            passed: 0,
         };
         let (to_clients, to_target) =
             *dice.pick(&[(false, false), (true, false), (false, true), (true, true)]);
@@ -97,13 +104,15 @@ impl Day {
         let mut scripts = Vec::new();
         let (target, addresses) =
             set_target(&world, &mut scripts, Some(&keys).filter(|_| to_target), &mut dice);
-        let config = config(target, &keys, &mut dice);
+        let echo = target == Target::Echo;
+        let leads = dice.chance(300).then(|| Arc::new(target.clone()));
+        let config = config(target, leads.is_some(), &keys, &mut dice);
         if aloud {
             eprintln!("TLS to clients: {to_clients}, to the target: {to_target}, {scripts:#?}");
         }
         let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
         let crowded = config.sessions_max < CLIENTS_MAX;
-        let (echo, heartbeat) = (config.target == Some(Target::Echo), !config.timing.heartbeat.is_zero());
+        let heartbeat = !config.timing.heartbeat.is_zero();
         let plain = config.plain;
         let setup = setup(config, &mailbox, &desk);
         // Bytes that travel one by one, or late, are few.
@@ -113,7 +122,7 @@ impl Day {
             shard: Shard::new(engine, setup),
             world,
             mailbox,
-            desk: Desk { addresses, ..desk },
+            desk: Desk { addresses, leads, ..desk },
             clients: Vec::new(),
             expected: dice.between(1, CLIENTS_MAX),
             ceiling,
@@ -310,6 +319,11 @@ impl Day {
 
     /// Who behaved well was served well.
     fn check_ends(&self) {
+        if self.desk.leads.is_some() {
+            let open = self.clients.iter().filter(|client| client.reader.open).count();
+            assert!(open <= self.desk.passed, "who was not let pass was let in");
+            assert!(self.targets.is_empty() || self.desk.passed > 0, "somebody was dialled for nobody");
+        }
         secure::check_targets(&self.targets, self.to_target);
         if self.to_clients {
             secure::check_clients(&self.clients, self.plain);
@@ -395,20 +409,21 @@ fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
         balance: Balance::new(1, config.sessions_max),
         config: Arc::new(config),
         shelf,
+        taps: Taps::default(),
         mailbox: mailbox.clone(),
         desk: Box::new(move |key, job| waiting.borrow_mut().push((key, job))),
     }
 }
 
-fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
+fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Config {
     let plain = *dice.pick(&[Plain::Served, Plain::Served, Plain::Redirected, Plain::Refused, Plain::Closed]);
     let plain = if keys.options.pairs.is_empty() { Plain::Served } else { plain };
     let heartbeat = if dice.chance(500) { Duration::ZERO } else { Timing::default().heartbeat };
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
-        target: Some(target),
-        route: Default::default(),
+        target: (!routed).then_some(target),
+        route: route::Options { tokens: routed.then(tokens), ..Default::default() },
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),
@@ -420,7 +435,24 @@ fn config(target: Target, keys: &DayKeys, dice: &mut Dice) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
+        // Nobody looks at the letters, but sessions show what they are for.
+        record: None,
+        traffic: dice.chance(200),
+        wrap: None,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
+    }
+}
+
+/// Tokens of a day on which they lead to the target; who knows them is the desk.
+fn tokens() -> Tokens {
+    Tokens {
+        source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+        veil: Default::default(),
     }
 }
 

@@ -6,12 +6,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use websplice::http::Response;
+use websplice::http::{Refusal, Response};
 use websplice::limits::FILE_READ_BYTES;
+use websplice::route::Pass;
 use websplice::session::job::{Job, Verdict};
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::sim::Dice;
 use websplice::slab::Key;
+use websplice::target::Target;
 use websplice::web::{Body, Served};
 
 /// Jobs that nobody has answered yet.
@@ -25,15 +27,20 @@ pub struct Desk {
     /// How often, in a thousand turns, a job is answered, and how often the answer is that everybody is busy.
     pub speed: usize,
     pub busy: usize,
+    /// Where routes lead, and how often, in a thousand, one leads nowhere.
+    pub leads: Option<Arc<Target>>,
+    pub unknown: usize,
+    /// Routes that were let pass.
+    pub passed: usize,
 }
 
 impl Desk {
     /// Answers some of the jobs; true when something was put into the mailbox.
     pub fn act(&mut self, mailbox: &Mailbox, dice: &mut Dice) -> bool {
         let mut answered = false;
-        let mut waiting = self.waiting.borrow_mut();
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         let mut left = Vec::new();
-        for (key, job) in waiting.drain(..) {
+        for (key, job) in waiting {
             if dice.chance(self.speed) {
                 let verdict = if dice.chance(self.busy) { Verdict::Busy } else { self.verdict(job, dice) };
                 mailbox.put(Note::Verdict(key, verdict));
@@ -42,11 +49,11 @@ impl Desk {
                 left.push((key, job));
             }
         }
-        *waiting = left;
+        *self.waiting.borrow_mut() = left;
         answered
     }
 
-    fn verdict(&self, job: Job, dice: &mut Dice) -> Verdict {
+    fn verdict(&mut self, job: Job, dice: &mut Dice) -> Verdict {
         match job {
             Job::Resolve { .. } if self.addresses.is_empty() => {
                 Verdict::Addresses(Err(io::Error::other("no such name")))
@@ -71,8 +78,16 @@ impl Desk {
                 };
                 Verdict::Fetched(Served { response, body })
             }
-            // No day has routes.
-            Job::Route(_) => Verdict::Busy,
+            Job::Route(question) => {
+                let token = question.token.expect("clients of such days have one");
+                assert_eq!(token.secret(), "a b");
+                Verdict::Routed(if dice.chance(self.unknown) {
+                    Err(Refusal::UNKNOWN_TOKEN)
+                } else {
+                    self.passed += 1;
+                    Ok(Pass { target: self.leads.clone(), ..Pass::default() })
+                })
+            }
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Tally {
     /// Clients and targets that were told close_notify.
     pub clients_dismissed: usize,
     pub targets_dismissed: usize,
+    /// Requests with tokens that lead nowhere, and those that nobody decided in time.
+    pub unknown: usize,
+    pub undecided: usize,
     /// Clients whose handshake was never done though they began one.
     pub unfinished: usize,
 }
@@ -36,6 +39,9 @@ impl Tally {
     /// Counts one day.
     pub fn of(faults: Faults, starved: u64, clients: &[Client], targets: &[Target]) -> Tally {
         let mut tally = Tally { faults, starved, ..Tally::default() };
+        let answers = clients.iter().flat_map(|client| &client.reader.answers);
+        tally.unknown = answers.clone().filter(|status| **status == 404).count();
+        tally.undecided = answers.filter(|status| **status == 504).count();
         for client in clients.iter().filter(|client| client.wire.is_secure()) {
             let wire = &client.wire;
             match wire.version().filter(|_| wire.is_open()) {
@@ -77,6 +83,7 @@ impl Tally {
         let ends =
             [self.clients_alerted, self.targets_alerted, self.clients_dismissed, self.targets_dismissed];
         assert!(ends.iter().all(|&count| count > 0), "ends of streams: {self:#?}");
+        assert!(self.unknown > 0 && self.undecided > 0, "routes: {self:#?}");
         assert!(self.bridges > 0 && self.unfinished > 0, "{self:#?}");
     }
 }
@@ -103,6 +110,8 @@ impl AddAssign for Tally {
         self.targets_alerted += other.targets_alerted;
         self.clients_dismissed += other.clients_dismissed;
         self.targets_dismissed += other.targets_dismissed;
+        self.unknown += other.unknown;
+        self.undecided += other.undecided;
         self.unfinished += other.unfinished;
     }
 }

@@ -99,7 +99,13 @@ impl Server {
     /// Starts `program` with exactly these words.
     #[track_caller]
     pub fn launch(program: impl AsRef<OsStr>, args: &[&str]) -> Server {
-        let mut server = spawn(program.as_ref(), args);
+        Server::launch_on(Stdio::null(), program, args)
+    }
+
+    /// The same with this as its standard input.
+    #[track_caller]
+    pub fn launch_on(input: impl Into<Stdio>, program: impl AsRef<OsStr>, args: &[&str]) -> Server {
+        let mut server = spawn(program.as_ref(), input.into(), args);
         let banner = server.log.wait(PATIENCE, |state| {
             state.lines.iter().find_map(|line| {
                 let (_, rest) = line.split_once("proxying from ")?;
@@ -236,7 +242,7 @@ impl Drop for Server {
 /// Runs the program to its end: status and standard error.
 #[track_caller]
 pub fn run_to_end(args: &[&str]) -> (Option<i32>, String) {
-    let mut server = spawn(&program(), args);
+    let mut server = spawn(&program(), Stdio::null(), args);
     let status = server.wait_exit(PATIENCE);
     (status.code(), server.log.text())
 }
@@ -250,12 +256,12 @@ pub fn program() -> OsString {
     }
 }
 
-fn spawn(program: &OsStr, args: &[&str]) -> Server {
+fn spawn(program: &OsStr, input: Stdio, args: &[&str]) -> Server {
     let directory = TempDir::new();
     let mut child = Command::new(program)
         .args(args)
         .current_dir(directory.path())
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -16,6 +16,8 @@ pub const FUNCTION_LINES_MAX: usize = 70;
 pub const UNSAFE_FILES: &[&str] = &[
     "src/ring/mod.rs",
     "src/sys/calls.rs",
+    "src/sys/process.rs",
+    "src/sys/seccomp.rs",
     "src/ws/mask.rs",
     "perf/src/sys.rs",
     "tests/allocations/counter.rs",

@@ -1,68 +1,268 @@
 //! Look-ups: the helpers that take the steps of a route which wait for something.
 //!
-//! Owns the crews, one for each kind of waiting. It never touches a session; an answer goes where the question came from.
+//! Owns the crews, one for each kind of waiting, and what they all have in common: how long a look-up may take, what a
+//! client hears of trouble and what the operator hears. It never touches a session; an answer goes where the question
+//! came from.
 
-use super::token::{Source, Token};
-use super::{Answer, Options, Pass, Question, Step};
+mod files;
+mod flights;
+mod http;
+mod keys;
+mod names;
+mod redis;
+mod stamp;
+mod trouble;
+
+use super::source::Source;
+use super::token::{Place, Token};
+use super::{Answer, Options, Pass, Question, Step, Tokens};
 use crate::crew::Crew;
 use crate::http::Refusal;
-use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
+use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
+use crate::observe::log::Log;
 use crate::session::job::Verdict;
 use crate::target::Target;
+use flights::Flights;
 use std::io;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trouble::{Trouble, Troubles};
 
 /// Takes a verdict to where it is waited for.
 type Reply = Box<dyn FnOnce(Verdict) + Send>;
 
+/// What a source says of a token: what it leads to, that it is not known, or that the source is of no use just now.
+type Found = Result<Option<Arc<Target>>, Trouble>;
+
+/// A source of tokens as helpers use it.
+trait Seek: Send + Sync {
+    /// Looks a token up; waits no longer than until `wanted.until`.
+    fn seek(&self, wanted: &Wanted) -> Found;
+
+    /// Looks whether the source is of any use yet, when the server starts.
+    fn probe(&self) -> Result<(), Trouble> {
+        Ok(())
+    }
+}
+
+/// A token to be looked up.
+struct Wanted {
+    token: Token,
+    /// The token is the name of a host, and compared as such.
+    is_host: bool,
+    /// When it is too late.
+    until: Instant,
+}
+
 /// The way to those who take steps; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    tokens: Option<Crew<(Question, Reply)>>,
+    tokens: Option<Way>,
+}
+
+/// How a token gets to its source.
+#[derive(Clone, Debug)]
+enum Way {
+    /// Each by itself: what lies on this machine is as it is now.
+    Alone(Crew<(Wanted, Reply)>, Common),
+    /// Together with others that ask for the same, and with what was answered before.
+    Shared(Flights, Common),
+}
+
+/// What all questions of one source have in common.
+#[derive(Clone, Copy, Debug)]
+struct Common {
+    is_host: bool,
+    timeout: Duration,
 }
 
 impl Routes {
-    /// Starts what `options` need.
+    /// Starts what `options` need. What is not there yet is only worth a warning: it may come later.
     ///
     /// # Errors
-    /// When a source is of no use or a thread cannot be started.
-    pub fn start(options: &Options) -> io::Result<Routes> {
-        let Some(tokens) = options.tokens.clone() else { return Ok(Routes { tokens: None }) };
-        let work = move |(question, reply): (Question, Reply)| {
-            reply(Verdict::Routed(answer(&question, &tokens.source)));
-        };
-        Ok(Routes { tokens: Some(Crew::start("tokens", HELPER_THREADS, HELPER_QUEUE_MAX, work)?) })
+    /// When a thread cannot be started, or what a source needs of TLS cannot be had.
+    pub fn start(options: &Options, log: &Log) -> io::Result<Routes> {
+        let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log)).transpose()?;
+        Ok(Routes { tokens })
     }
 
     /// Has a step taken; [`Verdict::Busy`] when too many questions wait.
     pub fn ask(&self, question: Question, reply: Reply) {
-        let crew = match question.step {
-            Step::Lookup => &self.tokens,
-            Step::Guard(_) => &None,
-        };
-        let refused = match crew {
-            Some(crew) => crew.ask((question, reply)).err(),
-            None => Some((question, reply)),
-        };
-        if let Some((_, reply)) = refused {
-            reply(Verdict::Busy);
+        match (question.step, &self.tokens) {
+            (Step::Lookup, Some(way)) => way.go(question.token, reply),
+            (Step::Lookup, None) | (Step::Guard(_), _) => reply(Verdict::Busy),
         }
     }
 }
 
-fn answer(question: &Question, source: &Source) -> Answer {
-    let Some(token) = &question.token else { return Err(Refusal::NO_TOKEN) };
-    let target = match source {
-        Source::TokenFile(path) => in_file(path, token).map_err(|_| Refusal::INTERNAL)?,
-    };
-    let target = target.ok_or(Refusal::UNKNOWN_TOKEN)?;
-    Ok(Pass { target: Some(Arc::new(target)), ..Pass::default() })
+impl Way {
+    fn to(tokens: &Tokens, log: &Log) -> io::Result<Way> {
+        let troubles = Troubles::new(tokens.source.name(), log);
+        let (seek, threads): (Box<dyn Seek>, _) = match &tokens.source {
+            Source::TokenFile { path, .. } => {
+                (Box::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
+            }
+            Source::TokenFileName(path) => (Box::new(names::Words(path.clone())), LOOKUP_THREADS),
+            Source::SocketDirectory(path) => (Box::new(names::Sockets(path.clone())), LOOKUP_THREADS),
+            Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
+            Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
+            Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
+        };
+        if let Err(trouble) = seek.probe() {
+            troubles.tell(&trouble);
+        }
+        let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
+        let common = Common { is_host: tokens.places.contains(&Place::Host), timeout: tokens.timeout };
+        let settle = move |wanted: &Wanted| settle(&*seek, wanted, &troubles);
+        Ok(if is_service {
+            Way::Shared(Flights::start(threads, LOOKUP_QUEUE_MAX, tokens.cache, settle)?, common)
+        } else {
+            let work = move |(wanted, reply): (Wanted, Reply)| reply(Verdict::Routed(settle(&wanted)));
+            Way::Alone(Crew::start("tokens", threads, HELPER_QUEUE_MAX, work)?, common)
+        })
+    }
+
+    fn go(&self, token: Option<Token>, reply: Reply) {
+        let token = match token {
+            None => return reply(Verdict::Routed(Err(Refusal::NO_TOKEN))),
+            // What cannot be a token is not told apart from what is none.
+            Some(token) if !token.is_plausible() => {
+                return reply(Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)));
+            }
+            Some(token) => token,
+        };
+        let wanted = |common: &Common| Wanted {
+            token,
+            is_host: common.is_host,
+            until: Instant::now() + common.timeout,
+        };
+        match self {
+            Way::Alone(crew, common) => {
+                if let Err((_, reply)) = crew.ask((wanted(common), reply)) {
+                    reply(Verdict::Busy);
+                }
+            }
+            Way::Shared(flights, common) => flights.ask(wanted(common), reply),
+        }
+    }
 }
 
-fn in_file(path: &Path, token: &Token) -> io::Result<Option<Target>> {
-    let text = std::fs::read_to_string(path)?;
-    let lines = text.lines().filter_map(|line| line.split_once(": "));
-    let found = lines.rev().find(|(own, _)| own.trim() == token.secret());
-    Ok(found.and_then(|(_, target)| Target::parse(target.trim()).ok()))
+/// Has a token looked up, and says what its client hears. Whatever goes wrong, there is an answer.
+fn settle(seek: &dyn Seek, wanted: &Wanted, troubles: &Troubles) -> Answer {
+    // Its time is over, and there may be others whose is not.
+    if Instant::now() >= wanted.until {
+        return Err(Refusal::BUSY);
+    }
+    match catch_unwind(AssertUnwindSafe(|| seek.seek(wanted))) {
+        Ok(Ok(Some(target))) => Ok(Pass { target: Some(target), ..Pass::default() }),
+        Ok(Ok(None)) => Err(Refusal::UNKNOWN_TOKEN),
+        Ok(Err(trouble)) => {
+            troubles.tell(&trouble);
+            Err(Refusal::BUSY)
+        }
+        Err(_) => Err(Refusal::INTERNAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A source that does what its token says.
+    struct Played;
+
+    impl Seek for Played {
+        fn seek(&self, wanted: &Wanted) -> Found {
+            match wanted.token.secret() {
+                "good" => Ok(Target::parse("h:1").ok().map(Arc::new)),
+                "bad" => Ok(None),
+                "broken" => Err(Trouble::Met("it is broken".into())),
+                _ => panic!("a bug"),
+            }
+        }
+    }
+
+    fn told(token: &str, wait: Duration) -> u16 {
+        let troubles = Troubles::new("Played", &Log::silent());
+        let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + wait };
+        settle(&Played, &wanted, &troubles).map_or_else(|refusal| refusal.status(), |_| 101)
+    }
+
+    #[test]
+    fn whatever_happens_there_is_an_answer() {
+        let soon = Duration::from_secs(10);
+        for (token, status) in [("good", 101), ("bad", 404), ("broken", 503), ("panic", 500)] {
+            assert_eq!(told(token, soon), status, "{token}");
+        }
+        assert_eq!(told("good", Duration::ZERO), 503, "its time is over before its turn");
+    }
+
+    fn wanted(token: &str) -> Wanted {
+        Wanted { token: Token::new(token), is_host: false, until: Instant::now() + Duration::from_secs(60) }
+    }
+
+    /// A service that answers each question when it is let, and the way to ask it.
+    fn service(keep: Duration) -> (Flights, std::sync::mpsc::Sender<()>, Receiver<String>) {
+        let (go, wait) = channel::<()>();
+        let (tell, asked) = channel();
+        let wait = std::sync::Mutex::new(wait);
+        let flights = Flights::start(1, 1, keep, move |wanted| {
+            tell.send(wanted.token.secret().to_owned()).unwrap();
+            let _ = wait.lock().unwrap().recv();
+            Err(if wanted.token.secret() == "bad" { Refusal::UNKNOWN_TOKEN } else { Refusal::BUSY })
+        });
+        (flights.unwrap(), go, asked)
+    }
+
+    #[test]
+    fn who_waits_is_counted_and_everybody_is_told() {
+        use crate::limits::LOOKUP_WAITERS_MAX;
+        let (flights, go, asked) = service(Duration::ZERO);
+        let (tell, verdicts) = channel();
+        let ask = |token: &str| {
+            let tell = tell.clone();
+            flights.ask(
+                wanted(token),
+                Box::new(move |verdict| tell.send(matches!(verdict, Verdict::Busy)).unwrap()),
+            );
+        };
+        ask("a");
+        assert_eq!(asked.recv_timeout(Duration::from_secs(10)).unwrap(), "a");
+        // One may wait for its turn, and no other.
+        ask("b");
+        assert!(verdicts.try_recv().is_err());
+        ask("c");
+        assert!(verdicts.try_recv().unwrap());
+        for _ in 2..LOOKUP_WAITERS_MAX {
+            ask("a");
+        }
+        assert!(verdicts.try_recv().is_err());
+        ask("a");
+        assert!(verdicts.try_recv().unwrap(), "one too many, though nobody new is asked about");
+        drop(go);
+        let answers: Vec<_> = verdicts.iter().take(LOOKUP_WAITERS_MAX).collect();
+        assert!(answers.iter().all(|busy| !busy));
+        ask("a");
+        assert!(!verdicts.recv_timeout(Duration::from_secs(10)).unwrap(), "and there is room again");
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["b", "a"]);
+    }
+
+    #[test]
+    fn that_a_token_is_unknown_is_kept_and_trouble_is_not() {
+        let (flights, go, asked) = service(Duration::from_secs(3600));
+        drop(go);
+        let (tell, verdicts) = channel();
+        let ask = |token: &str| {
+            let tell = tell.clone();
+            flights.ask(wanted(token), Box::new(move |_| tell.send(()).unwrap()));
+            verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
+        };
+        ask("bad");
+        ask("bad");
+        ask("other");
+        ask("other");
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["bad", "other", "other"], "trouble is not kept");
+    }
 }

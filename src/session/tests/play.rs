@@ -14,6 +14,7 @@ use crate::limits::{BUFFER_MEMORY_MIN, HOT_BYTES};
 use crate::observe::counters::Counters;
 use crate::pool::{Lease, Pool};
 use crate::session::job::{Job, Verdict};
+use crate::session::tap::Tap;
 use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side};
 use crate::slab::Key;
 use crate::sys::address::Address;
@@ -47,6 +48,8 @@ pub struct Play {
     pub dialled: Vec<String>,
     /// What was logged, in order.
     pub lines: Vec<String>,
+    /// What was shown to those who watch, in order.
+    pub shown: Vec<Tap>,
     /// The answer is to a HEAD request: its length is announced and nothing follows.
     pub head_only: bool,
     /// Most bytes that one receive brings, whatever was asked.
@@ -89,6 +92,7 @@ impl Play {
             jobs: VecDeque::new(),
             dialled: Vec::new(),
             lines: Vec::new(),
+            shown: Vec::new(),
             head_only: false,
             gulp: usize::MAX,
             cut: usize::MAX,
@@ -379,6 +383,7 @@ impl Play {
             Action::Arm(due) => self.due = Some(due),
             Action::Opened(path) => self.lines.push(format!("open {path}")),
             Action::Answered(line, status) => self.lines.push(format!("{line} {status}")),
+            Action::Tap(tap) => self.shown.push(tap),
             Action::Release => {
                 assert!(self.sockets.iter().all(|socket| !socket.open), "a socket is left open");
                 self.released = true;

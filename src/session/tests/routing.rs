@@ -2,10 +2,12 @@
 
 use super::play::{Client, Play};
 use super::read::{UPGRADE, binary};
-use super::settings::{every_cut_of, routed};
+use super::settings::{every_cut_of, placed, routed};
+use crate::config::Config;
 use crate::http::Refusal;
 use crate::limits::ROUTE_TIMEOUT_MS;
 use crate::route::Pass;
+use crate::route::token::Place;
 use crate::session::job::{Job, Verdict};
 use crate::target::Target;
 use std::sync::Arc;
@@ -67,4 +69,59 @@ fn nobody_is_waited_for_without_end() {
 
     let mut play = Play::new(routed());
     assert_eq!(play.client(upgrade("t")).stop().heard(), "503");
+}
+
+#[test]
+fn a_token_is_found_where_it_is_looked_for_and_shown_nowhere() {
+    let rows = [
+        ("query", upgrade("s3cret")),
+        ("cookie", UPGRADE.replace("\r\n\r\n", "\r\nCookie: a=b; token=s3cret\r\n\r\n")),
+        ("header:x-desk", UPGRADE.replace("\r\n\r\n", "\r\nX-Desk: s3cret\r\n\r\n")),
+        ("path", UPGRADE.replace("/x", "/x/s3cret")),
+    ];
+    for (word, request) in &rows {
+        let config = || placed(Place::parse(word).unwrap());
+        every_cut_of(config, |play| {
+            assert_eq!(
+                play.client(request.as_str()).verdict(leads_to("10.0.0.9:1")).heard(),
+                "101",
+                "{word}"
+            );
+            let mark = play.session.as_ref().unwrap().core().token.unwrap().to_string();
+            let lines = play.lines.join("\n");
+            assert!(!lines.contains("s3cret"), "{lines}");
+            let told = !matches!(*word, "query" | "path") || lines.contains(&mark);
+            assert!(told, "{lines}");
+        });
+        // A refusal shows as little, and a page that was asked for in vain.
+        let mut play = Play::new(config());
+        assert_eq!(play.client(request.as_str()).verdict(Verdict::Busy).heard(), "503");
+        let mut page = Play::new(config());
+        assert_eq!(
+            page.client("GET /s3cret?a=b%26token%3Ds3cret HTTP/1.1\r\nHost: h\r\n\r\n").heard(),
+            "405"
+        );
+        let hidden = if *word == "path" { 2 } else { 1 };
+        let shown = page.lines.join("\n");
+        assert_eq!(shown.matches("s3cret").count(), 2 - hidden, "{shown}");
+        assert!(!play.lines.join("\n").contains("s3cret"), "{:?}", play.lines);
+    }
+    for (word, request) in &rows[1..] {
+        assert_eq!(Play::new(routed()).client(request.as_str()).heard(), "403", "{word} is not looked at");
+    }
+}
+
+#[test]
+fn pages_need_no_token() {
+    let mut play = Play::new(Config { web: Some(Default::default()), ..routed() });
+    play.client("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(matches!(play.jobs.front(), Some(Job::Fetch(_))), "{:?}", play.jobs);
+}
+
+#[test]
+fn who_leaves_while_others_are_asked_is_gone() {
+    let mut play = Play::new(routed());
+    play.client(upgrade("t")).reset(Client);
+    assert_eq!(play.verdict(leads_to("10.0.0.9:1")).dialled.len(), 1, "nothing is received meanwhile");
+    assert_eq!(play.end(), "client_reset");
 }

@@ -3,16 +3,29 @@
 use super::play::Play;
 use crate::config::{Config, EngineChoice, Listen, Timing};
 use crate::http;
-use crate::route::token::{Place, Source};
+use crate::route::source::Source;
+use crate::route::token::Place;
 use crate::route::{self, Tokens};
 use crate::target::Target;
 use std::time::Duration;
 
 /// A configuration in which tokens lead to targets.
 pub fn routed() -> Config {
-    let source = Source::TokenFile("/tokens".into());
-    let tokens = Tokens { source, places: vec![Place::Query], cache: Duration::ZERO };
+    let source = Source::TokenFile { path: "/tokens".into(), read_only: false };
+    let tokens = Tokens {
+        source,
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+        veil: Default::default(),
+    };
     Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
+}
+
+/// The same with another place for tokens.
+pub fn placed(place: Place) -> Config {
+    let tokens = routed().route.tokens.map(|tokens| Tokens { places: vec![place], ..tokens });
+    Config { route: route::Options { tokens, ..Default::default() }, ..routed() }
 }
 
 /// A configuration with `target`, if it is not empty, and default timing.
@@ -37,7 +50,12 @@ pub fn config(target: &str) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 1,
+        record: None,
+        traffic: false,
+        wrap: None,
         verbose: false,
+        process: Default::default(),
+        logs: Default::default(),
     }
 }
 

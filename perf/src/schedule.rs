@@ -1,0 +1,76 @@
+//! When messages are due: a clock that does not wait for anybody.
+//!
+//! A schedule is fixed before it begins. What is sent late is sent at once and keeps its time, so that whoever waits for it has
+//! waited since then: latency is measured from the time that was meant, and a stall is not hidden by sending less
+//! meanwhile. Pure; it never reads the clock.
+
+use std::time::{Duration, Instant};
+
+/// Events at even distances, handed out in turn to a number of actors.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    start: Instant,
+    /// Nanoseconds between two events; a fraction, so that many of them do not drift.
+    every: f64,
+    next: u64,
+    actors: u64,
+}
+
+impl Schedule {
+    /// `rate` events a second over all `actors`, from `start` on.
+    pub fn new(start: Instant, rate: f64, actors: usize) -> Self {
+        Self { start, every: 1e9 / rate, next: 0, actors: actors.max(1) as u64 }
+    }
+
+    /// The next event that is due at `now`: its number and who is to act. Each is handed out once.
+    pub fn due(&mut self, now: Instant) -> Option<(u64, usize)> {
+        if self.meant(self.next) > now {
+            return None;
+        }
+        let number = self.next;
+        self.next += 1;
+        Some((number, (number % self.actors) as usize))
+    }
+
+    /// When event `number` was meant to be.
+    pub fn meant(&self, number: u64) -> Instant {
+        self.start + Duration::from_nanos((number as f64 * self.every) as u64)
+    }
+
+    /// Whether `number` follows `before` in one actor's turn.
+    pub fn follows(&self, before: Option<u64>, number: u64) -> bool {
+        before.is_none_or(|before| number == before + self.actors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_in_turn_and_keep_their_times() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, 1000.0, 3);
+        assert_eq!(schedule.due(start), Some((0, 0)));
+        assert_eq!(schedule.due(start), None);
+        let late = start + Duration::from_millis(4);
+        let due: Vec<_> = std::iter::from_fn(|| schedule.due(late)).collect();
+        assert_eq!(due, [(1, 1), (2, 2), (3, 0), (4, 1)]);
+        assert_eq!(schedule.meant(2), start + Duration::from_millis(2));
+    }
+
+    #[test]
+    fn a_million_events_do_not_drift() {
+        let start = Instant::now();
+        let schedule = Schedule::new(start, 70_001.0, 64);
+        let meant = schedule.meant(70_001_000) - start;
+        assert!((meant.as_secs_f64() - 1000.0).abs() < 1e-6, "{meant:?}");
+    }
+
+    #[test]
+    fn an_actors_own_events_are_a_turn_apart() {
+        let schedule = Schedule::new(Instant::now(), 1.0, 50);
+        assert!(schedule.follows(None, 7) && schedule.follows(Some(7), 57));
+        assert!(!schedule.follows(Some(7), 107) && !schedule.follows(Some(7), 7));
+    }
+}

@@ -1,0 +1,234 @@
+//! The rows of the option table that are about who may pass and where to. `table` puts them in their place.
+
+use super::args::Route;
+use super::option::{Act, Category, Opt, Refusal, Value};
+use super::table::{file, free};
+use super::values::{self, Zero, quoted};
+use crate::limits::{ROUTE_TIMEOUT_MS, TOKEN_CACHE_MS, TOKEN_SMALL_FILE_BYTES_MAX, TOKEN_TIMEOUT_MS};
+use crate::route::Tokens;
+use crate::route::source::Source;
+use crate::route::token::{Place, Veil};
+use crate::tls::Secret;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A row without a short name.
+const fn row(
+    long: &'static str,
+    brief: &'static str,
+    detail: &'static str,
+    default: &'static str,
+    example: &'static str,
+    act: Act,
+) -> Opt {
+    Opt { long, short: None, category: Category::Access, brief, detail, default, example, act }
+}
+
+fn text(value: &OsStr) -> Result<Option<String>, Refusal> {
+    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
+    let text = value.to_str().ok_or_else(invalid)?;
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+pub(super) const TOKEN_PLUGIN: Opt = row(
+    "token-plugin",
+    "look targets up by tokens of clients",
+    "Each WebSocket request carries a token, which leads to its target; the word target_addr:target_port is then left \
+     out. The plugins are websockify's: TokenFile and ReadOnlyTokenFile (a file, or a directory of files, with lines \
+     \"token: host:port\"), TokenFileName (a directory with a file for each token), BaseTokenAPI and JSONTokenApi (a web \
+     service), JWTTokenApi (signed and encrypted tokens), TokenRedis, UnixDomainSocketDirectory. unix_socket in place of \
+     a host is followed by the path of a Unix socket. docs/tokens.md has the formats.\n\n\
+     A request without a token is refused with 403, with one that leads nowhere with 404, and with 503 while whoever \
+     knows tokens cannot be asked.",
+    "",
+    "--token-plugin=TokenFile --token-source=/etc/websplice/tokens 6080",
+    Act::Take(free("CLASS"), |options, value| {
+        options.route.token_plugin = text(value)?;
+        Ok(())
+    }),
+);
+
+pub(super) const TOKEN_SOURCE: Opt = row(
+    "token-source",
+    "where the token plugin looks",
+    "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
+     goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
+     change act at once.\n\n\
+     @FILE stands for the text in FILE, which keeps a password out of the list of processes.",
+    "",
+    "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
+    Act::Take(file("ARG"), |options, value| {
+        options.route.token_source = text(value)?.map(Secret);
+        Ok(())
+    }),
+);
+
+pub(super) const HOST_TOKEN: Opt = row(
+    "host-token",
+    "the name of the Host header is the token",
+    "Look up the name that the client came for, in small letters, without port and brackets, instead of a token in the \
+     query.",
+    "",
+    "--host-token --token-plugin=TokenFile --token-source=/etc/websplice/hosts 6080",
+    Act::Switch(|options| options.route.host_token = true),
+);
+
+pub(super) const TARGET_CONFIG: Opt = row(
+    "target-config",
+    "the same as TokenFile with this source",
+    "The old spelling of --token-plugin=TokenFile --token-source=PATH; it takes the place of both.",
+    "",
+    "--target-config=/etc/websplice/tokens 6080",
+    Act::Take(file("PATH"), |options, value| {
+        options.route.target_config = (!value.is_empty()).then(|| value.into());
+        Ok(())
+    }),
+);
+
+pub(super) const TOKEN_FROM: Opt = row(
+    "token-from",
+    "where requests carry their token",
+    "One or more of these, separated by commas; the first that has a token counts. query: the parameter token. cookie or \
+     cookie:NAME: that cookie, or the one called token. header:NAME: that header, without Bearer in front. path: the \
+     last segment of the path. subprotocol: an offered sub-protocol token.TOKEN, beside those that are meant.",
+    "(query)",
+    "--token-from=header:Authorization,query --target-config=/etc/websplice/tokens 6080",
+    Act::Take(Value { repeats: true, ..free("PLACES") }, |options, value| {
+        let words = text(value)?.unwrap_or_default();
+        for word in words.split(',').map(str::trim) {
+            let place = Place::parse(word).ok_or_else(|| Refusal::Invalid {
+                kind: "place",
+                hint: "query, cookie, cookie:NAME, header:NAME, path or subprotocol, separated by commas"
+                    .into(),
+            })?;
+            if !options.route.token_from.contains(&place) {
+                options.route.token_from.push(place);
+            }
+        }
+        Ok(())
+    }),
+);
+
+pub(super) const TOKEN_CACHE: Opt = row(
+    "token-cache",
+    "how long answers of a service are kept",
+    "What Redis or a web service said of a token is used again for this long, and that it knows nothing of one for a \
+     second at most. 0 asks for each request. Files are not kept: they act as soon as they change.",
+    "(5s)",
+    "--token-cache=0 --token-plugin=TokenRedis --token-source=localhost 6080",
+    Act::Take(free("DURATION"), |options, value| {
+        options.route.token_cache = Some(values::duration(value, Zero::Allowed)?);
+        Ok(())
+    }),
+);
+
+pub(super) const TOKEN_TIMEOUT: Opt = row(
+    "token-timeout",
+    "how long a look-up may take",
+    "From the request to the answer of whoever knows tokens, connecting and waiting for a turn included. Then the client \
+     is refused with 503. Others are not held up meanwhile.",
+    "(2s)",
+    "--token-timeout=500ms --token-plugin=TokenRedis --token-source=localhost 6080",
+    Act::Take(free("DURATION"), |options, value| {
+        options.route.token_timeout = Some(values::duration(value, Zero::Refused)?);
+        Ok(())
+    }),
+);
+
+/// Options that make no sense without, or beside, another one.
+pub(super) fn check_pairs(route: &Route) -> Result<(), String> {
+    let plugin = route.token_plugin.is_some();
+    let either = plugin || route.target_config.is_some();
+    let rules = [
+        (route.token_source.is_some() && !plugin, "--token-source"),
+        (route.host_token && !plugin, "--host-token"),
+        (!route.token_from.is_empty() && !either, "--token-from"),
+        (route.token_cache.is_some() && !either, "--token-cache"),
+        (route.token_timeout.is_some() && !either, "--token-timeout"),
+    ];
+    if let Some((_, name)) = rules.iter().find(|(broken, _)| *broken) {
+        return Err(format!("You must use --token-plugin to use {name}"));
+    }
+    if route.host_token && !route.token_from.is_empty() {
+        return Err("You cannot use --host-token together with --token-from".into());
+    }
+    Ok(())
+}
+
+/// What was said about tokens, complete; `absolute` makes a path absolute, or says what is wrong with that.
+pub(super) fn tokens(
+    route: &Route,
+    absolute: impl Fn(&'static str, PathBuf) -> Result<PathBuf, String>,
+) -> Result<Option<Tokens>, String> {
+    let source = match (&route.target_config, &route.token_plugin) {
+        (Some(path), _) => {
+            Source::TokenFile { path: absolute("--target-config", path.clone())?, read_only: false }
+        }
+        (None, Some(plugin)) => {
+            let place = route.token_source.as_ref().map(|word| said(&word.0)).transpose()?;
+            let mut source = Source::parse(plugin, place.as_deref())?;
+            if let Some(path) = source.path_mut() {
+                *path = absolute("--token-source", std::mem::take(path))?;
+            }
+            if let Source::TokenFileName(path) = &source
+                && let Err(error) = std::fs::read_dir(path)
+            {
+                return Err(format!(
+                    "--token-source: {}: {error}; TokenFileName needs a directory",
+                    path.display()
+                ));
+            }
+            source
+        }
+        (None, None) => return Ok(None),
+    };
+    let mut places = route.token_from.clone();
+    if places.is_empty() {
+        places.push(if route.host_token { Place::Host } else { Place::Query });
+    }
+    Ok(Some(Tokens {
+        source,
+        places,
+        cache: route.token_cache.unwrap_or(Duration::from_millis(TOKEN_CACHE_MS)),
+        timeout: route.token_timeout.unwrap_or(Duration::from_millis(TOKEN_TIMEOUT_MS)),
+        veil: Veil::default(),
+    }))
+}
+
+/// How long the whole route of a request may take: long enough that each look-up has its time.
+pub(super) fn time(tokens: Option<&Tokens>) -> Duration {
+    let usual = Duration::from_millis(ROUTE_TIMEOUT_MS);
+    tokens.map_or(usual, |tokens| usual.max(tokens.timeout + Duration::from_millis(TOKEN_TIMEOUT_MS)))
+}
+
+/// The source itself, or the text of the file that `@FILE` names.
+fn said(word: &str) -> Result<String, String> {
+    let Some(name) = word.strip_prefix('@') else { return Ok(word.to_owned()) };
+    let refused = |why: String| format!("--token-source: {}: {why}", quoted(OsStr::new(word)));
+    let bytes = std::fs::read(name).map_err(|error| refused(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+    if text.is_empty() || text.contains('\n') || bytes.len() > TOKEN_SMALL_FILE_BYTES_MAX {
+        return Err(refused("the file must hold one line, the source itself".into()));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_done() {
+        let route = Route { target_config: Some("/x".into()), ..Route::default() };
+        let tokens = tokens(&route, |_, path| Ok(path)).unwrap().unwrap();
+        let written =
+            |opt: &Opt| values::duration(opt.default.trim_matches(['(', ')']).as_ref(), Zero::Refused);
+        assert_eq!(written(&TOKEN_CACHE).unwrap(), tokens.cache);
+        assert_eq!(written(&TOKEN_TIMEOUT).unwrap(), tokens.timeout);
+        assert_eq!(Place::parse(TOKEN_FROM.default.trim_matches(['(', ')'])), Some(tokens.places[0].clone()));
+        assert_eq!(time(Some(&tokens)), Duration::from_millis(ROUTE_TIMEOUT_MS));
+        let slow = Tokens { timeout: Duration::from_secs(60), ..tokens };
+        assert!(time(Some(&slow)) > slow.timeout);
+    }
+}

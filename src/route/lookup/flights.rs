@@ -1,0 +1,188 @@
+//! Flights: one question to a service for all who want the same, and its answer for those who come soon after.
+//!
+//! Owns the queue in front of a service, who waits for what, and the answers that are kept. Everything is bounded: tokens
+//! that wait, requests that wait for them, answers. Tokens themselves are not kept, only their hashes, with keys of this
+//! process.
+
+use super::{Reply, Wanted};
+use crate::crew::Crew;
+use crate::http::Refusal;
+use crate::limits::{LOOKUP_WAITERS_MAX, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
+use crate::route::Answer;
+use crate::route::token::Token;
+use crate::session::job::Verdict;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A token, as it is remembered.
+type Print = (u64, u64);
+
+/// The way to a service; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Flights {
+    board: Arc<Board>,
+    crew: Crew<(Print, Wanted)>,
+}
+
+/// What is on its way and what has come back.
+struct Board {
+    hashers: (RandomState, RandomState),
+    /// How long answers are kept.
+    keep: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<Print, Vec<Reply>>,
+    /// Requests in all of `waiting`.
+    waiters: usize,
+    known: HashMap<Print, (Instant, Answer)>,
+    unknown: HashMap<Print, Instant>,
+}
+
+impl Flights {
+    /// Starts `threads` that have tokens looked up with `settle`; up to `queue` tokens may wait.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        threads: usize,
+        queue: usize,
+        keep: Duration,
+        settle: impl Fn(&Wanted) -> Answer + Send + Sync + 'static,
+    ) -> io::Result<Flights> {
+        let board = Arc::new(Board { hashers: Default::default(), keep, state: Mutex::default() });
+        let landing = board.clone();
+        let crew = Crew::start("services", threads, queue, move |(print, wanted): (Print, Wanted)| {
+            landing.land(print, settle(&wanted));
+        })?;
+        Ok(Flights { board, crew })
+    }
+
+    /// Has a token looked up, unless that is known or on its way; [`Verdict::Busy`] when too many wait.
+    pub fn ask(&self, wanted: Wanted, reply: Reply) {
+        let print = self.board.print(&wanted.token);
+        let mut state = self.board.lock();
+        if let Some(answer) = state.kept(print) {
+            drop(state);
+            return reply(Verdict::Routed(answer));
+        }
+        if state.waiters >= LOOKUP_WAITERS_MAX {
+            drop(state);
+            return reply(Verdict::Busy);
+        }
+        if let Some(waiting) = state.waiting.get_mut(&print) {
+            waiting.push(reply);
+            state.waiters += 1;
+            return;
+        }
+        // The queue is asked with the board held, so that nobody joins a flight that is not there.
+        let refused = self.crew.ask((print, wanted)).is_err();
+        if refused {
+            drop(state);
+            return reply(Verdict::Busy);
+        }
+        state.waiting.insert(print, vec![reply]);
+        state.waiters += 1;
+    }
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Two hashes with secret keys: nobody can find two tokens that share them.
+    fn print(&self, token: &Token) -> Print {
+        (self.hashers.0.hash_one(token), self.hashers.1.hash_one(token))
+    }
+
+    /// An answer has come: keeps it, and tells all who wait for it.
+    fn land(&self, print: Print, answer: Answer) {
+        let mut state = self.lock();
+        if !self.keep.is_zero() {
+            state.keep(print, &answer, self.keep);
+        }
+        let waiting = state.waiting.remove(&print).unwrap_or_default();
+        state.waiters -= waiting.len();
+        drop(state);
+        for reply in waiting {
+            reply(Verdict::Routed(answer.clone()));
+        }
+    }
+}
+
+impl State {
+    fn kept(&self, print: Print) -> Option<Answer> {
+        let now = Instant::now();
+        match self.known.get(&print) {
+            Some((until, answer)) if now < *until => return Some(answer.clone()),
+            _ => {}
+        }
+        let until = self.unknown.get(&print)?;
+        (now < *until).then_some(Err(Refusal::UNKNOWN_TOKEN))
+    }
+
+    /// Keeps what a service said; that it could not say anything is not kept.
+    fn keep(&mut self, print: Print, answer: &Answer, keep: Duration) {
+        let now = Instant::now();
+        match answer {
+            Ok(_) => {
+                make_room(&mut self.known, |(until, _)| now < *until);
+                self.known.insert(print, (now + keep, answer.clone()));
+            }
+            Err(refusal) if *refusal == Refusal::UNKNOWN_TOKEN => {
+                make_room(&mut self.unknown, |until| now < *until);
+                // Who has just made a token expects it to work soon.
+                let keep = keep.min(Duration::from_millis(TOKEN_CACHE_UNKNOWN_MS));
+                self.unknown.insert(print, now + keep);
+                self.known.remove(&print);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Strikes out what is too old when there is no room; if there is still none, everything.
+fn make_room<T>(kept: &mut HashMap<Print, T>, is_fresh: impl Fn(&T) -> bool) {
+    if kept.len() >= TOKEN_CACHE_MAX {
+        kept.retain(|_, entry| is_fresh(entry));
+        if kept.len() >= TOKEN_CACHE_MAX {
+            kept.clear();
+        }
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flights")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_an_end() {
+        let mut kept = HashMap::new();
+        let room = |kept: &mut HashMap<Print, bool>| make_room(kept, |fresh| *fresh);
+        for number in 0..TOKEN_CACHE_MAX as u64 {
+            room(&mut kept);
+            kept.insert((number, 0), number % 2 == 0);
+        }
+        assert_eq!(kept.len(), TOKEN_CACHE_MAX);
+        room(&mut kept);
+        assert_eq!(kept.len(), TOKEN_CACHE_MAX / 2, "what is too old goes first");
+        for number in 0..TOKEN_CACHE_MAX as u64 {
+            room(&mut kept);
+            kept.insert((number, 1), true);
+            assert!(kept.len() <= TOKEN_CACHE_MAX);
+        }
+    }
+}

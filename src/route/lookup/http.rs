@@ -1,0 +1,130 @@
+//! Web services that know tokens: one GET for each, with the token percent-encoded into the address.
+//!
+//! Redirects are not followed: where a token goes is the operator's to say. Proxies of the environment are used, as
+//! websockify does. Connections stay open between questions.
+
+use super::trouble::{Rest, Trouble};
+use super::{Found, Seek, Wanted};
+use crate::limits::{HTTP_THREADS, SERVICE_ANSWER_BYTES_MAX};
+use crate::route::{form, leads, source};
+use rustls::crypto::aws_lc_rs;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Error, Timeout};
+
+/// How much of the time for a look-up may be spent on finding the service, and again on connecting to it.
+const REACH_SHARE: f32 = 0.75;
+
+/// A service.
+pub(super) struct Api {
+    place: source::Api,
+    agent: Agent,
+    rest: Rest,
+}
+
+impl Api {
+    /// # Errors
+    /// When the service is spoken to with TLS and the system knows no authority to judge it by.
+    pub fn new(place: source::Api) -> io::Result<Api> {
+        let mut tls =
+            TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()));
+        if place.before.starts_with("https://") {
+            let found = rustls_native_certs::load_native_certs();
+            if found.certs.is_empty() {
+                let why = "--token-source: this system has no certificates of authorities (ca-certificates), so no \
+                           https:// service can be trusted; name a file of them with SSL_CERT_FILE";
+                return Err(io::Error::other(why));
+            }
+            let roots: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
+        }
+        let config = Agent::config_builder()
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .max_idle_connections(HTTP_THREADS)
+            .max_idle_connections_per_host(HTTP_THREADS)
+            .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls.build())
+            .build();
+        Ok(Api { place, agent: config.into(), rest: Rest::default() })
+    }
+
+    /// Status and body of the answer.
+    fn ask(&self, wanted: &Wanted) -> Result<(u16, Vec<u8>), Error> {
+        let token = form::encode(wanted.token.secret());
+        let address = format!("{}{token}{}", self.place.before, self.place.behind);
+        let left = wanted.until.saturating_duration_since(Instant::now());
+        // A service that is not there is told from one that thinks: only the former is left alone for a while.
+        let reach = left.mul_f32(REACH_SHARE);
+        let request = self.agent.get(address).config().timeout_global(Some(left));
+        let request = request.timeout_resolve(Some(reach)).timeout_connect(Some(reach)).build();
+        let mut answer = request.call()?;
+        let body = answer.body_mut().with_config().limit(SERVICE_ANSWER_BYTES_MAX as u64).read_to_vec()?;
+        Ok((answer.status().as_u16(), body))
+    }
+}
+
+impl Seek for Api {
+    fn seek(&self, wanted: &Wanted) -> Found {
+        if !self.rest.is_over() {
+            return Err(Trouble::Resting);
+        }
+        let trouble = |why: &str| Trouble::Met(format!("{}: {why}", self.place.place()));
+        let (status, body) = match self.ask(wanted) {
+            Ok(answer) => answer,
+            Err(error) => {
+                // One token may be slow for reasons of its own; a service that is not there is not there for any.
+                if is_unreachable(&error) {
+                    self.rest.begin()
+                } else {
+                    self.rest.end()
+                }
+                return Err(trouble(&cause(&error)));
+            }
+        };
+        self.rest.end();
+        let target = match status {
+            200..300 if self.place.json => leads::json(&body),
+            200..300 => std::str::from_utf8(&body).ok().and_then(leads::word),
+            300..400 => return Err(trouble(&format!("status {status}; redirects are not followed"))),
+            // The service has trouble of its own, or too much to do.
+            408 | 425 | 429 | 500.. => return Err(trouble(&format!("status {status}"))),
+            _ => return Ok(None),
+        };
+        let form = if self.place.json { "a JSON object with host and port" } else { "host:port" };
+        let nonsense = || trouble(&format!("the answer is not {form}"));
+        target.map(|target| Some(Arc::new(target))).ok_or_else(nonsense)
+    }
+}
+
+/// Whether nobody was there to be asked.
+fn is_unreachable(error: &Error) -> bool {
+    match error {
+        Error::HostNotFound | Error::ConnectionFailed => true,
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+        ),
+        _ => false,
+    }
+}
+
+/// What went wrong, without the address, which has the token in it.
+fn cause(error: &Error) -> String {
+    match error {
+        Error::Timeout(_) => "no answer in time".into(),
+        Error::HostNotFound => "the name of the service is not known".into(),
+        Error::ConnectionFailed => "cannot connect".into(),
+        Error::BodyExceedsLimit(_) => format!("the answer is larger than {SERVICE_ANSWER_BYTES_MAX} bytes"),
+        Error::Io(error) => error.to_string(),
+        Error::Rustls(error) => format!("TLS: {error}"),
+        Error::Tls(what) => format!("TLS: {what}"),
+        Error::BadUri(_) | Error::Http(_) => "the address is none".into(),
+        _ => "what answers does not speak HTTP as it should".into(),
+    }
+}

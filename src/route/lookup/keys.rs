@@ -1,0 +1,88 @@
+//! Tokens that are judged with a key from a file, which is read again when it changes.
+//!
+//! A new file that is no key changes nothing; one that is gone lets nobody pass.
+
+use super::stamp::{self, Stamp};
+use super::trouble::{Trouble, Troubles};
+use super::{Found, Seek, Wanted};
+use crate::limits::TOKEN_SMALL_FILE_BYTES_MAX;
+use crate::observe::log::Level;
+use crate::route::jwt::{self, Key};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The key in a file.
+pub(super) struct Keys {
+    path: PathBuf,
+    troubles: Troubles,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// What the file was like when it was read, and whether another change would show.
+    seen: Option<(Stamp, bool)>,
+    key: Option<Arc<Key>>,
+}
+
+impl Keys {
+    pub fn new(path: &Path, troubles: Troubles) -> Keys {
+        Keys { path: path.to_owned(), troubles, kept: Mutex::default() }
+    }
+
+    fn key(&self) -> Result<Arc<Key>, Trouble> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = |why: &str| Trouble::Met(format!("{}: {why}", self.path.display()));
+        match self.renew(&mut kept) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                *kept = Kept::default();
+                return Err(trouble(&error.to_string()));
+            }
+            Err(error) if kept.key.is_some() => {
+                self.troubles.tell(&trouble(&format!("{error}; the key before stays")));
+            }
+            Err(error) => return Err(trouble(&error.to_string())),
+        }
+        kept.key.clone().ok_or_else(|| trouble("is no key; see the log"))
+    }
+
+    fn renew(&self, kept: &mut Kept) -> io::Result<()> {
+        let stamp = stamp::stamp(&self.path)?;
+        if kept.seen == Some((stamp, true)) {
+            return Ok(());
+        }
+        let (bytes, stamp) = stamp::read(&self.path, TOKEN_SMALL_FILE_BYTES_MAX)?;
+        let is_news = kept.seen.is_none_or(|(before, _)| before != stamp);
+        match Key::parse(&bytes) {
+            Ok(key) => kept.key = Some(Arc::new(key)),
+            Err(why) if is_news => {
+                let stays = if kept.key.is_some() { "; the key before stays" } else { "" };
+                self.troubles.note(Level::Error, &format!("{} {why}{stays}", self.path.display()));
+            }
+            Err(_) => {}
+        }
+        kept.seen = Some((stamp, stamp.is_settled()));
+        Ok(())
+    }
+}
+
+impl Seek for Keys {
+    fn seek(&self, wanted: &Wanted) -> Found {
+        let key = self.key()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        match jwt::target(wanted.token.secret(), &key, now) {
+            Ok(target) => Ok(Some(Arc::new(target))),
+            Err(fault) => {
+                self.troubles.note(Level::Debug, &format!("Failed to parse token: {fault}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn probe(&self) -> Result<(), Trouble> {
+        self.key().map(drop)
+    }
+}

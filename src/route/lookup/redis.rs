@@ -1,0 +1,284 @@
+//! Redis: one GET for each token, over connections that stay.
+//!
+//! Speaks as much of the protocol (RESP, version 2) as that takes. A server that is gone is noticed once and then left in
+//! peace for a moment, so that clients hear at once that it is gone; a connection that it has closed meanwhile is opened
+//! again without a word.
+
+use super::trouble::{Rest, Trouble};
+use super::{Found, Seek, Wanted};
+use crate::limits::SERVICE_ANSWER_BYTES_MAX;
+use crate::route::{leads, source};
+use crate::sys::resolve;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A database.
+pub(super) struct Redis {
+    place: source::Redis,
+    /// Connections that nobody uses: as many as there are helpers, at most.
+    idle: Mutex<Vec<Connection>>,
+    rest: Rest,
+}
+
+/// Why a question got no answer.
+enum Fault {
+    /// The connection is of no use any more.
+    Broken(io::Error),
+    /// Redis refused: the first word of what it said, for the rest may repeat the question.
+    Refused(String),
+}
+
+/// A reply of Redis.
+#[derive(Debug, PartialEq)]
+enum Reply {
+    Simple,
+    Bulk(Vec<u8>),
+    Nil,
+}
+
+struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Redis {
+    pub fn new(place: source::Redis) -> Redis {
+        Redis { place, idle: Mutex::default(), rest: Rest::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value of `key`, over a connection that is there or else over a new one.
+    fn get(&self, key: &[u8], until: Instant) -> Result<Reply, Fault> {
+        let old = self.idle().pop();
+        if let Some(mut connection) = old {
+            match connection.ask(&[b"GET", key], until) {
+                // It was closed while nobody looked; so were, most likely, the others.
+                Err(Fault::Broken(error)) if !is_timeout(&error) => self.idle().clear(),
+                outcome => return self.keep(connection, outcome),
+            }
+        }
+        let mut connection = self.connect(until)?;
+        let outcome = connection.ask(&[b"GET", key], until);
+        self.keep(connection, outcome)
+    }
+
+    fn keep(&self, connection: Connection, outcome: Result<Reply, Fault>) -> Result<Reply, Fault> {
+        if !matches!(outcome, Err(Fault::Broken(_))) {
+            self.idle().push(connection);
+        }
+        outcome
+    }
+
+    fn connect(&self, until: Instant) -> Result<Connection, Fault> {
+        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        for address in addresses(&self.place, until)? {
+            match TcpStream::connect_timeout(&address, left(until)?) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    let mut connection = Connection { stream: BufReader::new(stream) };
+                    if let Some(password) = &self.place.password {
+                        connection.ask(&[b"AUTH", password.as_bytes()], until)?;
+                    }
+                    if self.place.database != 0 {
+                        let number = self.place.database.to_string();
+                        connection.ask(&[b"SELECT", number.as_bytes()], until)?;
+                    }
+                    return Ok(connection);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
+    }
+}
+
+impl Seek for Redis {
+    fn seek(&self, wanted: &Wanted) -> Found {
+        if !self.rest.is_over() {
+            return Err(Trouble::Resting);
+        }
+        let token = wanted.token.secret();
+        let key = match &self.place.namespace {
+            Some(namespace) => format!("{namespace}:{token}"),
+            None => token.to_owned(),
+        };
+        let trouble = |why: &str| Trouble::Met(format!("{}: {why}", self.place));
+        let reply = match self.get(key.as_bytes(), wanted.until) {
+            Ok(reply) => reply,
+            Err(Fault::Broken(error)) => {
+                self.rest.begin();
+                let what =
+                    if is_timeout(&error) { "no answer in time".to_owned() } else { error.to_string() };
+                return Err(trouble(&what));
+            }
+            Err(Fault::Refused(word)) => {
+                self.rest.end();
+                return Err(trouble(&format!("Redis refused with {word}")));
+            }
+        };
+        self.rest.end();
+        let target = match reply {
+            Reply::Nil => return Ok(None),
+            Reply::Bulk(value) => String::from_utf8(value).ok().and_then(|text| leads::value(&text)),
+            Reply::Simple => None,
+        };
+        let nonsense = || trouble("the value of a token is neither host:port nor a JSON object with host");
+        target.map(|target| Some(Arc::new(target))).ok_or_else(nonsense)
+    }
+}
+
+impl Connection {
+    /// Sends a command and reads what comes back, until a time.
+    fn ask(&mut self, words: &[&[u8]], until: Instant) -> Result<Reply, Fault> {
+        let mut command = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            command.extend(format!("${}\r\n", word.len()).into_bytes());
+            command.extend_from_slice(word);
+            command.extend_from_slice(b"\r\n");
+        }
+        let stream = self.stream.get_mut();
+        stream.set_write_timeout(Some(left(until)?))?;
+        stream.write_all(&command)?;
+        read_reply(&mut Timed { stream: &mut self.stream, until })
+    }
+}
+
+/// A stream that is read until a time.
+struct Timed<'a> {
+    stream: &'a mut BufReader<TcpStream>,
+    until: Instant,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.get_ref().set_read_timeout(Some(left(self.until)?))?;
+        self.stream.read(into)
+    }
+}
+
+impl BufRead for Timed<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.stream.get_ref().set_read_timeout(Some(left(self.until)?))?;
+        self.stream.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.stream.consume(amount);
+    }
+}
+
+/// Reads one reply of the three kinds that our commands can have, or an error.
+fn read_reply(from: &mut impl BufRead) -> Result<Reply, Fault> {
+    let line = read_line(from)?;
+    let nonsense = || Fault::Broken(io::Error::other("what answers is not Redis"));
+    let (kind, rest) = line.split_at_checked(1).ok_or_else(nonsense)?;
+    match (kind, rest) {
+        ("+", _) => Ok(Reply::Simple),
+        ("-", said) => {
+            let word: String = said.chars().take_while(char::is_ascii_alphanumeric).take(32).collect();
+            Err(Fault::Refused(word))
+        }
+        ("$", "-1") => Ok(Reply::Nil),
+        ("$", digits) => {
+            let bytes: usize = digits.parse().map_err(|_| nonsense())?;
+            if bytes > SERVICE_ANSWER_BYTES_MAX {
+                let why = format!("a value is larger than {SERVICE_ANSWER_BYTES_MAX} bytes");
+                return Err(Fault::Broken(io::Error::other(why)));
+            }
+            let mut value = vec![0; bytes + 2];
+            from.read_exact(&mut value)?;
+            if !value.ends_with(b"\r\n") {
+                return Err(nonsense());
+            }
+            value.truncate(bytes);
+            Ok(Reply::Bulk(value))
+        }
+        _ => Err(nonsense()),
+    }
+}
+
+fn read_line(from: &mut impl BufRead) -> Result<String, Fault> {
+    const LINE_BYTES_MAX: u64 = 1024;
+    let mut line = Vec::new();
+    from.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+    }
+    let text = line.strip_suffix(b"\r\n").and_then(|line| std::str::from_utf8(line).ok());
+    text.map(str::to_owned).ok_or_else(|| io::Error::other("what answers is not Redis").into())
+}
+
+/// The addresses of the server. A name is looked up beside, so that this ends in time whatever the name server does.
+fn addresses(place: &source::Redis, until: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = place.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, place.port)]);
+    }
+    let (tell, told) = channel();
+    let (host, port) = (place.host.clone(), place.port.to_string());
+    let look_up = move || drop(tell.send(resolve::stream(&host, &port)));
+    std::thread::Builder::new().name("redis-name".into()).spawn(look_up)?;
+    told.recv_timeout(left(until)?).map_err(|_| io::Error::from(ErrorKind::TimedOut))?
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Sockets say it in two ways.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Broken(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Reply, String> {
+        read_reply(&mut &bytes[..]).map_err(|fault| match fault {
+            Fault::Broken(error) => error.to_string(),
+            Fault::Refused(word) => word,
+        })
+    }
+
+    #[test]
+    fn replies() {
+        assert_eq!(read(b"+OK\r\n"), Ok(Reply::Simple));
+        assert_eq!(read(b"$-1\r\n"), Ok(Reply::Nil));
+        assert_eq!(read(b"$3\r\nh:1\r\n"), Ok(Reply::Bulk(b"h:1".into())));
+        assert_eq!(read(b"$0\r\n\r\n"), Ok(Reply::Bulk(b"".into())));
+        assert_eq!(read(b"$4\r\na\r\nb\r\n"), Ok(Reply::Bulk(b"a\r\nb".into())));
+        let refused = read(b"-ERR unknown command 'GET', with args beginning with: 's3cret'\r\n");
+        assert_eq!(refused, Err("ERR".into()), "nothing of the question is repeated");
+        for bad in [
+            &b""[..],
+            b"\r\n",
+            b"+OK",
+            b"+OK\n",
+            b"$\r\n",
+            b"$x\r\n",
+            b"$-2\r\n",
+            b"$99999999999999999999\r\n",
+            b"$70000\r\n",
+            b"$3\r\nh:1xx",
+            b"$3\r\nh:",
+            b"*1\r\n",
+            b"HTTP/1.1 400 Bad Request\r\n",
+            &[b'+'; 2000],
+            b"\xff\r\n",
+        ] {
+            assert!(read(bad).is_err(), "{}", bad.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What knows tokens, by the names of websockify's plugins, and how each is told where to look.
+//!
+//! Reads the words of the command line. It opens nothing: paths are as written until somebody makes them absolute. Pure.
+
+use crate::target::{Port, Target};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What knows tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A file, or a directory of files, with a line for each token.
+    TokenFile {
+        /// File or directory.
+        path: PathBuf,
+        /// Whether it was asked for as `ReadOnlyTokenFile`, which does the same.
+        read_only: bool,
+    },
+    /// A directory with a file for each token, named after it.
+    TokenFileName(PathBuf),
+    /// A web service that is asked for each token.
+    Api(Api),
+    /// The token itself says the target, signed with the key in this file.
+    Jwt(PathBuf),
+    /// A Redis database.
+    Redis(Redis),
+    /// A directory of Unix sockets, each named by its token.
+    SocketDirectory(PathBuf),
+}
+
+/// A web service that knows tokens.
+#[derive(Clone, PartialEq)]
+pub struct Api {
+    /// The address in front of the token.
+    pub before: String,
+    /// The address behind it.
+    pub behind: String,
+    /// Whether it answers in JSON, rather than with `host:port`.
+    pub json: bool,
+}
+
+/// A Redis database that knows tokens.
+#[derive(Clone, PartialEq)]
+pub struct Redis {
+    /// The server's host, brackets removed.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Number of the database.
+    pub database: u32,
+    /// What it wants to be told first. Never shown.
+    pub password: Option<String>,
+    /// What stands in front of each token, with a colon between.
+    pub namespace: Option<String>,
+}
+
+/// The names of all sources.
+pub const NAMES: [&str; 8] = [
+    "TokenFile",
+    "ReadOnlyTokenFile",
+    "TokenFileName",
+    "BaseTokenAPI",
+    "JSONTokenApi",
+    "JWTTokenApi",
+    "TokenRedis",
+    "UnixDomainSocketDirectory",
+];
+
+impl Source {
+    /// Reads the name of a plugin and where it looks.
+    ///
+    /// # Errors
+    /// What is wrong, the option first. It never repeats a source that may hold a password.
+    pub fn parse(plugin: &str, place: Option<&str>) -> Result<Source, String> {
+        if !NAMES.contains(&plugin) {
+            let names = NAMES.join(", ");
+            return Err(format!("--token-plugin: {plugin:?}: there is no such plugin; use one of {names}"));
+        }
+        let place = place.ok_or_else(|| {
+            let what = match plugin {
+                "BaseTokenAPI" | "JSONTokenApi" => "the address of the service, with %s for the token",
+                "JWTTokenApi" => "the file of the key",
+                "TokenRedis" => "host[:port[:db[:password[:namespace]]]]",
+                "TokenFile" | "ReadOnlyTokenFile" => "the file or directory of tokens",
+                _ => "the directory",
+            };
+            format!("--token-plugin: {plugin} needs a source; name {what} with --token-source")
+        })?;
+        let refused = |why: &str| format!("--token-source: {place:?}: {why}");
+        Ok(match plugin {
+            "TokenFileName" => Source::TokenFileName(place.into()),
+            "BaseTokenAPI" | "JSONTokenApi" => {
+                Source::Api(Api::parse(place, plugin == "JSONTokenApi").map_err(|why| refused(&why))?)
+            }
+            "JWTTokenApi" => Source::Jwt(place.into()),
+            // The word may hold a password, so it is not repeated.
+            "TokenRedis" => {
+                Source::Redis(Redis::parse(place).map_err(|why| format!("--token-source: {why}"))?)
+            }
+            "UnixDomainSocketDirectory" => Source::SocketDirectory(place.into()),
+            name => Source::TokenFile { path: place.into(), read_only: name == "ReadOnlyTokenFile" },
+        })
+    }
+
+    /// Its name in websockify.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Source::TokenFile { read_only: false, .. } => "TokenFile",
+            Source::TokenFile { read_only: true, .. } => "ReadOnlyTokenFile",
+            Source::TokenFileName(_) => "TokenFileName",
+            Source::Api(Api { json: false, .. }) => "BaseTokenAPI",
+            Source::Api(Api { json: true, .. }) => "JSONTokenApi",
+            Source::Jwt(_) => "JWTTokenApi",
+            Source::Redis(_) => "TokenRedis",
+            Source::SocketDirectory(_) => "UnixDomainSocketDirectory",
+        }
+    }
+
+    /// The path in it, to be made absolute.
+    pub fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Source::TokenFile { path, .. }
+            | Source::TokenFileName(path)
+            | Source::Jwt(path)
+            | Source::SocketDirectory(path) => Some(path),
+            Source::Api(_) | Source::Redis(_) => None,
+        }
+    }
+}
+
+impl Api {
+    fn parse(address: &str, json: bool) -> Result<Api, String> {
+        let rest = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme));
+        let rest = rest.ok_or("must begin with http:// or https://")?;
+        let mut parts = address.split("%s");
+        let (Some(before), Some(behind), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("must have %s once, for the token".into());
+        };
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if host.is_empty() || host.contains("%s") {
+            return Err("the token may not be a part of the host".into());
+        }
+        if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err("has blanks or letters that an address cannot have".into());
+        }
+        Ok(Api { before: before.into(), behind: behind.into(), json })
+    }
+
+    /// Host and port of the service, for the log: the rest of its address could be secret.
+    pub fn place(&self) -> &str {
+        let rest = self.before.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    }
+}
+
+impl Redis {
+    fn parse(word: &str) -> Result<Redis, String> {
+        let fields = fields(word)?;
+        if fields.len() > 5 {
+            return Err(
+                "more than five fields; write host[:port[:db[:password[:namespace]]]], a field with a \
+                        colon in double quotes, an IPv6 address in brackets"
+                    .into(),
+            );
+        }
+        let field = |at: usize| fields.get(at).filter(|field| !field.is_empty());
+        let number = |at: usize, what: &str, default: u32, most: u32| match field(at) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|number| *number <= most)
+                .ok_or_else(|| format!("{text:?}: {what} of Redis is a number from 0 to {most}")),
+        };
+        let host =
+            field(0).ok_or("the host of Redis is missing; write host[:port[:db[:password[:namespace]]]]")?;
+        let port = number(1, "the port", 6379, 65535)?;
+        Ok(Redis {
+            host: host.trim_matches(['[', ']']).into(),
+            port: u16::try_from(port).unwrap_or(6379),
+            database: number(2, "the database", 0, u32::MAX)?,
+            password: field(3).cloned(),
+            namespace: field(4).cloned(),
+        })
+    }
+}
+
+/// Splits at colons, but not in double quotes or brackets.
+fn fields(word: &str) -> Result<Vec<String>, String> {
+    let mut fields = vec![String::new()];
+    let (mut quoted, mut bracketed) = (false, false);
+    for letter in word.trim().chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ':' if !quoted && !bracketed => fields.push(String::new()),
+            _ => {
+                // Only the host has brackets; elsewhere they are letters.
+                bracketed = fields.len() == 1 && !quoted && (letter == '[' || (bracketed && letter != ']'));
+                if let Some(field) = fields.last_mut() {
+                    field.push(letter);
+                }
+            }
+        }
+    }
+    if quoted || bracketed { Err("a quote or bracket is not closed".into()) } else { Ok(fields) }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Api {{ {} }}", self.place())
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis {{ {self} }}")
+    }
+}
+
+impl fmt::Display for Redis {
+    /// Host and port, as in websockify's log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Target::Tcp { host: self.host.clone(), port: Port::Number(self.port) }.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Host, port, database, password, namespace.
+    type Parts = (String, u16, u32, Option<String>, Option<String>);
+
+    fn redis(word: &str) -> Result<Parts, String> {
+        match Source::parse("TokenRedis", Some(word)) {
+            Ok(Source::Redis(it)) => Ok((it.host, it.port, it.database, it.password, it.namespace)),
+            Ok(other) => panic!("{other:?}"),
+            Err(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_websockify() {
+        for name in NAMES {
+            let place = if name.contains("API") || name == "JSONTokenApi" { "http://h/%s" } else { "/x" };
+            let source = Source::parse(name, Some(place)).unwrap();
+            assert_eq!(source.name(), name);
+            let why = Source::parse(name, None).unwrap_err();
+            assert!(why.contains(name) && why.contains("--token-source"), "{why}");
+        }
+        let why = Source::parse("tokenfile", Some("/x")).unwrap_err();
+        assert!(why.contains("\"tokenfile\"") && why.contains("TokenFile, "), "{why}");
+    }
+
+    #[test]
+    fn redis_sources() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(redis("h"), Ok(("h".into(), 6379, 0, None, None)));
+        assert_eq!(redis("h:1:2:p:n"), Ok(("h".into(), 1, 2, some("p"), some("n"))));
+        assert_eq!(redis("h::::\"a:b\""), Ok(("h".into(), 6379, 0, None, some("a:b"))));
+        assert_eq!(redis("h:::\"p:[w\""), Ok(("h".into(), 6379, 0, some("p:[w"), None)));
+        assert_eq!(redis("h:::p[w"), Ok(("h".into(), 6379, 0, some("p[w"), None)));
+        assert_eq!(redis("[::1]:1"), Ok(("::1".into(), 1, 0, None, None)));
+        for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "h:::\"p", "[::1", "::1"] {
+            assert!(redis(bad).is_err(), "{bad}");
+        }
+        let secret = redis("h:1:2:hunter2:n:x").unwrap_err() + &redis("h:x:0:hunter2").unwrap_err();
+        assert!(!secret.contains("hunter2"), "{secret}");
+        let shown = format!("{:?}", Source::parse("TokenRedis", Some("h:1:2:hunter2")).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn addresses_of_services() {
+        let api = |address| Source::parse("BaseTokenAPI", Some(address));
+        let Ok(Source::Api(parsed)) = api("https://u:p@h:8/t/%s?k=1") else { panic!() };
+        assert_eq!((&*parsed.before, &*parsed.behind, parsed.place()), ("https://u:p@h:8/t/", "?k=1", "h:8"));
+        for bad in [
+            "",
+            "h/%s",
+            "ftp://h/%s",
+            "http://h/",
+            "http://h/%s/%s",
+            "http://%s/",
+            "http:///%s",
+            "http://h /%s",
+        ] {
+            assert!(api(bad).is_err_and(|why| why.starts_with("--token-source: ")), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Becoming a daemon, and telling whoever started it when clients can connect.
+//!
+//! The process forks before it does anything else, so that nothing that was begun is left half done, and keeps standard
+//! error until it is ready: what is wrong at the start is said where it was started.
+
+use crate::config::Config;
+use crate::sys::{process, stdio};
+use nix::sys::stat::{Mode, umask};
+
+/// What no file of a daemon may be open for, whatever the starter's mask is: writing by others.
+const MASK: Mode = Mode::from_bits_truncate(0o022);
+
+/// Who comes out of [`begin`].
+pub enum Begun {
+    /// The process that was started; the server is another one. Its exit status.
+    Starter(u8),
+    /// The process that serves.
+    Server(Readiness),
+}
+
+/// The word that clients can connect, to be given once.
+pub struct Readiness(Option<process::Ready>);
+
+/// Becomes a daemon, if it is to be one.
+///
+/// # Errors
+/// When the system refuses.
+pub fn begin(config: &Config) -> Result<Begun, String> {
+    if (config.process.daemon || config.process.user.is_some()) && !config.verbose {
+        process::leave_no_core();
+    }
+    if !config.process.daemon {
+        return Ok(Begun::Server(Readiness(None)));
+    }
+    process::close_inherited();
+    match process::detach().map_err(|error| format!("--daemon: {error}"))? {
+        process::Role::Starter(Some(status)) => Ok(Begun::Starter(status)),
+        process::Role::Starter(None) => Err("--daemon: it ended before clients could connect".into()),
+        process::Role::Daemon(ready) => {
+            umask(umask(MASK) | MASK);
+            std::env::set_current_dir("/").map_err(|error| format!("--daemon: /: {error}"))?;
+            Ok(Begun::Server(Readiness(Some(ready))))
+        }
+    }
+}
+
+impl Readiness {
+    /// What is started from here on has nothing of the starter's terminal, which may wait for its end.
+    ///
+    /// # Errors
+    /// When there is no /dev/null.
+    pub fn near(&self) -> Result<(), String> {
+        match self.0 {
+            Some(_) => stdio::give_up().map_err(|error| format!("--daemon: /dev/null: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Clients can connect: the starter ends well, and nothing is said to its terminal any more.
+    pub fn reached(&mut self) {
+        if let Some(ready) = self.0.take() {
+            stdio::let_go();
+            ready.tell(0);
+        }
+    }
+
+    /// The start has failed, and why has been said.
+    pub fn failed(&mut self, status: u8) {
+        if let Some(ready) = self.0.take() {
+            ready.tell(status);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The file with the number of the process: made for this process alone, locked while it lives, and taken away at the end.
+//!
+//! A file that another process holds is an error, one that nobody holds is a leftover and replaced. It never follows a
+//! link, and never removes what does not look like such a file.
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Who may read it: everybody, since the number is no secret and scripts look for it.
+const MODE: u32 = 0o644;
+/// How often it is tried to be the one who makes it.
+const TRIES: usize = 5;
+/// Longest content of a file that is taken for one of these.
+const CONTENT_BYTES_MAX: u64 = 32;
+
+/// The file of this process.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+impl PidFile {
+    /// Makes the file at `path`.
+    ///
+    /// # Errors
+    /// When another process holds it, or something else is in the way.
+    pub fn make(path: &Path) -> io::Result<PidFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+        for _ in 0..TRIES {
+            match options.clone().create_new(true).mode(MODE).open(path) {
+                Ok(file) => {
+                    let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
+                    writeln!(file, "{}", std::process::id())?;
+                    return Ok(PidFile { path: path.to_owned(), file });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            match options.open(path) {
+                Ok(file) => remove_leftover(path, file)?,
+                // Somebody else has removed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                    return Err(refusal("a symbolic link is in the way; move it"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refusal("others keep making it too"))
+    }
+}
+
+fn remove_leftover(path: &Path, file: File) -> io::Result<()> {
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > CONTENT_BYTES_MAX {
+        return Err(refusal("what is there is no such file; move it"));
+    }
+    if found.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(refusal("what is there belongs to another user; move it"));
+    }
+    let mut content = String::new();
+    // What is no text is no number either.
+    let _ = (&file).take(CONTENT_BYTES_MAX).read_to_string(&mut content);
+    let content = content.trim();
+    if !content.bytes().all(|byte| byte.is_ascii_digit()) || (content.is_empty() && found.len() > 1) {
+        return Err(refusal("what is there is no such file; move it"));
+    }
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(_held) => remove_if_same(path, found.ino()),
+        Err((_, Errno::EWOULDBLOCK)) => Err(refusal(&format!("process {content} has it; end that first"))),
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+/// Removes `path` if it is still the file of this number: somebody may have put another one there meanwhile.
+fn remove_if_same(path: &Path, inode: u64) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.ino() == inode => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+fn refusal(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::AlreadyExists, what)
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let Ok(own) = self.file.metadata() else { return };
+        if remove_if_same(&self.path, own.ino()).is_err() {
+            // With --user the directory may be another's by now; an empty file names nobody.
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_a_leftover_is_replaced() {
+        let directory = std::env::temp_dir().join(format!("websplice-pid-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("pid");
+        let own = format!("{}\n", std::process::id());
+
+        let first = PidFile::make(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), own);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
+        let refused = PidFile::make(&path).unwrap_err().to_string();
+        assert_eq!(refused, format!("process {} has it; end that first", std::process::id()));
+        drop(first);
+        assert!(!path.exists());
+
+        for leftover in ["4194305\n", "12", ""] {
+            fs::write(&path, leftover).unwrap();
+            drop(PidFile::make(&path).unwrap());
+            assert!(!path.exists(), "{leftover:?}");
+        }
+        for precious in ["key = value\n", "1234567890123456789012345678901234567890\n", "\n\n", "-1"] {
+            fs::write(&path, precious).unwrap();
+            assert!(PidFile::make(&path).is_err(), "{precious:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), precious);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(directory.join("other"), "12\n").unwrap();
+        symlink(directory.join("other"), &path).unwrap();
+        assert!(PidFile::make(&path).is_err_and(|error| error.to_string().contains("symbolic link")));
+        assert_eq!(fs::read_to_string(directory.join("other")).unwrap(), "12\n");
+
+        // Whoever has put another file there keeps it.
+        fs::remove_file(&path).unwrap();
+        let mine = PidFile::make(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        drop(mine);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

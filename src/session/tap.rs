@@ -1,0 +1,112 @@
+//! What a bridge shows to those who watch it: recordings, and the letters of `--traffic`.
+//!
+//! A session that nobody watches has no tap, and pays one branch for that. One that is watched copies what each receive
+//! brought, once, and tells where messages end; what becomes of it is the shard's to know. It never changes or delays
+//! what is passed on.
+
+use super::{Action, Core, Cx, Side};
+
+/// Something that those who watch are shown, in the order in which it happened.
+#[derive(Debug)]
+pub enum Tap {
+    /// The target is connected, or there is none to connect.
+    Connected,
+    /// A receive brought this from a side.
+    Brought(Box<Brought>),
+    /// All of it has been sent on to this side.
+    Sent(Side),
+    /// A part of it has been.
+    Moved(Side),
+}
+
+/// What one receive brought: payload, freed from frames.
+#[derive(Debug)]
+pub struct Brought {
+    /// Whom it came from.
+    pub from: Side,
+    /// All of it; empty where only letters are wanted.
+    pub bytes: Vec<u8>,
+    /// How it is divided into messages, in order. None: it held control frames at most, or a part of a header.
+    pub pieces: Vec<Piece>,
+}
+
+/// A run of a message's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes of it; an empty message has a piece of none.
+    pub len: usize,
+    /// Whether its message ends with it.
+    pub ends: bool,
+}
+
+/// A tap on a bridge.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Payload is wanted, not only when it came.
+    bytes_wanted: bool,
+    /// Sends are of interest as well.
+    sends_wanted: bool,
+    /// What the receive that is being looked at has brought so far.
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+impl Watch {
+    /// Notes a run of payload.
+    pub fn note(&mut self, payload: &[u8], ends: bool) {
+        if self.bytes_wanted {
+            self.bytes.extend_from_slice(payload);
+        }
+        self.pieces.push(Piece { len: payload.len(), ends });
+    }
+}
+
+impl Core {
+    /// Whether every byte of this session is shown to somebody: then none may pass outside of user space.
+    pub fn is_tapped(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Puts the tap in, if the configuration wants one.
+    pub(super) fn tap(&mut self, cx: &Cx<'_>) {
+        let (bytes_wanted, sends_wanted) = (cx.config.record.is_some(), cx.config.traffic);
+        if bytes_wanted || sends_wanted {
+            let watch = Watch { bytes_wanted, sends_wanted, bytes: Vec::new(), pieces: Vec::new() };
+            self.watch = Some(Box::new(watch));
+        }
+    }
+
+    /// Shows what the receive that was looked at has brought.
+    pub(super) fn show_brought(&mut self, from: Side, cx: &mut Cx<'_>) {
+        if let Some(watch) = &mut self.watch {
+            let (bytes, pieces) = (std::mem::take(&mut watch.bytes), std::mem::take(&mut watch.pieces));
+            cx.actions.push(Action::Tap(Tap::Brought(Box::new(Brought { from, bytes, pieces }))));
+        }
+    }
+
+    /// Shows what the receive that was looked at has brought, from the client and back to it.
+    pub(super) fn show_echoed(&mut self, cx: &mut Cx<'_>) {
+        let Some(watch) = &self.watch else { return };
+        let (bytes, pieces) = (watch.bytes.clone(), watch.pieces.clone());
+        self.show_brought(Side::Client, cx);
+        if !pieces.is_empty() {
+            let back = Brought { from: Side::Target, bytes, pieces };
+            cx.actions.push(Action::Tap(Tap::Brought(Box::new(back))));
+        }
+    }
+
+    /// Shows a whole message of the target.
+    pub(super) fn show_down(&mut self, payload: &[u8], cx: &mut Cx<'_>) {
+        if let Some(watch) = &mut self.watch {
+            watch.note(payload, true);
+            self.show_brought(Side::Target, cx);
+        }
+    }
+
+    /// Shows that something was sent, to those who want to know.
+    pub(super) fn show_sent(&self, tap: Tap, cx: &mut Cx<'_>) {
+        if self.watch.as_ref().is_some_and(|watch| watch.sends_wanted) {
+            cx.actions.push(Action::Tap(tap));
+        }
+    }
+}

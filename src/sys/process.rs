@@ -1,0 +1,124 @@
+//! Becoming a daemon: descriptors that were inherited are closed, and the process leaves whoever started it, who learns
+//! how that went.
+//!
+//! One of the few files that may hold `unsafe`: fork and close_range have no safe form.
+
+#![expect(unsafe_code, reason = "fork and close_range have no safe form")]
+
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork, setsid};
+use std::fs;
+use std::io::{self, PipeWriter, Read, Write};
+
+/// The first descriptor behind standard input, output and error.
+const FIRST: i32 = 3;
+
+/// Who comes out of [`detach`].
+#[derive(Debug)]
+pub enum Role {
+    /// The process that was started. The daemon has ended its start with this status; `None`: it ended without a word.
+    Starter(Option<u8>),
+    /// The daemon, in a session of its own that it does not lead: it can never get a terminal again.
+    Daemon(Ready),
+}
+
+/// The daemon's way to tell its starter how the start went.
+#[derive(Debug)]
+pub struct Ready(PipeWriter);
+
+impl Ready {
+    /// Lets the starter end with `status`. Nobody may be there any more.
+    pub fn tell(mut self, status: u8) {
+        let _ = self.0.write_all(&[status]);
+    }
+}
+
+/// Forks twice. The starter waits here until the daemon has told how its start went.
+///
+/// # Errors
+/// When there is more than one thread, since the others would be missing in the daemon with whatever they held; or the
+/// system refuses.
+pub fn detach() -> io::Result<Role> {
+    if !is_alone() {
+        return Err(io::Error::other("there is more than one thread"));
+    }
+    let (mut told, tell) = io::pipe()?;
+    // SAFETY: there is one thread, which was just looked at, so nothing is left half done in the child.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            drop(tell);
+            // It ends at once; that there is none left to wait for is as good.
+            let _ = waitpid(child, None);
+            let mut status = [0];
+            Ok(Role::Starter(told.read_exact(&mut status).ok().map(|()| status[0])))
+        }
+        ForkResult::Child => {
+            drop(told);
+            setsid()?;
+            // SAFETY: as above; no thread was started since.
+            match unsafe { fork() }? {
+                ForkResult::Parent { .. } => std::process::exit(0),
+                ForkResult::Child => Ok(Role::Daemon(Ready(tell))),
+            }
+        }
+    }
+}
+
+/// Closes every descriptor that was inherited but standard input, output and error. To be called before anything is
+/// opened: whoever owns a descriptor would lose it. Takes the same time whatever the limit of descriptors is.
+pub fn close_inherited() {
+    if !close_range() {
+        close_listed();
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn close_range() -> bool {
+    // SAFETY: the call takes numbers only. Nothing that owns a descriptor is alive yet, which is the caller's part.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, 0) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn close_range() -> bool {
+    false
+}
+
+/// Where the call is unknown (Linux before 5.9, other systems): those that are open, one by one.
+fn close_listed() {
+    let Ok(entries) = fs::read_dir("/dev/fd") else { return };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // The directory itself is among them, and is closed by then.
+    for descriptor in names.filter(|number| *number >= FIRST).collect::<Vec<_>>() {
+        let _ = nix::unistd::close(descriptor);
+    }
+}
+
+/// Whether this is the only thread. Where the system does not say, it is taken for granted.
+fn is_alone() -> bool {
+    fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1)
+}
+
+/// Keeps the memory of this process, with its keys, from core dumps and from other processes of its user.
+#[cfg(target_os = "linux")]
+pub fn leave_no_core() {
+    // Every kernel since 2.6 knows this.
+    let _ = nix::sys::prctl::set_dumpable(false);
+}
+
+/// Elsewhere a limit of zero keeps at least the core from being written.
+#[cfg(not(target_os = "linux"))]
+pub fn leave_no_core() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_forks_beside_other_threads() {
+        // The thread that runs this test is not the first one.
+        assert!(detach().is_err_and(|error| error.to_string().contains("thread")));
+    }
+}

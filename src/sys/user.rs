@@ -1,0 +1,172 @@
+//! Users: looked up by name or number, and become for good.
+
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getuid, setgroups};
+use std::io;
+
+/// Who a process can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User number.
+    pub user: u32,
+    /// Number of the first group.
+    pub group: u32,
+    /// All groups.
+    pub groups: Vec<u32>,
+}
+
+impl Identity {
+    /// Finds `USER` or `USER:GROUP`, each a name or a number. The other groups of the user come with it.
+    ///
+    /// # Errors
+    /// One line that says which of the two is unknown.
+    pub fn find(word: &str) -> Result<Identity, String> {
+        let (user, group) = match word.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (word, None),
+        };
+        let failed = |error: nix::Error| error.to_string();
+        let known = match user.parse::<u32>() {
+            Ok(number) => User::from_uid(Uid::from_raw(number)),
+            Err(_) => User::from_name(user),
+        };
+        let known = known.map_err(failed)?;
+        let number = match (&known, user.parse::<u32>()) {
+            (Some(known), _) => known.uid.as_raw(),
+            (None, Ok(number)) => number,
+            (None, Err(_)) => return Err(format!("no such user: {user}")),
+        };
+        let first = match group {
+            Some(group) => match (group.parse::<u32>(), Group::from_name(group).map_err(failed)?) {
+                (Ok(number), _) => number,
+                (Err(_), Some(found)) => found.gid.as_raw(),
+                (Err(_), None) => return Err(format!("no such group: {group}")),
+            },
+            None => match &known {
+                Some(known) => known.gid.as_raw(),
+                None => return Err(format!("user {number} has no entry; name a group too, as USER:GROUP")),
+            },
+        };
+        let groups = match &known {
+            Some(known) => all_groups(&known.name, first).map_err(|error| error.to_string())?,
+            None => vec![first],
+        };
+        Ok(Identity { user: number, group: first, groups })
+    }
+
+    /// Makes this process, with all its threads, this user, and makes sure that there is no way back.
+    ///
+    /// # Errors
+    /// When that is not permitted, or a way back is left.
+    pub fn take_on(&self) -> io::Result<()> {
+        if !geteuid().is_root() {
+            return match getuid().as_raw() == self.user && geteuid().as_raw() == self.user {
+                true => Ok(()),
+                false => Err(io::Error::other("only root can become somebody else")),
+            };
+        }
+        let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        set_groups(&groups)?;
+        switch(Uid::from_raw(self.user), Gid::from_raw(self.group))?;
+        if self.user != 0 && (nix::unistd::setuid(Uid::from_raw(0)).is_ok() || geteuid().is_root()) {
+            return Err(io::Error::other("root could be had again"));
+        }
+        lock(self.user)
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn all_groups(name: &str, first: u32) -> io::Result<Vec<u32>> {
+    let name = std::ffi::CString::new(name)?;
+    let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(first))?;
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
+}
+
+#[cfg(target_vendor = "apple")]
+fn all_groups(_: &str, first: u32) -> io::Result<Vec<u32>> {
+    Ok(vec![first])
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn set_groups(groups: &[Gid]) -> io::Result<()> {
+    Ok(setgroups(groups)?)
+}
+
+#[cfg(target_vendor = "apple")]
+fn set_groups(_: &[Gid]) -> io::Result<()> {
+    Ok(())
+}
+
+/// Real, effective and saved numbers at once, so that none is left to go back to.
+#[cfg(target_os = "linux")]
+fn switch(user: Uid, group: Gid) -> io::Result<()> {
+    nix::unistd::setresgid(group, group, group)?;
+    nix::unistd::setresuid(user, user, user)?;
+    Ok(())
+}
+
+/// As root, the plain calls set all of them.
+#[cfg(not(target_os = "linux"))]
+fn switch(user: Uid, group: Gid) -> io::Result<()> {
+    nix::unistd::setgid(group)?;
+    nix::unistd::setuid(user)?;
+    Ok(())
+}
+
+/// No program that is started from here gets more than this user has, and no capability of root is left.
+#[cfg(target_os = "linux")]
+fn lock(user: u32) -> io::Result<()> {
+    nix::sys::prctl::set_no_new_privs()?;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    match capabilities_of(&status) {
+        Some(kept) if user != 0 => Err(io::Error::other(format!("capabilities of root are left: {kept}"))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock(_: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// A set of capabilities in `/proc/self/status` that can be used and is not empty.
+#[cfg(target_os = "linux")]
+fn capabilities_of(status: &str) -> Option<&str> {
+    status.lines().find(|line| {
+        let value = ["CapPrm:", "CapEff:", "CapAmb:"].iter().find_map(|name| line.strip_prefix(name));
+        value.is_some_and(|value| value.trim().bytes().any(|digit| digit != b'0'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_name_and_by_number() {
+        let root = Identity::find("root").unwrap();
+        assert_eq!((root.user, root.group), (0, 0));
+        assert!(root.groups.contains(&0));
+        assert_eq!(Identity::find("0").unwrap(), root);
+        let own_group = Identity::find("root:7").unwrap();
+        assert_eq!((own_group.user, own_group.group), (0, 7));
+        let bare = Identity { user: 4_000_000_123, group: 9, groups: vec![9] };
+        assert_eq!(Identity::find("4000000123:9"), Ok(bare));
+        for (word, complaint) in [
+            ("no-such-user", "no such user: no-such-user"),
+            ("root:no-such-group", "no such group: no-such-group"),
+            ("", "no such user: "),
+            ("4000000123", "user 4000000123 has no entry; name a group too, as USER:GROUP"),
+        ] {
+            assert_eq!(Identity::find(word), Err(complaint.to_owned()));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_capability_that_is_left_is_seen() {
+        let status =
+            |effective: &str| format!("Uid:\t1\nCapInh:\t00ff\nCapPrm:\t0000\nCapEff:\t{effective}\n");
+        assert_eq!(capabilities_of(&status("0000")), None);
+        assert_eq!(capabilities_of(&status("0400")), Some("CapEff:\t0400"));
+    }
+}

@@ -1,0 +1,145 @@
+//! A directory of its own for a wrapped program: for its socket, or for the interposer that it loads.
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many names are tried for a directory: one that somebody has made on purpose is not used.
+const NAME_TRIES: usize = 8;
+/// The interposer, as `build.rs` made it.
+static REBIND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rebind.so"));
+/// Its name in the directory.
+const REBIND_NAME: &str = "rebind.so";
+/// The socket's name in the directory.
+const SOCKET_NAME: &str = "socket";
+/// Where a directory may be made if the environment names no place.
+const PLACES: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/dev/shm", "/var/run"];
+
+/// Makes a directory that only this user can enter; returns it and the path for a socket in it.
+///
+/// # Errors
+/// Why there is no place for one.
+pub fn for_socket() -> Result<(PathBuf, PathBuf), String> {
+    let directory = make(&places(), |_| Ok(())).map_err(|tried| format!("{{unix_socket}}: {tried}"))?;
+    let socket = directory.join(SOCKET_NAME);
+    Ok((directory, socket))
+}
+
+/// Makes a directory with the interposer in it, to be loaded by everybody who knows its name: a program may start others
+/// as another user, and each of them would complain of a file that it cannot open.
+///
+/// # Errors
+/// Why there is no place for one.
+pub fn for_interposer() -> Result<PathBuf, String> {
+    let write = |directory: &Path| {
+        let file = directory.join(REBIND_NAME);
+        fs::write(&file, REBIND)?;
+        fs::set_permissions(&file, Permissions::from_mode(0o555))?;
+        fs::set_permissions(directory, Permissions::from_mode(0o711))
+    };
+    make(&places().into_iter().filter(|place| loadable(place)).collect::<Vec<_>>(), write)
+        .map_err(|tried| format!("no place for the LD_PRELOAD interposer, on a file system from which programs may be run: {tried}; set TMPDIR"))
+}
+
+/// The interposer's file in its directory.
+pub fn interposer(directory: &Path) -> PathBuf {
+    directory.join(REBIND_NAME)
+}
+
+/// Removes a directory with what is known to be in it. What cannot be removed stays.
+pub fn remove(directory: &Path) {
+    for name in [REBIND_NAME, SOCKET_NAME] {
+        let _ = fs::remove_file(directory.join(name));
+    }
+    let _ = fs::remove_dir(directory);
+}
+
+/// Where to try, best first: a place of this user alone, the one for temporary files, and the usual ones.
+fn places() -> Vec<PathBuf> {
+    let named = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os);
+    named.map(PathBuf::from).chain(PLACES.map(PathBuf::from)).filter(|place| place.is_absolute()).collect()
+}
+
+/// Can a dynamic linker load a file from here? Not from a file system mounted `noexec`, and not by a path with one of the
+/// characters that separate the names in LD_PRELOAD.
+fn loadable(place: &Path) -> bool {
+    !place.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b' ' | b':'))
+        && statvfs(place).is_ok_and(|system| !system.flags().contains(FsFlags::ST_NOEXEC))
+}
+
+/// Makes a directory at the first place where that works and `fill` does; else says what was tried.
+fn make(places: &[PathBuf], fill: impl Fn(&Path) -> io::Result<()>) -> Result<PathBuf, String> {
+    let mut tried = Vec::new();
+    for place in places {
+        let directory = match make_at(place) {
+            Ok(directory) => directory,
+            Err(error) => {
+                tried.push(format!("{}: {error}", place.display()));
+                continue;
+            }
+        };
+        match fill(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) => tried.push(format!("{}: {error}", place.display())),
+        }
+        remove(&directory);
+    }
+    Err(if tried.is_empty() { "none to be had".into() } else { tried.join(", ") })
+}
+
+/// Makes a directory with a name of its own that only this user can enter.
+fn make_at(place: &Path) -> io::Result<PathBuf> {
+    let mut tries = NAME_TRIES;
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let directory = place.join(format!("websplice-{}-{:x}", std::process::id(), now & 0xffff_ffff));
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries > 1 => tries -= 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_has_a_place_of_this_user_alone() {
+        let (directory, socket) = for_socket().unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        remove(&directory);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn the_interposer_is_a_library_that_all_can_read_and_nobody_change() {
+        let directory = for_interposer().unwrap();
+        let file = interposer(&directory);
+        assert!(fs::read(&file).unwrap().starts_with(b"\x7fELF"));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o555);
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o711);
+        remove(&directory);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn places_that_do_not_serve_are_passed_over_and_told() {
+        let (base, _) = for_socket().unwrap();
+        let full = make(&[base.join("absent"), base.clone()], |_| Ok(())).unwrap();
+        assert_eq!(full.parent(), Some(base.as_path()));
+        remove(&full);
+        let told = make(&[base.join("absent")], |_| Ok(())).unwrap_err();
+        assert!(told.contains("absent: No such file"), "{told}");
+        let told = make(std::slice::from_ref(&base), |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(told.contains("no storage space"), "{told}");
+        assert!(!loadable(Path::new("/tmp/a b")) && !loadable(Path::new("/tmp/a:b")));
+        fs::remove_dir(&base).unwrap();
+    }
+}

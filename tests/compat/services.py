@@ -1,0 +1,107 @@
+"""What token plugins ask: a real Redis, and a web service that says where a token leads. One of each for a half."""
+
+import http.server
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+
+import redis
+from harness import Echo
+from support import free_port, until
+
+
+class Two:
+    """Two targets that can be told apart: they greet with `A` and `B`; the port of a pair is that of the first."""
+
+    def __init__(self):
+        self.first, self.second = Echo(greeting=b"A"), Echo(greeting=b"B")
+        self.port, self.other = self.first.port, self.second.port
+
+    def end(self):
+        """Ends both."""
+        self.first.end()
+        self.second.end()
+
+
+def unix_echo(path, greeting=b"U"):
+    """An echo target on a Unix socket."""
+    return Echo(greeting=greeting, family=socket.AF_UNIX, where=str(path))
+
+
+def keep(half, thing, *ends):
+    """Ends a thing with the half that it was made for."""
+    half.note.setdefault("_end", []).extend(ends or [thing.end])
+    return thing
+
+
+class Redis:
+    """A Redis server on a free port, without anything on disk."""
+
+    def __init__(self, *words):
+        self.port = free_port()
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="wsredis"))
+        program = shutil.which("redis-server")
+        assert program, "redis-server is missing: run scripts/setup-test.sh"
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no",
+                   "--dir", str(self.place), *words]  # fmt: skip
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        until(self._answers, "Redis answers")
+
+    def _answers(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            assert self.child.poll() is None, "Redis has left"
+            return False
+
+    def fill(self, values, db=0, password=None):
+        """Puts these keys."""
+        client = redis.Redis(port=self.port, db=db, password=password)
+        for key, value in values.items():
+            client.set(key, value)
+        client.close()
+
+    def end(self):
+        """Ends it."""
+        self.child.terminate()
+        self.child.wait(10)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+class Service:
+    """A web service: `answers` gives status and body for a path; what was asked is in `asked`."""
+
+    def __init__(self, answers):
+        self.asked, service = [], self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            """Answers from the table."""
+
+            def do_GET(self):
+                """One question."""
+                service.asked.append(self.path)
+                status, body, *headers = answers(self.path)
+                body = json.dumps(body).encode() if isinstance(body, dict) else body.encode()
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                """Nothing is logged."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def end(self):
+        """Ends it."""
+        self.server.shutdown()
+        self.server.server_close()

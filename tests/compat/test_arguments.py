@@ -1,0 +1,226 @@
+"""The command line: forms and errors. All runs are real: a row starts both programs and waits for their end, or for the
+line that says that clients can connect."""
+
+import pathlib
+import re
+import signal
+import socket
+
+from harness import Echo, Group, better, files, has, same
+from support import until
+from wire import Seen, request
+
+PLACE = Group("arguments", target=Echo, setup=files({"web/index.html": "x", "tokens": "t: 127.0.0.1:1\n", "file": "x"}))
+GO = "127.0.0.1:$port 127.0.0.1:$target"
+LAST = re.compile(r"(?s)(?:.*\n)?([\w.-]+): error: ([^\n]*)\n*")
+
+
+def typed(line):
+    """The words of a line; `''` is an empty one."""
+    return ["" if word == "''" else word for word in line.split()]
+
+
+def fails(line, program="websockify", env=None):
+    """Runs a command line that must not start a server: exit status, the name it calls itself, its message, and whether a
+    usage came first."""
+
+    def do(half):
+        run = half.start(*typed(line), program=program, env=env)
+        status = run.child.wait(15)
+        run.wait_for(r"\(end of output\)")
+        said = run.said().replace("(end of output)", "")
+        error = LAST.fullmatch(said)
+        return Seen(status=status, program=error and error[1], error=error and half.blank(error[2]), said=half.blank(said),
+                    usage="Usage:" in said or "usage:" in said, printed=half.blank(run.output()))  # fmt: skip
+
+    return do
+
+
+def starts(line, program="websockify", family=socket.AF_INET):
+    """Runs a command line that must start a server: its banner, and its exit status after SIGTERM."""
+
+    def do(half):
+        run = half.start(*typed(line), program=program)
+        run.wait_for("proxying from", 15)
+        half.server = run
+        with half.connect(family=family) as client:
+            assert client.send(request()).answer().code in (200, 405)
+        settled(run)
+        run.child.send_signal(signal.SIGTERM)
+        status = run.child.wait(15)
+        banner = [line for line in run.said().splitlines() if line.startswith(("  - ", "WebSocket server settings"))]
+        return Seen(status=status, banner=[half.blank(line) for line in banner], printed=run.output())
+
+    return do
+
+
+def settled(run):
+    """Waits until the program waits: a signal that hits Python while it logs may be lost."""
+    until(lambda: pathlib.Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S", "the server waits")
+
+
+def outcome(line):
+    """Whether a command line starts a server, and what it says."""
+
+    def do(half):
+        run = half.start(*typed(line))
+        run.wait_for(r"proxying from|\(end of output\)", 15)
+        said = run.said()
+        line_ = re.search(".*proxying from.*", said)
+        error = LAST.fullmatch(said.replace("(end of output)", ""))
+        return Seen(runs=bool(line_), line=line_ and half.blank(line_[0]), error=error and half.blank(error[2]),
+                    status=None if line_ else run.child.wait(5))  # fmt: skip
+
+    return do
+
+
+def usage(ident, line, said, **more):
+    """A row where both explain their usage and exit with 2."""
+    return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify", error=said,
+                printed="")  # fmt: skip
+
+
+def wording(ident, line, theirs, ours, rule="N 1.1: the message names option, value and cause"):
+    """A row where both explain their usage and exit with 2, in other words."""
+    both = {"status": 2, "usage": True, "program": "websockify"}
+    return better(f"usage-{ident}", PLACE, fails(line), rule, {**both, "error": theirs}, {**both, "error": ours}, alone=True)
+
+
+def runs(ident, line, *extra, **more):
+    """A row where both start with the same banner and end with 0."""
+    banner = ["WebSocket server settings:", "  - Listen on HERE", "  - No SSL/TLS support (no cert file)", *extra,
+              "  - proxying from HERE to 127.0.0.1:TARGET"]  # fmt: skip
+    return same(f"runs-{ident}", PLACE, starts(line, **more), alone=True, status=0, banner=banner, printed="")
+
+
+FEW, MANY = "Too few arguments", "Too many arguments"
+ROWS = [
+    # Words.
+    usage("nothing", "", FEW),
+    usage("no-target", "6080", FEW),
+    usage("three-words", "6080 a:1 b", MANY),
+    usage("listen-port", "port localhost:5900", "Error parsing listen port"),
+    usage("listen-port-empty", "host: localhost:5900", "Error parsing listen port"),
+    usage("listen-port-decimal", "60.80 localhost:5900", "Error parsing listen port"),
+    usage("target-no-colon", "6080 localhost", "Error parsing target"),
+    usage("unix-target-and-target", "--unix-target=/x 6080 a:1", MANY),
+    usage("unix-target-alone", "--unix-target=/x", FEW),
+    usage("unix-listen-mode", "--unix-listen=/x --unix-listen-mode=rw a:1", "Error parsing listen unix socket mode"),
+    usage("unix-listen-mode-digit", "--unix-listen=/x --unix-listen-mode=888 a:1", "Error parsing listen unix socket mode"),
+    usage("unix-listen-no-target", "--unix-listen=/x", FEW),
+    usage("unix-listen-port", "--unix-listen=/x 6080 a:1", "Error parsing target"),
+    usage("token-plugin-and-target", "--token-plugin=TokenFile --token-source=tokens 6080 a:1", MANY),
+    usage("token-plugin-no-listen", "--token-plugin=TokenFile --token-source=tokens", FEW),
+    usage("wrap-nothing", "6080 --", FEW),
+    usage("inetd-port", "--inetd 6080", "Error parsing target"),
+    usage("inetd-no-target", "--inetd", FEW),
+    # Pairings.
+    usage("pair-token-source", "--token-source=x 6080 a:1", "You must use --token-plugin to use --token-source"),
+    usage("pair-host-token", "--host-token 6080 a:1", "You must use --token-plugin to use --host-token"),
+    usage("pair-auth-source", "--auth-source=x 6080 a:1", "You must use --auth-plugin to use --auth-source"),
+    usage("pair-web-auth", "--web-auth 6080 a:1", "You must use --auth-plugin to use --web-auth"),
+    usage("pair-web-auth-web", "--web-auth --auth-plugin=BasicHTTPAuth 6080 a:1", "You must use --web to use --web-auth"),
+    usage("pair-legacy-syslog", "--legacy-syslog 6080 a:1", "You must use --syslog to use --legacy-syslog"),
+    usage("pair-target-config-host-token", "--target-config=tokens --host-token 6080",
+          "You must use --token-plugin to use --host-token"),
+    usage("pair-order", "--host-token --token-source=x --auth-source=y 6080 a:1",
+          "You must use --token-plugin to use --token-source"),
+    usage("pair-before-words", "--host-token", "You must use --token-plugin to use --host-token"),
+    # Options.
+    usage("unknown-long", "--nonsense 6080 a:1", "no such option: --nonsense"),
+    usage("unknown-short", "-x 6080 a:1", "no such option: -x"),
+    usage("unknown-in-cluster", "-v6x 6080 a:1", "no such option: -x"),
+    usage("single-dash-long", "-verbose 6080 a:1", "no such option: -e"),
+    usage("value-missing", "6080 a:1 --cert", "--cert option requires 1 argument"),
+    usage("value-unwanted", "--verbose=1 6080 a:1", "--verbose option does not take a value"),
+    wording("ssl-version", "--ssl-version=nonsense 6080 a:1", re.compile("option --ssl-version: invalid choice: 'nonsense' .*"),
+            re.compile('option --ssl-version: unknown version "nonsense"; known are default, tlsv1_1, .*')),
+    wording("ssl-version-old", "--ssl-version=sslv3 6080 a:1", re.compile("option --ssl-version: invalid choice: 'sslv3' .*"),
+            re.compile("option --ssl-version: sslv3 is broken .*")),
+    usage("wrap-mode", "--wrap-mode=never 6080 -- x",
+          "option --wrap-mode: invalid choice: 'never' (choose from 'exit', 'ignore', 'respawn')"),
+    *(wording(f"{option}-{what}", f"--{option}={value} 6080 a:1", f"option --{option}: invalid integer value: '{value}'",
+              f"option --{option}: invalid duration value: '{value}' (such as 30, 500ms, 2m, 1h; 0 for none)")
+      for option in ("timeout", "idle-timeout") for what, value in (("word", "soon"), ("decimal", "1.5"))),
+    wording("heartbeat-word", "--heartbeat=soon 6080 a:1", "option --heartbeat: invalid integer value: 'soon'",
+            re.compile("option --heartbeat: invalid duration.*'soon'.*")),
+    same("usage-ambiguous", PLACE, fails("--ss 6080 a:1"), alone=True, status=2, usage=True,
+         error=re.compile(r"ambiguous option: --ss \(--ssl-ciphers, --ssl-only, --ssl-target, .*--ssl-version\?\)")),
+    same("usage-ssl-only-no-cert", PLACE, fails("--ssl-only 6080 a:1"), alone=True, status=2, usage=True,
+         error=re.compile("SSL only and .*self.pem not found")),
+    usage("target-port", "6080 localhost:5900x!", "Error parsing target port"),
+    *(better(f"usage-{what}-port-{port}", PLACE, outcome(line), "F 1.2: ports out of range are refused; theirs wrap around",
+             {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"}, alone=True)
+      for what, port, line in (("target", 70000, "127.0.0.1:$port a:70000"), ("target", 65536, "127.0.0.1:$port a:65536"))),
+    better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
+           {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},
+           {"runs": True, "line": re.compile(r"  - proxying from 127\.0\.0\.1:[1-9]\d+ to 127\.0\.0\.1:TARGET")}, alone=True),
+    # Programs.
+    same("program-run", PLACE, fails("", program="run"), alone=True, status=2, program="run", error=FEW),
+    same("program-run-usage", PLACE, fails("6080", program="run"), alone=True, status=2, said=has("    run [options] ")),
+    # Help.
+    same("help-status", PLACE, fails("--help"), alone=True, status=0, said=lambda said: not said.strip(),
+         printed=has("websockify [options] [source_addr:]source_port target_addr:target_port")),
+    same("help-wins", PLACE, fails("--help 6080 a:1 b:2 c"), alone=True, status=0),
+    same("help-short", PLACE, fails("-h"), alone=True, status=0, printed=has("--web", "--cert", "-6")),
+    *(same(f"help-names-{option}", PLACE, fails("--help"), alone=True, status=0, printed=has(f"--{option}"))
+      for option in ("record", "token-plugin")),
+    # Runs.
+    runs("plain", GO),
+    runs("program-run", GO, program="run"),
+    runs("verbose", f"-v {GO}"),
+    runs("verbose-behind", f"{GO} -v"),
+    runs("verbose-between", "127.0.0.1:$port --verbose 127.0.0.1:$target"),
+    runs("prefix", f"--verb {GO}"),
+    runs("heartbeat", f"--heartbeat=5 {GO}"),
+    runs("heartbeat-word", f"--heartbeat 5 {GO}"),
+    runs("heartbeat-prefix", f"--heart=5 {GO}"),
+    runs("heartbeat-0", f"{GO} --heartbeat 0"),
+    same("runs-web", PLACE, starts(f"--web=$place/web {GO}"), alone=True, status=0,
+         banner=has("  - Web server. Web root: PLACE/web")),
+    same("runs-web-relative", PLACE, starts(f"--web web {GO}"), alone=True, status=0,
+         banner=lambda banner: any("Web root: " in line for line in banner)),
+    same("runs-web-file-only", PLACE, starts(f"{GO} --web $place/web --file-only"), alone=True, status=0,
+         banner=has("  - Web server (no directory listings). Web root: PLACE/web")),
+    runs("cluster", f"-v {GO} -v"),
+    same("runs-cluster-v6", PLACE, starts("-v6 [::1]:$port 127.0.0.1:$target", family=socket.AF_INET6), alone=True, status=0),
+    same("runs-ipv6", PLACE, starts("[::1]:$port 127.0.0.1:$target", family=socket.AF_INET6), alone=True, status=0),
+    better("runs-ipv6-bare", PLACE, starts("::1:$port 127.0.0.1:$target", family=socket.AF_INET6), "F 10: brackets everywhere",
+           {"status": 0, "banner": has("  - proxying from ::1:PORT to 127.0.0.1:TARGET")},
+           {"status": 0, "banner": has("  - proxying from [::1]:PORT to 127.0.0.1:TARGET")}, alone=True),
+    same("runs-all-interfaces", PLACE, starts("$port 127.0.0.1:$target"), alone=True, status=0,
+         banner=has("  - Listen on :PORT", "  - proxying from :PORT to 127.0.0.1:TARGET")),
+    same("runs-all-interfaces-colon", PLACE, starts(":$port 127.0.0.1:$target"), alone=True, status=0,
+         banner=has("  - proxying from :PORT to 127.0.0.1:TARGET")),
+    same("runs-all-interfaces-6", PLACE, starts("-6 $port 127.0.0.1:$target", family=socket.AF_INET6), alone=True, status=0),
+    same("runs-all-interfaces-6-dual", PLACE, starts("-6 $port 127.0.0.1:$target"), alone=True, status=0),
+    same("runs-localhost", PLACE, starts("localhost:$port 127.0.0.1:$target"), alone=True, status=0,
+         banner=has("  - proxying from localhost:PORT to 127.0.0.1:TARGET")),
+    same("runs-target-empty-host", PLACE, starts("127.0.0.1:$port :$target"), alone=True, status=0,
+         banner=has("  - proxying from HERE to :TARGET")),
+    same("runs-target-ipv6", PLACE, starts("127.0.0.1:$port [::1]:$target"), alone=True, status=0),
+    same("runs-unix-target", PLACE, starts("--unix-target=$place/sock 127.0.0.1:$port"), alone=True, status=0,
+         banner=has("  - proxying from HERE to PLACE/sock")),
+    same("runs-ssl-target", PLACE, starts(f"--ssl-target {GO}"), alone=True, status=0,
+         banner=has("  - proxying from HERE to 127.0.0.1:TARGET (using SSL)")),
+    same("runs-wrap-mode-without-wrap", PLACE, starts(f"--wrap-mode=ignore {GO}"), alone=True, status=0),
+    same("runs-key-password-alone", PLACE, starts(f"--key-password=x {GO}"), alone=True, status=0),
+    same("runs-mode-without-listen", PLACE, starts(f"--unix-listen-mode=640 {GO}"), alone=True, status=0),
+    same("runs-long-timeouts", PLACE, starts(f"--timeout=3600 --idle-timeout 3600 {GO}"), alone=True, status=0),
+    same("runs-timeout-0", PLACE, starts(f"--timeout=0 --idle-timeout=0 {GO}"), alone=True, status=0),
+    # Failures at start.
+    better("fails-port-taken", PLACE, fails("127.0.0.1:$target a:1"), "F 1.1: a bind that fails is status 1",
+           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("127.0.0.1:TARGET")}, alone=True),
+    better("fails-unknown-host", PLACE, fails("no-such-host.invalid:$port a:1"), "F 1.1: a bind that fails is status 1",
+           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("no-such-host.invalid")}, alone=True),
+    better("fails-web-missing", PLACE, fails(f"--web=$place/absent {GO}"), "F 1.1: one clear line",
+           {"status": 1, "said": has("Traceback")}, {"status": 1, "said": has("websockify: ", "PLACE/absent")}, alone=True),
+    better("fails-web-file", PLACE, fails(f"--web=$place/file {GO}"), "F 1.1: one clear line",
+           {"status": 1, "said": has("Traceback")}, {"status": 1, "said": has("websockify: ", "PLACE/file", "not a directory")},
+           alone=True),
+]  # fmt: skip
+
+
+def test_row(row, pairs):
+    row.judge(pairs)
+

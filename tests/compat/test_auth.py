@@ -1,0 +1,166 @@
+"""Who may come: passwords, origins, names in certificates, plugins in Python, and their order beside tokens."""
+
+import base64
+
+from harness import Echo, Group, better, files, has, same
+from test_tls import context, pair, signed
+from test_tokens import SILENCE, write
+from wire import BINARY, Seen, frame, request, upgrade
+
+
+def basic(text, scheme="Basic"):
+    """An Authorization header."""
+    return f"Authorization: {scheme} {base64.b64encode(text.encode('latin-1')).decode()}"
+
+
+def custom(half):
+    """A plugin of one's own, which refuses with a status and a header of its own."""
+    write(half, "plugins/guard.py", """
+from websockify.auth_plugins import AuthenticationError
+
+class Guard:
+    def __init__(self, src=None):
+        self.source = src
+
+    def authenticate(self, headers, target_host, target_port):
+        if headers.get("X-Pass") != self.source:
+            raise AuthenticationError(response_code=418, response_headers={"X-Why": "no pass"}, response_msg="teapot")
+""")  # fmt: skip
+    half.note["plugins"] = half.place / "plugins"
+
+
+def with_tokens(half):
+    """A web root and a token file."""
+    files({"web/text.txt": "text"})(half)
+    write(half, "tokens", f"good: 127.0.0.1:{half.target.port}\n")
+
+
+def auth(name, source, *words, **more):
+    """A group with an auth plugin."""
+    options = [f"--auth-plugin={name}", *([f"--auth-source={source}"] if source is not None else []), *words]
+    return Group(f"auth-{name}-{source}-{len(words)}", tuple(options), **{"target": Echo, "setup": with_tokens, **more})
+
+
+BASIC = auth("BasicHTTPAuth", "user:pass:word", "--web=$place/web")
+BASIC_WEB = auth("BasicHTTPAuth", "user:pass:word", "--web=$place/web", "--web-auth")
+COMMAND = Group("auth-command", target=Echo)
+ORIGIN = auth("ExpectOrigin", "http://good.example https://other.example:8443")
+CN = auth("ClientCertCNAuth", "gateway.test second", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca", setup=pair)
+CN_OTHER = auth("ClientCertCNAuth", "somebody else", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca", setup=pair)
+TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="")
+MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins"})
+
+
+def come(*lines, path="/", tls=None):
+    """An upgrade with these headers; behind a 101 an echo shows that it works."""
+
+    def do(half):
+        with half.connect(*([tls(), "gateway.test"] if tls else [])) as client:
+            answer = client.send(upgrade(path, *lines)).answer()
+            return answer.seen(echo=client.send(frame(BINARY, b"ping")).data(4) if answer.code == 101 else None)
+
+    return do
+
+
+def ask(*lines, path="/text.txt", method="GET"):
+    """A request for a file with these headers."""
+
+    def do(half):
+        with half.connect() as client:
+            client.send(request(path, *lines, method=method))
+            return client.answer(method == "HEAD").seen()
+
+    return do
+
+
+def begin(*words):
+    """What becomes of a start with these words; if there is a server, of a client with a password and an origin."""
+
+    def do(half):
+        half.server = run = half.start(*words, "127.0.0.1:$port", "127.0.0.1:$target")
+        run.wait_for(r"proxying from|\(end of output\)", 15)
+        if "proxying from" in run.said():
+            return come(basic("a:b"), "Origin: http://good.example")(half)
+        return Seen(status=run.child.wait(5), said=run.said())
+
+    return do
+
+
+def own_certificate():
+    """A client whose certificate is in the name of gateway.test."""
+    return context(cert=signed("client").both)
+
+
+IN = {"code": 101, "echo": b"ping"}
+BODY = "F 4: refusals say how long they are and that they close"
+ASKED = {"code": 401, "www-authenticate": 'Basic realm="Websockify"'}
+NEAT = {"content-length": lambda length: length is not None, "connection": "close"}
+
+
+def refused(ident, group, do, code, **more):
+    """Two rows of a refusal: the same code and headers in both, and ours is complete."""
+    return [same(ident, group, do, code=code, **more),
+            better(f"{ident}-complete", group, do, BODY, {"code": code, "content-length": None, "connection": None},
+                   {"code": code, **NEAT})]  # fmt: skip
+
+
+GOOD, WRONG = basic("user:pass:word"), basic("user:wrong")
+ROWS = [
+    same("auth-basic", BASIC, come(GOOD), **IN),
+    *refused("auth-basic-none", BASIC, come(), 401, www_authenticate='Basic realm="Websockify"'),
+    *refused("auth-basic-wrong", BASIC, come(WRONG), 401, www_authenticate='Basic realm="Websockify"'),
+    *refused("auth-basic-other-scheme", BASIC, come("Authorization: Bearer abc"), 403),
+    same("auth-basic-no-colon", BASIC, come(basic("user")), code=403),
+    same("auth-basic-wrong-user", BASIC, come(basic("other:pass:word")), code=401),
+    same("auth-basic-prefix", BASIC, come(basic("user:pass")), code=401),
+    same("auth-basic-longer", BASIC, come(basic("user:pass:words")), code=401),
+    same("auth-basic-empty", BASIC, come(basic(":")), code=401),
+    better("auth-basic-padding", BASIC, come("Authorization: Basic dXNlcjpwYXNzOndvcmQ"[:-1]), "F 4: broken base64 is answered",
+           SILENCE, {"code": lambda code: code in (400, 401, 403)}),
+    better("auth-basic-no-source", COMMAND, begin("--auth-plugin=BasicHTTPAuth"), "N 4: what lets nobody in is said at start",
+           {"code": 401}, {"code": None, "status": 1, "said": has("--auth-plugin", "BasicHTTPAuth")}, alone=True),
+    same("auth-basic-files-free", BASIC, ask(), code=200, body=b"text"),
+    same("auth-basic-any-path", BASIC, come(path="/text.txt"), code=401),
+    # --web-auth.
+    same("auth-web", BASIC_WEB, ask(GOOD), code=200, body=b"text"),
+    *refused("auth-web-none", BASIC_WEB, ask(), 401, www_authenticate='Basic realm="Websockify"'),
+    same("auth-web-head", BASIC_WEB, ask(method="HEAD"), code=401),
+    same("auth-web-absent-file", BASIC_WEB, ask(path="/absent"), code=401),
+    same("auth-web-absent-file-good", BASIC_WEB, ask(GOOD, path="/absent"), code=404),
+    same("auth-web-upgrade", BASIC_WEB, come(GOOD), **IN),
+    same("auth-web-upgrade-none", BASIC_WEB, come(), code=401),
+    better("auth-web-post", BASIC_WEB, ask(method="POST"), "M 2.3: 405 without authentication, as in master", {"code": 501},
+           {"code": 405}),
+    # Origins.
+    same("auth-origin", ORIGIN, come("Origin: http://good.example"), **IN),
+    same("auth-origin-second", ORIGIN, come("Origin: https://other.example:8443"), **IN),
+    *refused("auth-origin-wrong", ORIGIN, come("Origin: http://evil.example"), 403, reason="Invalid Origin"),
+    same("auth-origin-absent", ORIGIN, come(), code=403),
+    same("auth-origin-null", ORIGIN, come("Origin: null"), code=403),
+    same("auth-origin-scheme", ORIGIN, come("Origin: https://good.example"), code=403),
+    same("auth-origin-port", ORIGIN, come("Origin: http://good.example:8080"), code=403),
+    same("auth-origin-longer", ORIGIN, come("Origin: http://good.example.evil"), code=403),
+    better("auth-origin-no-list", COMMAND, begin("--auth-plugin=ExpectOrigin"), "N 4: what lets nobody in is said at start",
+           {"code": 403}, {"code": None, "status": 1, "said": has("--auth-plugin", "ExpectOrigin")}, alone=True),
+    # Certificates.
+    same("auth-cn", CN, come(tls=own_certificate), **IN),
+    same("auth-cn-other", CN_OTHER, come(tls=own_certificate), code=403),
+    same("auth-cn-header", CN_OTHER, come("SSL_CLIENT_S_DN_CN: somebody", tls=own_certificate), code=403),
+    same("auth-cn-header-dashes", CN_OTHER, come("SSL-Client-S-DN-CN: somebody", tls=own_certificate), code=403),
+    # Beside tokens.
+    same("auth-token-good", TOKENS, come(basic("user:pass"), path="/?token=good"), **IN),
+    same("auth-token-no-password", TOKENS, come(path="/?token=good"), code=401),
+    better("auth-token-unknown", TOKENS, come(basic("user:pass"), path="/?token=bad"), "F 3.1: answer instead of closing without a word",
+           SILENCE, {"code": lambda code: code in (401, 403, 404)}),
+    better("auth-token-unknown-no-password", TOKENS, come(path="/?token=bad"), "F 3.1: 401 after authentication", SILENCE,
+           {"code": lambda code: code in (401, 403, 404)}),
+    # One's own.
+    same("auth-python", MINE, come("X-Pass: open"), **IN),
+    same("auth-python-refused", MINE, come("X-Pass: shut"), code=418, x_why="no pass"),
+    same("auth-python-absent", MINE, come(), code=418),
+]  # fmt: skip
+
+
+def test_row(row, pairs):
+    row.judge(pairs)
+

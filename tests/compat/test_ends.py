@@ -1,0 +1,259 @@
+"""How sessions begin and end: targets that refuse, close or reset, clients that leave, servers that stop, and deadlines."""
+
+import signal
+import socket
+import struct
+import time
+
+from harness import Group, Hand, between, better, elapsed, has, same
+from wire import BINARY, CLOSE, PING, Seen, close, closing, frame, upgrade
+
+HAND = Group("ends-hand", target=Hand)
+NOBODY = Group("ends-nobody", to="127.0.0.1:1")
+UNKNOWN = Group("ends-unknown", to="no-such-host.invalid:5900")
+PORT_0 = Group("ends-port-0", to="127.0.0.1:0")
+NO_SOCKET = Group("ends-no-socket", ("--unix-target=$place/absent",), to="")
+ALONE = Group("ends-alone", target=Hand)
+BEAT = Group("ends-heartbeat", ("--heartbeat=1",), target=Hand)
+QUIET = Group("ends-heartbeat-0", ("--heartbeat=0",), target=Hand)
+FAILED = "1011 Failed to connect to downstream server"
+REFUSED = {"code": 101, "close": FAILED, "ended": "closed", "data": b"", "seconds": between(0, 2)}
+
+
+def opened(half, path="/"):
+    """A client behind its 101."""
+    client = half.connect()
+    answer = client.send(upgrade(path)).answer()
+    assert answer.code == 101, answer
+    return client
+
+
+def refused(half):
+    """A target that cannot be reached."""
+    with half.connect() as client:
+        mark = half.server.mark()
+        client.send(upgrade())
+        seconds, code = elapsed(lambda: client.answer().code)
+        more, seen = elapsed(client.farewell)
+    log = half.server.since(mark, "Failed to connect to|end=target_refused")
+    return Seen(seen, code=code, seconds=seconds + more, log=half.blank(log or ""))
+
+
+def refused_with_data(half):
+    """A target that cannot be reached, and a client that has already sent data."""
+    with half.connect() as client:
+        client.send(upgrade())
+        assert client.answer().code == 101
+        client.send(frame(BINARY, b"SSH-2.0-early") * 10)
+        return client.farewell()
+
+
+def target_ends(*chunks):
+    """A target that sends and ends its stream."""
+
+    def do(half):
+        with opened(half) as client:
+            target = half.target.take()
+            for chunk in chunks:
+                target.send(chunk)
+            target.end()
+            return client.farewell()
+
+    return do
+
+
+def reset(stream):
+    """Ends a socket with a reset."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
+def target_resets(half):
+    """A target that resets its connection."""
+    with opened(half) as client:
+        target = half.target.take()
+        client.send(frame(BINARY, b"x"))
+        target.take(1)
+        reset(target.stream)
+        return client.farewell()
+
+
+def client_ends(half):
+    """A client that ends its stream without a close frame: what it sent still reaches the target."""
+    with opened(half) as client:
+        target = half.target.take()
+        client.send(frame(BINARY, b"last words")).finish()
+        got = target.rest()
+        return Seen(got=got, end=target.ended, rest=client.rest())
+
+
+def client_resets(half):
+    """A client that resets its connection: the target is closed."""
+    client = opened(half)
+    target = half.target.take()
+    reset(client.stream)
+    got = target.rest()
+    return Seen(got=got, end=target.ended)
+
+
+def late_client_data(half):
+    """A target that ends only its own direction; the client has data for it."""
+    with opened(half) as client:
+        target = half.target.take()
+        target.finish()
+        return client.farewell()
+
+
+def close_then_data(half):
+    """Data behind a close frame is dropped."""
+    with opened(half) as client:
+        target = half.target.take()
+        client.send(frame(BINARY, b"before") + close(1000, "bye") + frame(BINARY, b"behind"))
+        return Seen(got=target.rest(), close=closing(client.frame()[1]))
+
+
+def ping_while_connecting(half):
+    """A client whose target never answers the connect: its ping."""
+    with half.connect() as client:
+        client.stream.settimeout(3)
+        assert client.send(upgrade()).answer().code == 101
+        client.send(frame(PING, b"?"))
+        got = client.frame()
+        return Seen(got=got)
+
+
+def stopping(sign):
+    """What an open session sees when the server is stopped, and the exit status of the server."""
+
+    def do(half):
+        half.serve()
+        with opened(half) as client:
+            target = half.target.take()
+            client.send(frame(BINARY, b"x"))
+            target.take(1)
+            half.server.child.send_signal(sign)
+            seen = client.farewell()
+            target.end()
+            return Seen(seen, status=half.server.child.wait(10))
+
+    return do
+
+
+def stopping_idle(sign):
+    """The exit status of a server without sessions, and what it says."""
+
+    def do(half):
+        half.serve()
+        half.server.child.send_signal(sign)
+        seconds, status = elapsed(lambda: half.server.child.wait(10))
+        return Seen(status=status, seconds=seconds)
+
+    return do
+
+
+def hangup(half):
+    """A server that is sent SIGHUP, and a session in it."""
+    half.serve()
+    with opened(half) as client:
+        target = half.target.take()
+        half.server.child.send_signal(signal.SIGHUP)
+        status = None if half.name == "ours" else half.server.child.wait(10)
+        alive = half.server.child.poll() is None
+        client.send(frame(BINARY, b"still"))
+        return Seen(status=status, alive=alive, got=target.take(5))
+
+
+def pings(count):
+    """Times and payloads of so many pings of a heartbeat of one second, answered as they come."""
+
+    def do(half):
+        with opened(half) as client:
+            target = half.target.take()
+            start, times, payloads = time.monotonic(), [], []
+            for _ in range(count):
+                got = client.frame()
+                times.append(time.monotonic() - start)
+                payloads.append(got)
+                client.send(frame(10, got[1]))
+            target.end()
+            return Seen(payloads=payloads, first=times[0], gaps=[after - before for before, after in zip(times, times[1:])])
+
+    return do
+
+
+def deaf(half):
+    """A client that never answers a ping of a heartbeat of one second: what it has heard after 4.5 seconds."""
+    with opened(half) as client:
+        target = half.target.take()
+        deadline, heard = time.monotonic() + 4.5, []
+        while time.monotonic() < deadline:
+            client.stream.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                got = client.frame()
+            except AssertionError:
+                break
+            if got is None:
+                break
+            heard.append(got if got[0] != CLOSE else (CLOSE, closing(got[1])))
+            if got[0] == CLOSE:
+                break
+        target.end()
+        return Seen(last=heard[-1], pings=sum(kind == PING for kind, *_ in heard))
+
+
+def one_byte(half):
+    """A client that sends one byte and waits."""
+    with half.connect() as client:
+        client.stream.settimeout(12)
+        client.send(b"G")
+        try:
+            seconds, rest = elapsed(client.rest)
+        except AssertionError:
+            return Seen(seconds=None)
+        return Seen(seconds=seconds, rest=rest)
+
+
+ROWS = [
+    # Targets that cannot be reached.
+    same("target-refused", NOBODY, refused, **REFUSED),
+    same("target-refused-with-data", NOBODY, refused_with_data, ended="closed"),
+    same("target-unknown-host", UNKNOWN, refused, **REFUSED),
+    same("target-port-0", PORT_0, refused, **REFUSED),
+    same("target-no-socket", NO_SOCKET, refused, **REFUSED),
+    *(better(f"target-{what}-log", group, refused, "F 6.2: a line at the end of each session, with its reason",
+             {"log": has(f"Failed to connect to {theirs}: ")}, {"log": has("close=1011", "end=target_refused", ours)})
+      for what, group, theirs, ours in (
+          ("refused", NOBODY, "127.0.0.1:1", 'target="127.0.0.1:1"'),
+          ("unknown-host", UNKNOWN, "no-such-host.invalid:5900", 'target="no-such-host.invalid:5900"'),
+          ("no-socket", NO_SOCKET, "None:None", 'target="PLACE/absent"'))),
+    # Ends.
+    same("target-closes", HAND, target_ends(), data=b"", close="1000 Target closed", ended="closed"),
+    same("target-closes-with-data", HAND, target_ends(b"goodbye"), data=b"goodbye", close="1000 Target closed", ended="closed"),
+    same("target-closes-with-much-data", HAND, target_ends(bytes(3_000_000)), data=bytes(3_000_000), close="1000 Target closed"),
+    same("target-half-closes", HAND, late_client_data, close="1000 Target closed", ended="closed"),
+    better("target-resets", HAND, target_resets, "F 2.10: a close frame with a reason", {"close": None, "ended": "closed"},
+           {"close": "1011 Target reset", "ended": "closed"}),
+    same("client-ends", HAND, client_ends, got=b"last words", end="fin", rest=b""),
+    same("client-resets", HAND, client_resets, got=b""),
+    same("client-close-then-data", HAND, close_then_data, got=b"before", close="1000 bye"),
+    # Stopping.
+    *(better(f"stop-{sign.name.lower()}-session", ALONE, stopping(sign), "F 2.10: 1001", {"close": None, "ended": "closed", "status": 0},
+             {"close": "1001 Server is stopping", "ended": "closed", "status": 0}, alone=True)
+      for sign in (signal.SIGTERM, signal.SIGINT)),
+    *(same(f"stop-{sign.name.lower()}-idle", ALONE, stopping_idle(sign), alone=True, status=0, seconds=between(0, 2.5))
+      for sign in (signal.SIGTERM, signal.SIGINT)),
+    better("stop-sighup", ALONE, hangup, "F 8.2: a hang-up is no reason to die", {"status": -1, "alive": False, "got": b"still"},
+           {"alive": True, "got": b"still"}, alone=True),
+    # Heartbeats and deadlines.
+    same("heartbeat-pings", BEAT, pings(3), payloads=[(PING, b"")] * 3, first=between(0.5, 2.2),
+         gaps=lambda gaps: all(0.6 < gap < 2.2 for gap in gaps)),
+    better("heartbeat-unanswered", BEAT, deaf, "F 2.8: a pong timeout", {"last": (PING, b""), "pings": between(2, 5)},
+           {"last": (CLOSE, "1008 Ping not answered"), "pings": between(1, 5)}),
+    better("head-one-byte", QUIET, one_byte, "F 2.2: bound the whole handshake", {"seconds": None},
+           {"seconds": between(9, 11.5), "rest": b""}),
+]  # fmt: skip
+
+
+def test_row(row, pairs):
+    row.judge(pairs)
+

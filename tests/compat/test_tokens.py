@@ -1,0 +1,359 @@
+"""Tokens: where they are found, every built-in plugin with the real thing behind it, plugins in Python, and refusals."""
+
+import json
+import re
+
+from harness import THEIRS, Group, better, has, same
+from services import Redis, Service, Two, keep, unix_echo
+from wire import BINARY, Seen, closing, upgrade
+
+REFUSAL = {"code": lambda code: code in (401, 403, 404), "body": lambda body: 0 < len(body) < 1000, "connection": "close"}
+FAILURE = {"code": lambda code: code in (500, 502, 503, 504)}
+SILENCE = {"code": 0}
+CLEAR = "F 3.1: answer instead of closing without a word"
+
+
+def write(half, name, text):
+    """A file of the half."""
+    (half.place / name).parent.mkdir(parents=True, exist_ok=True)
+    (half.place / name).write_text(text)
+
+
+def targets(half):
+    """The addresses of the half's targets, and a Unix one."""
+    half.note["other"] = half.target.other
+    keep(half, unix_echo(half.place / "echo.sock"))
+    return f"127.0.0.1:{half.target.port}", f"127.0.0.1:{half.target.other}"
+
+
+def token_file(half):
+    """A token file with all that may stand in one."""
+    first, second = targets(half)
+    text = f"""# comment
+   # indented comment
+
+first: {first}
+second: {second}
+  indented: {first}
+blank after:   {second}
+with blank: {first}
+tab:\t{first}
+twice: {first}
+twice: {second}
+unix: unix_socket:{half.place}/echo.sock
+refused: 127.0.0.1:1
+unknown: no-such-host.invalid:5900
+service: localhost:no-such-service
+ümlaut: {first}
+a/b: {first}
+bare6: ::1:1
+"""
+    write(half, "tokens", text)
+    write(half, "broken", f"good: {first}\nno colon here\ntight:{first}\nthree: parts: here\nbehind: {second}\n")
+    write(half, "noport", f"noport: localhost\ngood: {first}\n")
+    write(half, "listed/one", f"one: {first}\n")
+    write(half, "listed/two", f"two: {second}\n")
+    write(half, "listed/.dot", f"dot: {second}\n")
+
+
+def token_names(half):
+    """A directory where each file is a token."""
+    first, second = targets(half)
+    for name, text in {"first": first, "second": f"  {second}\n\n", "unix": f"unix_socket:{half.place}/echo.sock",
+                       "garbage": "nonsense", "six": "[::1]:1"}.items():  # fmt: skip
+        write(half, f"names/{name}", text)
+    write(half, "names/sub/inner", first)
+    write(half, "outside", first)
+
+
+def sockets(half):
+    """A directory with sockets, and one beside it."""
+    targets(half)
+    for name in ("sockets/one", "sockets/sub/two", "sockets-other/evil"):
+        (half.place / name).parent.mkdir(parents=True, exist_ok=True)
+        keep(half, unix_echo(half.place / name))
+    write(half, "sockets/plain", "no socket")
+
+
+def service(half):
+    """A web service that knows where tokens lead; both plugins ask it."""
+    first, second = targets(half)
+    host, _, port = first.partition(":")
+    texts = {"first": first, "second": second, "newline": first + "\n", "unix": f"unix_socket:{half.place}/echo.sock", "a%2Fb": second,
+             "a/b": first, "nonsense": "no target at all", "six": "::1:5900"}  # fmt: skip
+    objects = {"first": {"host": host, "port": int(port)}, "text": {"host": host, "port": port},
+               "unix": {"host": "unix_socket", "port": str(half.place / "echo.sock")}, "partial": {"host": host}}  # fmt: skip
+
+    def answers(path):
+        token = path.split("/", 2)[2]
+        if token == "moved":
+            return 302, "", ("Location", f"{path.replace('moved', 'first')}")
+        if token.startswith("status"):
+            return int(token[6:]), "127.0.0.1:1"
+        known = texts if path.startswith("/text/") else objects
+        if token == "notjson":
+            return 200, "nonsense"
+        return (200, known[token]) if token in known else (404, "unknown")
+
+    half.service = keep(half, Service(answers))
+    half.note["service"] = half.service.port
+
+
+def in_redis(half):
+    """A Redis that knows where tokens lead."""
+    first, second = targets(half)
+    half.redis = server = keep(half, Redis())
+    server.fill({"first": first, "second": f"  {second}\n", "json": json.dumps({"host": first}), "garbage": "nonsense",
+                 "badjson": "{nonsense", "nohost": '{"port": 1}', "unix": f"unix_socket:{half.place}/echo.sock",
+                 "six": "::1:1"})  # fmt: skip
+    server.fill({"in-db": first}, db=2)
+    server.fill({"space:first": second, "a:b:first": first})
+    half.note["redis"] = server.port
+
+
+def locked_redis(half):
+    """A Redis with a password."""
+    first, _ = targets(half)
+    server = keep(half, Redis("--requirepass", "se:cret"))
+    server.fill({"first": first}, password="se:cret")
+    half.note["redis"] = server.port
+
+
+def custom(half):
+    """A plugin of one's own."""
+    first, _ = targets(half)
+    host, _, port = first.partition(":")
+    write(half, "plugins/mine.py", f"""
+class Plugin:
+    def __init__(self, src):
+        self.source = src
+
+    def lookup(self, token):
+        if token == self.source:
+            return ({host!r}, {port!r})
+        if token == "raise":
+            raise RuntimeError("something broke")
+        return None
+""")  # fmt: skip
+    half.note["plugins"] = half.place / "plugins"
+
+
+def plugin(name, source, setup, *words, **more):
+    """A group with a token plugin."""
+    options = [f"--token-plugin={name}", *([f"--token-source={source}"] if source is not None else []), *words]
+    return Group(f"tokens-{name}-{source}", tuple(options), **{"target": Two, "setup": setup, "to": "", **more})
+
+
+FILE = plugin("TokenFile", "$place/tokens", token_file)
+BROKEN = plugin("TokenFile", "$place/broken", token_file)
+NO_PORT = plugin("TokenFile", "$place/noport", token_file)
+LISTED = plugin("TokenFile", "$place/listed", token_file)
+ABSENT = plugin("TokenFile", "$place/absent", token_file)
+READ_ONLY = plugin("ReadOnlyTokenFile", "$place/tokens", token_file)
+OLD = Group("tokens-target-config", ("--target-config=tokens",), target=Two, setup=token_file, to="")
+HOST = plugin("TokenFile", "$place/tokens", token_file, "--host-token")
+NAMES = plugin("TokenFileName", "$place/names", token_names)
+SOCKETS = plugin("UnixDomainSocketDirectory", "$place/sockets", sockets)
+TEXTS = plugin("BaseTokenAPI", "http://127.0.0.1:$service/text/%s", service)
+OBJECTS = plugin("JSONTokenApi", "http://127.0.0.1:$service/json/%s", service)
+NO_SERVICE = plugin("BaseTokenAPI", "http://127.0.0.1:1/%s", service)
+REDIS = plugin("TokenRedis", "127.0.0.1:$redis", in_redis)
+REDIS_DB = plugin("TokenRedis", "127.0.0.1:$redis:2", in_redis)
+REDIS_SPACE = plugin("TokenRedis", "127.0.0.1:$redis:::space", in_redis)
+REDIS_QUOTED = plugin("TokenRedis", '127.0.0.1:$redis:::"a:b"', in_redis)
+REDIS_LOCKED = plugin("TokenRedis", '127.0.0.1:$redis::"se:cret"', locked_redis)
+REDIS_WRONG = plugin("TokenRedis", "127.0.0.1:$redis::wrong", locked_redis)
+REDIS_DEAD = plugin("TokenRedis", "127.0.0.1:1", token_file)
+MINE = plugin("mine.Plugin", "magic", custom, env={"PYTHONPATH": "$plugins"})
+SOURCE = Group("tokens-command", target=Two, setup=token_names)
+
+
+def come(path, *lines, **more):
+    """An upgrade with this path: the greeting of the target it leads to, or the refusal, or the close frame."""
+
+    def do(half):
+        with half.connect() as client:
+            answer = client.send(upgrade(half.fill(path), *lines, **more)).answer()
+            seen = answer.seen(got=None)
+            if answer.code == 101:
+                got = client.frame()
+                seen["got"] = got[1] if got[0] == BINARY else closing(got[1])
+        return seen
+
+    return do
+
+
+def token(text, **more):
+    """An upgrade with this token in the query."""
+    return come(f"/?token={text}", **more)
+
+
+def logged(path, pattern, *lines, **more):
+    """An upgrade, and the line of the log that the pattern finds behind it; for ours, whether the secret is in any line."""
+
+    def do(half):
+        mark = half.server.mark()
+        seen = come(path, *lines, **more)(half)
+        line = half.server.since(mark, pattern) if half.name == THEIRS else half.server.since(mark, "end |http |refused|close")
+        return Seen(code=seen["code"], line=line or "", secret="secret-token" in "\n".join(half.server.said().splitlines()))
+
+    return do
+
+
+def edited(half):
+    """A line that is added while the server runs, then taken out again."""
+    path = half.place / "tokens"
+    before = token("added")(half)["code"]
+    text = path.read_text()
+    path.write_text(text + f"added: 127.0.0.1:{half.target.port}\n")
+    with_it = token("added")(half)["got"]
+    path.write_text(text)
+    return Seen(before=before == 101, got=with_it, after=token("added")(half)["code"] == 101)
+
+
+def asked(path):
+    """What the web service is asked for a token."""
+
+    def do(half):
+        del half.service.asked[:]
+        seen = token(path)(half)
+        return Seen(seen, asked=half.service.asked[0])
+
+    return do
+
+
+def at_start(*words, setup=token_names):
+    """A start that fails, or one line of it."""
+
+    def do(half):
+        run = half.start(*words, "127.0.0.1:$port")
+        run.wait_for(r"proxying from|\(end of output\)", 15)
+        said = run.said()
+        started = "proxying from" in said
+        line = re.search(".*proxying from.*", said)
+        return Seen(starts=started, status=None if started else run.child.wait(5), said=half.blank(said), line=line and half.blank(line[0]))
+
+    return do
+
+
+def leads(group, prefix, *tokens):
+    """Rows of tokens that lead to a target, or fail behind the 101, in both."""
+    return [same(f"{prefix}-{re.sub(r'[^a-z0-9]+', '-', ident)}", group, token(text), code=101, got=got) for ident, text, got in tokens]
+
+
+def denied(group, prefix, *tokens, theirs=None, rule=CLEAR, ours=REFUSAL):
+    """Rows of tokens that lead nowhere."""
+    return [better(f"{prefix}-{ident}", group, token(text), rule, theirs or SILENCE, ours) for ident, text in tokens]
+
+
+def token_free(half):
+    """A request for a page needs no token."""
+    with half.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        return client.answer().seen()
+
+
+FAILED = "1011 Failed to connect to downstream server"
+ROWS = [
+    # Where a token is found.
+    same("token-query", FILE, come("/?token=first"), code=101, got=b"A"),
+    same("token-query-path", FILE, come("/some/where?token=second"), code=101, got=b"B"),
+    same("token-query-among-others", FILE, come("/?a=b&token=second&c=d"), code=101, got=b"B"),
+    same("token-query-first-counts", FILE, come("/?token=second&token=first"), code=101, got=b"B"),
+    same("token-query-escaped", FILE, come("/?token=%66irst"), code=101, got=b"A"),
+    same("token-query-plus", FILE, come("/?token=with+blank"), code=101, got=b"A"),
+    same("token-query-blank", FILE, come("/?token=with%20blank"), code=101, got=b"A"),
+    same("token-query-newline-behind", FILE, come("/?token=first%0a"), code=101, got=b"A"),
+    same("token-query-empty-then-good", FILE, come("/?token=&token=first"), code=101, got=b"A"),
+    same("token-query-utf8", FILE, come("/?token=%C3%BCmlaut"), code=101, got=b"A"),
+    *(better(f"token-{ident}", FILE, come(path, *lines), CLEAR, SILENCE, REFUSAL) for ident, path, *lines in (
+        ("absent", "/"), ("empty", "/?token="), ("name-case", "/?Token=first"), ("semicolon", "/?a=b;token=first"),
+        ("in-cookie", "/", "Cookie: token=first"), ("in-header", "/", "token: first"), ("in-path", "/first"),
+        ("unknown", "/?token=absent"), ("blank-in-front", "/?token=+first"))),
+    same("token-not-for-files", FILE, token_free, code=405),
+    better("token-refused-log", FILE, logged("/?token=secret-token", "Token 'secret-token' not found"), "F 3.1: tokens are redacted",
+           {"code": 0, "line": has("secret-token"), "secret": True}, {"secret": False}),
+    # TokenFile.
+    *leads(FILE, "tokenfile", ("first", "first", b"A"), ("second", "second", b"B"), ("indented", "indented", b"A"),
+           ("blanks-in-name", "blank+after", b"B"), ("later-wins", "twice", b"B"), ("tab", "tab", b"A"), ("unix-socket", "unix", b"U"),
+           ("slash", "a/b", b"A"), ("refused", "refused", FAILED), ("unknown-host", "unknown", FAILED), ("unknown-service", "service", FAILED),
+           ("bare-ipv6", "bare6", FAILED)),
+    same("tokenfile-edited", FILE, edited, before=False, got=b"A", after=False),
+    *leads(BROKEN, "tokenfile-broken", ("good", "good", b"A"), ("behind", "behind", b"B")),
+    *denied(BROKEN, "tokenfile-broken", ("tight", "tight"), ("three", "three")),
+    *denied(NO_PORT, "tokenfile", ("no-port", "noport"), ours={"code": lambda code: 400 <= code < 600}),
+    *leads(LISTED, "tokenfile-directory", ("one", "one", b"A"), ("two", "two", b"B"), ("dot", "dot", b"B")),
+    *denied(LISTED, "tokenfile-directory", ("unknown", "three")),
+    *leads(READ_ONLY, "readonlytokenfile", ("first", "first", b"A"), ("unix", "unix", b"U")),
+    *denied(READ_ONLY, "readonlytokenfile", ("unknown", "absent")),
+    *leads(OLD, "target-config", ("first", "first", b"A"), ("second", "second", b"B")),
+    *denied(OLD, "target-config", ("unknown", "absent")),
+    # --host-token.
+    same("host-token", HOST, come("/", host="first"), code=101, got=b"A"),
+    same("host-token-port", HOST, come("/", host="second:6080"), code=101, got=b"B"),
+    same("host-token-query-ignored", HOST, come("/?token=first", host="second"), code=101, got=b"B"),
+    better("host-token-case", HOST, come("/", host="FIRST"), "F 3.1: names are compared without case", SILENCE, {"code": 101, "got": b"A"}),
+    better("host-token-unknown", HOST, come("/", host="absent"), CLEAR, SILENCE, REFUSAL),
+    better("host-token-absent", HOST, come("/", leave=["Host"]), CLEAR, SILENCE, {"code": lambda code: 400 <= code < 500}),
+    # TokenFileName.
+    *leads(NAMES, "tokenfilename", ("first", "first", b"A"), ("trimmed", "second", b"B"), ("unix", "unix", b"U")),
+    *denied(NAMES, "tokenfilename", ("unknown", "absent"), ("dot", "."), ("dot-dot", ".."), ("outside", "../outside"),
+            ("directory", "sub")),
+    *denied(NAMES, "tokenfilename", ("garbage", "garbage"), ours={"code": lambda code: 400 <= code < 600}),
+    # UnixDomainSocketDirectory.
+    *leads(SOCKETS, "unixdirectory", ("one", "one", b"U")),
+    better("unixdirectory-sub", SOCKETS, token("sub/two"), "S A4: a token is a plain name", {"code": 101, "got": b"U"}, REFUSAL),
+    *denied(SOCKETS, "unixdirectory", ("unknown", "absent"), ("no-socket", "plain"), ("itself", "."), ("dot-dot", "../sockets-none/x"),
+            ("absolute", "/etc/passwd")),
+    better("unixdirectory-sibling", SOCKETS, token("../sockets-other/evil"), "F 3.2: strict containment", {"code": 101, "got": b"U"},
+           REFUSAL),
+    # Web services.
+    *leads(TEXTS, "basetokenapi", ("first", "first", b"A"), ("second", "second", b"B"), ("unix", "unix", b"U")),
+    *denied(TEXTS, "basetokenapi", ("unknown", "absent"), ("status-400", "status400"), ("status-403", "status403")),
+    *denied(TEXTS, "basetokenapi", ("status-500", "status500"), ours={"code": lambda code: 400 <= code < 600}),
+    *denied(TEXTS, "basetokenapi", ("nonsense", "nonsense"), ours={"code": lambda code: 400 <= code < 600}),
+    better("basetokenapi-newline", TEXTS, token("newline"), "F 3.2: trim the answer", {"code": 101, "got": FAILED}, {"code": 101, "got": b"A"}),
+    better("basetokenapi-escaped", TEXTS, asked("a/b"), "F 3.2: percent-encode the token", {"asked": "/text/a/b", "got": b"A"},
+           {"asked": "/text/a%2Fb", "got": b"B"}),
+    better("basetokenapi-redirect", TEXTS, token("moved"), "S A5: no redirects", {"code": 101, "got": b"A"},
+           {"code": lambda code: 400 <= code < 600}),
+    *denied(NO_SERVICE, "basetokenapi", ("dead", "first"), ours=FAILURE),
+    *leads(OBJECTS, "jsontokenapi", ("number", "first", b"A"), ("text", "text", b"A"), ("unix", "unix", b"U")),
+    *denied(OBJECTS, "jsontokenapi", ("unknown", "absent")),
+    *denied(OBJECTS, "jsontokenapi", ("not-json", "notjson"), ("no-port", "partial"), ours={"code": lambda code: 400 <= code < 600}),
+    # Redis.
+    *leads(REDIS, "tokenredis", ("first", "first", b"A"), ("trimmed", "second", b"B"), ("json", "json", b"A"), ("unix", "unix", b"U")),
+    *denied(REDIS, "tokenredis", ("unknown", "absent")),
+    *denied(REDIS, "tokenredis", ("garbage", "garbage"), ("bad-json", "badjson"), ("no-host", "nohost"),
+            ours={"code": lambda code: 400 <= code < 600}),
+    *leads(REDIS_DB, "tokenredis-db", ("first", "in-db", b"A")),
+    *denied(REDIS_DB, "tokenredis-db", ("other", "second")),
+    *leads(REDIS_SPACE, "tokenredis-namespace", ("first", "first", b"B")),
+    *denied(REDIS_SPACE, "tokenredis-namespace", ("other", "second")),
+    *leads(REDIS_QUOTED, "tokenredis-quoted", ("namespace", "first", b"A")),
+    *leads(REDIS_LOCKED, "tokenredis", ("password", "first", b"A")),
+    *denied(REDIS_WRONG, "tokenredis", ("password-wrong", "first"), ours=FAILURE),
+    *denied(REDIS_DEAD, "tokenredis", ("dead", "first"), ours=FAILURE),
+    # One's own.
+    *leads(MINE, "token-python", ("known", "magic", b"A")),
+    *denied(MINE, "token-python", ("unknown", "absent")),
+    *denied(MINE, "token-python", ("raises", "raise"), ours={"code": lambda code: 400 <= code < 600}),
+    # Starts.
+    same("token-banner", SOURCE, at_start("--token-plugin=TokenFile", "--token-source=$place/names/first"), alone=True, starts=True,
+         line="  - proxying from HERE to targets generated by TokenFile"),
+    better("token-plugin-unknown", SOURCE, at_start("--token-plugin=NoSuchPlugin", "--token-source=x"), "F 1.1: one clear line",
+           {"starts": False, "status": 1, "said": has("Traceback")},
+           {"starts": False, "status": lambda status: status in (1, 2), "said": lambda said: "NoSuchPlugin" in said and "Traceback" not in said},
+           alone=True),
+    better("tokenfilename-no-directory", SOURCE, at_start("--token-plugin=TokenFileName", "--token-source=$place/outside"),
+           "F 1.1: one clear line", {"starts": False, "status": 1, "said": has("Traceback")},
+           {"starts": False, "status": lambda status: status in (1, 2), "said": has("PLACE/outside")}, alone=True),
+    better("tokenredis-bad-port", SOURCE, at_start("--token-plugin=TokenRedis", "--token-source=localhost:port"),
+           "F 3.2: a bad source is a failure", {"starts": False, "status": 0},
+           {"starts": False, "status": lambda status: status in (1, 2), "said": has("--token-source")}, alone=True),
+]  # fmt: skip
+
+
+def test_row(row, pairs):
+    row.judge(pairs)
+

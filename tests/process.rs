@@ -1,0 +1,13 @@
+//! The process around the sessions: how it is handed its clients, how it ends by itself, how it becomes a daemon, and
+//! where it tells what it does, on both engines.
+
+mod support;
+
+/// The chapters.
+mod process {
+    mod check;
+    mod daemon;
+    mod ends;
+    mod inetd;
+    mod logs;
+}

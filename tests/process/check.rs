@@ -1,0 +1,103 @@
+//! `--check` says whether a command line would start, and `--libserver` is taken without complaint.
+
+use crate::support::server::{Server, program};
+use crate::support::temp::TempDir;
+use std::net::TcpListener;
+use std::process::Command;
+
+/// Status, standard output and standard error.
+#[track_caller]
+fn checked(args: &[&str]) -> (Option<i32>, String, String) {
+    let directory = TempDir::new();
+    let said = Command::new(program()).args(args).current_dir(directory.path()).output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(
+        directory.path().read_dir().expect("it is there").count(),
+        0,
+        "{args:?} leaves nothing behind"
+    );
+    (said.status.code(), text(&said.stdout), text(&said.stderr))
+}
+
+#[test]
+fn what_would_start_is_ok() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("it is bound");
+    let rows: [&[&str]; 6] = [
+        &["6080", "localhost:5901"],
+        // It may be us who are there.
+        &[&taken.1, "localhost:5901"],
+        &["--web=.", "--log-file=own.log", "--pid-file=own.pid", "--unix-listen=own.sock", "--echo"],
+        &["-D", "--user=root", "--syslog=own.log", "6080", "a:1"],
+        &["--syslog=127.0.0.1:514", "--inetd", "--ssl-target", "a.example:1"],
+        &["--engine=poll", "--run-once", "--idle-timeout=5", "6080", "a:1"],
+    ];
+    for args in rows {
+        for place in 0..=args.len() {
+            let mut args = args.to_vec();
+            args.insert(place, "--check");
+            let ok = (Some(0), "configuration ok\n".to_owned(), String::new());
+            assert_eq!(checked(&args), ok, "{args:?}");
+        }
+    }
+}
+
+/// A certificate whose time is over, with its key.
+fn expired(dir: &TempDir) -> String {
+    let key = rcgen::KeyPair::generate().expect("a key is made");
+    let mut wanted = rcgen::CertificateParams::new(["desk.example".to_owned()]).expect("a name");
+    wanted.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    wanted.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let certificate = wanted.self_signed(&key).expect("it is signed");
+    dir.write("expired.pem", certificate.pem() + &key.serialize_pem());
+    dir.arg("expired.pem")
+}
+
+#[test]
+fn what_would_not_is_one_line_and_status_78() {
+    let dir = TempDir::new();
+    dir.write("file", "no certificate\n");
+    let file = dir.arg("file");
+    let certificate = expired(&dir);
+    let rows: [(&[&str], &str); 19] = [
+        (&["6080", "a:1", "--record=absent/desk"], "option --record: "),
+        (&["6080", "--token-plugin=TokenFile", "--token-source=absent"], "absent"),
+        (&["6080", "--token-plugin=NoSuchPlugin", "--token-source=x"], "NoSuchPlugin"),
+        (&["6080", "a:1", "--cert", &certificate], "expired.pem"),
+        (&["6080"], "Too few arguments"),
+        (&["6080", "a:1", "b:2"], "Too many arguments"),
+        (&["6080", "nonsense"], "Error parsing target"),
+        (&["6080", "a:1", "--nope"], "no such option: --nope"),
+        (&["6080", "a:1", "--legacy-syslog"], "You must use --syslog to use --legacy-syslog"),
+        (&["6080", "a:1", "--ssl-only"], "SSL only and self.pem not found"),
+        (&["6080", "a:1", "--cert", &file], "file"),
+        (&["6080", "a:1", "--web", &file], "--web: "),
+        (&["6080", "a:1", "--log-file=absent/own.log"], "--log-file: absent/own.log: no such directory"),
+        (&["6080", "a:1", "--pid-file=absent/own.pid"], "--pid-file: absent/own.pid: no such directory"),
+        (&["6080", "a:1", "--user=no-such-user"], "--user: no such user: no-such-user"),
+        (&["6080", "a:1", "--syslog=no-such-host.invalid:514"], "--syslog: no-such-host.invalid:514: "),
+        (&["no-such-host.invalid:6080", "a:1"], "Opening socket failed: no-such-host.invalid: "),
+        (&["--unix-listen", &file, "a:1"], "a file that is no socket is in the way"),
+        (&["6080", "a:1", "--threads=64", "--buffer-memory=8MiB"], "option --buffer-memory: "),
+    ];
+    for (args, part) in rows {
+        for place in [0, args.len()] {
+            let mut args = args.to_vec();
+            args.insert(place, "--check");
+            let (status, out, err) = checked(&args);
+            assert_eq!((status, out.as_str()), (Some(78), ""), "{args:?}: {err}");
+            assert!(
+                err.lines().count() == 1 && err.starts_with("websplice: ") && err.contains(part),
+                "{args:?}: {err}"
+            );
+        }
+    }
+}
+
+#[test]
+fn libserver_is_ignored_and_said_to_be() {
+    let server = Server::start("poll", &["--libserver", "--echo"]);
+    server.wait_line(" warn warning: option libserver ignored");
+    server.client().leave();
+    server.stop();
+}

@@ -1,0 +1,13 @@
+//! Tokens from end to end, on both engines: every source that needs no other program, places of tokens, and what is shown.
+
+mod support;
+
+/// The chapters.
+mod tokens {
+    mod files;
+    mod keys;
+    mod line;
+    mod places;
+    mod service;
+    mod services;
+}

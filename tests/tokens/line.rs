@@ -1,0 +1,51 @@
+//! Command lines about tokens: what is complained about, and how.
+
+use super::files::works;
+use crate::support::client::Handshake;
+use crate::support::server::{Server, run_to_end};
+use crate::support::target::TcpTarget;
+use crate::support::temp::TempDir;
+
+#[test]
+fn what_makes_no_sense_is_said_in_one_line() {
+    let rows: &[(&[&str], &[&str])] = &[
+        (&["--token-plugin=Nope"], &["--token-plugin", "\"Nope\"", "no such plugin", "TokenFile, "]),
+        (&["--token-plugin=TokenFile"], &["--token-plugin", "TokenFile", "--token-source"]),
+        (
+            &["--token-plugin=TokenFileName", "--token-source=absent"],
+            &["--token-source", "absent", "directory"],
+        ),
+        (&["--token-plugin=TokenRedis", "--token-source=h:x"], &["--token-source", "\"x\"", "0 to 65535"]),
+        (
+            &["--token-plugin=TokenRedis", "--token-source=a:1:2:hunter2:n:x"],
+            &["--token-source", "five fields"],
+        ),
+        (&["--token-plugin=TokenRedis", "--token-source="], &["--token-plugin", "needs a source"]),
+        (&["--token-plugin=BaseTokenAPI", "--token-source=http://h/"], &["--token-source", "%s once"]),
+        (&["--token-plugin=JSONTokenApi", "--token-source=h/%s"], &["--token-source", "http:// or https://"]),
+        (
+            &["--token-plugin=TokenFile", "--token-source=@absent"],
+            &["--token-source", "'@absent'", "No such file"],
+        ),
+    ];
+    for (words, parts) in rows {
+        let (status, said) = run_to_end(&[&["127.0.0.1:0"], *words].concat());
+        assert_eq!(status, Some(1), "{words:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+        for part in *parts {
+            assert!(said.contains(part), "{words:?}: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_source_may_stand_in_a_file() {
+    let (target, place) = (TcpTarget::echo(), TempDir::new());
+    let tokens = place.write("tokens", format!("one: {}\n", target.address()));
+    place.write("source", format!("{}\n", tokens.display()));
+    let source = format!("--token-source=@{}", place.arg("source"));
+    let server = Server::start("poll", &["--token-plugin=TokenFile", &source]);
+    works(&server, &Handshake::new().start("GET /?token=one HTTP/1.1"));
+    server.stop();
+}

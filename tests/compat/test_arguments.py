@@ -1,7 +1,6 @@
 """The command line: forms and errors. All runs are real: a row starts both programs and waits for their end, or for the
 line that says that clients can connect."""
 
-import pathlib
 import re
 import signal
 import socket
@@ -45,18 +44,12 @@ def starts(line, program="websockify", family=socket.AF_INET):
         half.server = run
         with half.connect(family=family) as client:
             assert client.send(request()).answer().code in (200, 405)
-        settled(run)
-        run.child.send_signal(signal.SIGTERM)
+        run.tell(signal.SIGTERM)
         status = run.child.wait(15)
         banner = [line for line in run.said().splitlines() if line.startswith(("  - ", "WebSocket server settings"))]
         return Seen(status=status, banner=[half.blank(line) for line in banner], printed=run.output())
 
     return do
-
-
-def settled(run):
-    """Waits until the program waits: a signal that hits Python while it logs may be lost."""
-    until(lambda: pathlib.Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S", "the server waits")
 
 
 def outcome(line):

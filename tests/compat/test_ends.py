@@ -6,7 +6,7 @@ import struct
 import time
 
 from harness import Group, Hand, between, better, elapsed, has, same
-from wire import BINARY, CLOSE, PING, Seen, close, closing, frame, upgrade
+from wire import BINARY, CLOSE, PING, Seen, close, closing, frame, request, upgrade
 
 HAND = Group("ends-hand", target=Hand)
 NOBODY = Group("ends-nobody", to="127.0.0.1:1")
@@ -131,7 +131,7 @@ def stopping(sign):
             target = half.target.take()
             client.send(frame(BINARY, b"x"))
             target.take(1)
-            half.server.child.send_signal(sign)
+            half.server.tell(sign)
             seen = client.farewell()
             target.end()
             return Seen(seen, status=half.server.child.wait(10))
@@ -144,7 +144,10 @@ def stopping_idle(sign):
 
     def do(half):
         half.serve()
-        half.server.child.send_signal(sign)
+        # Whoever is answered finds the server past its start.
+        with half.connect() as client:
+            assert client.send(request("/")).answer().code == 405
+        half.server.tell(sign)
         seconds, status = elapsed(lambda: half.server.child.wait(10))
         return Seen(status=status, seconds=seconds)
 
@@ -156,7 +159,7 @@ def hangup(half):
     half.serve()
     with opened(half) as client:
         target = half.target.take()
-        half.server.child.send_signal(signal.SIGHUP)
+        half.server.tell(signal.SIGHUP)
         status = None if half.name == "ours" else half.server.child.wait(10)
         alive = half.server.child.poll() is None
         client.send(frame(BINARY, b"still"))

@@ -215,7 +215,7 @@ def rotated(half):
     """A log file that is moved away, then SIGHUP: where the next session is noted; only ours survives the signal."""
     half.serve()
     (half.place / "log").rename(half.place / "log.1")
-    half.server.child.send_signal(signal.SIGHUP)
+    half.server.tell(signal.SIGHUP)
     if half.name == "theirs":
         return Seen(status=half.server.child.wait(10))
     until(lambda: (half.place / "log").exists(), "the file is there again")

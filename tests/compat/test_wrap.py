@@ -158,7 +158,7 @@ def stopped(*words):
         run = begin(half, *words, "127.0.0.1:$port", "--", PYTHON, "echo.py", "127.0.0.1", "$port")
         path = half.place / "running"
         pid = int(until(lambda: path.exists() and path.read_text(), "the program runs"))
-        run.child.send_signal(signal.SIGTERM)
+        run.tell(signal.SIGTERM)
         status = run.child.wait(12)
         alive = True
         if half.name == "ours" and not words:

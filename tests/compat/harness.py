@@ -297,7 +297,8 @@ def fits(seen, wanted):
 
 def shown(seen):
     """What was seen of each half."""
-    return "\n".join(f"{name}: " + ", ".join(f"{key}={brief(value)}" for key, value in what.items()) for name, what in seen.items())
+    return "\n".join(f"{name}: " + ", ".join(f"{key}={brief(value)}" for key, value in what.items()) for name,
+        what in seen.items())
 
 
 @dataclasses.dataclass

@@ -229,7 +229,8 @@ ROWS = [
     # Ends.
     same("target-closes", HAND, target_ends(), data=b"", close="1000 Target closed", ended="closed"),
     same("target-closes-with-data", HAND, target_ends(b"goodbye"), data=b"goodbye", close="1000 Target closed", ended="closed"),
-    same("target-closes-with-much-data", HAND, target_ends(bytes(3_000_000)), data=bytes(3_000_000), close="1000 Target closed"),
+    same("target-closes-with-much-data", HAND, target_ends(bytes(3_000_000)), data=bytes(3_000_000),
+           close="1000 Target closed"),
     same("target-half-closes", HAND, late_client_data, close="1000 Target closed", ended="closed"),
     better("target-resets", HAND, target_resets, "F 2.10: a close frame with a reason", {"close": None, "ended": "closed"},
            {"close": "1011 Target reset", "ended": "closed"}),
@@ -237,12 +238,14 @@ ROWS = [
     same("client-resets", HAND, client_resets, got=b""),
     same("client-close-then-data", HAND, close_then_data, got=b"before", close="1000 bye"),
     # Stopping.
-    *(better(f"stop-{sign.name.lower()}-session", ALONE, stopping(sign), "F 2.10: 1001", {"close": None, "ended": "closed", "status": 0},
+    *(better(f"stop-{sign.name.lower()}-session", ALONE, stopping(sign), "F 2.10: 1001", {"close": None, "ended": "closed",
+           "status": 0},
              {"close": "1001 Server is stopping", "ended": "closed", "status": 0}, alone=True)
       for sign in (signal.SIGTERM, signal.SIGINT)),
     *(same(f"stop-{sign.name.lower()}-idle", ALONE, stopping_idle(sign), alone=True, status=0, seconds=between(0, 2.5))
       for sign in (signal.SIGTERM, signal.SIGINT)),
-    better("stop-sighup", ALONE, hangup, "F 8.2: a hang-up is no reason to die", {"status": -1, "alive": False, "got": b"still"},
+    better("stop-sighup", ALONE, hangup, "F 8.2: a hang-up is no reason to die", {"status": -1, "alive": False,
+           "got": b"still"},
            {"alive": True, "got": b"still"}, alone=True),
     # Heartbeats and deadlines.
     same("heartbeat-pings", BEAT, pings(3), payloads=[(PING, b"")] * 3, first=between(0.5, 2.2),

@@ -1,7 +1,7 @@
 //! One day: a world, a shard in it, clients, targets, helpers; and what must be true.
 
 use super::client::{Client, Leaving};
-use super::desk::{Desk, tokens};
+use super::desk::{self, Desk};
 use super::keys::{DayKeys, Keys};
 use super::secure;
 use super::tally::Tally;
@@ -421,7 +421,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
         target: (!routed).then_some(target),
-        route: route::Options { tokens: routed.then(tokens), ..Default::default() },
+        route: route::Options { tokens: routed.then(desk::tokens), ..Default::default() },
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),

@@ -1,7 +1,7 @@
 //! Plugins: processes of any language that are asked about requests, one line of JSON a question and one an answer.
 //!
-//! Owns the protocol ([`message`], told in `docs/plugins.md`), the process with what is waiting for it ([`desk`]), and its
-//! life from start to restart to end ([`process`]). It never decides about a request: what is said is passed on, and what
+//! Owns the protocol (`message`, told in `docs/plugins.md`), the process with what is waiting for it (`desk`), and its
+//! life from start to restart to end (`process`). It never decides about a request: what is said is passed on, and what
 //! is not said, or cannot be understood, is a refusal.
 
 mod desk;

@@ -156,6 +156,58 @@ pub const SHARDS_MAX: usize = 256;
 pub const HELPER_THREADS: usize = 4;
 /// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
+/// Most threads that check passwords; there are no more than half the cores.
+pub const PASSWORD_THREADS_MAX: usize = 4;
+/// Passwords that may wait to be checked: a few seconds of work at the costs that are usual. At the limit: 503.
+pub const PASSWORD_QUEUE_MAX: usize = 64;
+/// Largest password file, in bytes. At the limit: start error, or what was read before stays.
+pub const PASSWORD_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Longest password, in bytes: what hashing it costs grows with its length. At the limit: it is wrong.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+/// Most right passwords that are remembered, as keyed digests. At the limit: all are forgotten.
+pub const PASSWORD_CACHE_MAX: usize = 1024;
+/// How long a right password is remembered.
+pub const PASSWORD_CACHE_MS: u64 = 60_000;
+/// Highest cost of bcrypt that is taken: about five seconds. At the limit: the user is ignored, with a line in the log.
+pub const BCRYPT_COST_MAX: u32 = 15;
+/// Most rounds of SHA-crypt that are taken. At the limit: as for bcrypt.
+pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
+/// Threads that ask a ForwardAuth service, and so the most requests that it is asked about at once.
+pub const FORWARD_THREADS: usize = 8;
+/// From a request to the answer of a ForwardAuth service, the wait for a thread included. At the limit: 503.
+pub const FORWARD_MS: u64 = 5_000;
+/// Most bytes of the answer of a ForwardAuth service, head and body each. At the limit: the rest of a body is left; 503 for a
+/// head.
+pub const FORWARD_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// A file that was changed more recently than this is read again, for its time may not show the next change, in
+/// milliseconds.
+pub const FILE_SETTLED_MS: u64 = 50;
+/// Questions that a plugin is asked at once. At the limit: they wait.
+pub const PLUGIN_IN_FLIGHT_MAX: usize = 64;
+/// Questions that may wait for a plugin. At the limit: 503.
+pub const PLUGIN_QUEUE_MAX: usize = 1024;
+/// From a question to a plugin's answer, the wait for its turn included. At the limit: 503.
+pub const PLUGIN_ANSWER_MS: u64 = 5_000;
+/// How long a plugin may answer nothing at all when an answer is overdue. At the limit: it is killed and started again.
+pub const PLUGIN_SILENCE_MS: u64 = 10_000;
+/// From the start of a plugin to its being ready. At the limit: start error, or killed and started again.
+pub const PLUGIN_START_MS: u64 = 10_000;
+/// From the end of a plugin's input to SIGKILL; SIGTERM comes half-way.
+pub const PLUGIN_STOP_MS: u64 = 2_000;
+/// From the end of a plugin that was not asked to end to its next start; doubled each time.
+pub const PLUGIN_RESTART_MIN_MS: u64 = 100;
+/// Longest time between two starts of a plugin.
+pub const PLUGIN_RESTART_MAX_MS: u64 = 30_000;
+/// Longest line from or to a plugin, in bytes. At the limit: 431 for a question, ignored and logged for an answer.
+pub const PLUGIN_LINE_BYTES_MAX: usize = 64 * 1024;
+/// Lines of a plugin that are logged in a second. At the limit: counted.
+pub const PLUGIN_LOG_LINES: u32 = 20;
+/// Most headers of a plugin's answer. At the limit: 503.
+pub const PLUGIN_HEADERS_MAX: usize = 16;
+/// Most labels of a plugin's answer. At the limit: 503.
+pub const PLUGIN_LABELS_MAX: usize = 8;
+/// Longest name and longest value of a label, in bytes. At the limit: 503.
+pub const PLUGIN_LABEL_BYTES_MAX: usize = 128;
 /// Most bytes of a static file read at once by a helper.
 pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
@@ -191,9 +243,6 @@ pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const TOKEN_FILES_MAX: usize = 10_000;
 /// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
 pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
-/// A file that was changed more recently than this is read again, for its time may not show the next change, in
-/// milliseconds.
-pub const FILE_SETTLED_MS: u64 = 50;
 /// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
 pub const TROUBLE_LOG_MS: u64 = 5_000;
 /// Default of the most bytes of all recordings that may wait to be written. At the limit: dropped, counted and marked.
@@ -266,14 +315,17 @@ const _: () = {
     assert!(TLS_CIPHER_RECEIVE_BYTES + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(TLS_PLAIN_RECEIVE_BYTES + SERVER_HEADER_BYTES_MAX <= 4 * TLS_RECORD_BYTES);
     assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
-    assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
-    assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
     assert!(RECORD_BUFFER_BYTES_MIN >= HOT_BYTES + 4 * RECORD_OVERHEAD_BYTES);
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
+    assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
+    assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
+    assert!(FORWARD_MS < ROUTE_TIMEOUT_MS);
+    assert!(PLUGIN_ANSWER_MS < ROUTE_TIMEOUT_MS && PLUGIN_ANSWER_MS < PLUGIN_SILENCE_MS);
+    assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
     assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);

@@ -6,10 +6,11 @@ use super::table::{file, free};
 use super::values::{self, Zero, quoted};
 use crate::limits::{ROUTE_TIMEOUT_MS, TOKEN_CACHE_MS, TOKEN_SMALL_FILE_BYTES_MAX, TOKEN_TIMEOUT_MS};
 use crate::route::Tokens;
+use crate::route::plugin::Plugin;
 use crate::route::source::Source;
 use crate::route::token::{Place, Veil};
 use crate::tls::Secret;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) const TOKEN_PLUGIN: Opt = row(
      \"token: host:port\"), TokenFileName (a directory with a file for each token), BaseTokenAPI and JSONTokenApi (a web \
      service), JWTTokenApi (signed and encrypted tokens), TokenRedis, UnixDomainSocketDirectory. unix_socket in place of \
      a host is followed by the path of a Unix socket. docs/tokens.md has the formats.\n\n\
+     A name with a dot is a Python class in the manner of websockify's plugins; exec:COMMAND is a command of the shell \
+     that answers questions line by line. docs/plugins.md has the words.\n\n\
      A request without a token is refused with 403, with one that leads nowhere with 404, and with 503 while whoever \
      knows tokens cannot be asked.",
     "",
@@ -159,6 +162,7 @@ pub(super) fn check_pairs(route: &Route) -> Result<(), String> {
 /// What was said about tokens, complete; `absolute` makes a path absolute, or says what is wrong with that.
 pub(super) fn tokens(
     route: &Route,
+    python: &OsString,
     absolute: impl Fn(&'static str, PathBuf) -> Result<PathBuf, String>,
 ) -> Result<Option<Tokens>, String> {
     let source = match (&route.target_config, &route.token_plugin) {
@@ -167,7 +171,13 @@ pub(super) fn tokens(
         }
         (None, Some(plugin)) => {
             let place = route.token_source.as_ref().map(|word| said(&word.0)).transpose()?;
-            let mut source = Source::parse(plugin, place.as_deref())?;
+            let mut source = match Plugin::parse(plugin, place.as_deref(), python) {
+                None => Source::parse(plugin, place.as_deref())?,
+                Some(plugin) => {
+                    plugin.check().map_err(|why| format!("--token-plugin: {why}"))?;
+                    Source::Plugin(plugin)
+                }
+            };
             if let Some(path) = source.path_mut() {
                 *path = absolute("--token-source", std::mem::take(path))?;
             }
@@ -221,7 +231,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_done() {
         let route = Route { target_config: Some("/x".into()), ..Route::default() };
-        let tokens = tokens(&route, |_, path| Ok(path)).unwrap().unwrap();
+        let tokens = tokens(&route, &"python3".into(), |_, path| Ok(path)).unwrap().unwrap();
         let written =
             |opt: &Opt| values::duration(opt.default.trim_matches(['(', ')']).as_ref(), Zero::Refused);
         assert_eq!(written(&TOKEN_CACHE).unwrap(), tokens.cache);

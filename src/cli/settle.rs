@@ -65,7 +65,8 @@ fn complete(args: &Args) -> Result<Config, String> {
         other => other.clone(),
     };
     let tls = secure(&options.tls, target.as_ref())?;
-    let tokens = route::tokens(&options.route, |option, path| absolute(option, &path))?;
+    let tokens =
+        route::tokens(&options.route, &options.guards.python, |option, path| absolute(option, &path))?;
     let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
     let mut config = Config {
         program: args.program.clone(),

@@ -48,6 +48,16 @@ impl Helpers {
         })
     }
 
+    /// Has the processes of plugins replaced by new ones.
+    pub fn renew(&self) {
+        self.routes.renew();
+    }
+
+    /// Ends the processes of plugins.
+    pub fn stop(&self) {
+        self.routes.stop();
+    }
+
     /// Has `job` done; its verdict, or [`Verdict::Busy`] when too many jobs wait, goes to `reply`.
     pub fn ask(&self, job: Job, reply: Reply) {
         let crew = match job {

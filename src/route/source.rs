@@ -2,6 +2,7 @@
 //!
 //! Reads the words of the command line. It opens nothing: paths are as written until somebody makes them absolute. Pure.
 
+use super::plugin::Plugin;
 use crate::target::{Port, Target};
 use std::fmt;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub enum Source {
     Redis(Redis),
     /// A directory of Unix sockets, each named by its token.
     SocketDirectory(PathBuf),
+    /// A process that is asked.
+    Plugin(Plugin),
 }
 
 /// A web service that knows tokens.
@@ -74,7 +77,10 @@ impl Source {
     pub fn parse(plugin: &str, place: Option<&str>) -> Result<Source, String> {
         if !NAMES.contains(&plugin) {
             let names = NAMES.join(", ");
-            return Err(format!("--token-plugin: {plugin:?}: there is no such plugin; use one of {names}"));
+            return Err(format!(
+                "--token-plugin: {plugin:?}: there is no such plugin; use one of {names}, a Python class with a dot, or \
+                 exec:COMMAND"
+            ));
         }
         let place = place.ok_or_else(|| {
             let what = match plugin {
@@ -103,7 +109,7 @@ impl Source {
     }
 
     /// Its name in websockify.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Source::TokenFile { read_only: false, .. } => "TokenFile",
             Source::TokenFile { read_only: true, .. } => "ReadOnlyTokenFile",
@@ -113,6 +119,7 @@ impl Source {
             Source::Jwt(_) => "JWTTokenApi",
             Source::Redis(_) => "TokenRedis",
             Source::SocketDirectory(_) => "UnixDomainSocketDirectory",
+            Source::Plugin(plugin) => plugin.name(),
         }
     }
 
@@ -123,7 +130,7 @@ impl Source {
             | Source::TokenFileName(path)
             | Source::Jwt(path)
             | Source::SocketDirectory(path) => Some(path),
-            Source::Api(_) | Source::Redis(_) => None,
+            Source::Api(_) | Source::Redis(_) | Source::Plugin(_) => None,
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct Core {
     /// What is shown of the token that its request carried.
     pub token: Option<Mark>,
     /// What its route said to log with it.
-    pub labels: Vec<Label>,
+    pub labels: Box<[Label]>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -92,7 +92,7 @@ impl Core {
             target: None,
             number: 0,
             token: None,
-            labels: Vec::new(),
+            labels: Box::default(),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,

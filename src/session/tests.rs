@@ -25,7 +25,7 @@ mod walk;
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_session_is_small() {
-    assert!(size_of::<super::Session>() <= 464, "{}", size_of::<super::Session>());
+    assert!(size_of::<super::Session>() <= 456, "{}", size_of::<super::Session>());
     // A size class of the allocator; the next one is 256.
     assert!(size_of::<super::wire::Wire>() <= 224, "{}", size_of::<super::wire::Wire>());
 }

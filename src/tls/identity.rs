@@ -35,6 +35,9 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
 
+    /// A certificate with these names, and the one that counts.
+    type Row<'a> = (&'a [(DnType, DnValue)], Option<&'a str>);
+
     fn certificate(names: &[(DnType, DnValue)]) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec!["alt.test".into()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -48,7 +51,7 @@ mod tests {
     fn only_the_one_common_name_counts() {
         let utf8 = |text: &str| DnValue::Utf8String(text.into());
         let printable = DnValue::PrintableString("desk".try_into().unwrap());
-        let rows: [(&[_], Option<&str>); 7] = [
+        let rows: [Row<'_>; 7] = [
             (&[(DnType::CommonName, utf8("desk"))], Some("desk")),
             (&[(DnType::CommonName, printable)], Some("desk")),
             (

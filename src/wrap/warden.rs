@@ -46,6 +46,8 @@ pub fn entry(argv: &[OsString]) -> Option<u8> {
 }
 
 fn work(task: &Task) -> io::Result<()> {
+    // What the server does without is not for its program to do without.
+    memory::huge_pages(true);
     let mut control = UnixStream::from(seccomp::inherited(task.control)?);
     control.set_write_timeout(Some(TELL_PATIENCE))?;
     let holders = task.holders.iter().map(|&number| seccomp::inherited(number));

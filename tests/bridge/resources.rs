@@ -50,7 +50,7 @@ fn too_few_descriptors_for_an_engine_are_an_error(engine: &str) {
     let directory = TempDir::new();
     for choice in [engine, "auto"] {
         let output = Command::new("prlimit")
-            .arg("--nofile=4:4")
+            .arg("--nofile=5:5")
             .arg(program())
             .current_dir(directory.path())
             .args(["--engine", choice, "--threads", "1", "--echo", "127.0.0.1:0"])

@@ -78,6 +78,15 @@ impl Authority {
         Signed { cert, key: key.serialize_pem() }
     }
 
+    /// A certificate whose subject is called `name`, for a client.
+    pub fn sign_person(&self, name: &str) -> Signed {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().expect("keys can be made");
+        let cert = params.signed_by(&key, &self.issuer).expect("it can sign").pem();
+        Signed { cert, key: key.serialize_pem() }
+    }
+
     /// A certificate as `openssl req -x509` makes it: signed by itself, and an authority by its own word.
     pub fn self_signed(names: &[&str], year: i32) -> Signed {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -6,9 +6,12 @@
 
 mod files;
 mod flights;
+mod forward;
+mod guards;
 mod http;
 mod keys;
 mod names;
+mod passwords;
 mod redis;
 mod stamp;
 mod trouble;
@@ -19,10 +22,12 @@ use super::{Answer, Options, Pass, Question, Step, Tokens};
 use crate::crew::Crew;
 use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
-use crate::observe::log::Log;
+use crate::observe::log::{Escaped, Level, Log};
+use crate::plugin::{Kind, Running};
 use crate::session::job::Verdict;
 use crate::target::Target;
 use flights::Flights;
+use guards::Guards;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -59,6 +64,7 @@ struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Routes {
     tokens: Option<Way>,
+    guards: Guards,
 }
 
 /// How a token gets to its source.
@@ -68,6 +74,8 @@ enum Way {
     Alone(Crew<(Wanted, Reply)>, Common),
     /// Together with others that ask for the same, and with what was answered before.
     Shared(Flights, Common),
+    /// With all that is known of the request, to a process that may answer by any of it.
+    Plugin(Arc<Running>),
 }
 
 /// What all questions of one source have in common.
@@ -81,17 +89,39 @@ impl Routes {
     /// Starts what `options` need. What is not there yet is only worth a warning: it may come later.
     ///
     /// # Errors
-    /// When a thread cannot be started, or what a source needs of TLS cannot be had.
+    /// When a thread cannot be started, when what a source or service needs of TLS cannot be had, and when a plugin or a
+    /// password file is of no use.
     pub fn start(options: &Options, log: &Log) -> io::Result<Routes> {
         let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log)).transpose()?;
-        Ok(Routes { tokens })
+        Ok(Routes { tokens, guards: Guards::start(&options.guards, log)? })
+    }
+
+    /// Has every plugin replaced by a new process.
+    pub fn renew(&self) {
+        self.plugins().for_each(Running::renew);
+    }
+
+    /// Ends every plugin.
+    pub fn stop(&self) {
+        // All are told before one is waited for.
+        self.plugins().for_each(Running::leave);
+        self.plugins().for_each(Running::stop);
+    }
+
+    fn plugins(&self) -> impl Iterator<Item = &Running> {
+        let tokens = match &self.tokens {
+            Some(Way::Plugin(plugin)) => Some(&**plugin),
+            Some(Way::Alone(..) | Way::Shared(..)) | None => None,
+        };
+        tokens.into_iter().chain(self.guards.plugins())
     }
 
     /// Has a step taken; [`Verdict::Busy`] when too many questions wait.
     pub fn ask(&self, question: Question, reply: Reply) {
         match (question.step, &self.tokens) {
-            (Step::Lookup, Some(way)) => way.go(question.token, reply),
-            (Step::Lookup, None) | (Step::Guard(_), _) => reply(Verdict::Busy),
+            (Step::Lookup, Some(way)) => way.go(question, reply),
+            (Step::Lookup, None) => reply(Verdict::Busy),
+            (Step::Guard(number), _) => self.guards.ask(number, question, reply),
         }
     }
 }
@@ -108,9 +138,14 @@ impl Way {
             Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
             Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
             Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
+            Source::Plugin(plugin) => {
+                let running = Running::start(plugin, Kind::Token, tokens.timeout, log);
+                return running.map(Arc::new).map(Way::Plugin).map_err(io::Error::other);
+            }
         };
-        if let Err(trouble) = seek.probe() {
-            troubles.tell(&trouble);
+        if let Err(Trouble::Met(cause)) = seek.probe() {
+            let until = "until this is mended, requests with tokens are refused with 503";
+            log.line(Level::Warn, format!("--token-source: {}; {until}", Escaped(&cause)));
         }
         let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
         let common = Common { is_host: tokens.places.contains(&Place::Host), timeout: tokens.timeout };
@@ -123,14 +158,14 @@ impl Way {
         })
     }
 
-    fn go(&self, token: Option<Token>, reply: Reply) {
-        let token = match token {
+    fn go(&self, question: Question, reply: Reply) {
+        let token = match &question.token {
             None => return reply(Verdict::Routed(Err(Refusal::NO_TOKEN))),
             // What cannot be a token is not told apart from what is none.
             Some(token) if !token.is_plausible() => {
                 return reply(Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)));
             }
-            Some(token) => token,
+            Some(token) => token.clone(),
         };
         let wanted = |common: &Common| Wanted {
             token,
@@ -144,6 +179,7 @@ impl Way {
                 }
             }
             Way::Shared(flights, common) => flights.ask(wanted(common), reply),
+            Way::Plugin(plugin) => plugin.ask(question, reply),
         }
     }
 }

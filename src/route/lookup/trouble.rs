@@ -19,7 +19,7 @@ pub(super) enum Trouble {
 /// Tells of trouble with one source.
 #[derive(Clone, Debug)]
 pub(super) struct Troubles {
-    name: &'static str,
+    name: Arc<str>,
     log: Log,
     told: Arc<Mutex<Told>>,
 }
@@ -33,8 +33,8 @@ struct Told {
 }
 
 impl Troubles {
-    pub fn new(name: &'static str, log: &Log) -> Troubles {
-        Troubles { name, log: log.clone(), told: Arc::default() }
+    pub fn new(name: &str, log: &Log) -> Troubles {
+        Troubles { name: name.into(), log: log.clone(), told: Arc::default() }
     }
 
     /// Notes that a client was refused for this, and says so unless that was said a moment ago.
@@ -44,7 +44,7 @@ impl Troubles {
         let Trouble::Met(cause) = trouble else { return };
         let every = Duration::from_millis(TROUBLE_LOG_MS);
         if told.last.is_none_or(|last| last.elapsed() >= every) {
-            let (name, met) = (self.name, std::mem::take(&mut told.met));
+            let (name, met) = (&self.name, std::mem::take(&mut told.met));
             told.last = Some(Instant::now());
             self.log.line(
                 Level::Error,

@@ -1,0 +1,424 @@
+//! The desk between sessions that ask and a process that answers: what waits, what has been asked, and until when.
+//!
+//! Owns every bound: how many questions wait, how many are with the process at once, how long an answer may take, and how
+//! long a process may be silent before it counts as hung. Sessions never wait here. It neither starts the process nor reads
+//! or writes: it says what to write, takes what was read, and sends the signals.
+
+use super::message::{self, Kind, Line};
+use super::spout::Spout;
+use super::{Question, Reply};
+use crate::http::Refusal;
+use crate::limits;
+use crate::observe::log::{Level, Log};
+use crate::session::job::Verdict;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Where questions lie.
+#[derive(Debug)]
+pub struct Desk {
+    /// What it is asked.
+    pub kind: Kind,
+    /// Where its lines go.
+    pub spout: Spout,
+    /// How long things may take.
+    pub pace: Pace,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// How long things may take; each is documented at its number in [`limits`].
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From a question to its answer.
+    pub answer: Duration,
+    /// Without an answer to anything, when one is overdue.
+    pub silence: Duration,
+    /// From the start of a process to its being ready.
+    pub start: Duration,
+    /// From the end of its input to SIGKILL; SIGTERM comes half-way.
+    pub stop: Duration,
+    /// From the end of a process to the next start, at first.
+    pub restart_min: Duration,
+    /// See `restart_min`: it doubles up to this.
+    pub restart_max: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            answer: Duration::from_millis(limits::PLUGIN_ANSWER_MS),
+            silence: Duration::from_millis(limits::PLUGIN_SILENCE_MS),
+            start: Duration::from_millis(limits::PLUGIN_START_MS),
+            stop: Duration::from_millis(limits::PLUGIN_STOP_MS),
+            restart_min: Duration::from_millis(limits::PLUGIN_RESTART_MIN_MS),
+            restart_max: Duration::from_millis(limits::PLUGIN_RESTART_MAX_MS),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What came of the first start.
+    first: Option<Result<(), String>>,
+    /// The plugin is to end.
+    stopping: bool,
+    /// It has.
+    ended: bool,
+    /// The process is to be replaced as soon as it has answered.
+    renewing: bool,
+    /// Its process group, while that cannot be anybody else's.
+    process: Option<Pid>,
+    /// Counts processes.
+    life: u64,
+    /// When the process was started, until it is ready.
+    starting: Option<Instant>,
+    ready: bool,
+    /// When the next one is started, while there is none.
+    next_start: Option<Instant>,
+    /// Since when its input has been closed, and the last signal it was sent.
+    leaving: Option<(Instant, Option<Signal>)>,
+    waiting: VecDeque<Ask>,
+    flying: HashMap<u64, Ask>,
+    /// The number of the last question.
+    asked: u64,
+    /// When the first question was asked that was not answered in time, if nothing has been answered since.
+    lost: Option<Instant>,
+}
+
+/// A question and where its answer goes.
+struct Ask {
+    question: Question,
+    reply: Reply,
+    asked: Instant,
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ask")
+    }
+}
+
+impl Desk {
+    /// For a plugin that has not been started.
+    pub fn new(name: &str, kind: Kind, log: Log) -> Desk {
+        let spout = Spout::new(name, log);
+        Desk { kind, spout, pace: Pace::default(), state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic is done while it is held, and a half-done change is a lost question at worst.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Instant) -> MutexGuard<'a, State> {
+        let left = until.saturating_duration_since(Instant::now());
+        self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// See [`super::Running::ask`].
+    pub fn ask(&self, question: Question, reply: Reply) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let away = state.next_start.is_some_and(|at| at > now + self.pace.answer / 4);
+        if state.stopping || away || state.waiting.len() >= limits::PLUGIN_QUEUE_MAX {
+            drop(state);
+            return reply(Verdict::Busy);
+        }
+        state.waiting.push_back(Ask { question, reply, asked: now });
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for what comes of the first start.
+    pub fn first_word(&self, patience: Duration) -> Result<(), String> {
+        let until = Instant::now() + patience;
+        let mut state = self.lock();
+        while state.first.is_none() && Instant::now() < until {
+            state = self.wait(state, until);
+        }
+        state.first.clone().unwrap_or_else(|| Err("did not start in time".into()))
+    }
+
+    /// See [`super::Running::renew`].
+    pub fn renew(&self) {
+        self.lock().renewing = true;
+        self.changed.notify_all();
+    }
+
+    /// See [`super::Running::leave`].
+    pub fn leave(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        state.leaving.get_or_insert((Instant::now(), None));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// See [`super::Running::stop`].
+    pub fn stop(&self) {
+        self.leave();
+        let until = Instant::now() + self.pace.stop * 2;
+        let mut state = self.lock();
+        while !state.ended && Instant::now() < until {
+            state = self.wait(state, until);
+        }
+    }
+
+    /// A process was started, in a group of its own. Says which life this is; nothing if it is not wanted any more.
+    pub fn began(&self, process: Pid) -> u64 {
+        let mut state = self.lock();
+        state.life += 1;
+        (state.process, state.ready, state.lost, state.next_start) = (Some(process), false, None, None);
+        state.starting = Some(Instant::now());
+        state.renewing = false;
+        state.leaving = state.stopping.then(|| (Instant::now(), None));
+        drop(state);
+        self.changed.notify_all();
+        self.lock().life
+    }
+
+    /// Waits for the next question that the process may be asked, as a line. `None`: its input is to be closed.
+    pub fn next(&self, life: u64) -> Option<String> {
+        let mut state = self.lock();
+        loop {
+            let over = state.life != life || state.process.is_none() || state.stopping;
+            if over || (state.renewing && state.flying.is_empty()) {
+                if state.life == life && state.process.is_some() {
+                    state.leaving.get_or_insert((Instant::now(), None));
+                }
+                drop(state);
+                self.changed.notify_all();
+                return None;
+            }
+            let may = state.ready && !state.renewing && state.flying.len() < limits::PLUGIN_IN_FLIGHT_MAX;
+            match if may { state.waiting.pop_front() } else { None } {
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(ask) => {
+                    state.asked += 1;
+                    let id = state.asked;
+                    match message::question(id, self.kind, &ask.question) {
+                        Some(line) => {
+                            state.flying.insert(id, ask);
+                            drop(state);
+                            self.changed.notify_all();
+                            return Some(line);
+                        }
+                        None => {
+                            drop(state);
+                            (ask.reply)(Verdict::Routed(Err(Refusal::HEAD_TOO_LARGE)));
+                            state = self.lock();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a line that the process wrote.
+    pub fn heard(&self, line: &[u8]) {
+        let (id, said) = match message::read(line) {
+            Ok(Line::Answer(id, said)) => (id, said),
+            Ok(Line::Ready) => return self.is_ready(),
+            Ok(Line::Unfit(why)) => return self.is_unfit(&why),
+            Err(why) => {
+                let text = String::from_utf8_lossy(line);
+                let why = format!("{why}: {}", text.trim_end());
+                return self.spout.line(Level::Warn, "garbage", &why);
+            }
+        };
+        let mut state = self.lock();
+        let ask = state.flying.remove(&id);
+        state.lost = None;
+        drop(state);
+        self.changed.notify_all();
+        // Without one it was asked nothing, or the answer comes too late.
+        let Some(ask) = ask else {
+            return self.spout.line(
+                Level::Debug,
+                "late",
+                &format!("an answer that nobody waits for, id {id}"),
+            );
+        };
+        let answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
+            self.spout.line(Level::Warn, "error", &why);
+            Err(Refusal::BUSY)
+        });
+        (ask.reply)(Verdict::Routed(answer));
+    }
+
+    fn is_ready(&self) {
+        let mut state = self.lock();
+        (state.ready, state.starting) = (true, None);
+        state.first.get_or_insert(Ok(()));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn is_unfit(&self, why: &str) {
+        let mut state = self.lock();
+        if state.first.is_none() {
+            state.first = Some(Err(why.to_owned()));
+        } else {
+            self.spout.line(Level::Error, "error", why);
+        }
+        state.signal(Signal::SIGTERM);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Has `look` look whether the process is gone, and forgets its group in the same moment, so that no signal can meet
+    /// somebody else.
+    pub fn reap<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        let mut state = self.lock();
+        let gone = look();
+        if gone.is_some() {
+            state.process = None;
+        }
+        gone
+    }
+
+    /// Sends a signal to the process and all it has started, if it is there.
+    pub fn signal(&self, signal: Signal) {
+        self.lock().signal(signal);
+    }
+
+    /// The process is gone, or could not be started. What it was asked is refused. Says whether it has been replaced on
+    /// purpose; `None`: there shall be no other.
+    pub fn over(&self, why: &str) -> Option<bool> {
+        let mut state = self.lock();
+        let failed_first = !matches!(state.first.get_or_insert(Err(why.to_owned())), Ok(()));
+        let unanswered: Vec<Ask> = state.flying.drain().map(|(_, ask)| ask).collect();
+        (state.ready, state.starting, state.leaving) = (false, None, None);
+        let wanted = !(state.stopping || failed_first);
+        let renewing = std::mem::take(&mut state.renewing);
+        drop(state);
+        self.changed.notify_all();
+        if wanted && !renewing {
+            self.spout.line(Level::Error, "ended", why);
+        }
+        unanswered.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
+        wanted.then_some(renewing)
+    }
+
+    /// Waits before the next start; says whether there is to be one. Nobody is kept waiting for a start that is far away.
+    pub fn rest(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut state = self.lock();
+        state.next_start = Some(until);
+        if time > self.pace.answer / 4 {
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            waiting.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
+            state = self.lock();
+        }
+        while !state.stopping && !state.renewing && Instant::now() < until {
+            state = self.wait(state, until);
+        }
+        !state.stopping
+    }
+
+    /// There will be no further process: whoever waits is refused.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        (state.ended, state.stopping) = (true, true);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.changed.notify_all();
+        waiting.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
+    }
+
+    /// Watches the time, until the end of the plugin.
+    pub fn watch(&self) {
+        let mut state = self.lock();
+        while !state.ended {
+            let now = Instant::now();
+            let overdue = state.overdue(now, &self.pace);
+            if !overdue.is_empty() {
+                drop(state);
+                self.spout.line(Level::Warn, "overdue", &format!("{} questions not answered", overdue.len()));
+                overdue.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
+                state = self.lock();
+                continue;
+            }
+            if let Some(why) = state.mind(now, &self.pace) {
+                self.spout.line(Level::Error, "killed", why);
+            }
+            state = match state.next_look(&self.pace) {
+                Some(until) => self.wait(state, until),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl State {
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.process {
+            // It may have ended this very moment; then there is nobody left to be told.
+            let _ = killpg(group, signal);
+        }
+    }
+
+    /// Takes out what has waited for too long.
+    fn overdue(&mut self, now: Instant, pace: &Pace) -> Vec<Ask> {
+        let late = |ask: &Ask| ask.asked + pace.answer <= now;
+        let ids: Vec<u64> = self.flying.iter().filter(|(_, ask)| late(ask)).map(|(id, _)| *id).collect();
+        let mut overdue: Vec<Ask> = ids.into_iter().filter_map(|id| self.flying.remove(&id)).collect();
+        if let Some(first) = overdue.iter().map(|ask| ask.asked).min() {
+            self.lost.get_or_insert(first);
+        }
+        while self.waiting.front().is_some_and(late) {
+            overdue.extend(self.waiting.pop_front());
+        }
+        overdue
+    }
+
+    /// Ends a process that hangs, that does not start, or that does not leave. Says why, if it is not asked to leave.
+    fn mind(&mut self, now: Instant, pace: &Pace) -> Option<&'static str> {
+        let since = |at: Option<Instant>, time: Duration| at.is_some_and(|at| at + time <= now);
+        if since(self.starting, pace.start) {
+            self.starting = None;
+            self.first.get_or_insert(Err("did not say {\"ready\":true} in time".into()));
+            self.signal(Signal::SIGKILL);
+            return Some("it did not get ready in time");
+        }
+        if since(self.lost, pace.silence) {
+            self.lost = None;
+            self.signal(Signal::SIGKILL);
+            return Some("it answers nothing any more");
+        }
+        if let Some((at, sent)) = self.leaving {
+            let due = match sent {
+                None => (pace.stop / 2, Signal::SIGTERM),
+                Some(Signal::SIGTERM) => (pace.stop, Signal::SIGKILL),
+                Some(_) => return None,
+            };
+            if at + due.0 <= now {
+                self.signal(due.1);
+                self.leaving = Some((at, Some(due.1)));
+            }
+        }
+        None
+    }
+
+    /// When something is due next.
+    fn next_look(&self, pace: &Pace) -> Option<Instant> {
+        let asked = self.flying.values().chain(&self.waiting).map(|ask| ask.asked).min();
+        let leaving = match self.leaving {
+            Some((at, None)) => Some(at + pace.stop / 2),
+            Some((at, Some(Signal::SIGTERM))) => Some(at + pace.stop),
+            _ => None,
+        };
+        let times = [
+            asked.map(|at| at + pace.answer),
+            self.starting.map(|at| at + pace.start),
+            self.lost.map(|at| at + pace.silence),
+            leaving,
+        ];
+        times.into_iter().flatten().min()
+    }
+}

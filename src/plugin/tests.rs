@@ -1,0 +1,265 @@
+//! Cases for plugins as processes: answers in any order, late ones, none; processes that end, hang, babble or never start.
+
+use super::*;
+use crate::http::Refusal;
+use crate::limits::{PLUGIN_IN_FLIGHT_MAX, PLUGIN_LINE_BYTES_MAX};
+use crate::route::plugin::Program;
+use crate::route::request::Request;
+use crate::route::token::Token;
+use crate::route::{Pass, Step};
+use desk::Pace;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reads its first line and is ready.
+const READY: &str = "read -r hello; echo '{\"ready\":true}'; ";
+/// Finds the number of the question in `$line`.
+const ID: &str = "id=${line#*:}; id=${id%%,*}; ";
+
+/// A desk in a hurry.
+fn hurried(kind: Kind) -> Desk {
+    let pace = Pace {
+        answer: Duration::from_millis(1_000),
+        silence: Duration::from_millis(1_500),
+        start: Duration::from_millis(3_000),
+        stop: Duration::from_millis(1_000),
+        restart_min: Duration::from_millis(20),
+        restart_max: Duration::from_millis(200),
+    };
+    let mut desk = Desk::new("test", kind, Log::silent());
+    desk.pace = pace;
+    desk
+}
+
+fn start(script: &str) -> Result<Running, String> {
+    let program = Program::Shell(script.into());
+    let desk = Arc::new(hurried(Kind::Auth));
+    process::supervise(Plugin { program, source: Some("the source".into()) }, &desk).unwrap();
+    let running = Running { desk: desk.clone() };
+    desk.first_word(PATIENCE).map(|()| running)
+}
+
+/// A plugin that is ready, and then does `script` with each `$line`.
+fn each(script: &str) -> Running {
+    start(&format!("{READY} while read -r line; do {ID} {script}; done")).unwrap()
+}
+
+fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
+    let request = Request {
+        method: "GET".into(),
+        path: "/".into(),
+        query: None,
+        headers: Vec::new(),
+        client: None,
+        tls: None,
+        certified: None,
+    };
+    let token = Some(Token::new(token));
+    let question = Question { step: Step::Guard(0), request: request.into(), token, target: None };
+    let (tell, answer) = channel();
+    running.ask(question, Box::new(move |verdict| drop(tell.send(verdict))));
+    answer
+}
+
+/// The status of an answer: 0 for one that lets pass.
+fn status(answer: &Receiver<Verdict>) -> u16 {
+    match answer.recv_timeout(PATIENCE).expect("there is always an answer") {
+        Verdict::Routed(Ok(_)) => 0,
+        Verdict::Routed(Err(refusal)) => refusal.status(),
+        Verdict::Busy => Refusal::BUSY.status(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("websplice-plugin-{}-{name}", std::process::id()))
+}
+
+/// Waits until `done` says so.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn answers_are_told_apart_by_their_numbers() {
+    // Two questions at a time, answered the other way round: the second is let in, the first is not.
+    let running = each(
+        "first=$id; read -r line; id=${line#*:}; id=${id%%,*}; \
+         echo \"{\\\"id\\\":$id,\\\"allow\\\":{\\\"labels\\\":{\\\"user\\\":\\\"b\\\"}}}\"; \
+         echo \"{\\\"id\\\":$first,\\\"deny\\\":{\\\"status\\\":401}}\"",
+    );
+    for _ in 0..20 {
+        let (first, second) = (ask(&running, "a"), ask(&running, "b"));
+        assert_eq!(status(&first), 401);
+        let verdict = second.recv_timeout(PATIENCE).unwrap();
+        let Verdict::Routed(Ok(Pass { labels, .. })) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(labels, [("user".into(), "b".into())]);
+    }
+}
+
+#[test]
+fn a_process_is_told_its_source_and_what_it_is_for() {
+    let running = start(
+        "read -r hello; case $hello in '{\"hello\":{'*'\"kind\":\"auth\"'*'\"source\":\"the source\"'*) \
+         echo '{\"ready\":true}';; *) echo '{\"error\":\"odd\"}';; esac; read -r line",
+    );
+    assert!(running.is_ok(), "{running:?}");
+}
+
+#[test]
+fn what_is_of_no_use_is_told_at_start() {
+    let told = |script: &str| start(script).err().unwrap();
+    assert_eq!(told("read -r hello; echo '{\"error\":\"no such table\"}'; read -r line"), "no such table");
+    let missing = told("/nonexistent/plugin");
+    assert!(missing.contains("exit status: 127") && missing.contains("not found"), "{missing}");
+    assert!(told("exit 3").contains("exit status: 3"));
+    let begun = Instant::now();
+    assert!(told("sleep 600").contains("in time"));
+    assert!(begun.elapsed() < PATIENCE);
+    let python = Program::Python { python: "/nonexistent/python".into(), class: "a.B".into() };
+    let absent =
+        Running::start(&Plugin { program: python, source: None }, Kind::Token, PATIENCE, &Log::silent())
+            .unwrap_err();
+    assert!(
+        absent.starts_with("option --token-plugin: a.B: cannot run /nonexistent/python (name another"),
+        "{absent}"
+    );
+}
+
+#[test]
+fn garbage_is_passed_over_and_its_question_refused() {
+    let running = each(
+        "case $line in *'\"token\":\"good\"'*) echo hello; echo; echo '[1]'; head -c 200000 /dev/zero; echo; \
+         echo \"{\\\"id\\\":999,\\\"allow\\\":{}}\"; echo \"{\\\"id\\\":$id,\\\"allow\\\":{}}\";; \
+         *'\"token\":\"odd\"'*) echo \"{\\\"id\\\":$id,\\\"allow\\\":{\\\"framing\\\":\\\"base64\\\"}}\";; \
+         *) echo garbage;; esac",
+    );
+    assert_eq!(status(&ask(&running, "good")), 0);
+    assert_eq!(status(&ask(&running, "odd")), 503);
+    assert_eq!(status(&ask(&running, "bad")), 503);
+    assert_eq!(status(&ask(&running, "good")), 0, "it is still the same process");
+}
+
+#[test]
+fn late_answers_are_dropped() {
+    // The first answer comes when its question has been given up, and must not be taken for that of another.
+    let running = each(
+        "case $line in *slow*) late=$id; sleep 1.2;; *) echo \"{\\\"id\\\":$late,\\\"allow\\\":{}}\"; \
+         echo \"{\\\"id\\\":$id,\\\"deny\\\":{}}\";; esac",
+    );
+    assert_eq!(status(&ask(&running, "slow")), 503);
+    assert_eq!(status(&ask(&running, "quick")), 403);
+}
+
+#[test]
+fn a_process_that_ends_is_started_again() {
+    let running =
+        each("case $line in *die*) kill -9 $$;; *) echo \"{\\\"id\\\":$id,\\\"allow\\\":{}}\";; esac");
+    for _ in 0..3 {
+        assert_eq!(status(&ask(&running, "x")), 0);
+        assert_eq!(status(&ask(&running, "die")), 503, "what it was asked is refused at once");
+    }
+    assert_eq!(status(&ask(&running, "x")), 0);
+}
+
+#[test]
+fn a_process_that_hangs_is_killed_and_started_again() {
+    let marks = scratch("hangs");
+    let _ = std::fs::remove_file(&marks);
+    let running = start(&format!(
+        "trap '' TERM; {READY} echo x >> {}; while read -r line; do {ID} case $line in *hang*) sleep 600;; *) \
+         echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{}}}}\";; esac; done",
+        marks.display()
+    ))
+    .unwrap();
+    assert_eq!(status(&ask(&running, "x")), 0);
+    assert_eq!(status(&ask(&running, "hang")), 503);
+    until("it is started again", || std::fs::read_to_string(&marks).unwrap().lines().count() == 2);
+    until("it answers again", || status(&ask(&running, "x")) == 0);
+    drop(running);
+    std::fs::remove_file(&marks).unwrap();
+}
+
+#[test]
+fn there_is_a_bound_to_what_is_asked_at_once_and_to_what_waits() {
+    let seen = scratch("bound");
+    let running = start(&format!("{READY} cat > {}", seen.display())).unwrap();
+    let all: Vec<_> =
+        (0..crate::limits::PLUGIN_QUEUE_MAX + PLUGIN_IN_FLIGHT_MAX + 8).map(|_| ask(&running, "x")).collect();
+    let refused = all.iter().filter(|answer| matches!(answer.try_recv(), Ok(Verdict::Busy))).count();
+    assert!((8..=8 + PLUGIN_IN_FLIGHT_MAX).contains(&refused), "{refused}");
+    until("it is asked", || std::fs::read_to_string(&seen).unwrap().lines().count() == PLUGIN_IN_FLIGHT_MAX);
+    for answer in &all {
+        // Those that were refused at once have been looked at.
+        let _ = answer.recv_timeout(PATIENCE);
+    }
+    drop(running);
+    std::fs::remove_file(&seen).unwrap();
+}
+
+#[test]
+fn it_ends_with_its_plugin_and_all_it_has_started() {
+    let pids = scratch("pids");
+    for stubborn in ["", "trap '' TERM; "] {
+        let script =
+            format!("{stubborn}{READY} sleep 600 & echo $$ $! > {}; wait; sleep 600", pids.display());
+        let running = start(&script).unwrap();
+        until("it has begun", || std::fs::read_to_string(&pids).is_ok_and(|text| text.ends_with('\n')));
+        let text = std::fs::read_to_string(&pids).unwrap();
+        drop(running);
+        for pid in text.split_whitespace() {
+            let gone = || {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+                stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+            };
+            until("it is gone", gone);
+        }
+        std::fs::remove_file(&pids).unwrap();
+    }
+}
+
+#[test]
+fn the_end_of_its_input_is_the_sign_to_end() {
+    let told = scratch("told");
+    let running =
+        start(&format!("{READY} while read -r line; do :; done; echo end > {}", told.display())).unwrap();
+    drop(running);
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "end\n");
+    std::fs::remove_file(&told).unwrap();
+}
+
+#[test]
+fn a_new_process_takes_over_when_the_old_one_has_answered() {
+    let running =
+        each("sleep 0.2; echo \"{\\\"id\\\":$id,\\\"allow\\\":{\\\"labels\\\":{\\\"pid\\\":\\\"$$\\\"}}}\"");
+    let pid = |answer: &Receiver<Verdict>| match answer.recv_timeout(PATIENCE) {
+        Ok(Verdict::Routed(Ok(pass))) => pass.labels[0].1.clone(),
+        other => panic!("{other:?}"),
+    };
+    let old = pid(&ask(&running, "x"));
+    let before = ask(&running, "x");
+    // It may not have been asked yet, and then the new one is: either way it is answered.
+    running.renew();
+    let after = ask(&running, "x");
+    pid(&before);
+    assert_ne!(pid(&after), old);
+}
+
+#[test]
+fn who_does_not_read_holds_nobody_up() {
+    let running = start(&format!("{READY} exec sleep 600")).unwrap();
+    let long = "x".repeat(PLUGIN_LINE_BYTES_MAX / 2);
+    let begun = Instant::now();
+    let all: Vec<_> = (0..20).map(|_| ask(&running, &long)).collect();
+    assert!(begun.elapsed() < Duration::from_millis(500), "asking never waits");
+    for answer in &all {
+        assert_eq!(status(answer), 503);
+    }
+}

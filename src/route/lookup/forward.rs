@@ -1,0 +1,259 @@
+//! A service that is asked whether requests may pass, for `ForwardAuth`: one GET for each request.
+//!
+//! Owns what the service is told, and which of its answers reach the client: it may let a request pass, refuse it, or send
+//! it to a page where one signs in. Whatever else it answers, and silence, is a refusal. Redirects are not followed: they
+//! are meant for the client.
+
+use crate::http::Refusal;
+use crate::http::refusal::Header;
+use crate::limits::{FORWARD_ANSWER_BYTES_MAX, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX};
+use crate::observe::log::{Escaped, Level, Log};
+use crate::route::request::Request;
+use crate::route::{Answer, Pass};
+use rustls::crypto::aws_lc_rs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use ureq::http::{HeaderMap, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Error};
+
+/// Headers of the request that the service is told as they are. None of them can say who the client is but by a secret.
+const TOLD: [&str; 6] = ["Cookie", "Authorization", "Origin", "User-Agent", "Accept", "Accept-Language"];
+/// Headers of a refusal that the client is told.
+const PASSED_ON: [&str; 3] = ["WWW-Authenticate", "Location", "Set-Cookie"];
+/// Headers in which services say whom they have let in.
+const USERS: [&str; 3] = ["Remote-User", "X-Forwarded-User", "X-Auth-Request-User"];
+/// Shortest time between two lines of trouble.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A service.
+pub(super) struct Service {
+    url: Box<str>,
+    agent: Agent,
+    log: Log,
+    /// When trouble was last told, and how often it has been met since.
+    told: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Service {
+    /// The service at `url`.
+    ///
+    /// # Errors
+    /// When it is spoken to with TLS and the system knows no authority to judge it by.
+    pub fn new(url: &str, log: &Log) -> Result<Service, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+        if url.starts_with("https://") {
+            let found = rustls_native_certs::load_native_certs();
+            if found.certs.is_empty() {
+                let why = "this system has no certificates of authorities (ca-certificates), so no https:// service \
+                           can be trusted; name a file of them with SSL_CERT_FILE";
+                return Err(format!("option --auth-source: {why}"));
+            }
+            let roots: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
+        }
+        let config = Agent::config_builder()
+            .max_redirects(0)
+            .http_status_as_error(false)
+            // What clients say to prove who they are goes to this service and to no other machine.
+            .proxy(None)
+            .max_idle_connections(FORWARD_THREADS)
+            .max_idle_connections_per_host(FORWARD_THREADS)
+            .max_response_header_size(FORWARD_ANSWER_BYTES_MAX)
+            .user_agent("")
+            .accept("")
+            .tls_config(tls.build())
+            .build();
+        Ok(Service { url: url.into(), agent: config.into(), log: log.clone(), told: Mutex::default() })
+    }
+
+    /// Asks about a request that has waited since `asked`.
+    pub fn answer(&self, request: &Request, asked: Instant) -> Answer {
+        let left = Duration::from_millis(FORWARD_MS).saturating_sub(asked.elapsed());
+        if left.is_zero() {
+            return Err(Refusal::BUSY);
+        }
+        match self.ask(request, left) {
+            Ok((status, headers)) if status.is_success() => Ok(pass(&headers)),
+            Ok((status, headers)) => refusal(status, &headers).map_or_else(
+                || {
+                    self.tell(&format!("status {}", status.as_u16()));
+                    Err(Refusal::BUSY)
+                },
+                Err,
+            ),
+            Err(error) => {
+                self.tell(&cause(&error));
+                Err(Refusal::BUSY)
+            }
+        }
+    }
+
+    fn ask(&self, request: &Request, left: Duration) -> Result<(StatusCode, HeaderMap), Error> {
+        let mut get = self.agent.get(&*self.url);
+        for (name, value) in told(request) {
+            get = get.header(name, value);
+        }
+        let mut answer = get.config().timeout_global(Some(left)).build().call()?;
+        // What it says besides is for nobody; it is read so that the connection can be used again.
+        let mut body = answer.body_mut().with_config().limit(FORWARD_ANSWER_BYTES_MAX as u64).reader();
+        let _ = std::io::copy(&mut body, &mut std::io::sink());
+        Ok((answer.status(), answer.headers().clone()))
+    }
+
+    /// Logs trouble, once in a while.
+    fn tell(&self, why: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.1 += 1;
+        if told.0.is_none_or(|at| at.elapsed() >= QUIET) {
+            let (why, failures) = (Escaped(why), told.1);
+            self.log.line(Level::Error, format!("ForwardAuth failures={failures} error=\"{why}\""));
+            *told = (Some(Instant::now()), 0);
+        }
+    }
+}
+
+/// What the service is told of a request: its own headers, and the rest as proxies tell it.
+fn told(request: &Request) -> Vec<(&'static str, Vec<u8>)> {
+    let mut told = Vec::new();
+    for name in TOLD {
+        told.extend(request.all(name).map(|value| (name, value.to_vec())));
+    }
+    let scheme = if request.tls.is_some() { "https" } else { "http" };
+    let host = request.first("Host").unwrap_or_default();
+    let mut uri = request.path.to_string();
+    if let Some(query) = &request.query {
+        uri = format!("{uri}?{query}");
+    }
+    let url = [scheme.as_bytes(), b"://", host, uri.as_bytes()].concat();
+    told.push(("X-Forwarded-Method", request.method.as_bytes().to_vec()));
+    told.push(("X-Forwarded-Proto", scheme.into()));
+    told.push(("X-Forwarded-Host", host.to_vec()));
+    told.push(("X-Forwarded-Uri", uri.into_bytes()));
+    told.push(("X-Original-Method", request.method.as_bytes().to_vec()));
+    told.push(("X-Original-URL", url));
+    if let Some(client) = request.client {
+        told.push(("X-Forwarded-For", client.ip().to_canonical().to_string().into_bytes()));
+    }
+    told
+}
+
+fn pass(headers: &HeaderMap) -> Pass {
+    let user = USERS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let user = user.filter(|user| !user.is_empty() && user.len() <= PLUGIN_LABEL_BYTES_MAX);
+    Pass { labels: user.map(|user| ("user".into(), user.into())).into_iter().collect(), ..Pass::default() }
+}
+
+/// The refusal that the service means for the client; `None` if that is not for a client to see.
+fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<Refusal> {
+    let reason = match status.as_u16() {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        301 | 302 | 303 | 307 | 308 if headers.contains_key("Location") => status.canonical_reason()?,
+        _ => return None,
+    };
+    let header = |name: &'static str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.map(move |value| Header::from((name.into(), value.to_owned().into())))
+    };
+    let passed: Vec<Header> = PASSED_ON.into_iter().flat_map(header).collect();
+    Some(Refusal::told(status.as_u16(), reason.into(), passed))
+}
+
+/// What went wrong, in words that hold nothing of the request.
+fn cause(error: &Error) -> String {
+    match error {
+        Error::Timeout(_) => "no answer in time".into(),
+        Error::HostNotFound => "the name of the service is not known".into(),
+        Error::ConnectionFailed => "cannot connect".into(),
+        Error::Io(error) => error.to_string(),
+        Error::Rustls(error) => format!("TLS: {error}"),
+        Error::Tls(what) => format!("TLS: {what}"),
+        Error::BadUri(_) | Error::Http(_) => "the URL is none".into(),
+        _ => "what answers does not speak HTTP as it should".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ureq::http::HeaderValue;
+
+    #[test]
+    fn only_refusals_and_sign_in_pages_reach_the_client() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("Location", "https://login.test/?next=desk"),
+            ("Set-Cookie", "a=1"),
+            ("Set-Cookie", "b=2"),
+            ("WWW-Authenticate", "Bearer"),
+            ("Content-Length", "7"),
+            ("X-Secret", "of the service"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        for (status, shown) in [
+            (401, true),
+            (403, true),
+            (302, true),
+            (307, true),
+            (304, false),
+            (300, false),
+            (404, false),
+            (500, false),
+            (503, false),
+        ] {
+            let told = refusal(StatusCode::from_u16(status).unwrap(), &headers);
+            assert_eq!(told.as_ref().map(Refusal::status), shown.then_some(status));
+            let Some(told) = told else { continue };
+            let mut answer = Vec::new();
+            told.write(true, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
+            let answer = String::from_utf8(answer).unwrap();
+            for part in
+                ["Location: https://login.test/?next=desk\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n", "close"]
+            {
+                assert!(answer.contains(part), "{answer}");
+            }
+            assert!(!answer.contains("X-Secret") && !answer.contains("Content-Length: 7"), "{answer}");
+        }
+        headers.remove("Location");
+        assert_eq!(refusal(StatusCode::FOUND, &headers), None);
+    }
+
+    #[test]
+    fn what_clients_say_about_themselves_is_not_told() {
+        let headers: [(&str, &[u8]); 5] = [
+            ("Host", b"desk.test"),
+            ("Cookie", b"a=1"),
+            ("Remote-User", b"root"),
+            ("X-Forwarded-For", b"127.0.0.1"),
+            ("X-Forwarded-Uri", b"/public"),
+        ];
+        let request = Request {
+            method: "GET".into(),
+            path: "/x".into(),
+            query: Some("token=t".into()),
+            headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            client: Some("[::ffff:10.0.0.7]:1".parse().unwrap()),
+            tls: Some(("TLSv1.3", "x")),
+            certified: None,
+        };
+        let told = told(&request);
+        let said = |name: &str| -> Vec<String> {
+            let same = told.iter().filter(|(own, _)| *own == name);
+            same.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+        };
+        for (name, value) in [
+            ("Cookie", "a=1"),
+            ("X-Forwarded-Uri", "/x?token=t"),
+            ("X-Forwarded-For", "10.0.0.7"),
+            ("X-Forwarded-Host", "desk.test"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Original-URL", "https://desk.test/x?token=t"),
+        ] {
+            assert_eq!(said(name), [value], "{name}");
+        }
+        assert_eq!(said("Remote-User"), [""; 0]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Tables for password files. The hashes were made by `openssl passwd`, `htpasswd` and crypt(3), not by this program.
+
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const FILE: &str = "# staff\n\
+    \n\
+    apr1:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n\
+    empty:$apr1$xy$43..WIhbfuznGvwoCyUek/\n\
+    long:$apr1$abcdefgh$bDOmTwwtVoDP5VlM5D6VI.\n\
+    sha256:$5$saltstring$k5AkE8gbX1mS.W4GecYo2j82Sjq/zjkaTYVU.8TvmC5\r\n\
+    sha512:$6$saltstring$4Fw7HxYz5s7ryeyM3BhJvT/jgTgAcDt6746lEVeM6II5BL78Ytbybl4HEBuk1FIAIZIc8IRgUDswjZRgA/L1j0\n\
+    rounds:$6$rounds=1000$saltstring$L85Tqjj3XO/QxJqV54/3F/fHloigC/37sjLqZ5a6FuQCpKw6VdkC1R/mDGvmH9ksSEtmBNRAVewXNYjf/pRmw.\n\
+    bcrypt:$2y$04$h9DOUwOGhOMRiMxsxqyCpuj2ASmM/qJ3C4/o0Is1Sna7csmJcG5Ge\n\
+    plain:secret\n\
+    des:rqXexS6ZhobKA\n\
+    sha1:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n\
+    costly:$2y$31$h9DOUwOGhOMRiMxsxqyCpuj2ASmM/qJ3C4/o0Is1Sna7csmJcG5Ge\n\
+    slow:$5$rounds=999999999$saltstring$k5AkE8gbX1mS.W4GecYo2j82Sjq/zjkaTYVU.8TvmC5\n\
+    none:\n\
+    alone\n";
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(text: &str) -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("websplice-passwords-{}-{number}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn request(pair: &str) -> Request {
+    let value = format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
+    Request {
+        method: "GET".into(),
+        path: "/".into(),
+        query: None,
+        headers: vec![("Authorization".into(), value.into_bytes().into())],
+        client: None,
+        tls: None,
+        certified: None,
+    }
+}
+
+fn lets_in(users: &Users, pair: &str) -> bool {
+    match users.answer(&request(pair)) {
+        Ok(pass) => {
+            let user = pair.split(':').next().unwrap();
+            assert_eq!(pass.labels, [("user".into(), user.into())]);
+            true
+        }
+        Err(refusal) => {
+            assert_eq!(refusal.status(), 401);
+            false
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_hash_that_is_taken() {
+    let file = Scratch::new(FILE);
+    let users = Users::open(&file.0, &Log::silent()).unwrap();
+    let long = "long:a very long password that is longer than sixteen bytes";
+    for pair in [
+        "apr1:pass:word",
+        "sha256:pass:word",
+        "sha512:pass:word",
+        "rounds:pass:word",
+        "bcrypt:pass:word",
+        "empty:",
+        long,
+    ] {
+        // The second time it is remembered.
+        assert!(lets_in(&users, pair) && lets_in(&users, pair), "{pair}");
+        let (user, _) = pair.split_once(':').unwrap();
+        for wrong in ["pass:wor", "pass:words", "Pass:word", " "] {
+            assert!(!lets_in(&users, &format!("{user}:{wrong}")), "{user}:{wrong}");
+        }
+    }
+    for pair in [
+        "plain:secret",
+        "des:secret",
+        "sha1:secret",
+        "costly:pass:word",
+        "slow:pass:word",
+        "none:",
+        "alone:",
+        ":",
+        "nobody:pass:word",
+    ] {
+        assert!(!lets_in(&users, pair), "{pair}");
+    }
+    assert!(!lets_in(&users, &format!("empty:{}", "x".repeat(PASSWORD_BYTES_MAX + 1))));
+}
+
+#[test]
+fn a_name_that_is_not_there_never_passes_with_the_password_of_another() {
+    let file = Scratch::new("one:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n");
+    let users = Users::open(&file.0, &Log::silent()).unwrap();
+    assert!(lets_in(&users, "one:pass:word"));
+    // The only hash there is stands in for every other name.
+    for name in ["two", "On", "", "one "] {
+        assert!(!lets_in(&users, &format!("{name}:pass:word")), "{name}");
+        assert!(!lets_in(&users, &format!("{name}:pass:word")), "{name}");
+    }
+}
+
+#[test]
+fn changes_act_at_once_and_a_lost_file_changes_nothing() {
+    let file = Scratch::new("one:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n");
+    let users = Users::open(&file.0, &Log::silent()).unwrap();
+    assert!(lets_in(&users, "one:pass:word"));
+    std::fs::write(&file.0, "two:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n").unwrap();
+    assert!(!lets_in(&users, "one:pass:word"), "what was remembered is of no use without its line");
+    assert!(lets_in(&users, "two:pass:word"));
+    std::fs::remove_file(&file.0).unwrap();
+    assert!(lets_in(&users, "two:pass:word"));
+    std::fs::write(&file.0, "").unwrap();
+    assert!(!lets_in(&users, "two:pass:word"));
+}
+
+#[test]
+fn a_file_that_is_of_no_use_is_told_at_start() {
+    let missing = Users::open(Path::new("/nonexistent/htpasswd"), &Log::silent()).err().unwrap();
+    assert!(missing.starts_with("option --auth-source: password file /nonexistent/htpasswd: "), "{missing}");
+    let directory = Users::open(&std::env::temp_dir(), &Log::silent()).err().unwrap();
+    assert!(directory.contains("not a regular file"), "{directory}");
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let file = Scratch::new(FILE);
+    let users = Users::open(&file.0, &Log::silent()).unwrap();
+    for number in 0..3 * PASSWORD_CACHE_MAX as u64 {
+        users.keep(users.digest(&[&number.to_be_bytes()]));
+        assert!(users.known.lock().unwrap().len() <= PASSWORD_CACHE_MAX);
+    }
+}

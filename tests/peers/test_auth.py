@@ -1,0 +1,431 @@
+"""Who may connect: curl and openssl as clients, files by htpasswd, a service of its own, and plugins written in Python."""
+
+import base64
+import http.server
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from support import ROOT, Bridge, until
+from websockets.sync.client import connect
+
+pytestmark = pytest.mark.usefixtures("ours")
+
+# An upgrade as curl sends it.
+UPGRADE = ["-H", "Upgrade: websocket", "-H", "Connection: Upgrade", "-H", "Sec-WebSocket-Version: 13",
+           "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]  # fmt: skip
+FORGED = ["SSL_CLIENT_S_DN_CN", "ssl_client_s_dn_cn", "SSL-Client-S-DN-CN", "Ssl_Client-S_Dn_Cn", "HTTP_SSL_CLIENT_S_DN_CN",
+          "X-SSL-Client-CN", "Remote-User", "REMOTE_USER", "X-Forwarded-User", "X_FORWARDED_USER", "X-Remote-User"]  # fmt: skip
+
+
+def ask(server, path="", *words, scheme="http", upgrade=True):
+    """Status and headers of a request by curl; an upgrade is given up as soon as it is answered."""
+    command = ["curl", "--silent", "--http1.1", "--dump-header", "-", "--output", "/dev/null", "--max-time", "10",
+               *(UPGRADE if upgrade else []), *words, server.url(path, scheme=scheme)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        head = []
+        for line in client.stdout:
+            if not line.strip():
+                break
+            head.append(line.strip())
+        client.kill()
+    assert head, "no answer"
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    return int(head[0].split()[1]), headers
+
+
+def surroundings(modules):
+    """An environment with the Python of the tests first in PATH, which finds these modules."""
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(modules)}
+
+
+@pytest.fixture
+def serve(bridge, target):
+    """Starts the server in front of an echo target, with the Python of the tests."""
+    echo = target("echo")
+    return lambda *words, modules="": bridge(*words, target=echo.address, env=surroundings(modules))
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Writes a module that a Python finds which is told to look there; returns where."""
+
+    def write(name, text):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        return tmp_path
+
+    return write
+
+
+def test_curl_gives_a_password(serve, tmp_path):
+    (tmp_path / "page.html").write_text("page")
+    server = serve("--auth-plugin=BasicHTTPAuth", "--auth-source=me:se:cret", "--web-auth", "--web", str(tmp_path))
+    for upgrade, path, good in ((True, "", 101), (False, "page.html", 200)):
+        status, headers = ask(server, path, upgrade=upgrade)
+        assert (status, headers["www-authenticate"]) == (401, 'Basic realm="Websockify"')
+        assert int(headers["content-length"]) > 0 and headers["connection"] == "close"
+        assert ask(server, path, "--user", "me:se:cret", upgrade=upgrade)[0] == good
+        for wrong in ("me:se", "me:", ":", "Me:se:cret"):
+            assert ask(server, path, "--user", wrong, upgrade=upgrade)[0] == 401
+    assert "se:cret" not in server.said()
+
+
+def test_certificates_say_who_and_nothing_else_does(serve, authority):
+    server = serve("--cert", authority.sign("plain").both, "--verify-client", "--cafile", authority.cert,
+                   "--auth-plugin=ClientCertCNAuth", "--auth-source=alice carol")  # fmt: skip
+    alice, bob = (authority.sign(f"person-{name}", names=(name,)) for name in ("alice", "bob"))
+
+    def told(person, *words):
+        own = ["--cert", str(person.both)] if person else []
+        return ask(server, "", "--insecure", *own, *words, scheme="https")[0]
+
+    lies = [word for name in FORGED for word in ("-H", f"{name}: alice")]
+    truth = [word for name in FORGED for word in ("-H", f"{name}: bob")]
+    assert told(alice) == told(alice, *truth) == 101
+    assert told(bob) == told(bob, *lies) == 403
+    assert ask(server, "", *lies)[0] == 403, "nor does anybody get in without TLS"
+
+
+def test_certificates_reach_the_real_plugin(serve, authority):
+    server = serve("--cert", authority.sign("plain").both, "--verify-client", "--cafile", authority.cert, "--auth-plugin",
+                   "websockify.auth_plugins.ClientCertCNAuth", "--auth-source", "alice")  # fmt: skip
+    for person, status in (("alice", 101), ("bob", 403)):
+        own = ["--insecure", "--cert", str(authority.sign(f"person-{person}", names=(person,)).both)]
+        lies = [word for name in FORGED for word in ("-H", f"{name}: alice" if person == "bob" else f"{name}: bob")]
+        assert ask(server, "", *own, *lies, scheme="https")[0] == status
+
+
+def test_files_of_htpasswd_and_openssl(serve, tmp_path):
+    users = tmp_path / "users"
+    for user, flags in (("bcrypt", ["-B", "-C", "5"]), ("md5", ["-m"]), ("sha256", ["-2"]), ("sha512", ["-5"])):
+        made = subprocess.run(["htpasswd", "-b", *(["-c"] if user == "bcrypt" else []), *flags, users, user, f"p {user}"],
+                              capture_output=True, text=True)  # fmt: skip
+        if made.returncode and user.startswith("sha"):
+            # Older ones do not know these; openssl does.
+            number = {"sha256": "-5", "sha512": "-6"}[user]
+            hashed = subprocess.run(["openssl", "passwd", number, f"p {user}"], capture_output=True, text=True, check=True)
+            users.write_text(users.read_text() + f"{user}:{hashed.stdout}")
+        else:
+            made.check_returncode()
+    server = serve("--auth-plugin=HtpasswdAuth", f"--auth-source={users}")
+    for user in ("bcrypt", "md5", "sha256", "sha512"):
+        assert ask(server, "", "--user", f"{user}:p {user}")[0] == 101, user
+        assert ask(server, "", "--user", f"{user}:p")[0] == 401, user
+    assert ask(server, "", "--user", "nobody:p bcrypt")[0] == 401
+    subprocess.run(["htpasswd", "-D", users, "md5"], check=True, capture_output=True)
+    assert ask(server, "", "--user", "md5:p md5")[0] == 401
+    subprocess.run(["htpasswd", "-b", "-B", users, "new", "secret"], check=True, capture_output=True)
+    assert ask(server, "", "--user", "new:secret")[0] == 101
+
+
+def test_unknown_names_take_as_long_as_wrong_passwords(serve, tmp_path):
+    users = tmp_path / "users"
+    subprocess.run(["htpasswd", "-b", "-c", "-B", "-C", "8", users, "me", "secret"], check=True, capture_output=True)
+    server = serve("--auth-plugin=HtpasswdAuth", f"--auth-source={users}")
+
+    def took(pair):
+        begun = time.monotonic()
+        assert ask(server, "", "--user", pair)[0] == 401
+        return time.monotonic() - begun
+
+    pairs = ("me:wrong", "nobody:wrong")
+    best = {pair: min(took(pair) for _ in range(7)) for pair in pairs}
+    assert best["nobody:wrong"] > best["me:wrong"] / 2 and best["me:wrong"] > best["nobody:wrong"] / 2, best
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Lets those in whose cookie is good, and sends others where one signs in."""
+
+    protocol_version = "HTTP/1.1"
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.headers)
+        cookie = self.headers.get("Cookie", "")
+        if "session=slow" in cookie:
+            time.sleep(8)
+        if "session=good" in cookie:
+            self.send_response(200)
+            self.send_header("Remote-User", "alice")
+        elif self.headers.get("Authorization"):
+            self.send_response(403)
+        else:
+            self.send_response(302)
+            self.send_header("Location", "https://login.test/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def service():
+    """That service, on a free port."""
+    Service.asked = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def test_a_service_says_who_may(serve, service):
+    server = serve("--auth-plugin=ForwardAuth", f"--auth-source=http://127.0.0.1:{service.server_port}/verify")
+    assert ask(server, "desk?token=t", "-H", "Cookie: session=good", "-H", "Remote-User: root")[0] == 101
+    asked = Service.asked[-1]
+    assert asked["X-Forwarded-Uri"] == "/desk?token=t" and asked["X-Forwarded-For"] == "127.0.0.1"
+    assert "Remote-User" not in asked
+    server.wait_for(r'open id=.*label\.user="alice"')
+    status, headers = ask(server)
+    assert (status, headers["location"]) == (302, "https://login.test/")
+    assert ask(server, "", "--user", "a:b")[0] == 403
+    begun = time.monotonic()
+    assert ask(server, "", "-H", "Cookie: session=slow")[0] == 503
+    assert time.monotonic() - begun < 7
+    service.shutdown()
+    service.server_close()
+    assert ask(server, "", "-H", "Cookie: session=good")[0] == 503, "nobody there: nobody gets in"
+
+
+@pytest.mark.parametrize("name", ["BasicHTTPAuth", "websockify.auth_plugins.BasicHTTPAuth"])
+def test_the_real_plugin_and_ours_are_one(serve, name):
+    server = serve("--auth-plugin", name, "--auth-source=me:secret")
+    rows = [([], 401), (["--user", "me:secret"], 101), (["--user", "me:wrong"], 401),
+            (["-H", "Authorization: Digest x"], 403),
+            (["-H", f"Authorization: Basic {base64.b64encode(b'nocolon').decode()}"], 403)]  # fmt: skip
+    for words, status in rows:
+        told, headers = ask(server, "", *words)
+        assert told == status, words
+        assert status != 401 or headers["www-authenticate"] == 'Basic realm="Websockify"'
+    assert "secret" not in server.said()
+
+
+@pytest.mark.parametrize("name", ["ExpectOrigin", "websockify.auth_plugins.ExpectOrigin"])
+def test_the_real_origins_and_ours_are_one(serve, name):
+    server = serve("--auth-plugin", name, "--auth-source=https://a.test http://b.test:81")
+    for origin, status in (("https://a.test", 101), ("http://b.test:81", 101), ("http://a.test", 403), (None, 403)):
+        assert ask(server, "", *(["-H", f"Origin: {origin}"] if origin else []))[0] == status, origin
+
+
+USER = """
+    import threading, time, sys
+
+    class Refused(Exception):
+        def __init__(self, code, message, headers):
+            super().__init__(message)
+            self.code, self.message, self.headers = code, message, headers
+
+    class Desk:
+        def __init__(self, source):
+            self.source = source
+            self.thread = None
+            print("made with", len(source), "letters")
+
+        def authenticate(self, headers, target_host, target_port):
+            self.thread = self.thread or threading.get_ident()
+            assert self.thread == threading.get_ident(), "shared between threads"
+            who = headers.get("x-DESK")
+            if who == "slow":
+                time.sleep(1)
+            elif who == "bug":
+                raise ValueError("a bug about " + self.source + " and " + headers.get("Cookie", ""))
+            elif who == "exit":
+                import os; os._exit(3)
+            elif who == "hang":
+                time.sleep(600)
+            elif who == "leave":
+                sys.exit(1)
+            elif who == "where":
+                raise Refused(404, "at %s:%s" % (target_host, target_port), {"X-Seen": "%d" % len(headers)})
+            elif who != "good":
+                raise Refused(401, "No\\n desk", {"WWW-Authenticate": "Desk"})
+"""
+
+
+def test_a_class_of_ones_own(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=the source", modules=module("desks", USER))
+    server.wait_for("made with 10 letters")
+    assert ask(server, "", "-H", "X-Desk: good")[0] == 101
+    status, headers = ask(server, "", "-H", "X-Desk: bad")
+    assert (status, headers["www-authenticate"]) == (401, "Desk")
+    status, headers = ask(server, "", "-H", "X-Desk: where")
+    assert status == 404 and int(headers["x-seen"]) >= 6
+    for trouble in ("bug", "leave"):
+        assert ask(server, "", "-H", f"X-Desk: {trouble}", "-H", "Cookie: session=hushhush")[0] == 503
+    server.wait_for("ValueError")
+    assert "the source" not in server.said() and "hushhush" not in server.said(), "these are secrets"
+
+
+def test_slow_answers_do_not_wait_for_each_other(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
+    begun = time.monotonic()
+    command = ["curl", "--silent", "--http1.1", "--no-buffer", "--max-time", "4", "--parallel", "--parallel-immediate",
+               "--parallel-max", "20", *UPGRADE, "-H", "X-Desk: slow", "--write-out", "%{http_code}\n", "--output", "/dev/null",
+               *[server.url(str(number)) for number in range(20)]]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert len(re.findall(r"^101$", done.stdout, re.MULTILINE)) == 20 or time.monotonic() - begun < 10, done.stdout
+    lines = until(lambda: server.said().count("open id=") == 20, "all are let in", 10)
+    assert lines
+
+
+def test_a_class_that_dies_or_hangs_is_there_again(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
+    assert ask(server, "", "-H", "X-Desk: exit")[0] == 503
+    assert ask(server, "", "-H", "X-Desk: good")[0] == 101
+    begun = time.monotonic()
+    assert ask(server, "", "-H", "X-Desk: hang")[0] == 503
+    assert time.monotonic() - begun < 7
+    assert ask(server, "", "-H", "X-Desk: good")[0] == 101
+
+
+def test_an_edited_class_is_taken_up_on_sighup(serve, module):
+    place = module("desks", USER)
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=place)
+    assert ask(server, "", "-H", "X-Desk: new")[0] == 401
+    module("desks", USER.replace('!= "good"', '!= "new"'))
+    server.child.send_signal(signal.SIGHUP)
+    until(lambda: ask(server, "", "-H", "X-Desk: new")[0] == 101, "the new class is there")
+
+
+def test_all_processes_go_with_the_server(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
+
+    def children():
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.pid)], capture_output=True, text=True)
+        return found.stdout.split()
+
+    own = until(children, "the host runs")
+    assert server.end() == 0
+    assert not [pid for pid in own if pathlib.Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--auth-plugin=nowhere.Desk"], "nowhere.Desk: ModuleNotFoundError: No module named 'nowhere'"),
+        (["--auth-plugin=desks.Nothing"], "desks.Nothing: AttributeError"),
+        (["--auth-plugin=desks.Desk"], "desks.Desk: TypeError"),
+        (["--auth-plugin=desks.Refused", "--auth-source=x"], "desks.Refused: TypeError"),
+        (["--auth-plugin=desks.threading.Lock"], "desks.threading.Lock: ModuleNotFoundError"),
+        (["--auth-plugin=desks.Desk", "--python=/nonexistent"], "cannot run /nonexistent (name another with --python)"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_at_start(keep, engine, module, words, part):
+    server = keep(Bridge(*words, engine=engine, target="127.0.0.1:1", env=surroundings(module("desks", USER))))
+    assert server.child.wait(20) == 1
+    server.reader.join(5)
+    last = server.said().splitlines()[-2]
+    assert "option --auth-plugin: " in last and part in last, server.said()
+    assert "Traceback" not in server.said()
+
+
+def test_the_examples_of_the_page_work(serve, tmp_path):
+    """What docs/plugins.md shows does what the page says."""
+    page = (ROOT / "docs/plugins.md").read_text()
+    blocks = re.findall(r"```(python|sh)\n(#![^\n]*\n.*?)```", page, re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["python", "sh"], "an example each"
+    for kind, text in blocks:
+        program = tmp_path / f"example.{kind}"
+        program.write_text(text)
+        program.chmod(0o755)
+        server = serve(f"--auth-plugin=exec:{program}", "--auth-source=secret")
+        assert ask(server, "?key=secret")[0] == 101, kind
+        status, headers = ask(server, "?key=wrong")
+        assert status == 403 and "101" not in headers, kind
+        assert ask(server, "")[0] == 403, kind
+
+
+LOOKUP = """
+    class Lookup:
+        def __init__(self, source):
+            self.source = source
+
+        def lookup(self, token):
+            if token == "bug":
+                raise KeyError(token + " is not among " + self.source)
+            if token == "unix":
+                return ("unix_socket", self.source)
+            return ("127.0.0.1", int(self.source)) if token == "good" else None
+"""
+
+
+def comes_back(server, path, **headers):
+    """Whether a message comes back from the echo target behind this path."""
+    with connect(server.url(path, scheme="ws"), additional_headers=headers, compression=None, proxy=None) as session:
+        session.send(b"there")
+        return session.recv(10) == b"there"
+
+
+def leads(keep, engine, modules, *words):
+    """A server whose targets come from a plugin."""
+    return keep(Bridge(*words, engine=engine, env=surroundings(modules))).ready()
+
+
+@pytest.mark.parametrize("name", ["TokenFile", "websockify.token_plugins.TokenFile",
+                                  "websockify.token_plugins.ReadOnlyTokenFile"])  # fmt: skip
+def test_tokens_of_the_real_plugin_and_ours(keep, engine, target, tmp_path, name):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"# desks\ngood: {target('echo').address}\n")
+    server = leads(keep, engine, "", "--token-plugin", name, "--token-source", tokens)
+    assert comes_back(server, "?token=good")
+    assert (ask(server, "?token=bad")[0], ask(server)[0]) == (404, 403)
+
+
+def test_a_lookup_of_ones_own(keep, engine, target, module):
+    echo = target("echo")
+    server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={echo.port}",
+                   "--token-from=query,cookie")  # fmt: skip
+    assert comes_back(server, "?token=good")
+    assert comes_back(server, "", Cookie="token=good")
+    assert ask(server, "?token=bad")[0] == 404
+    assert ask(server, "?token=bug")[0] == 503
+    server.wait_for("KeyError")
+    assert "good" not in server.said() and "bug is not" not in server.said(), server.said()
+
+
+def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
+    path = place / "desk"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def echo():
+            with listener.accept()[0] as session:
+                while data := session.recv(4096):
+                    session.sendall(data)
+
+        threading.Thread(target=echo, daemon=True).start()
+        server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={path}")
+        assert comes_back(server, "?token=unix")
+
+
+def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, module):
+    guard = """
+        class Refused(Exception):
+            code = 402
+
+        class Guard:
+            def __init__(self, source):
+                pass
+
+            def authenticate(self, headers, target_host, target_port):
+                if (target_host, int(target_port)) != ("127.0.0.1", %d):
+                    raise Refused()
+    """
+    echo = target("echo")
+    module("guards", guard % echo.port)
+    server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={echo.port}",
+                   "--auth-plugin=guards.Guard")  # fmt: skip
+    assert comes_back(server, "?token=good")
+    module("guards", guard % 1)
+    server.child.send_signal(signal.SIGHUP)
+    until(lambda: ask(server, "?token=good")[0] == 402, "the edited guard is there")

@@ -8,7 +8,7 @@ comma := ,
 QUICK_PEERS := haproxy nginx python
 
 .DEFAULT_GOAL := help
-.PHONY: help run cert test lint unit counts peers peers-self perf perf-compare sim bench demo-vnc setup
+.PHONY: help run cert test lint unit counts peers peers-self compat perf perf-compare sim bench demo-vnc setup
 
 help: ## List the chores.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ cert: ## Make self.pem, a self-signed certificate with its key for localhost and
 	cat "$$made/crt" "$$made/key" > "$$made/pem" && mv "$$made/pem" self.pem && \
 	echo "self.pem is made: certificate and key for localhost and $$(uname -n), good for 365 days"
 
-test: setup lint unit counts peers ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
+test: setup lint unit counts peers compat ## Everything that has to be true: lint, unit and session tables, simulation, real programs.
 
 lint: setup ## Judge format, lints, documentation, dependencies and the order of the house.
 	cargo fmt --all -- --check
@@ -48,6 +48,10 @@ peers: setup ## The release build against noVNC, Chromium, Xtigervnc, curl and P
 
 peers-self: setup ## The tests of `make peers` against Python's websockify, to see that the tests themselves work.
 	WEBSPLICE_BIN=$(VENV)/bin/websockify $(PYTEST) tests/peers
+
+compat: setup ## Beside Python's websockify, with equal arguments and bytes: what is the same, and what is better.
+	cargo build --release --locked
+	$(PYTEST) -n 4 --dist loadfile tests/compat
 
 sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
 	cargo test --locked --test sim -- --nocapture

@@ -13,8 +13,9 @@ fail() {
 # Which package brings each program or file.
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
-    [openssl]=openssl [curl]=curl [socat]=socat [npm]=npm [python3]=python3 [ps]=procps
-    [certutil]=libnss3-tools [redis-server]=redis-server [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
+    [openssl]=openssl [curl]=curl [socat]=socat [npm]=npm [node]=nodejs [python3]=python3 [ps]=procps
+    [certutil]=libnss3-tools [htpasswd]=apache2-utils [redis-server]=redis-server [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
+    [/usr/lib/websockify/rebind.so]=websockify
     [/usr/share/novnc/vnc.html]=novnc
 )
 # The module is asked for, because Debian's python3 comes without it.

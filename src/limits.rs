@@ -19,6 +19,17 @@ pub const HOT_BYTES: usize = 256 * 1024;
 /// Bytes kept free in front of received payload, for frame headers and an owed control frame. A multiple of 64, so that
 /// payload starts on a cache line.
 pub const HEADROOM_BYTES: usize = 256;
+/// Most pipes of a shard, each with two descriptors. A pipe is held only while bytes are in it. At the limit: bytes are copied.
+pub const PIPES_PER_SHARD: usize = 16;
+/// Bytes of a pipe, and so most of one splice. A user without privileges has 16,384 pages for all pipes by default
+/// (`fs.pipe-user-pages-soft`), which is enough for 16 shards. At the limit: bytes are copied.
+pub const PIPE_BYTES: usize = 256 * 1024;
+/// A receive that brought so many bytes makes a stream bulk: the next ones are spliced where nobody has to see the bytes.
+pub const SPLICE_FROM_BYTES: usize = 64 * 1024;
+/// A splice of fewer bytes cost more than copying them.
+pub const SPLICE_ENOUGH_BYTES: usize = 16 * 1024;
+/// So many of those in a row, and the stream is no longer bulk.
+pub const SPLICE_MEAGRE_MAX: u8 = 4;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
 /// The middle ones hold one and four full TLS records with their overhead and headroom.
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
@@ -127,8 +138,8 @@ pub const WRAP_WORDS_MAX: usize = 64;
 pub const WRAP_LINE_BYTES_MAX: usize = 4096;
 /// Descriptors kept back for listeners, logs, helpers and files when sessions are counted out of the descriptor limit.
 pub const DESCRIPTORS_RESERVED: usize = 64;
-/// Descriptors kept back for each shard besides: its ring or poller, and the two ends of its waker.
-pub const DESCRIPTORS_PER_SHARD: usize = 3;
+/// Descriptors kept back for each shard besides: its ring or poller, the two ends of its waker, and of each pipe.
+pub const DESCRIPTORS_PER_SHARD: usize = 3 + 2 * PIPES_PER_SHARD;
 /// Most descriptors of one session: its client, and its target or a file.
 pub const DESCRIPTORS_PER_SESSION: usize = 2;
 /// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
@@ -145,10 +156,9 @@ pub const SHARDS_MAX: usize = 256;
 pub const HELPER_THREADS: usize = 4;
 /// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
-/// Threads that check passwords, and passwords that may wait for one: at the costs that are usual, about two seconds of work.
-/// At the limit: 503.
-pub const PASSWORD_THREADS: usize = 2;
-/// See [`PASSWORD_THREADS`].
+/// Most threads that check passwords; there are no more than half the cores.
+pub const PASSWORD_THREADS_MAX: usize = 4;
+/// Passwords that may wait to be checked: a few seconds of work at the costs that are usual. At the limit: 503.
 pub const PASSWORD_QUEUE_MAX: usize = 64;
 /// Largest password file, in bytes. At the limit: start error, or what was read before stays.
 pub const PASSWORD_FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -307,6 +317,8 @@ const _: () = {
     assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(RECORD_BUFFER_BYTES_MIN >= HOT_BYTES + 4 * RECORD_OVERHEAD_BYTES);
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
+    assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
+    assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);

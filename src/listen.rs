@@ -5,7 +5,7 @@
 
 use crate::config::Listen;
 use crate::sys::socket::{Given, Listener};
-use crate::sys::{resolve, socket, stdio};
+use crate::sys::{process, resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -50,7 +50,7 @@ pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners>
             }
             Ok(listeners)
         }
-        Listen::Inherited => inherit().map_err(|error| named("standard input", error)),
+        Listen::Inherited => inherit(),
     }
 }
 
@@ -78,26 +78,44 @@ pub fn check(listen: &Listen) -> io::Result<()> {
     }
 }
 
-/// Takes over the socket that standard input is: a listener, or one client.
+/// Takes over what somebody else has opened: the socket that standard input is, a listener or one client, or else those
+/// that a service manager has handed over.
 fn inherit() -> io::Result<Listeners> {
-    const REMEDY: &str = "have inetd or a socket unit start it, or leave --inetd out and name a port";
-    let input = io::stdin();
-    let given = socket::examine(&input).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOTSOCK) => io::Error::new(error.kind(), format!("no socket; {REMEDY}")),
-        _ => error,
-    })?;
-    let socket = stdio::take_input()?;
-    let (sockets, only) = match given {
-        Given::Listening(address) => {
-            socket::adapt(&socket, address)?;
-            (vec![Arc::new(Listener::lent(socket)?)], None)
+    const REMEDY: &str =
+        "no socket; have inetd or a socket unit start it, or leave --inetd out and name a port";
+    match socket::examine(io::stdin()) {
+        Ok(_) => take_over(vec![stdio::take_input()?]).map_err(|error| named("standard input", error)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => {
+            let handed_over = process::handed_over().and_then(take_over);
+            match handed_over.map_err(|error| named("LISTEN_FDS", error))? {
+                Listeners { sockets, only: None, .. } if sockets.is_empty() => {
+                    Err(named("standard input", io::Error::new(error.kind(), REMEDY)))
+                }
+                listeners => Ok(listeners),
+            }
         }
-        Given::Connected(client) => {
-            socket::adapt(&socket, client)?;
-            (Vec::new(), Some((socket, client)))
+        Err(error) => Err(named("standard input", error)),
+    }
+}
+
+fn take_over(sockets: Vec<OwnedFd>) -> io::Result<Listeners> {
+    let mut listeners = Listeners { sockets: Vec::new(), only: None, port: 0, file: None };
+    for socket in sockets {
+        match socket::examine(&socket)? {
+            Given::Listening(address) => {
+                socket::adapt(&socket, address)?;
+                listeners.sockets.push(Arc::new(Listener::lent(socket)?));
+            }
+            Given::Connected(client) => {
+                socket::adapt(&socket, client)?;
+                listeners.only = Some((socket, client));
+            }
         }
-    };
-    Ok(Listeners { sockets, only, port: 0, file: None })
+    }
+    if listeners.only.is_some() && !listeners.sockets.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "both listeners and a client"));
+    }
+    Ok(listeners)
 }
 
 fn open_tcp(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Listeners> {

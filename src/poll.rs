@@ -6,6 +6,7 @@
 use crate::engine::{Kernel, Readable, Ready, Spin, Token};
 use crate::limits::EVENTS_PER_TURN;
 use crate::sys::address::Address;
+use crate::sys::pipe::{self, Pipe};
 use crate::sys::socket;
 use crate::sys::wake::{WakeSource, Waker};
 use mio::unix::SourceFd;
@@ -106,6 +107,7 @@ fn token_of(token: Token) -> mio::Token {
 
 impl Kernel for Poll {
     type Socket = OwnedFd;
+    type Pipe = Pipe;
 
     fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
         let source = &mut SourceFd(&socket.as_raw_fd());
@@ -175,6 +177,10 @@ impl Kernel for Poll {
         Ok(())
     }
 
+    fn brought(&mut self, bytes: usize) {
+        self.spin.brought(bytes);
+    }
+
     fn waker(&self) -> Waker {
         self.wake.waker()
     }
@@ -183,8 +189,24 @@ impl Kernel for Poll {
         socket::receive(socket, into)
     }
 
-    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], last: bool) -> io::Result<usize> {
-        socket::send(socket, bytes, last)
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+        socket::send(socket, bytes, more)
+    }
+
+    fn pipe(&mut self, bytes: usize) -> io::Result<Pipe> {
+        Pipe::open(bytes)
+    }
+
+    fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        pipe.fill(socket, most)
+    }
+
+    fn unblock(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        pipe::unblock(socket)
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, socket: &OwnedFd, most: usize) -> io::Result<usize> {
+        pipe.drain(socket, most)
     }
 
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {

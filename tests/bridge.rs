@@ -6,6 +6,7 @@ mod support;
 /// The chapters.
 mod bridge {
     mod bounds;
+    mod bulk;
     mod deadlines;
     mod ends;
     mod flow;

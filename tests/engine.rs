@@ -7,6 +7,8 @@
 
 #[path = "engine/bridge.rs"]
 mod bridge;
+#[path = "engine/pipes.rs"]
+mod pipes;
 
 use bridge::{Bridge, place};
 use std::io;
@@ -95,7 +97,9 @@ fn play(seed: u64, aloud: bool, ceiling: usize, odds: Option<Odds>) -> (u64, u64
     loop {
         if clients.len() < count && dice.chance(300) {
             let (pieces, leaves) = (dice.below(10), dice.below(10));
-            clients.push(Client { hand: world.client_connects(0), pieces, leaves });
+            let hand = world.client_connects(0);
+            bridge.clients.push(hand.clone());
+            clients.push(Client { hand, pieces, leaves });
         }
         for client in &mut clients {
             client.act(&mut dice, most);
@@ -110,7 +114,7 @@ fn play(seed: u64, aloud: bool, ceiling: usize, odds: Option<Odds>) -> (u64, u64
     while clients.iter().any(|client| !client.hand.read().is_empty()) || !world.is_quiet() {
         bridge.turn();
     }
-    bridge.check_bytes(&clients.iter().map(|client| client.hand.clone()).collect::<Vec<_>>());
+    bridge.check_bytes();
     assert_eq!(bridge.engine.pool().in_use(), 0);
     let starved = bridge.engine.starved();
     drop(bridge);

@@ -7,8 +7,9 @@ use super::values;
 
 const INETD_DETAIL: &str = "Standard input is the socket: one that listens (inetd with wait, or a socket unit of systemd \
      with Accept=no), or one client that is connected (nowait, or Accept=yes); then that client alone is served and the \
-     program ends with it. TCP and Unix sockets are both fine. The word [source_addr:]source_port is left out. A \
-     listening socket stays open for whoever lent it when the program ends.";
+     program ends with it. TCP and Unix sockets are both fine. Where standard input is none, all the sockets are taken that \
+     systemd hands over (LISTEN_FDS). The word [source_addr:]source_port is left out. A listening socket stays open for \
+     whoever lent it when the program ends.";
 
 pub(super) const INETD: Opt = Opt {
     long: "inetd",

@@ -4,9 +4,9 @@
 //! 1. One completion for every submission, also after a cancel.
 //! 2. At most one receive and one send in flight per socket: nothing is reordered.
 //! 3. `receive` takes no buffer. When bytes are there, `Received` brings a lease on the hot buffer, never empty, with
-//!    headroom in front. An idle socket owns no memory.
-//! 4. `send` takes the lease. The kernel is tried at once; what it does not take is kept in a chunk of its size, and
-//!    `Sent` comes when all has gone.
+//!    headroom in front. An idle socket owns no memory. `receive_unseen` may bring a lease on a pipe instead (`splice`).
+//! 4. `send` takes the lease. The kernel is tried at once; what it does not take is kept in a chunk of its size, or in its
+//!    pipe, and `Sent` comes when all has gone.
 //! 5. Completions are taken one at a time with [`Engine::take`]; nothing completes inside a submission.
 //! 6. When the pool is at its ceiling receives wait, in order, until memory comes back.
 //! 7. Closing with something in flight is a bug and asserts: cancel, join, then close.
@@ -14,6 +14,7 @@
 //! Fairness: a socket that may have more to read goes to the back of the run queue after each receive, and a turn ends
 //! after a bounded number of completions so that new readiness and deadlines are seen.
 
+use super::splice::{Bulk, Measure, Pipes};
 use super::{Completion, Kernel, Operation, Readable, Ready, Token};
 use crate::limits::{COMPLETIONS_PER_TURN, HOT_BYTES, TURN_BYTES};
 use crate::pool::{Lease, Pool};
@@ -26,10 +27,12 @@ use std::time::Duration;
 
 /// Work submitted to a kernel and what came of it, for one shard.
 pub struct Engine<K: Kernel> {
-    kernel: K,
-    pool: Pool,
+    pub(super) kernel: K,
+    pub(super) pool: Pool,
+    pub(super) pipes: Pipes<K::Pipe>,
+    pub(super) measure: Measure,
     /// Two entries a slot, see [`Token::place`].
-    sockets: Pages<Entry<K::Socket>>,
+    pub(super) sockets: Pages<Entry<K::Socket>>,
     /// Completions not yet taken.
     done: VecDeque<Completion<K::Socket>>,
     /// Places whose receive is to be tried, each at most once (`Entry::queued`). Places, not tokens: what stands there
@@ -46,12 +49,17 @@ pub struct Engine<K: Kernel> {
 }
 
 /// One socket and what is in flight on it.
-struct Entry<S> {
-    socket: Option<S>,
+pub(super) struct Entry<S> {
+    pub(super) socket: Option<S>,
     /// Which token the socket belongs to; reports with another one are stale.
     token: Option<Token>,
     /// The most bytes the armed receive may bring; `None`: none is armed.
-    receiving: Option<usize>,
+    receiving: Option<u32>,
+    /// Nobody has to see the bytes that the armed receive brings.
+    pub(super) unseen: bool,
+    pub(super) bulk: Bulk,
+    /// No call on it blocks, splices included.
+    pub(super) unblocked: bool,
     sending: bool,
     /// The end of the stream follows the send in flight.
     last: bool,
@@ -62,7 +70,7 @@ struct Entry<S> {
     /// On `run` or on `starved`.
     queued: bool,
     /// Bytes may be there: a receive is worth a try before the next edge.
-    readable: bool,
+    pub(super) readable: bool,
     /// An end was reported: a short receive does not mean that nothing is left.
     ended: bool,
     /// Why the socket cannot be watched any more: a receive that finds nothing fails with it.
@@ -77,6 +85,9 @@ impl<S> Default for Entry<S> {
             socket: None,
             token: None,
             receiving: None,
+            unseen: false,
+            bulk: Bulk::default(),
+            unblocked: false,
             sending: false,
             last: false,
             connecting: false,
@@ -97,6 +108,8 @@ impl<K: Kernel> Engine<K> {
         Engine {
             kernel,
             pool,
+            pipes: Pipes::default(),
+            measure: Measure::default(),
             sockets: Pages::default(),
             done: VecDeque::new(),
             run: VecDeque::new(),
@@ -171,7 +184,7 @@ impl<K: Kernel> Engine<K> {
     pub fn receive(&mut self, token: Token, most: usize) {
         let entry = self.entry(token);
         assert!(entry.receiving.is_none(), "one receive in flight per socket");
-        entry.receiving = Some(most.min(HOT_BYTES));
+        (entry.receiving, entry.unseen) = (Some(most.min(HOT_BYTES) as u32), false);
         if entry.readable {
             self.enqueue(token);
         }
@@ -230,8 +243,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Ends a turn and begins the next: waits up to `wait` for the kernel, unless something can be done already.
     pub fn wait(&mut self, wait: Option<Duration>) -> io::Result<()> {
-        self.budget = COMPLETIONS_PER_TURN;
-        self.bytes_budget = TURN_BYTES;
+        self.kernel.brought(TURN_BYTES - self.bytes_budget);
+        (self.budget, self.bytes_budget) = (COMPLETIONS_PER_TURN, TURN_BYTES);
+        self.pipes.see_to(&self.pool);
         let fed = self.is_starving() && self.pool.allowance() > 0;
         let busy = fed || !self.done.is_empty() || !self.run.is_empty();
         let wait = if busy { Some(Duration::ZERO) } else { wait };
@@ -325,25 +339,19 @@ impl<K: Kernel> Engine<K> {
         if !entry.readable {
             return None;
         }
-        let most = most.min(self.pool.allowance());
+        let most = (most as usize).min(self.pool.allowance());
         if most == 0 {
             entry.queued = true;
             self.starved.push_back(place);
             self.starved_count += 1;
             return None;
         }
-        let socket = entry.socket.as_ref().expect("a receiving socket is open");
-        let mut lease = self.pool.hot();
-        let outcome = self.kernel.receive(socket, &mut lease.spare_mut()[..most]);
-        if let Ok(count) = outcome {
-            // An end that was reported gives no further edge, so a short receive proves nothing then.
-            entry.readable = count == most || entry.ended;
-        }
+        let outcome = self.splice_in(place, most).unwrap_or_else(|| self.copy_in(place, most));
+        let entry = &mut self.sockets[place];
         let completion = match outcome {
-            Ok(0) => Completion::Ended(token),
-            Ok(count) => {
-                lease.extend_filled(count);
-                self.bytes_budget = self.bytes_budget.saturating_sub(count);
+            Ok(lease) if lease.size() == 0 => Completion::Ended(token),
+            Ok(lease) => {
+                self.bytes_budget = self.bytes_budget.saturating_sub(lease.size());
                 Completion::Received(token, lease)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match entry.blind.take() {
@@ -363,30 +371,41 @@ impl<K: Kernel> Engine<K> {
         Some(completion)
     }
 
+    /// Receives into the hot buffer.
+    fn copy_in(&mut self, place: usize, most: usize) -> io::Result<Lease> {
+        let entry = &mut self.sockets[place];
+        let socket = entry.socket.as_ref().expect("a receiving socket is open");
+        let mut lease = self.pool.hot();
+        let count = self.kernel.receive(socket, &mut lease.spare_mut()[..most])?;
+        // An end that was reported gives no further edge, so a short receive proves nothing then.
+        entry.readable = count == most || entry.ended;
+        entry.bulk.copied(count, self.measure);
+        lease.extend_filled(count);
+        Ok(lease)
+    }
+
     /// Sends what is parked on `token`, as much as the kernel takes.
     fn push_out(&mut self, token: Token) {
-        let entry = &mut self.sockets[token.place()];
-        let socket = entry.socket.as_ref().expect("a sending socket is open");
-        let mut lease = entry.parked.take().expect("a send in flight has its bytes");
-        let before = lease.len();
+        let place = token.place();
+        let mut lease = self.sockets[place].parked.take().expect("a send in flight has its bytes");
+        let before = lease.size();
         let failure = loop {
-            match self.kernel.send(socket, &lease, entry.last) {
-                Ok(count) => {
-                    lease.advance(count);
-                    if lease.is_empty() {
-                        if entry.last {
-                            self.kernel.shut(socket);
-                        }
-                        entry.sending = false;
-                        self.done.push_back(Completion::Sent(token));
-                        return;
-                    }
-                }
+            if lease.size() == 0 {
+                return self.sent(token);
+            }
+            let outcome = match lease.is_empty() {
+                false => self.copy_out(place, &mut lease),
+                true => self.splice_out(place, &mut lease),
+            };
+            match outcome {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
                 Err(error) => break Some(error),
+                Ok(()) => {}
             }
         };
+        let entry = &mut self.sockets[place];
+        let socket = entry.socket.as_ref().expect("a sending socket is open");
         let asked = match failure {
             Some(error) => Err(error),
             // A report that is still owed will do.
@@ -396,7 +415,7 @@ impl<K: Kernel> Engine<K> {
         match asked {
             Ok(()) => {
                 entry.wanted = true;
-                if lease.len() < before {
+                if lease.size() < before {
                     self.done.push_back(Completion::Moved(token));
                 }
                 entry.parked = Some(lease.kept());
@@ -406,6 +425,25 @@ impl<K: Kernel> Engine<K> {
                 self.done.push_back(Completion::Failed(token, Operation::Send, error));
             }
         }
+    }
+
+    /// Sends from the run of `lease` to the socket at `place`.
+    fn copy_out(&mut self, place: usize, lease: &mut Lease) -> io::Result<()> {
+        let entry = &self.sockets[place];
+        let socket = entry.socket.as_ref().expect("a sending socket is open");
+        let count = self.kernel.send(socket, lease, entry.last || lease.piped() > 0)?;
+        lease.advance(count);
+        Ok(())
+    }
+
+    /// All of the send in flight has gone.
+    fn sent(&mut self, token: Token) {
+        let entry = &mut self.sockets[token.place()];
+        entry.sending = false;
+        if let Some(socket) = entry.socket.as_ref().filter(|_| entry.last) {
+            self.kernel.shut(socket);
+        }
+        self.done.push_back(Completion::Sent(token));
     }
 
     fn closed(&mut self, token: Token) {

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub trait Kernel {
     /// An open socket. Dropping it closes it.
     type Socket;
+    /// A pipe that carries bytes from one socket to another out of sight.
+    type Pipe;
 
     /// Reports from now on, until [`Kernel::retire`], whenever bytes or the end of the stream *arrive* (edges).
     fn watch(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
@@ -39,15 +41,32 @@ pub trait Kernel {
     /// `ready`. Returns early, with nothing, whenever it likes.
     fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<Self::Socket>>) -> io::Result<()>;
 
+    /// Says how many bytes the turn that is over has brought, before the next: whether it pays to look for something before
+    /// falling asleep depends on it.
+    fn brought(&mut self, bytes: usize);
+
     /// A handle for other threads to end a wait with.
     fn waker(&self) -> Waker;
 
     /// Receives into `into`: 0 is the end of the stream, `WouldBlock` means nothing is there.
     fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Sends from `bytes`: how many were taken; `WouldBlock` means none. With `last` the end of the stream follows at once,
-    /// so the kernel may hold the bytes back until then, to let both go in one segment.
-    fn send(&mut self, socket: &Self::Socket, bytes: &[u8], last: bool) -> io::Result<usize>;
+    /// Sends from `bytes`: how many were taken; `WouldBlock` means none. With `more` something follows at once, the end of
+    /// the stream or bytes from a pipe, so the kernel may hold these back until then, to let all go in one segment.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8], more: bool) -> io::Result<usize>;
+
+    /// Opens a pipe for up to `bytes` at a time. An error means that there is none to be had, now or ever.
+    fn pipe(&mut self, bytes: usize) -> io::Result<Self::Pipe>;
+
+    /// Receives up to `most` bytes into `pipe`, which is empty: 0 is the end of the stream, `WouldBlock` means nothing is
+    /// there, `InvalidInput` that such a socket cannot do this. Fewer than asked for may mean that the pipe is full.
+    fn splice_in(&mut self, socket: &Self::Socket, pipe: &Self::Pipe, most: usize) -> io::Result<usize>;
+
+    /// Sees to it that [`Kernel::splice_out`] on `socket` does not block. Asked for once, before the first.
+    fn unblock(&mut self, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Sends up to `most` bytes, all that are in `pipe`: how many were taken; `WouldBlock` means none.
+    fn splice_out(&mut self, pipe: &Self::Pipe, socket: &Self::Socket, most: usize) -> io::Result<usize>;
 
     /// Opens a socket and starts to connect it. A write report tells, once, that this has been decided.
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<Self::Socket>;

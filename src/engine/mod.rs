@@ -8,6 +8,7 @@
 mod drive;
 mod kernel;
 mod spin;
+mod splice;
 
 pub use drive::Engine;
 pub use kernel::{Kernel, Readable, Ready};
@@ -90,7 +91,7 @@ pub enum Completion<S> {
     /// The accept of this listener failed and is spent.
     AcceptFailed(usize, io::Error),
     /// A receive brought bytes, at least one. The lease is usually on the hot buffer: it must be sent, kept or dropped
-    /// before the next completion is asked for.
+    /// before the next completion is asked for. To [`Engine::receive_unseen`] it may be on a pipe.
     Received(Token, Lease),
     /// A receive found the end of the stream.
     Ended(Token),

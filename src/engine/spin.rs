@@ -1,5 +1,5 @@
 //! Looking for a moment before falling asleep: when the next event is a few microseconds away, a sleep and its wake-up
-//! cost more than the wait itself.
+//! cost more than the wait itself. Behind bulk they do not: what comes meanwhile waits in the sockets and is moved at once.
 //!
 //! Owns the judgement whether that pays just now, from how the last waits went. It never looks by itself, and where
 //! looking does not pay it soon stops: an idle shard spends nothing on it, and a busy one next to nothing.
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const LOOK_MAX: Duration = Duration::from_micros(50);
 /// A sleep of at most this may have been one that looking would have spared: the wake-up itself takes tens of microseconds.
 const SLEEP_SHORT: Duration = Duration::from_micros(200);
+/// Behind a turn that brought so much, a sleep costs little beside what was done.
+const BULK_BYTES: usize = 64 * 1024;
 /// Looks between two offers of the core to whoever else wants it.
 const LOOKS_PER_YIELD: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
@@ -23,6 +25,8 @@ const REST_MAX: u32 = 16 * 1024;
 pub struct Spin {
     /// The last sleep was short.
     hopeful: bool,
+    /// The last turn brought bulk.
+    bulk: bool,
     /// Waits looked through in vain beyond those that found something.
     misses: u32,
     /// Short sleeps to go until it is tried again, and how many it was the last time.
@@ -31,9 +35,14 @@ pub struct Spin {
 }
 
 impl Spin {
+    /// The turn that is over brought so many `bytes`.
+    pub fn brought(&mut self, bytes: usize) {
+        self.bulk = bytes >= BULK_BYTES;
+    }
+
     /// Looks, if that is likely to pay, until `there` finds something. False: it did not, so sleep.
     pub fn look(&mut self, mut there: impl FnMut() -> bool) -> bool {
-        if !self.hopeful || self.rest > 0 {
+        if !self.hopeful || self.bulk || self.rest > 0 {
             return false;
         }
         let began = Instant::now();
@@ -117,6 +126,16 @@ mod tests {
         });
         // The sleep behind the last look counts.
         assert_eq!(rests, [1, 2, 4, 8].map(|times| REST_MIN * times - 1));
+    }
+
+    #[test]
+    fn nobody_looks_behind_bulk() {
+        let mut spin = Spin::default();
+        spin.slept(SLEEP_SHORT);
+        spin.brought(BULK_BYTES);
+        assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 0);
+        spin.brought(BULK_BYTES - 1);
+        assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 1);
     }
 
     #[test]

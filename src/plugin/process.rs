@@ -8,6 +8,7 @@ use super::message;
 use crate::limits::{PLUGIN_IN_FLIGHT_MAX, PLUGIN_LINE_BYTES_MAX};
 use crate::observe::log::Level;
 use crate::route::plugin::{Plugin, Program};
+use crate::sys::memory;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -71,7 +72,11 @@ fn live(plugin: &Plugin, desk: &Arc<Desk>) {
 fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     let (mut command, name) = command(plugin);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = match command.spawn() {
+    // What we do without is not for others to do without.
+    memory::huge_pages(true);
+    let spawned = command.spawn();
+    memory::huge_pages(false);
+    let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return format!("cannot run {name}: {error}"),
     };
@@ -147,7 +152,7 @@ fn attend(
         each_line(complaints, |line| {
             let text = String::from_utf8_lossy(line.unwrap_or(b"(a line too long)")).trim_end().to_owned();
             if !text.is_empty() {
-                desk.spout.line(Level::Warn, "says", &text);
+                desk.spout.line(Level::Info, "says", &text);
                 *last.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }
         });

@@ -13,6 +13,7 @@ pub use setup::{Refusal, error_name, refusal_of, supported};
 
 use crate::engine::{Kernel, Readable, Ready, Spin, Token};
 use crate::sys::address::Address;
+use crate::sys::pipe::{self, Pipe};
 use crate::sys::socket;
 use crate::sys::wake::{WakeSource, Waker};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -180,6 +181,7 @@ fn listener_of(accept_word: u64) -> usize {
 
 impl Kernel for Ring {
     type Socket = OwnedFd;
+    type Pipe = Pipe;
 
     fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
         let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), READ_EVENTS).multi(true);
@@ -238,6 +240,10 @@ impl Kernel for Ring {
         }
     }
 
+    fn brought(&mut self, bytes: usize) {
+        self.spin.brought(bytes);
+    }
+
     fn waker(&self) -> Waker {
         self.wake.waker()
     }
@@ -246,8 +252,24 @@ impl Kernel for Ring {
         socket::receive(socket, into)
     }
 
-    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], last: bool) -> io::Result<usize> {
-        socket::send(socket, bytes, last)
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+        socket::send(socket, bytes, more)
+    }
+
+    fn pipe(&mut self, bytes: usize) -> io::Result<Pipe> {
+        Pipe::open(bytes)
+    }
+
+    fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        pipe.fill(socket, most)
+    }
+
+    fn unblock(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        pipe::unblock(socket)
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, socket: &OwnedFd, most: usize) -> io::Result<usize> {
+        pipe.drain(socket, most)
     }
 
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {

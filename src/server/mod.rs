@@ -81,6 +81,8 @@ pub fn run(config: Config) -> u8 {
 }
 
 fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
+    // Sessions are counted in bytes: memory is to follow them, and nothing here walks enough of it to gain by large pages.
+    memory::huge_pages(false);
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
@@ -104,13 +106,14 @@ fn serve(mut config: Config, ready: &mut Readiness) -> Result<u8, String> {
     }
     let config = Arc::new(config);
     let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
-    let outcome = Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log).and_then(|crew| {
+    let crew =
+        ready.near().and_then(|()| Crew::start(&config, &means, chosen, gate, shelf.as_ref(), &taps, &log));
+    let outcome = crew.and_then(|crew| {
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         for notice in [notice, means.notice, libserver].into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
         log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        ready.near()?;
         let program = wrapped.map(|plan| crew.start_program(plan, &log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
@@ -290,10 +293,7 @@ impl Crew {
             Some(Instant::now() + config.timing.drain)
         };
         while left > 0 {
-            let now = self.began.elapsed();
-            let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
-            let wait = next.into_iter().flatten().min().map_or(Duration::MAX, |at| at.saturating_sub(now));
-            match self.news.recv_timeout(wait) {
+            match self.news.recv_timeout(self.patience(stop, &life)) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
                 Ok(News::Ready(_) | News::ProgramGone) => {}
@@ -313,12 +313,7 @@ impl Crew {
                 }
                 Ok(News::Signal(Signal::SIGQUIT)) => {
                     self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
-                    if let Some(material) = material {
-                        log.line(Level::Info, format!("report {}", material.renewals));
-                    }
-                    if let Some(recorder) = taps.recorder() {
-                        log.line(Level::Info, format!("report {recorder}"));
-                    }
+                    report(material, taps, log);
                 }
                 Ok(News::Signal(Signal::SIGHUP)) => {
                     self.helpers.renew();
@@ -347,6 +342,13 @@ impl Crew {
         Ok(())
     }
 
+    /// How long there is nothing to do if nothing comes.
+    fn patience(&self, stop: &Stop, life: &Life) -> Duration {
+        let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+        let next = next.into_iter().flatten().min();
+        next.map_or(Duration::MAX, |at| at.saturating_sub(self.began.elapsed()))
+    }
+
     /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
     /// signal.
     fn end_program(&self, program: &Program, stop: &mut Stop, config: &Config) {
@@ -363,6 +365,16 @@ impl Crew {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// Says what belongs to no shard.
+fn report(material: Option<&Watched>, taps: &Taps, log: &Log) {
+    if let Some(material) = material {
+        log.line(Level::Info, format!("report {}", material.renewals));
+    }
+    if let Some(recorder) = taps.recorder() {
+        log.line(Level::Info, format!("report {recorder}"));
     }
 }
 

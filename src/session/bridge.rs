@@ -2,7 +2,8 @@
 //!
 //! Up, from client to target: frames are taken apart in the buffer they came in, payloads slide together, and one send
 //! passes them on. Down, from target to client: what one receive brought becomes one frame, its header written in front
-//! of it, and one send. A pump receives again when its send is done, so back pressure needs no rule. The client's writer
+//! of it, and one send; where nobody looks at those bytes the engine may carry them past us, in a pipe. Up it may not: what
+//! clients send is masked. A pump receives again when its send is done, so back pressure needs no rule. The client's writer
 //! is shared by the down pump and by pongs, pings and the close; one send at a time keeps frames whole.
 
 use super::dial::{Dial, Dialled};
@@ -246,9 +247,19 @@ impl Bridge {
 
     /// Receives from the target again, unless something it sent has not been passed on yet.
     fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        if matches!(self.far, Far::Target) && !self.writer.has_data() {
-            core.receive(Side::Target, HOT_BYTES, cx);
+        if !matches!(self.far, Far::Target) || self.writer.has_data() {
+            return;
         }
+        match self.may_pass_unseen(core) {
+            true => core.receive_unseen(Side::Target, HOT_BYTES, cx),
+            false => core.receive(Side::Target, HOT_BYTES, cx),
+        }
+    }
+
+    /// Whether nobody looks at what the target sends, so that it need not come into this process. Whoever is to see, change
+    /// or encrypt it says so here.
+    fn may_pass_unseen(&self, core: &Core) -> bool {
+        !core.has_wires() && !core.is_tapped()
     }
 
     fn echoed(&mut self, echoed: super::echo::Echoed, core: &mut Core, cx: &mut Cx<'_>) -> Next {
@@ -268,9 +279,10 @@ impl Bridge {
     }
 
     fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        core.count_out(lease.len() as u64, 1, cx);
+        let size = lease.size() as u64;
+        core.count_out(size, 1, cx);
         core.show_down(&lease, cx);
-        lease.prepend(ws::header(Opcode::Binary, true, lease.len() as u64).as_slice());
+        lease.prepend(ws::header(Opcode::Binary, true, size).as_slice());
         // A frame that has to wait takes no pong along: the pong of a later ping could pass it.
         if core.may_send(Side::Client)
             && let Some(ping) = self.writer.pong.take()
@@ -344,7 +356,7 @@ impl Bridge {
                 let held = held.take();
                 self.far = Far::Target;
                 core.show_sent(Tap::Connected, cx);
-                core.receive(Side::Target, HOT_BYTES, cx);
+                self.receive_down(core, cx);
                 if let Some(held) = held {
                     core.send(Side::Target, held, cx);
                 }

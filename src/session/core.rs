@@ -34,7 +34,7 @@ pub struct Core {
     /// What is shown of the token that its request carried.
     pub token: Option<Mark>,
     /// What its route said to log with it.
-    pub labels: Vec<Label>,
+    pub labels: Box<[Label]>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -92,7 +92,7 @@ impl Core {
             target: None,
             number: 0,
             token: None,
-            labels: Vec::new(),
+            labels: Box::default(),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
@@ -173,6 +173,16 @@ impl Core {
                 None => cx.actions.push(Action::Receive(side, most)),
                 Some(wire) => wire.want(most),
             }
+        }
+    }
+
+    /// Receives from `side`, which like the other one has no wire, bytes that nobody here is going to look at.
+    pub fn receive_unseen(&mut self, side: Side, most: usize, cx: &mut Cx<'_>) {
+        debug_assert!(!self.has_wires());
+        let lane = self.lane(side);
+        if lane.usable() && !lane.receiving && !lane.ended {
+            lane.receiving = true;
+            cx.actions.push(Action::ReceiveUnseen(side, most));
         }
     }
 

@@ -110,7 +110,7 @@ impl Close {
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(side, lease) => {
-                self.dropped[side as usize] += lease.len();
+                self.dropped[side as usize] += lease.size();
                 drop(lease);
                 if self.dropped[side as usize] > LINGER_BYTES_MAX {
                     // Enough was heard; what is still owed to this side goes out all the same.

@@ -73,7 +73,7 @@ impl Side {
 /// What was in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// [`Action::Receive`]
+    /// [`Action::Receive`] and [`Action::ReceiveUnseen`]
     Receive,
     /// [`Action::Send`] and [`Action::SendLast`]
     Send,
@@ -84,7 +84,8 @@ pub enum Operation {
 /// What the world did.
 #[derive(Debug)]
 pub enum Input {
-    /// Bytes came. The lease is sent, kept or dropped before this input has been handled.
+    /// Bytes came. The lease is sent, kept or dropped before this input has been handled. What [`Action::ReceiveUnseen`]
+    /// asked for may lie in a pipe.
     Received(Side, Lease),
     /// A stream ended.
     Ended(Side),
@@ -113,6 +114,8 @@ pub enum Input {
 pub enum Action {
     /// Receive, at most this many bytes.
     Receive(Side, usize),
+    /// Receive, at most this many bytes, which nobody here is going to look at.
+    ReceiveUnseen(Side, usize),
     /// Send all of it.
     Send(Side, Lease),
     /// Send all of it, and say end of stream behind it.

@@ -133,7 +133,7 @@ impl Route {
 
     fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
-        (core.target, core.labels) = (target, labels);
+        (core.target, core.labels) = (target, labels.into());
         let (answered, rest) = (self.answered, self.rest.take());
         match &mut self.wish {
             Wish::Bridge(opening) => {

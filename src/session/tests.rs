@@ -17,5 +17,15 @@ mod secure;
 mod secure_leaving;
 mod secure_walk;
 mod settings;
+mod socket;
 mod tap;
 mod walk;
+
+/// An idle session is what it costs to have many. These are what they are today: larger is a decision.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_session_is_small() {
+    assert!(size_of::<super::Session>() <= 456, "{}", size_of::<super::Session>());
+    // A size class of the allocator; the next one is 256.
+    assert!(size_of::<super::wire::Wire>() <= 224, "{}", size_of::<super::wire::Wire>());
+}

@@ -41,7 +41,7 @@ enum Owner {
 pub(super) struct Wire {
     stream: Stream,
     /// What is to be sent, behind what is in flight, in order; at most one piece of it is the phase's.
-    queue: VecDeque<(Lease, Owner)>,
+    queue: Line,
     /// The engine has a send in flight, for this owner.
     flying: Option<Owner>,
     /// The engine has a receive in flight.
@@ -57,7 +57,44 @@ pub(super) struct Wire {
     /// Why the target could not be secured; told as soon as nothing is in flight.
     doom: Option<io::Error>,
     /// Why what the phase sent could not be sealed.
-    unsealed: Option<Failure>,
+    unsealed: Option<Box<Failure>>,
+}
+
+/// Pieces in line. There is seldom more than one, so the first takes no memory of its own.
+#[derive(Debug, Default)]
+struct Line {
+    first: Option<(Lease, Owner)>,
+    more: VecDeque<(Lease, Owner)>,
+}
+
+impl Line {
+    fn push_back(&mut self, piece: (Lease, Owner)) {
+        match self.first {
+            None => self.first = Some(piece),
+            Some(_) => self.more.push_back(piece),
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<(Lease, Owner)> {
+        let first = self.first.take();
+        self.first = self.more.pop_front();
+        if self.more.is_empty() {
+            self.more = VecDeque::new();
+        }
+        first
+    }
+
+    fn front(&self) -> Option<&(Lease, Owner)> {
+        self.first.as_ref()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
 }
 
 /// What a raw input means for the phase: at most a connect, bytes, and an end, in this order.
@@ -71,7 +108,7 @@ impl Wire {
     fn new(stream: Stream) -> Box<Wire> {
         Box::new(Wire {
             stream,
-            queue: VecDeque::new(),
+            queue: Line::default(),
             flying: None,
             hearing: false,
             most: TLS_CIPHER_RECEIVE_BYTES,
@@ -106,13 +143,15 @@ impl Wire {
     pub(super) fn seal(&mut self, lease: Lease, cx: &mut Cx<'_>) {
         match self.stream.seal(lease, cx.pool) {
             Ok(sealed) => self.queue.push_back((sealed, Owner::Phase)),
-            Err(failure) => self.unsealed = Some(failure),
+            Err(failure) => self.unsealed = Some(Box::new(failure)),
         }
     }
 
     /// Says close_notify, and end of stream behind it. Nothing may follow (RFC 8446 section 6.1): the lane is marked as shut.
     pub(super) fn shut(&mut self, side: Side, cx: &mut Cx<'_>) {
-        self.queue.extend(self.stream.close_notify(cx.pool).map(|goodbye| (goodbye, Owner::Stream)));
+        if let Some(goodbye) = self.stream.close_notify(cx.pool) {
+            self.queue.push_back((goodbye, Owner::Stream));
+        }
         self.shut = self.has_unsent();
         if !self.shut {
             cx.actions.push(Action::Shut(side));
@@ -159,7 +198,7 @@ impl Wire {
 
     /// Nothing that waits will be sent any more.
     pub(super) fn forget(&mut self) {
-        self.queue.clear();
+        self.queue = Line::default();
         self.shut = false;
     }
 }
@@ -284,7 +323,9 @@ impl Core {
             return one(Input::Received(side, lease));
         }
         let Opened { plain, reply, established, closed, failed } = wire.stream.received(lease, cx.pool);
-        wire.queue.extend(reply.map(|reply| (reply, Owner::Stream)));
+        if let Some(reply) = reply {
+            wire.queue.push_back((reply, Owner::Stream));
+        }
         wire.over = closed || failed.is_some();
         if established && side == Side::Client {
             self.tls = wire.stream.version().zip(wire.stream.cipher());
@@ -366,7 +407,7 @@ impl Core {
             let wire = lane.wire.as_mut()?;
             let failure = wire.unsealed.take()?;
             (wire.failed, lane.sending) = (true, false);
-            Some(Input::Failed(side, Operation::Receive, io::Error::other(failure)))
+            Some(Input::Failed(side, Operation::Receive, io::Error::other(*failure)))
         })
     }
 

@@ -19,6 +19,7 @@ impl<K: Kernel> Shard<K> {
         for action in actions.drain(..) {
             match action {
                 Action::Receive(side, most) => self.engine.receive(token(side), most),
+                Action::ReceiveUnseen(side, most) => self.engine.receive_unseen(token(side), most),
                 Action::Send(side, lease) => self.engine.send(token(side), lease, false),
                 Action::SendLast(side, lease) => self.engine.send(token(side), lease, true),
                 Action::Connect(address) => self.engine.connect(token(Side::Target), &address),

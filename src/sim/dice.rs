@@ -74,6 +74,10 @@ pub struct Odds {
     pub watch_fails: usize,
     /// A stream breaks when something is about to arrive.
     pub reset: usize,
+    /// A pipe cannot be had.
+    pub pipe_fails: usize,
+    /// A socket turns out to be one that cannot be spliced from.
+    pub splice_fails: usize,
     /// An accept fails.
     pub accept_fails: usize,
     /// A connect fails at once, before anything is sent.
@@ -107,6 +111,8 @@ impl Odds {
             unwatch: 0,
             watch_fails: 0,
             reset: 0,
+            pipe_fails: 0,
+            splice_fails: 0,
             accept_fails: 0,
             connect_fails: 0,
             wake: 0,
@@ -138,6 +144,8 @@ impl Odds {
             unwatch: often(dice),
             watch_fails: seldom(dice),
             reset: *dice.pick(&[0, 0, 0, 0, 1, 3]),
+            pipe_fails: often(dice),
+            splice_fails: seldom(dice),
             accept_fails: often(dice),
             connect_fails: *dice.pick(&[0, 0, 0, 100]),
             wake: often(dice),

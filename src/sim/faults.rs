@@ -9,6 +9,8 @@ pub struct Faults {
     pub splits: usize,
     /// Bytes or ends that took time to arrive.
     pub delays: usize,
+    /// Splices that brought bytes.
+    pub splices: usize,
     /// Streams that the network broke.
     pub resets: usize,
     /// Dials that were refused.

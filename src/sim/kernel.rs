@@ -10,6 +10,7 @@ use crate::engine::{Kernel, Readable, Ready, Token};
 use crate::sys::address::Address;
 use crate::sys::wake::Waker;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,10 @@ use std::time::Duration;
 pub struct SimKernel {
     network: Rc<RefCell<Network>>,
 }
+
+/// A simulated pipe.
+#[derive(Debug, Default)]
+pub struct SimPipe(RefCell<VecDeque<u8>>);
 
 /// The near end of a simulated stream.
 pub struct SimSocket {
@@ -138,7 +143,32 @@ impl Network {
         if pipe.ended || pipe.dead { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
-    fn send(&mut self, link: usize, bytes: &[u8], last: bool) -> io::Result<usize> {
+    /// A pipe has fewer places than bytes: what it does not take stays where it has arrived, without an edge.
+    fn splice_in(&mut self, link: usize, pipe: &SimPipe, most: usize) -> io::Result<usize> {
+        if self.dice.chance(self.odds.splice_fails) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        assert!(pipe.0.borrow().is_empty(), "a pipe that is filled is empty");
+        let there = self.links[link].inward.inbox.len();
+        let full = there > 1 && self.dice.chance(self.odds.short_receive);
+        let places = if full { self.dice.between(1, there - 1) } else { most.max(1) };
+        let mut bytes = vec![0; most.min(places)];
+        let count = self.receive(link, &mut bytes)?;
+        self.faults.splices += usize::from(count > 0);
+        pipe.0.borrow_mut().extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn splice_out(&mut self, pipe: &SimPipe, link: usize, most: usize) -> io::Result<usize> {
+        assert!(self.links[link].near.unblocked, "a splice must not block");
+        let mut pipe = pipe.0.borrow_mut();
+        assert_eq!(pipe.len(), most, "all that is in a pipe is asked for");
+        let count = self.send(link, pipe.make_contiguous(), false)?;
+        pipe.drain(..count);
+        Ok(count)
+    }
+
+    fn send(&mut self, link: usize, bytes: &[u8], more: bool) -> io::Result<usize> {
         if self.dice.chance(self.odds.interrupt) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -156,6 +186,8 @@ impl Network {
         let pipe = &self.links[link].outward;
         let mut count = bytes.len().min(pipe.wire_max.saturating_sub(pipe.wire.len()));
         if again || (count == 0 && !bytes.is_empty()) {
+            // What was held back for more goes when more cannot come.
+            self.set_moving(link, Way::Far);
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if short && count > 1 {
@@ -163,8 +195,8 @@ impl Network {
         }
         self.faults.half_closes[0] += usize::from(self.links[link].inward.ended && count > 0);
         self.links[link].outward.wire.extend(&bytes[..count]);
-        // The last bytes wait for the end that was announced, unless earlier ones are on their way.
-        if !last || count < bytes.len() {
+        // Bytes wait for what was announced behind them, unless earlier ones are on their way.
+        if !more || count < bytes.len() {
             self.set_moving(link, Way::Far);
         }
         Ok(count)
@@ -182,6 +214,7 @@ impl Network {
 
 impl Kernel for SimKernel {
     type Socket = SimSocket;
+    type Pipe = SimPipe;
 
     fn watch(&mut self, token: Token, socket: &SimSocket) -> io::Result<()> {
         self.network.borrow_mut().watch(token, socket.link)
@@ -249,6 +282,8 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
+    fn brought(&mut self, _: usize) {}
+
     fn waker(&self) -> Waker {
         Waker::silent()
     }
@@ -260,10 +295,40 @@ impl Kernel for SimKernel {
         outcome
     }
 
-    fn send(&mut self, socket: &SimSocket, bytes: &[u8], last: bool) -> io::Result<usize> {
+    fn send(&mut self, socket: &SimSocket, bytes: &[u8], more: bool) -> io::Result<usize> {
         let mut network = self.network.borrow_mut();
-        let outcome = network.send(socket.link, bytes, last);
+        let outcome = network.send(socket.link, bytes, more);
         network.note(format_args!("> send link {} of {}: {outcome:?}", socket.link, bytes.len()));
+        outcome
+    }
+
+    fn pipe(&mut self, _: usize) -> io::Result<SimPipe> {
+        let mut network = self.network.borrow_mut();
+        let fails = network.odds.pipe_fails;
+        let outcome = match network.dice.chance(fails) {
+            true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+            false => Ok(SimPipe::default()),
+        };
+        network.note(format_args!("> pipe: {}", outcome.is_ok()));
+        outcome
+    }
+
+    fn splice_in(&mut self, socket: &SimSocket, pipe: &SimPipe, most: usize) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.splice_in(socket.link, pipe, most);
+        network.note(format_args!("> splice in link {} up to {most}: {outcome:?}", socket.link));
+        outcome
+    }
+
+    fn unblock(&mut self, socket: &SimSocket) -> io::Result<()> {
+        self.network.borrow_mut().links[socket.link].near.unblocked = true;
+        Ok(())
+    }
+
+    fn splice_out(&mut self, pipe: &SimPipe, socket: &SimSocket, most: usize) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.splice_out(pipe, socket.link, most);
+        network.note(format_args!("> splice out link {} of {most}: {outcome:?}", socket.link));
         outcome
     }
 

@@ -73,6 +73,8 @@ pub(super) struct Near {
     /// Write reports that were asked for and not given.
     pub wants: usize,
     pub shut: bool,
+    /// A splice to it does not block.
+    pub unblocked: bool,
     /// Taken by whoever asks first, as `SO_ERROR` is.
     pub error: Option<i32>,
     pub client: Option<SocketAddr>,
@@ -157,6 +159,7 @@ impl Link {
                 edge: None,
                 wants: 0,
                 shut: false,
+                unblocked: false,
                 error: None,
                 client: None,
             },

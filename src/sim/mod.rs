@@ -16,7 +16,7 @@ mod script;
 pub use dice::{Dice, Odds};
 pub use faults::Faults;
 pub use hand::Hand;
-pub use kernel::{SimKernel, SimSocket};
+pub use kernel::{SimKernel, SimPipe, SimSocket};
 pub use script::Behaviour;
 
 use crate::sys::address::Address;

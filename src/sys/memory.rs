@@ -1,4 +1,4 @@
-//! How much memory and how many descriptors the process may have.
+//! How much memory and how many descriptors the process may have, and in which pages.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -42,9 +42,30 @@ pub fn raise_descriptors() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// Lets the kernel give this process pages of 2 MiB, or not: an allocator asks for them, and then holds up to 2 MiB that nobody
+/// uses for each arena. What is started from here inherits this. A kernel that knows no such pages gives none, which is no error.
+#[cfg(target_os = "linux")]
+pub fn huge_pages(wanted: bool) {
+    let _ = nix::sys::prctl::set_thp_disable(!wanted);
+}
+
+/// Other systems decide by themselves.
+#[cfg(not(target_os = "linux"))]
+pub fn huge_pages(_: bool) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn huge_pages_are_given_up_and_taken_again() {
+        let refused = || nix::sys::prctl::get_thp_disable().unwrap();
+        huge_pages(false);
+        assert!(refused());
+        huge_pages(true);
+        assert!(!refused());
+    }
 
     #[test]
     fn reads_what_the_kernel_writes() {

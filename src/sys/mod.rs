@@ -8,6 +8,7 @@ pub mod beneath;
 pub mod cgroup;
 pub mod cpu;
 pub mod memory;
+pub mod pipe;
 pub mod process;
 pub mod resolve;
 #[cfg(target_os = "linux")]

@@ -1,17 +1,20 @@
 //! Becoming a daemon: descriptors that were inherited are closed, and the process leaves whoever started it, who learns
-//! how that went.
+//! how that went. And descriptors that were handed over on purpose.
 //!
-//! One of the few files that may hold `unsafe`: fork and close_range have no safe form.
+//! One of the few files that may hold `unsafe`: fork, close_range and a descriptor known by its number have no safe form.
 
-#![expect(unsafe_code, reason = "fork and close_range have no safe form")]
+#![expect(unsafe_code, reason = "fork, close_range and numbers of descriptors have no safe form")]
 
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, setsid};
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The first descriptor behind standard input, output and error.
 const FIRST: i32 = 3;
+/// Most sockets that are taken from a service manager.
+const HANDED_OVER_MAX: i32 = 64;
 
 /// Who comes out of [`detach`].
 #[derive(Debug)]
@@ -62,6 +65,23 @@ pub fn detach() -> io::Result<Role> {
             }
         }
     }
+}
+
+/// Sockets that a service manager has handed over to this process, in its order (sd_listen_fds(3)). Each is a copy that no
+/// program inherits; that of the manager's number stays as it is.
+pub fn handed_over() -> io::Result<Vec<OwnedFd>> {
+    let said = |name| std::env::var(name).ok()?.parse::<i32>().ok();
+    // Whoever started a program that started this one meant that one.
+    let is_ours = said("LISTEN_PID").is_some_and(|pid| pid == nix::unistd::getpid().as_raw());
+    let count = said("LISTEN_FDS").filter(|_| is_ours).unwrap_or(0).clamp(0, HANDED_OVER_MAX);
+    (FIRST..FIRST + count).map(copy_of).collect()
+}
+
+fn copy_of(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: it is only looked at and copied, in two calls that answer EBADF to a number that is no descriptor; no other
+    // thread is there yet to close it in between.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    descriptor.try_clone_to_owned()
 }
 
 /// Closes every descriptor that was inherited but standard input, output and error. To be called before anything is

@@ -19,7 +19,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long sent bytes may stay unacknowledged before the kernel gives a connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Lets the end of the stream go in one segment with the bytes before it.
+/// Lets what follows, the end of the stream for one, go in one segment with the bytes before it.
 #[cfg(target_os = "linux")]
 const AND_MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 /// Elsewhere they go apart.
@@ -31,10 +31,10 @@ pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
 }
 
-/// Sends from `bytes`; never raises SIGPIPE. With `last`, [`shut`] follows at once.
-pub fn send(socket: impl AsFd, bytes: &[u8], last: bool) -> io::Result<usize> {
+/// Sends from `bytes`; never raises SIGPIPE. With `more`, [`shut`] or more bytes follow at once.
+pub fn send(socket: impl AsFd, bytes: &[u8], more: bool) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let flags = if last { flags | AND_MORE } else { flags };
+    let flags = if more { flags | AND_MORE } else { flags };
     Ok(nix::sys::socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
 }
 

@@ -1,6 +1,6 @@
 //! Users: looked up by name or number, and become for good.
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, getuid, setgroups};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getuid};
 use std::io;
 
 /// Who a process can be.
@@ -88,7 +88,7 @@ fn all_groups(_: &str, first: u32) -> io::Result<Vec<u32>> {
 
 #[cfg(not(target_vendor = "apple"))]
 fn set_groups(groups: &[Gid]) -> io::Result<()> {
-    Ok(setgroups(groups)?)
+    Ok(nix::unistd::setgroups(groups)?)
 }
 
 #[cfg(target_vendor = "apple")]

@@ -46,6 +46,8 @@ pub fn entry(argv: &[OsString]) -> Option<u8> {
 }
 
 fn work(task: &Task) -> io::Result<()> {
+    // What the server does without is not for its program to do without.
+    memory::huge_pages(true);
     let mut control = UnixStream::from(seccomp::inherited(task.control)?);
     control.set_write_timeout(Some(TELL_PATIENCE))?;
     let holders = task.holders.iter().map(|&number| seccomp::inherited(number));
@@ -155,6 +157,8 @@ impl<'a> Warden<'a> {
     ) -> io::Result<Option<Warden<'a>>> {
         prctl::set_child_subreaper(true)?;
         memory::limit_descriptors(task.files)?;
+        // And of huge pages what it would have without us.
+        memory::huge_pages(true);
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_block()?;
         let children = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;

@@ -50,7 +50,7 @@ fn too_few_descriptors_for_an_engine_are_an_error(engine: &str) {
     let directory = TempDir::new();
     for choice in [engine, "auto"] {
         let output = Command::new("prlimit")
-            .arg("--nofile=4:4")
+            .arg("--nofile=5:5")
             .arg(program())
             .current_dir(directory.path())
             .args(["--engine", choice, "--threads", "1", "--echo", "127.0.0.1:0"])
@@ -162,9 +162,9 @@ fn a_low_limit_of_descriptors_is_told(engine: &str) {
     let words = ["-c", "ulimit -n 200; exec \"$0\" \"$@\""];
     let path = program().into_string().expect("a readable path");
     let rest =
-        [path.as_str(), "--engine", engine, "--threads=1", "--max-sessions=67", "--echo", "127.0.0.1:0"];
+        [path.as_str(), "--engine", engine, "--threads=1", "--max-sessions=51", "--echo", "127.0.0.1:0"];
     let server = Server::launch("sh", &[&words[..], &rest].concat());
-    let line = server.wait_line("max_sessions=66 instead of 67");
+    let line = server.wait_line("max_sessions=50 instead of 51");
     assert!(line.contains("ulimit -Hn") && line.contains(" warn "), "{line}");
     server.stop();
 }

@@ -13,8 +13,6 @@ from harness import WANTED, Loaded, Pairs  # noqa: E402  (the path above has to 
 from support import BINARY  # noqa: E402
 
 NOT_YET = HERE / "not-yet.txt"
-shown = {"SAME": 0, "BETTER": 0}
-waiting = []
 
 
 def pytest_generate_tests(metafunc):
@@ -25,9 +23,14 @@ def pytest_generate_tests(metafunc):
 
 
 def not_yet():
-    """Ids of the rows that wait for a feature of ours, with the reason."""
-    lines = (line.partition("#")[0].split(None, 1) for line in NOT_YET.read_text().splitlines())
-    return {words[0]: words[-1] for words in lines if words}
+    """Ids of the rows that wait for a feature of ours."""
+    lines = (line.partition("#")[0].split() for line in NOT_YET.read_text().splitlines())
+    return {words[0] for words in lines if words}
+
+
+def everything():
+    """Whether rows that wait are run too: when they are asked for, or where nothing of ours is judged."""
+    return os.environ.get("COMPAT_NOT_YET") == "run" or WANTED == ("theirs",)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -37,32 +40,25 @@ def pytest_collection_modifyitems(config, items):
     twice = {ident for ident in ids if ids.count(ident) > 1}
     if twice:
         raise pytest.UsageError(f"row ids that stand twice: {sorted(twice)}")
-    if os.environ.get("COMPAT_NOT_YET") == "run" or WANTED == ("theirs",):
-        return
+    for row, item in rows:
+        item.user_properties.append(("kind", row.kind))
     listed = not_yet()
-    narrowed = config.option.keyword or any("::" in word or word.endswith(".py") for word in config.args)
-    if not narrowed and (lost := sorted(set(listed) - set(ids))):
+    whole = not config.option.keyword and all(pathlib.Path(word).is_dir() for word in config.args)
+    if whole and (lost := sorted(listed - set(ids))):
         raise pytest.UsageError(f"{NOT_YET.name} names rows that are not there: {lost}")
-    left_out = [item for row, item in rows if row.id in listed]
+    left_out = [] if everything() else [item for row, item in rows if row.id in listed]
     if left_out:
-        waiting.extend(row.id for row, _ in rows if row.id in listed)
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Counts the rows that hold."""
-    outcome = yield
-    if call.when == "call" and outcome.get_result().passed and "row" in getattr(item, "fixturenames", ()):
-        shown[item.callspec.params["row"].kind] += 1
-
-
 def pytest_terminal_summary(terminalreporter):
     """What was shown, and what was not."""
-    terminalreporter.write_line(f"rows that hold: {shown['SAME']} SAME, {shown['BETTER']} BETTER, with {BINARY}")
-    if waiting:
-        terminalreporter.write_line(f"rows left out, because ours lacks the feature ({NOT_YET.name}): {len(waiting)}")
+    kinds = [kind for report in terminalreporter.stats.get("passed", ()) for name,
+        kind in report.user_properties if name == "kind"]
+    terminalreporter.write_line(f"rows that hold: {kinds.count('SAME')} SAME, {kinds.count('BETTER')} BETTER, with {BINARY}")
+    if not everything():
+        terminalreporter.write_line(f"rows left out, because ours lacks what they need ({NOT_YET.name}): {len(not_yet())}")
 
 
 def pytest_sessionfinish():

@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 
-from support import BINARY, Process, free_port
+from support import BINARY, Process, free_port, until
 from wire import Connection
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -134,6 +134,14 @@ class Server(Process):
             self.news.wait_for(lambda: hit() or self._ended(), seconds)
             return hit()
 
+    def tell(self, sign):
+        """Sends a signal once the program waits: one that hits Python in the middle of a log line may be lost."""
+        until(lambda: self._state() in "SZ", "the program waits")
+        self.child.send_signal(sign)
+
+    def _state(self):
+        return pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def output(self):
         """What it wrote on standard output so far."""
         return self.printed.read_text(errors="replace")
@@ -163,9 +171,14 @@ class Half:
         self.name, self.group, self.kept = name, group, []
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="ws"))
         self.port, self.server, self.note = free_port(), None, {}
-        self.target = group.target() if group.target else None
-        if group.setup:
-            group.setup(self)
+        self.target = None
+        try:
+            self.target = group.target() if group.target else None
+            if group.setup:
+                group.setup(self)
+        except BaseException:
+            self.end()
+            raise
 
     def program(self, called):
         """The path of the program under the name it is called by."""
@@ -297,7 +310,8 @@ def fits(seen, wanted):
 
 def shown(seen):
     """What was seen of each half."""
-    return "\n".join(f"{name}: " + ", ".join(f"{key}={brief(value)}" for key, value in what.items()) for name, what in seen.items())
+    return "\n".join(f"{name}: " + ", ".join(f"{key}={brief(value)}" for key, value in what.items()) for name,
+        what in seen.items())
 
 
 @dataclasses.dataclass

@@ -46,7 +46,8 @@ class Redis:
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="wsredis"))
         program = shutil.which("redis-server")
         assert program, "redis-server is missing: run scripts/setup-test.sh"
-        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no",
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--daemonize", "no",
                    "--dir", str(self.place), *words]  # fmt: skip
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         until(self._answers, "Redis answers")

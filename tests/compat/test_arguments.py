@@ -1,7 +1,6 @@
 """The command line: forms and errors. All runs are real: a row starts both programs and waits for their end, or for the
 line that says that clients can connect."""
 
-import pathlib
 import re
 import signal
 import socket
@@ -45,18 +44,12 @@ def starts(line, program="websockify", family=socket.AF_INET):
         half.server = run
         with half.connect(family=family) as client:
             assert client.send(request()).answer().code in (200, 405)
-        settled(run)
-        run.child.send_signal(signal.SIGTERM)
+        run.tell(signal.SIGTERM)
         status = run.child.wait(15)
         banner = [line for line in run.said().splitlines() if line.startswith(("  - ", "WebSocket server settings"))]
         return Seen(status=status, banner=[half.blank(line) for line in banner], printed=run.output())
 
     return do
-
-
-def settled(run):
-    """Waits until the program waits: a signal that hits Python while it logs may be lost."""
-    until(lambda: pathlib.Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S", "the server waits")
 
 
 def outcome(line):
@@ -74,9 +67,46 @@ def outcome(line):
     return do
 
 
+def accepts(line):
+    """Whether a command line starts a server that accepts."""
+
+    def do(half):
+        run = half.start(*typed(line))
+
+        def reached():
+            assert run.child.poll() is None, f"it left with {run.child.returncode}"
+            try:
+                half.connect().end()
+                return True
+            except OSError:
+                return False
+
+        return Seen(accepts=until(reached, "the server accepts"))
+
+    return do
+
+
+def reached(line):
+    """Over which families a server is reached."""
+
+    def do(half):
+        half.start(*typed(line)).wait_for("proxying from", 15)
+        seen = Seen()
+        for name, family in (("v4", socket.AF_INET), ("v6", socket.AF_INET6)):
+            try:
+                half.connect(family=family).end()
+                seen[name] = True
+            except OSError:
+                seen[name] = False
+        return seen
+
+    return do
+
+
 def usage(ident, line, said, **more):
     """A row where both explain their usage and exit with 2."""
-    return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify", error=said,
+    return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify",
+        error=said,
                 printed="")  # fmt: skip
 
 
@@ -91,6 +121,46 @@ def runs(ident, line, *extra, **more):
     banner = ["WebSocket server settings:", "  - Listen on HERE", "  - No SSL/TLS support (no cert file)", *extra,
               "  - proxying from HERE to 127.0.0.1:TARGET"]  # fmt: skip
     return same(f"runs-{ident}", PLACE, starts(line, **more), alone=True, status=0, banner=banner, printed="")
+
+
+# All 37 options, each with a value if it takes one, and the message when a word too many stands behind it.
+TAKE = {
+    "verbose": "", "traffic": "", "record": "rec", "daemon": "", "run-once": "", "timeout": "5", "idle-timeout": "5",
+        "cert": "file",
+    "key": "file", "key-password": "x", "ssl-only": "", "ssl-target": "", "verify-client": "", "cafile": "file",
+    "ssl-version": "tlsv1_2", "ssl-ciphers": "ECDHE-RSA-AES256-GCM-SHA384", "unix-listen": "sock", "unix-listen-mode": "660",
+    "unix-target": "sock", "inetd": "", "web": "web", "web-auth": "", "wrap-mode": "ignore", "prefer-ipv6": "", "libserver": "",
+    "target-config": "tokens", "token-plugin": "TokenFile", "token-source": "tokens", "host-token": "",
+        "auth-plugin": "BasicHTTPAuth",
+    "auth-source": "a:b", "heartbeat": "5", "log-file": "log", "syslog": "127.0.0.1:9", "legacy-syslog": "", "file-only": "",
+        "help": "",
+}  # fmt: skip
+NEED = {"token-source": "token-plugin", "host-token": "token-plugin", "auth-source": "auth-plugin", "web-auth": "auth-plugin",
+        "legacy-syslog": "syslog"}  # fmt: skip
+OTHER = {"unix-listen": "Error parsing target", "inetd": "Error parsing target",
+    "ssl-only": re.compile("SSL only and .*self.pem not found")}
+
+
+def message(option):
+    """What both say to an option in front of three words."""
+    return f"You must use --{NEED[option]} to use --{option}" if option in NEED else OTHER.get(option, MANY)
+
+
+def shortest(option):
+    """The shortest beginning of an option that is no other's."""
+    return next(option[:end] for end in range(1, len(option) + 1)
+                if option[:end] == option or not any(other != option and other.startswith(option[:end]) for other in TAKE))  # fmt: skip
+
+
+def forms(option):
+    """Rows of one option in its forms: in front and with `=`, and behind the words, shortened, with a blank."""
+    value, words = TAKE[option], "6080 a:1" if option == "ssl-only" else "6080 a:1 b"
+    lines = {"": f"--{option}{'=' if value else ''}{value} {words}", "-short": f"{words} --{shortest(option)} {value}"}
+    for kind, line in lines.items():
+        if option == "help":
+            yield same(f"option-help{kind}", PLACE, fails(line), alone=True, status=0, said=lambda said: not said.strip())
+        else:
+            yield same(f"option-{option}{kind}", PLACE, fails(line), alone=True, status=2, usage=True, error=message(option))
 
 
 FEW, MANY = "Too few arguments", "Too many arguments"
@@ -150,11 +220,17 @@ ROWS = [
          error=re.compile("SSL only and .*self.pem not found")),
     usage("target-port", "6080 localhost:5900x!", "Error parsing target port"),
     *(better(f"usage-{what}-port-{port}", PLACE, outcome(line), "F 1.2: ports out of range are refused; theirs wrap around",
-             {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"}, alone=True)
+             {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"},
+                 alone=True)
       for what, port, line in (("target", 70000, "127.0.0.1:$port a:70000"), ("target", 65536, "127.0.0.1:$port a:65536"))),
     better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
            {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},
            {"runs": True, "line": re.compile(r"  - proxying from 127\.0\.0\.1:[1-9]\d+ to 127\.0\.0\.1:TARGET")}, alone=True),
+    # All options.
+    *(row for option in TAKE for row in forms(option)),
+    *(same(f"option-cluster-{cluster}", PLACE, fails(f"-{cluster} 6080 a:1 b"), alone=True, status=2, error=MANY)
+      for cluster in ("v", "6", "D", "v6", "6v", "v6D", "Dv")),
+    same("option-libserver-runs", PLACE, accepts(f"--libserver {GO}"), alone=True, accepts=True),
     # Programs.
     same("program-run", PLACE, fails("", program="run"), alone=True, status=2, program="run", error=FEW),
     same("program-run-usage", PLACE, fails("6080", program="run"), alone=True, status=2, said=has("    run [options] ")),
@@ -192,6 +268,8 @@ ROWS = [
          banner=has("  - Listen on :PORT", "  - proxying from :PORT to 127.0.0.1:TARGET")),
     same("runs-all-interfaces-colon", PLACE, starts(":$port 127.0.0.1:$target"), alone=True, status=0,
          banner=has("  - proxying from :PORT to 127.0.0.1:TARGET")),
+    better("runs-all-interfaces-both", PLACE, reached("$port 127.0.0.1:$target"), "F 9: both families by default (defect 10)",
+           {"v4": True, "v6": False}, {"v4": True, "v6": True}, alone=True),
     same("runs-all-interfaces-6", PLACE, starts("-6 $port 127.0.0.1:$target", family=socket.AF_INET6), alone=True, status=0),
     same("runs-all-interfaces-6-dual", PLACE, starts("-6 $port 127.0.0.1:$target"), alone=True, status=0),
     same("runs-localhost", PLACE, starts("localhost:$port 127.0.0.1:$target"), alone=True, status=0,
@@ -212,7 +290,8 @@ ROWS = [
     better("fails-port-taken", PLACE, fails("127.0.0.1:$target a:1"), "F 1.1: a bind that fails is status 1",
            {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("127.0.0.1:TARGET")}, alone=True),
     better("fails-unknown-host", PLACE, fails("no-such-host.invalid:$port a:1"), "F 1.1: a bind that fails is status 1",
-           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("no-such-host.invalid")}, alone=True),
+           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("no-such-host.invalid")},
+               alone=True),
     better("fails-web-missing", PLACE, fails(f"--web=$place/absent {GO}"), "F 1.1: one clear line",
            {"status": 1, "said": has("Traceback")}, {"status": 1, "said": has("websockify: ", "PLACE/absent")}, alone=True),
     better("fails-web-file", PLACE, fails(f"--web=$place/file {GO}"), "F 1.1: one clear line",

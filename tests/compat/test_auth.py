@@ -1,6 +1,9 @@
 """Who may come: passwords, origins, names in certificates, plugins in Python, and their order beside tokens."""
 
 import base64
+import os
+import pathlib
+import sys
 
 from harness import Echo, Group, better, files, has, same
 from test_tls import context, pair, signed
@@ -45,10 +48,16 @@ BASIC = auth("BasicHTTPAuth", "user:pass:word", "--web=$place/web")
 BASIC_WEB = auth("BasicHTTPAuth", "user:pass:word", "--web=$place/web", "--web-auth")
 COMMAND = Group("auth-command", target=Echo)
 ORIGIN = auth("ExpectOrigin", "http://good.example https://other.example:8443")
-CN = auth("ClientCertCNAuth", "gateway.test second", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca", setup=pair)
-CN_OTHER = auth("ClientCertCNAuth", "somebody else", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca", setup=pair)
+CN = auth("ClientCertCNAuth", "gateway.test second", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca",
+    setup=pair)
+CN_OTHER = auth("ClientCertCNAuth", "somebody else", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca",
+    setup=pair)
 TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="")
-MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins"})
+# The Python that plugins find first is one that has websockify, as it was where these plugins were used before.
+BESIDE = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
+
+OWN = auth("websockify.auth_plugins.BasicHTTPAuth", "user:pass", env={"PATH": BESIDE})
 
 
 def come(*lines, path="/", tls=None):
@@ -150,7 +159,8 @@ ROWS = [
     # Beside tokens.
     same("auth-token-good", TOKENS, come(basic("user:pass"), path="/?token=good"), **IN),
     same("auth-token-no-password", TOKENS, come(path="/?token=good"), code=401),
-    better("auth-token-unknown", TOKENS, come(basic("user:pass"), path="/?token=bad"), "F 3.1: answer instead of closing without a word",
+    better("auth-token-unknown", TOKENS, come(basic("user:pass"), path="/?token=bad"),
+           "F 3.1: answer instead of closing without a word",
            SILENCE, {"code": lambda code: code in (401, 403, 404)}),
     better("auth-token-unknown-no-password", TOKENS, come(path="/?token=bad"), "F 3.1: 401 after authentication", SILENCE,
            {"code": lambda code: code in (401, 403, 404)}),
@@ -158,6 +168,9 @@ ROWS = [
     same("auth-python", MINE, come("X-Pass: open"), **IN),
     same("auth-python-refused", MINE, come("X-Pass: shut"), code=418, x_why="no pass"),
     same("auth-python-absent", MINE, come(), code=418),
+    same("auth-python-own", OWN, come(basic("user:pass")), **IN),
+    same("auth-python-own-wrong", OWN, come(basic("user:wrong")), code=401, www_authenticate='Basic realm="Websockify"'),
+    same("auth-python-own-none", OWN, come(), code=401),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import struct
 import time
 
 from harness import Group, Hand, between, better, elapsed, has, same
-from wire import BINARY, CLOSE, PING, Seen, close, closing, frame, upgrade
+from wire import BINARY, CLOSE, PING, Seen, close, closing, frame, request, upgrade
 
 HAND = Group("ends-hand", target=Hand)
 NOBODY = Group("ends-nobody", to="127.0.0.1:1")
@@ -131,7 +131,7 @@ def stopping(sign):
             target = half.target.take()
             client.send(frame(BINARY, b"x"))
             target.take(1)
-            half.server.child.send_signal(sign)
+            half.server.tell(sign)
             seen = client.farewell()
             target.end()
             return Seen(seen, status=half.server.child.wait(10))
@@ -144,7 +144,10 @@ def stopping_idle(sign):
 
     def do(half):
         half.serve()
-        half.server.child.send_signal(sign)
+        # Whoever is answered finds the server past its start.
+        with half.connect() as client:
+            assert client.send(request("/")).answer().code == 405
+        half.server.tell(sign)
         seconds, status = elapsed(lambda: half.server.child.wait(10))
         return Seen(status=status, seconds=seconds)
 
@@ -156,7 +159,7 @@ def hangup(half):
     half.serve()
     with opened(half) as client:
         target = half.target.take()
-        half.server.child.send_signal(signal.SIGHUP)
+        half.server.tell(signal.SIGHUP)
         status = None if half.name == "ours" else half.server.child.wait(10)
         alive = half.server.child.poll() is None
         client.send(frame(BINARY, b"still"))
@@ -229,7 +232,8 @@ ROWS = [
     # Ends.
     same("target-closes", HAND, target_ends(), data=b"", close="1000 Target closed", ended="closed"),
     same("target-closes-with-data", HAND, target_ends(b"goodbye"), data=b"goodbye", close="1000 Target closed", ended="closed"),
-    same("target-closes-with-much-data", HAND, target_ends(bytes(3_000_000)), data=bytes(3_000_000), close="1000 Target closed"),
+    same("target-closes-with-much-data", HAND, target_ends(bytes(3_000_000)), data=bytes(3_000_000),
+           close="1000 Target closed"),
     same("target-half-closes", HAND, late_client_data, close="1000 Target closed", ended="closed"),
     better("target-resets", HAND, target_resets, "F 2.10: a close frame with a reason", {"close": None, "ended": "closed"},
            {"close": "1011 Target reset", "ended": "closed"}),
@@ -237,12 +241,14 @@ ROWS = [
     same("client-resets", HAND, client_resets, got=b""),
     same("client-close-then-data", HAND, close_then_data, got=b"before", close="1000 bye"),
     # Stopping.
-    *(better(f"stop-{sign.name.lower()}-session", ALONE, stopping(sign), "F 2.10: 1001", {"close": None, "ended": "closed", "status": 0},
+    *(better(f"stop-{sign.name.lower()}-session", ALONE, stopping(sign), "F 2.10: 1001", {"close": None, "ended": "closed",
+           "status": 0},
              {"close": "1001 Server is stopping", "ended": "closed", "status": 0}, alone=True)
       for sign in (signal.SIGTERM, signal.SIGINT)),
     *(same(f"stop-{sign.name.lower()}-idle", ALONE, stopping_idle(sign), alone=True, status=0, seconds=between(0, 2.5))
       for sign in (signal.SIGTERM, signal.SIGINT)),
-    better("stop-sighup", ALONE, hangup, "F 8.2: a hang-up is no reason to die", {"status": -1, "alive": False, "got": b"still"},
+    better("stop-sighup", ALONE, hangup, "F 8.2: a hang-up is no reason to die", {"status": -1, "alive": False,
+           "got": b"still"},
            {"alive": True, "got": b"still"}, alone=True),
     # Heartbeats and deadlines.
     same("heartbeat-pings", BEAT, pings(3), payloads=[(PING, b"")] * 3, first=between(0.5, 2.2),

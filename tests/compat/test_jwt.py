@@ -106,7 +106,8 @@ def spoiled(half):
 
 WITH_SECRET, WITH_RSA = keyed("secret", symmetric(SECRET)), keyed("rsa", public(RSA))
 WITH_P256, WITH_P384, WITH_ED = keyed("p256", public(P256)), keyed("p384", public(P384)), keyed("ed", public(ED))
-WITH_PRIVATE, WITH_AES, WITH_EC_PRIVATE = keyed("private", private(RSA)), keyed("aes", symmetric(AES)), keyed("ec", private(P256))
+WITH_PRIVATE, WITH_AES, WITH_EC_PRIVATE = keyed("private", private(RSA)), keyed("aes", symmetric(AES)), keyed("ec",
+    private(P256))
 WITH_NEWLINE = keyed("newline", symmetric(SECRET) + "\n")
 NO_KEY = Group("jwt-absent", ("--token-plugin=JWTTokenApi", "--token-source=$place/absent"), target=Two, to="")
 HOUR = 3600
@@ -122,7 +123,8 @@ def refused(ident, group, do, ours=None):
 
 ROWS = [
     *(same(f"jwt-{alg.lower()}", WITH_SECRET, signed(alg, SECRET), **LEADS) for alg in ("HS256", "HS384", "HS512")),
-    *(same(f"jwt-{alg.lower()}", WITH_RSA, signed(alg, RSA), **LEADS) for alg in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
+    *(same(f"jwt-{alg.lower()}", WITH_RSA, signed(alg, RSA), **LEADS) for alg in ("RS256", "RS384", "RS512", "PS256", "PS384",
+           "PS512")),
     same("jwt-es256", WITH_P256, signed("ES256", P256), **LEADS),
     same("jwt-es384", WITH_P384, signed("ES384", P384), **LEADS),
     same("jwt-eddsa", WITH_ED, signed("EdDSA", ED), **LEADS),
@@ -130,7 +132,8 @@ ROWS = [
     same("jwt-port-text", WITH_RSA, signed("RS256", RSA, lambda half: claims(half, port=str(half.target.port))), **LEADS),
     same("jwt-exp-later", WITH_RSA, signed("RS256", RSA, **FOREVER), **LEADS),
     same("jwt-other-claims", WITH_RSA, signed("RS256", RSA, iss="anybody", aud="anybody", sub="x"), **LEADS),
-    same("jwt-unix-socket", WITH_RSA, signed("RS256", RSA, lambda half: claims(half, host="unix_socket", port=str(half.place / "absent"))),
+    same("jwt-unix-socket", WITH_RSA, signed("RS256", RSA, lambda half: claims(half, host="unix_socket",
+           port=str(half.place / "absent"))),
          code=101, got="1011 Failed to connect to downstream server"),
     better("jwt-key-newline", WITH_NEWLINE, signed("HS256", SECRET), "F 3.2: trim the key", SILENCE, LEADS),
     refused("jwt-expired", WITH_RSA, signed("RS256", RSA, exp=int(time.time()) - HOUR)),

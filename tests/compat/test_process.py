@@ -198,7 +198,8 @@ def log_at(name):
 
     def do(half):
         half.serve()
-        return Seen(there=until(lambda: (half.place / name).exists(), "the file is there"), web=(half.place / "web" / name).exists())
+        return Seen(there=until(lambda: (half.place / name).exists(), "the file is there"),
+            web=(half.place / "web" / name).exists())
 
     return do
 
@@ -214,7 +215,7 @@ def rotated(half):
     """A log file that is moved away, then SIGHUP: where the next session is noted; only ours survives the signal."""
     half.serve()
     (half.place / "log").rename(half.place / "log.1")
-    half.server.child.send_signal(signal.SIGHUP)
+    half.server.tell(signal.SIGHUP)
     if half.name == "theirs":
         return Seen(status=half.server.child.wait(10))
     until(lambda: (half.place / "log").exists(), "the file is there again")
@@ -235,7 +236,8 @@ def letters(*pieces):
                 client.frame()
             client.send(close(1000))
             client.rest()
-        return Seen(letters=until(lambda: re.sub(r"[^{}<>.]", "", half.server.output().rpartition("\n")[2]), "letters are printed", 5),
+        return Seen(letters=until(lambda: re.sub(r"[^{}<>.]", "", half.server.output().rpartition("\n")[2]),
+            "letters are printed", 5),
                     all=half.server.output())  # fmt: skip
 
     return do
@@ -312,10 +314,13 @@ ROWS = [
     same("daemon-web", PLAIN, daemon("--web=$place/web"), alone=True, status=0, code=101),
     same("daemon-log-file", PLAIN, daemon("--log-file=$place/log", look=proxying), alone=True, status=0,
          lines=has("  - Backgrounding (daemon)", f"  - {LINE}")),
-    same("daemon-log-file-relative", PLAIN, daemon("--log-file=log", look=proxying), alone=True, status=0, lines=has(f"  - {LINE}")),
-    better("daemon-umask", PLAIN, daemon(look=umask), "F 8.3: the umask is kept sane", {"umask": 0}, {"umask": lambda mask: mask & 0o022 == 0o022},
+    same("daemon-log-file-relative", PLAIN, daemon("--log-file=log", look=proxying), alone=True, status=0,
+           lines=has(f"  - {LINE}")),
+    better("daemon-umask", PLAIN, daemon(look=umask), "F 8.3: the umask is kept sane", {"umask": 0},
+           {"umask": lambda mask: mask & 0o022 == 0o022},
            alone=True),
-    better("daemon-relative-token-source", PLAIN, daemon("--token-plugin=TokenFile", "--token-source=tokens", look=relative_token, tokens=True),
+    better("daemon-relative-token-source", PLAIN, daemon("--token-plugin=TokenFile", "--token-source=tokens",
+           look=relative_token, tokens=True),
            "F 1.3: relative to where it was started", {"code": 0}, {"code": 101}, alone=True),
     better("daemon-port-taken", PLAIN, fails("127.0.0.1:$target", "127.0.0.1:$target"), "F 8.3: a start that fails is seen",
            {"status": 0}, {"status": 1, "said": has("127.0.0.1:TARGET")}, alone=True),
@@ -329,33 +334,45 @@ ROWS = [
            {"status": 1, "said": has("--log-file", "PLACE/absent")}, alone=True),
     better("log-file-rotated", LOG, rotated, "F 8.2: reopened on SIGHUP", {"status": -1}, {"fresh": True}, alone=True),
     # Syslog.
-    same("syslog-local", SYSLOG, to_syslog("proxying from"), alone=True, also=True, line=re.compile(RFC.format(USER_INFO, f"  - {LINE}"))),
-    same("syslog-local-legacy", SYSLOG_OLD, to_syslog("proxying from"), alone=True, line=re.compile(OLD.format(USER_INFO, f"  - {LINE}") + r"\0?")),
-    same("syslog-udp", SYSLOG_UDP, to_syslog("proxying from"), alone=True, line=re.compile(RFC.format(USER_INFO, f"  - {LINE}"))),
-    same("syslog-udp-legacy", SYSLOG_UDP_OLD, to_syslog("proxying from"), alone=True, line=re.compile(OLD.format(USER_INFO, f"  - {LINE}") + r"\0?")),
+    same("syslog-local", SYSLOG, to_syslog("proxying from"), alone=True, also=True,
+           line=re.compile(RFC.format(USER_INFO, f"  - {LINE}"))),
+    same("syslog-local-legacy", SYSLOG_OLD, to_syslog("proxying from"), alone=True,
+           line=re.compile(OLD.format(USER_INFO, f"  - {LINE}") + r"\0?")),
+    same("syslog-udp", SYSLOG_UDP, to_syslog("proxying from"), alone=True,
+           line=re.compile(RFC.format(USER_INFO, f"  - {LINE}"))),
+    same("syslog-udp-legacy", SYSLOG_UDP_OLD, to_syslog("proxying from"), alone=True,
+           line=re.compile(OLD.format(USER_INFO, f"  - {LINE}") + r"\0?")),
     same("syslog-local-daemon", SYSLOG_DAEMON, daemon_syslog("Backgrounding"), alone=True, status=0,
          line=re.compile(RFC.format(DAEMON_INFO, r"  - Backgrounding \(daemon\)"))),
-    better("syslog-local-daemon-proxying", SYSLOG_DAEMON, daemon_syslog("proxying from"), "F 8.3: logging goes on without a gap",
+    better("syslog-local-daemon-proxying", SYSLOG_DAEMON, daemon_syslog("proxying from"),
+           "F 8.3: logging goes on without a gap",
            {"status": 0, "line": None}, {"status": 0, "line": re.compile(RFC.format(DAEMON_INFO, f"  - {LINE}"))}, alone=True),
-    better("syslog-udp-daemon", SYSLOG_UDP_DAEMON, daemon_syslog("proxying from"), "F 8.3: logging over UDP goes on", {"status": 0, "line": None},
+    better("syslog-udp-daemon", SYSLOG_UDP_DAEMON, daemon_syslog("proxying from"), "F 8.3: logging over UDP goes on",
+           {"status": 0, "line": None},
            {"status": 0, "line": re.compile(RFC.format(DAEMON_INFO, f"  - {LINE}"))}, alone=True),
     # Letters.
     same("traffic", TRAFFIC, letters(frame(BINARY, b"x")), alone=True, letters=re.compile(r"\}>\{<.*")),
-    same("traffic-twice", TRAFFIC, letters(frame(BINARY, b"x"), frame(BINARY, b"y")), alone=True, letters=re.compile(r"\}>\{<\}>\{<.*")),
+    same("traffic-twice", TRAFFIC, letters(frame(BINARY, b"x"), frame(BINARY, b"y")), alone=True,
+           letters=re.compile(r"\}>\{<\}>\{<.*")),
     same("traffic-ping", TRAFFIC, letters(frame(PING, b"x")), alone=True, letters=re.compile(r"\}\..*")),
     # Lines.
-    better("says-session", PLAIN, says(lambda half: talk(half, "/where?x=1"), "Plain non-SSL", "open id="), "F 6.2: with time, peer and session",
-           {"line": has("127.0.0.1: Plain non-SSL (ws://) WebSocket connection")}, {"line": has("client=127.0.0.1:", 'path="/where')}),
+    better("says-session", PLAIN, says(lambda half: talk(half, "/where?x=1"), "Plain non-SSL", "open id="),
+           "F 6.2: with time, peer and session",
+           {"line": has("127.0.0.1: Plain non-SSL (ws://) WebSocket connection")},
+               {"line": has("client=127.0.0.1:", 'path="/where')}),
     better("says-target", PLAIN, says(talk, "connecting to:", "open id="), "F 6.2: with time, peer and session",
            {"line": has("connecting to: 127.0.0.1:TARGET")}, {"line": has('target="127.0.0.1:TARGET"')}),
-    better("says-path-escaped", PLAIN, says(lambda half: send(half, upgrade("/a\x1b[31mb")), "Path: ", "http id="), "F 6.2: control characters are escaped",
+    better("says-path-escaped", PLAIN, says(lambda half: send(half, upgrade("/a\x1b[31mb")), "Path: ", "http id="),
+           "F 6.2: control characters are escaped",
            {"line": has("\x1b[31m")},
            {"line": lambda line: "status=400" in line and "\x1b" not in line}),
-    better("says-end", PLAIN, says(talk, "Client closed connection", "end=client_closed"), "F 6.2: a line at the end of each session",
+    better("says-end", PLAIN, says(talk, "Client closed connection", "end=client_closed"),
+           "F 6.2: a line at the end of each session",
            {"line": ""}, {"line": has("in_bytes=5", "out_bytes=5", "duration=", "close=1000")}),
     better("says-404", PLAIN, says(get("/absent"), "code 404", "status=404"), "F 6.2: with time and peer",
            {"line": has("code 404, message File not found")}, {"line": has("status=404", "client=127.0.0.1:")}),
-    better("says-request-verbose", VERBOSE, says(get("/text.txt"), '"GET /text.txt HTTP/1.1" 200', "status=200"), "F 6.2: with time and peer",
+    better("says-request-verbose", VERBOSE, says(get("/text.txt"), '"GET /text.txt HTTP/1.1" 200', "status=200"),
+           "F 6.2: with time and peer",
            {"line": has('"GET /text.txt HTTP/1.1" 200 -')}, {"line": has('request="GET /text.txt"', "status=200")}),
 ]  # fmt: skip
 

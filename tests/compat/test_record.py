@@ -27,7 +27,8 @@ def read(path):
     assert done.returncode == 0, done.stderr
     *frames, last = json.loads(done.stdout)
     assert last == "EOF", last
-    return [(sign, int(when), text.encode("latin-1")) for sign, when, text in (ENTRY.fullmatch(frame).groups() for frame in frames)]
+    return [(sign, int(when), text.encode("latin-1")) for sign, when,
+        text in (ENTRY.fullmatch(frame).groups() for frame in frames)]
 
 
 def carried(entries):
@@ -136,7 +137,8 @@ def banner(half):
     half.serve()
     converse(half, ("<", frame(BINARY, b"x"), 1))
     lines = [half.blank(line) for line in half.server.said().splitlines()]
-    return Seen(banner="  - Recording to 'PLACE/rec.*'" in lines, opening=any("opening record file: PLACE/rec.1" in line for line in lines))
+    return Seen(banner="  - Recording to 'PLACE/rec.*'" in lines,
+        opening=any("opening record file: PLACE/rec.1" in line for line in lines))
 
 
 def record(name, *words, **more):
@@ -150,31 +152,41 @@ MISSING = record("missing", "--record=$place/absent/rec")
 TEXT = b"it's a \\ back\\slash, {braces} }and{ \"quotes\"\t\r\n"
 FRAGMENTS = frame(BINARY, b"one", fin=False) + frame(PING, b"between") + frame(CONTINUATION, b"two")
 ROWS = [
-    same("record-both-ways", HERE, sessions([(">", b"RFB 003.008\n", 12), ("<", frame(BINARY, b"RFB 003.008\n"), 12)]), alone=True,
-         up=b"RFB 003.008\n", down=b"RFB 003.008\n", ordered=True, early=True, ascii=True, begin=b"var VNC_frame_data = [\n'{"[:25],
+    same("record-both-ways", HERE, sessions([(">", b"RFB 003.008\n", 12), ("<", frame(BINARY, b"RFB 003.008\n"), 12)]),
+           alone=True,
+         up=b"RFB 003.008\n", down=b"RFB 003.008\n", ordered=True, early=True, ascii=True,
+             begin=b"var VNC_frame_data = [\n'{"[:25],
          names=["rec.1"], lines=4),
-    same("record-all-bytes", HERE, sessions([(">", ALL * 3, 768), ("<", frame(BINARY, ALL * 2), 512)]), alone=True, down=ALL * 3,
+    same("record-all-bytes", HERE, sessions([(">", ALL * 3, 768), ("<", frame(BINARY, ALL * 2), 512)]), alone=True,
+           down=ALL * 3,
          up=ALL * 2, ascii=True),
-    same("record-escapes", HERE, sessions([(">", TEXT, len(TEXT)), ("<", frame(BINARY, TEXT), len(TEXT))]), alone=True, down=TEXT, up=TEXT,
+    same("record-escapes", HERE, sessions([(">", TEXT, len(TEXT)), ("<", frame(BINARY, TEXT), len(TEXT))]), alone=True,
+           down=TEXT, up=TEXT,
          ascii=True, lines=4),
     same("record-much", HERE, sessions([(">", ALL * 4000, 1024000), ("<", frame(BINARY, ALL * 200), 51200)]), alone=True,
          down=ALL * 4000, up=ALL * 200, ordered=True),
     same("record-fragments", HERE, sessions([("<", FRAGMENTS, 6)]), alone=True, up=b"onetwo", down=b""),
-    same("record-empty-message", HERE, sessions([("<", frame(BINARY) + frame(BINARY, b"x"), 1)]), alone=True, up=b"x", messages=2),
-    same("record-controls-are-not", HERE, sessions([("<", frame(PING, b"ping!") + frame(BINARY, b"x"), 1)]), alone=True, up=b"x", down=b"",
+    same("record-empty-message", HERE, sessions([("<", frame(BINARY) + frame(BINARY, b"x"), 1)]), alone=True, up=b"x",
+           messages=2),
+    same("record-controls-are-not", HERE, sessions([("<", frame(PING, b"ping!") + frame(BINARY, b"x"), 1)]), alone=True,
+           up=b"x", down=b"",
          messages=1),
     same("record-numbers", HERE, sessions([("<", frame(BINARY, b"a"), 1)], [("<", frame(BINARY, b"b"), 1)]), alone=True,
          names=["rec.1", "rec.2"], up=b"b"),
-    same("record-numbers-with-gaps", HERE, sessions([("<", frame(BINARY, b"a"), 1)], [("<", frame(BINARY, b"b"), 1)], between=plain), alone=True,
+    same("record-numbers-with-gaps", HERE, sessions([("<", frame(BINARY, b"a"), 1)], [("<", frame(BINARY, b"b"), 1)],
+           between=plain), alone=True,
          names=["rec.2", "rec.4"], up=b"b"),
     same("record-restart", HERE, again, alone=True, names=["rec.1"], up=b"second"),
     same("record-relative-with-web", RELATIVE, sessions([("<", frame(BINARY, b"a"), 1)]), alone=True, names=["rec.1"], up=b"a"),
-    better("record-mode", HERE, sessions([("<", frame(BINARY, b"a"), 1)]), "S W6: recordings are their owner's", {"mode": "0o644"},
+    better("record-mode", HERE, sessions([("<", frame(BINARY, b"a"), 1)]), "S W6: recordings are their owner's",
+           {"mode": "0o644"},
            {"mode": "0o600"}, alone=True),
-    better("record-valid-at-any-moment", HERE, unfinished, "F 9: valid before the end (defect 19)", {"valid": False}, {"valid": True, "there": True},
+    better("record-valid-at-any-moment", HERE, unfinished, "F 9: valid before the end (defect 19)", {"valid": False},
+           {"valid": True, "there": True},
            alone=True),
     better("record-no-directory", MISSING, no_directory, "F 9: a missing directory is said at start (defect 19)",
-           {"starts": True, "code": 101, "close": None}, {"starts": False, "status": 1, "said": lambda said: "PLACE/absent" in said}, alone=True),
+           {"starts": True, "code": 101, "close": None}, {"starts": False, "status": 1,
+               "said": lambda said: "PLACE/absent" in said}, alone=True),
     same("record-banner", HERE, banner, alone=True, banner=True),
 ]  # fmt: skip
 

@@ -8,9 +8,11 @@ import ssl
 import tempfile
 import threading
 import time
+import warnings
 
 from certificates import NAME, Authority, openssl, serial
 from harness import Echo, Group, better, files, has, same
+from services import keep, unix_echo
 from support import until
 from wire import BINARY, Seen, close, closing, frame, request, upgrade
 
@@ -46,7 +48,10 @@ def context(low=ssl.TLSVersion.TLSv1_2, high=ssl.TLSVersion.TLSv1_3, cert=None, 
     secure = ssl.create_default_context(cafile=authority().cert)
     if old:
         secure.set_ciphers("ALL:@SECLEVEL=0")
-    secure.minimum_version, secure.maximum_version = low, high
+    with warnings.catch_warnings():
+        # Python warns of versions that nobody should speak; that they are refused is what is tested.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        secure.minimum_version, secure.maximum_version = low, high
     if cert:
         secure.load_cert_chain(cert)
     return secure
@@ -97,6 +102,7 @@ ONLY_13 = serve("tls13", "--cert=$both", "--ssl-version=tlsv1_3")
 ONLY_12 = serve("tls12", "--cert=$both", "--ssl-version=tlsv1_2")
 OLD = serve("tls11", "--cert=$both", "--ssl-version=tlsv1_1")
 CIPHER = serve("cipher", "--cert=$both", "--ssl-ciphers=ECDHE-ECDSA-AES256-GCM-SHA384")
+WORDS = serve("words", "--cert=$both", "--ssl-ciphers=HIGH:!aNULL:!MD5:ECDHE+AESGCM")
 VERIFY = serve("verify", "--cert=$both", "--verify-client", "--cafile=$ca")
 VERIFY_ONLY = serve("verify-only", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca")
 NO_CERT = serve("none")
@@ -106,8 +112,11 @@ TARGET_12 = Group("tls-target-12", ("--ssl-target",), target=tls_target, to="loc
 TARGET_13 = Group("tls-target-13", ("--ssl-target",), target=tls13_target, to="localhost:$target", env=TRUST)
 TARGET_STRANGE = Group("tls-target-strange", ("--ssl-target",), target=tls_target, to="localhost:$target")
 TARGET_NAME = Group("tls-target-name", ("--ssl-target",), target=tls_target, to="127.0.0.2:$target", env=TRUST)
-TARGET_PLAIN = Group("tls-target-plain", ("--ssl-target",), target=lambda: Echo(greeting=b"SSH-2.0-x\r\n"), to="localhost:$target",
+TARGET_PLAIN = Group("tls-target-plain", ("--ssl-target",), target=lambda: Echo(greeting=b"SSH-2.0-x\r\n"),
+    to="localhost:$target",
                      env=TRUST)  # fmt: skip
+TARGET_UNIX = Group("tls-target-unix", ("--ssl-target", "--unix-target=$place/echo.sock"), to="",
+                    setup=lambda half: keep(half, unix_echo(half.place / "echo.sock", b"plain")))  # fmt: skip
 COMMAND = Group("tls-command", target=Echo, setup=pair)
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -150,7 +159,8 @@ def plain(data):
         mark = half.server.mark()
         with half.connect() as client:
             seen = client.send(data).answer().seen()
-        return Seen(seen, log=half.server.since(mark, "non-SSL connection received but disallowed", 2) if seen["code"] == 0 else None)
+        return Seen(seen, log=half.server.since(mark, "non-SSL connection received but disallowed",
+            2) if seen["code"] == 0 else None)
 
     return do
 
@@ -190,6 +200,13 @@ def start(*words):
         return Seen(seen, starts="proxying from" in said, said=half.blank(said), banner=banner)
 
     return do
+
+
+def unix_target(half):
+    """A start with TLS to a Unix target; if there is a server, what the target gets."""
+    half.server = run = half.start(*half.group.words, "127.0.0.1:$port")
+    run.wait_for(r"proxying from|\(end of output\)", 15)
+    return target(False)(half) if "proxying from" in run.said() else Seen(status=run.child.wait(5), said=run.said())
 
 
 def target(speak_first):
@@ -245,18 +262,21 @@ ROWS = [
     same("tls-version-13", ONLY_13, secured(), **FINE, version="TLSv1.3"),
     same("tls-version-13-with-12", ONLY_13, secured(lambda: context(high=V12)), **REFUSED),
     same("tls-ciphers", CIPHER, secured(lambda: context(high=V12)), **FINE, cipher="ECDHE-ECDSA-AES256-GCM-SHA384"),
+    same("tls-ciphers-words", WORDS, secured(lambda: context(high=V12)), **FINE),
     same("tls-ciphers-with-13", CIPHER, secured(), **FINE),
     same("tls-without-certificate", NO_CERT, secured(), **REFUSED),
     same("tls-without-certificate-plain", NO_CERT, plain(upgrade()), code=101),
     better("tls-only-plain-file", ONLY, plain(request("/text.txt")), "F 10: a clear answer (wish 5)",
-           {"code": 0, "log": has("non-SSL connection received but disallowed")}, {"code": 301, "location": re.compile("https://.*")}),
+           {"code": 0, "log": has("non-SSL connection received but disallowed")}, {"code": 301,
+               "location": re.compile("https://.*")}),
     better("tls-only-plain-upgrade", ONLY, plain(upgrade()), "F 10: a clear answer (wish 5)", {"code": 0}, {"code": 403}),
     same("tls-only", ONLY, secured(), **FINE),
     same("tls-verify-client", VERIFY, secured(lambda: context(cert=signed("client").both)), **FINE),
     same("tls-verify-client-none", VERIFY, secured(), **REFUSED),
     same("tls-verify-client-none-12", VERIFY, secured(lambda: context(high=V12)), **REFUSED),
     same("tls-verify-client-strange", VERIFY, secured(lambda: context(cert=signed("foreign", "stranger").both)), **REFUSED),
-    better("tls-verify-client-plain", VERIFY, plain(upgrade()), "F 9: plain clients do not get past --verify-client (defect 15)",
+    better("tls-verify-client-plain", VERIFY, plain(upgrade()),
+           "F 9: plain clients do not get past --verify-client (defect 15)",
            {"code": 101}, {"code": 403}),
     same("tls-verify-client-only", VERIFY_ONLY, secured(lambda: context(cert=signed("client").both)), **FINE),
     same("tls-verify-client-only-none", VERIFY_ONLY, secured(), **REFUSED),
@@ -279,10 +299,13 @@ ROWS = [
            {"starts": True, **REFUSED}, {"starts": False, "status": 1, "said": has("PLACE/absent.pem")}, alone=True),
     # Targets.
     same("tls-target", TARGET_12, target(False), code=101, got=b"hello"),
-    better("tls-target-13-client-first", TARGET_13, target(True), "F 9: no hang with TLS 1.3 (defect 5)", {"code": 101, "got": "silence"},
+    better("tls-target-13-client-first", TARGET_13, target(True), "F 9: no hang with TLS 1.3 (defect 5)", {"code": 101,
+           "got": "silence"},
            {"code": 101, "got": b"first"}),
     same("tls-target-untrusted", TARGET_STRANGE, target(False), code=101, got=FAILED),
     same("tls-target-other-name", TARGET_NAME, target(False), code=101, got=FAILED),
+    better("tls-target-unix", TARGET_UNIX, unix_target, "F 1.3: not silently without TLS", {"code": 101, "got": b"plain"},
+           {"code": None, "status": 2, "said": has("--ssl-target-name")}, alone=True),
     same("tls-target-plain", TARGET_PLAIN, target(False), code=101, got=FAILED),
 ]  # fmt: skip
 

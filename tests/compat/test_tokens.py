@@ -1,9 +1,13 @@
 """Tokens: where they are found, every built-in plugin with the real thing behind it, plugins in Python, and refusals."""
 
 import json
+import os
+import pathlib
 import re
+import socket
+import sys
 
-from harness import THEIRS, Group, better, has, same
+from harness import THEIRS, Echo, Group, better, has, same
 from services import Redis, Service, Two, keep, unix_echo
 from wire import BINARY, Seen, closing, upgrade
 
@@ -29,6 +33,7 @@ def targets(half):
 def token_file(half):
     """A token file with all that may stand in one."""
     first, second = targets(half)
+    six = keep(half, Echo(greeting=b"6", family=socket.AF_INET6, where=("::1", 0)))
     text = f"""# comment
    # indented comment
 
@@ -46,7 +51,8 @@ unknown: no-such-host.invalid:5900
 service: localhost:no-such-service
 ümlaut: {first}
 a/b: {first}
-bare6: ::1:1
+bare6: ::1:{six.port}
+brackets: [::1]:{six.port}
 """
     write(half, "tokens", text)
     write(half, "broken", f"good: {first}\nno colon here\ntight:{first}\nthree: parts: here\nbehind: {second}\n")
@@ -79,7 +85,8 @@ def service(half):
     """A web service that knows where tokens lead; both plugins ask it."""
     first, second = targets(half)
     host, _, port = first.partition(":")
-    texts = {"first": first, "second": second, "newline": first + "\n", "unix": f"unix_socket:{half.place}/echo.sock", "a%2Fb": second,
+    texts = {"first": first, "second": second, "newline": first + "\n", "unix": f"unix_socket:{half.place}/echo.sock",
+        "a%2Fb": second,
              "a/b": first, "nonsense": "no target at all", "six": "::1:5900"}  # fmt: skip
     objects = {"first": {"host": host, "port": int(port)}, "text": {"host": host, "port": port},
                "unix": {"host": "unix_socket", "port": str(half.place / "echo.sock")}, "partial": {"host": host}}  # fmt: skip
@@ -165,6 +172,9 @@ REDIS_LOCKED = plugin("TokenRedis", '127.0.0.1:$redis::"se:cret"', locked_redis)
 REDIS_WRONG = plugin("TokenRedis", "127.0.0.1:$redis::wrong", locked_redis)
 REDIS_DEAD = plugin("TokenRedis", "127.0.0.1:1", token_file)
 MINE = plugin("mine.Plugin", "magic", custom, env={"PYTHONPATH": "$plugins"})
+# The Python that plugins find first is one that has websockify, whose own classes are plugins too.
+OWN = plugin("websockify.token_plugins.TokenFile", "$place/tokens", token_file,
+             env={"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"})  # fmt: skip
 SOURCE = Group("tokens-command", target=Two, setup=token_names)
 
 
@@ -211,6 +221,15 @@ def edited(half):
     return Seen(before=before == 101, got=with_it, after=token("added")(half)["code"] == 101)
 
 
+def changed(half):
+    """A token whose target changes between two sessions that follow each other at once."""
+    first, second = f"127.0.0.1:{half.target.port}", f"127.0.0.1:{half.target.other}"
+    half.redis.fill({"changing": first})
+    before = token("changing")(half)["got"]
+    half.redis.fill({"changing": second})
+    return Seen(before=before, after=token("changing")(half)["got"])
+
+
 def asked(path):
     """What the web service is asked for a token."""
 
@@ -231,14 +250,16 @@ def at_start(*words, setup=token_names):
         said = run.said()
         started = "proxying from" in said
         line = re.search(".*proxying from.*", said)
-        return Seen(starts=started, status=None if started else run.child.wait(5), said=half.blank(said), line=line and half.blank(line[0]))
+        return Seen(starts=started, status=None if started else run.child.wait(5), said=half.blank(said),
+            line=line and half.blank(line[0]))
 
     return do
 
 
 def leads(group, prefix, *tokens):
     """Rows of tokens that lead to a target, or fail behind the 101, in both."""
-    return [same(f"{prefix}-{re.sub(r'[^a-z0-9]+', '-', ident)}", group, token(text), code=101, got=got) for ident, text, got in tokens]
+    return [same(f"{prefix}-{re.sub(r'[^a-z0-9]+', '-', ident)}", group, token(text), code=101, got=got) for ident, text,
+        got in tokens]
 
 
 def denied(group, prefix, *tokens, theirs=None, rule=CLEAR, ours=REFUSAL):
@@ -271,13 +292,18 @@ ROWS = [
         ("in-cookie", "/", "Cookie: token=first"), ("in-header", "/", "token: first"), ("in-path", "/first"),
         ("unknown", "/?token=absent"), ("blank-in-front", "/?token=+first"))),
     same("token-not-for-files", FILE, token_free, code=405),
-    better("token-refused-log", FILE, logged("/?token=secret-token", "Token 'secret-token' not found"), "F 3.1: tokens are redacted",
+    better("token-refused-log", FILE, logged("/?token=secret-token", "Token 'secret-token' not found"),
+           "F 3.1: tokens are redacted",
            {"code": 0, "line": has("secret-token"), "secret": True}, {"secret": False}),
     # TokenFile.
     *leads(FILE, "tokenfile", ("first", "first", b"A"), ("second", "second", b"B"), ("indented", "indented", b"A"),
-           ("blanks-in-name", "blank+after", b"B"), ("later-wins", "twice", b"B"), ("tab", "tab", b"A"), ("unix-socket", "unix", b"U"),
-           ("slash", "a/b", b"A"), ("refused", "refused", FAILED), ("unknown-host", "unknown", FAILED), ("unknown-service", "service", FAILED),
-           ("bare-ipv6", "bare6", FAILED)),
+           ("blanks-in-name", "blank+after", b"B"), ("later-wins", "twice", b"B"), ("tab", "tab", b"A"), ("unix-socket",
+               "unix", b"U"),
+           ("slash", "a/b", b"A"), ("refused", "refused", FAILED), ("unknown-host", "unknown", FAILED), ("unknown-service",
+               "service", FAILED),
+           ("bare-ipv6", "bare6", b"6")),
+    better("tokenfile-ipv6-brackets", FILE, token("brackets"), "F 3.2: brackets are an address's", {"code": 101, "got": FAILED},
+           {"code": 101, "got": b"6"}),
     same("tokenfile-edited", FILE, edited, before=False, got=b"A", after=False),
     *leads(BROKEN, "tokenfile-broken", ("good", "good", b"A"), ("behind", "behind", b"B")),
     *denied(BROKEN, "tokenfile-broken", ("tight", "tight"), ("three", "three")),
@@ -292,7 +318,8 @@ ROWS = [
     same("host-token", HOST, come("/", host="first"), code=101, got=b"A"),
     same("host-token-port", HOST, come("/", host="second:6080"), code=101, got=b"B"),
     same("host-token-query-ignored", HOST, come("/?token=first", host="second"), code=101, got=b"B"),
-    better("host-token-case", HOST, come("/", host="FIRST"), "F 3.1: names are compared without case", SILENCE, {"code": 101, "got": b"A"}),
+    better("host-token-case", HOST, come("/", host="FIRST"), "F 3.1: names are compared without case", SILENCE, {"code": 101,
+           "got": b"A"}),
     better("host-token-unknown", HOST, come("/", host="absent"), CLEAR, SILENCE, REFUSAL),
     better("host-token-absent", HOST, come("/", leave=["Host"]), CLEAR, SILENCE, {"code": lambda code: 400 <= code < 500}),
     # TokenFileName.
@@ -302,17 +329,21 @@ ROWS = [
     *denied(NAMES, "tokenfilename", ("garbage", "garbage"), ours={"code": lambda code: 400 <= code < 600}),
     # UnixDomainSocketDirectory.
     *leads(SOCKETS, "unixdirectory", ("one", "one", b"U")),
-    better("unixdirectory-sub", SOCKETS, token("sub/two"), "S A4: a token is a plain name", {"code": 101, "got": b"U"}, REFUSAL),
-    *denied(SOCKETS, "unixdirectory", ("unknown", "absent"), ("no-socket", "plain"), ("itself", "."), ("dot-dot", "../sockets-none/x"),
+    better("unixdirectory-sub", SOCKETS, token("sub/two"), "S A4: a token is a plain name", {"code": 101, "got": b"U"},
+           REFUSAL),
+    *denied(SOCKETS, "unixdirectory", ("unknown", "absent"), ("no-socket", "plain"), ("itself", "."), ("dot-dot",
+        "../sockets-none/x"),
             ("absolute", "/etc/passwd")),
-    better("unixdirectory-sibling", SOCKETS, token("../sockets-other/evil"), "F 3.2: strict containment", {"code": 101, "got": b"U"},
+    better("unixdirectory-sibling", SOCKETS, token("../sockets-other/evil"), "F 3.2: strict containment", {"code": 101,
+           "got": b"U"},
            REFUSAL),
     # Web services.
     *leads(TEXTS, "basetokenapi", ("first", "first", b"A"), ("second", "second", b"B"), ("unix", "unix", b"U")),
     *denied(TEXTS, "basetokenapi", ("unknown", "absent"), ("status-400", "status400"), ("status-403", "status403")),
     *denied(TEXTS, "basetokenapi", ("status-500", "status500"), ours={"code": lambda code: 400 <= code < 600}),
     *denied(TEXTS, "basetokenapi", ("nonsense", "nonsense"), ours={"code": lambda code: 400 <= code < 600}),
-    better("basetokenapi-newline", TEXTS, token("newline"), "F 3.2: trim the answer", {"code": 101, "got": FAILED}, {"code": 101, "got": b"A"}),
+    better("basetokenapi-newline", TEXTS, token("newline"), "F 3.2: trim the answer", {"code": 101, "got": FAILED},
+           {"code": 101, "got": b"A"}),
     better("basetokenapi-escaped", TEXTS, asked("a/b"), "F 3.2: percent-encode the token", {"asked": "/text/a/b", "got": b"A"},
            {"asked": "/text/a%2Fb", "got": b"B"}),
     better("basetokenapi-redirect", TEXTS, token("moved"), "S A5: no redirects", {"code": 101, "got": b"A"},
@@ -320,12 +351,16 @@ ROWS = [
     *denied(NO_SERVICE, "basetokenapi", ("dead", "first"), ours=FAILURE),
     *leads(OBJECTS, "jsontokenapi", ("number", "first", b"A"), ("text", "text", b"A"), ("unix", "unix", b"U")),
     *denied(OBJECTS, "jsontokenapi", ("unknown", "absent")),
-    *denied(OBJECTS, "jsontokenapi", ("not-json", "notjson"), ("no-port", "partial"), ours={"code": lambda code: 400 <= code < 600}),
+    *denied(OBJECTS, "jsontokenapi", ("not-json", "notjson"), ("no-port", "partial"),
+        ours={"code": lambda code: 400 <= code < 600}),
     # Redis.
-    *leads(REDIS, "tokenredis", ("first", "first", b"A"), ("trimmed", "second", b"B"), ("json", "json", b"A"), ("unix", "unix", b"U")),
+    *leads(REDIS, "tokenredis", ("first", "first", b"A"), ("trimmed", "second", b"B"), ("json", "json", b"A"), ("unix",
+        "unix", b"U")),
     *denied(REDIS, "tokenredis", ("unknown", "absent")),
     *denied(REDIS, "tokenredis", ("garbage", "garbage"), ("bad-json", "badjson"), ("no-host", "nohost"),
             ours={"code": lambda code: 400 <= code < 600}),
+    better("tokenredis-cached", REDIS, changed, "F 10: look-ups have a short cache (wish 12)", {"before": b"A", "after": b"B"},
+           {"before": b"A", "after": b"A"}),
     *leads(REDIS_DB, "tokenredis-db", ("first", "in-db", b"A")),
     *denied(REDIS_DB, "tokenredis-db", ("other", "second")),
     *leads(REDIS_SPACE, "tokenredis-namespace", ("first", "first", b"B")),
@@ -338,12 +373,16 @@ ROWS = [
     *leads(MINE, "token-python", ("known", "magic", b"A")),
     *denied(MINE, "token-python", ("unknown", "absent")),
     *denied(MINE, "token-python", ("raises", "raise"), ours={"code": lambda code: 400 <= code < 600}),
+    *leads(OWN, "token-python-own", ("first", "first", b"A"), ("unix", "unix", b"U")),
+    *denied(OWN, "token-python-own", ("unknown", "absent")),
     # Starts.
-    same("token-banner", SOURCE, at_start("--token-plugin=TokenFile", "--token-source=$place/names/first"), alone=True, starts=True,
+    same("token-banner", SOURCE, at_start("--token-plugin=TokenFile", "--token-source=$place/names/first"), alone=True,
+           starts=True,
          line="  - proxying from HERE to targets generated by TokenFile"),
     better("token-plugin-unknown", SOURCE, at_start("--token-plugin=NoSuchPlugin", "--token-source=x"), "F 1.1: one clear line",
            {"starts": False, "status": 1, "said": has("Traceback")},
-           {"starts": False, "status": lambda status: status in (1, 2), "said": lambda said: "NoSuchPlugin" in said and "Traceback" not in said},
+           {"starts": False, "status": lambda status: status in (1, 2),
+               "said": lambda said: "NoSuchPlugin" in said and "Traceback" not in said},
            alone=True),
     better("tokenfilename-no-directory", SOURCE, at_start("--token-plugin=TokenFileName", "--token-source=$place/outside"),
            "F 1.1: one clear line", {"starts": False, "status": 1, "said": has("Traceback")},

@@ -17,9 +17,12 @@ def listen(name, *words, to="127.0.0.1:$target", **more):
 PLAIN = listen("plain")
 MODE = {mode: listen(mode, f"--unix-listen-mode={mode}") for mode in ("600", "660", "777", "0640", "0o660")}
 WEB = listen("web", "--web=$place/web", setup=files({"web/text.txt": "text"}))
-RELATIVE = Group("unix-relative", ("--unix-listen=sock", "--web=$place/web"), target=Echo, listen="", setup=files({"web/x": "x"}))
-TARGET = Group("unix-target", ("--unix-target=$place/echo.sock",), to="", setup=lambda half: keep(half, unix_echo(half.place / "echo.sock", b"")))
-BOTH = listen("both", "--unix-target=$place/echo.sock", to="", setup=lambda half: keep(half, unix_echo(half.place / "echo.sock", b"")))
+RELATIVE = Group("unix-relative", ("--unix-listen=sock", "--web=$place/web"), target=Echo, listen="",
+    setup=files({"web/x": "x"}))
+TARGET = Group("unix-target", ("--unix-target=$place/echo.sock",), to="", setup=lambda half: keep(half,
+    unix_echo(half.place / "echo.sock", b"")))
+BOTH = listen("both", "--unix-target=$place/echo.sock", to="", setup=lambda half: keep(half,
+    unix_echo(half.place / "echo.sock", b"")))
 INETD = Group("inetd", ("--inetd",), target=Echo, listen="")
 
 
@@ -177,7 +180,8 @@ ROWS = [
     same("unix-target", TARGET, over_tcp, **FINE),
     same("unix-both", BOTH, over("sock"), **FINE),
     same("unix-banner", PLAIN, banner, said=has("  - Listen on unix socket PLACE/sock")),
-    better("unix-banner-proxying", PLAIN, banner, "F 6.2: the source is named", {"said": has("  - proxying from :None to 127.0.0.1:TARGET")},
+    better("unix-banner-proxying", PLAIN, banner, "F 6.2: the source is named",
+           {"said": has("  - proxying from :None to 127.0.0.1:TARGET")},
            {"said": has("  - proxying from PLACE/sock to 127.0.0.1:TARGET")}),
     better("unix-listen-end", PLAIN, ends, "F 9: the socket is removed (defect 20)", {"status": 0, "left": True},
            {"status": 0, "left": False}, alone=True),
@@ -185,7 +189,8 @@ ROWS = [
     better("unix-listen-file", PLAIN, begins(lambda path: path.write_text("precious")), "F 1.3: only a stale socket is removed",
            {"starts": True}, {"starts": False, "status": 1, "kept": "precious", "said": has("PLACE/sock")}, alone=True),
     better("unix-listen-no-directory", PLAIN, nowhere, "F 1.1: a bind that fails is status 1",
-           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("PLACE/absent/sock")}, alone=True),
+           {"status": 0, "said": has("Openening socket failed: ")}, {"status": 1, "said": has("PLACE/absent/sock")},
+               alone=True),
     better("unix-listen-relative", RELATIVE, relative, "F 1.3: relative to where it was started", {"place": False, "web": True},
            {"place": True, "web": False}, alone=True),
     # inetd.
@@ -194,9 +199,11 @@ ROWS = [
     same("inetd-tcp6", INETD, inetd(socket.AF_INET6, ("::1", 0)), alone=True, **FINE),
     same("inetd-proxying", INETD, inetd(socket.AF_INET, ("127.0.0.1", 0)), alone=True,
          banner=has("  - proxying from inetd to 127.0.0.1:TARGET")),
-    better("inetd-unix", INETD, inetd(socket.AF_UNIX, None), "F 1.3: accept all listeners", {"code": lambda code: code != 101}, FINE,
+    better("inetd-unix", INETD, inetd(socket.AF_UNIX, None), "F 1.3: accept all listeners",
+           {"code": lambda code: code != 101}, FINE,
            alone=True),
-    better("inetd-connected", INETD, nowait, "F 1.3: accept a client that is connected already", {"code": "nothing", "spins": True},
+    better("inetd-connected", INETD, nowait, "F 1.3: accept a client that is connected already", {"code": "nothing",
+           "spins": True},
            {**FINE, "status": 0}, alone=True),
     better("inetd-no-socket", INETD, no_socket, "F 1.1: what cannot be listened on is status 1",
            {"status": 0, "said": has("socket failed: [Errno 88]")}, {"status": 1, "said": has("--inetd")}, alone=True),

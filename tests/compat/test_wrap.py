@@ -158,7 +158,7 @@ def stopped(*words):
         run = begin(half, *words, "127.0.0.1:$port", "--", PYTHON, "echo.py", "127.0.0.1", "$port")
         path = half.place / "running"
         pid = int(until(lambda: path.exists() and path.read_text(), "the program runs"))
-        run.child.send_signal(signal.SIGTERM)
+        run.tell(signal.SIGTERM)
         status = run.child.wait(12)
         alive = True
         if half.name == "ours" and not words:
@@ -188,7 +188,8 @@ def static(half):
     compiler = shutil.which("cc") or shutil.which("gcc")
     assert compiler, "a C compiler is missing"
     (half.place / "static.c").write_text(STATIC)
-    subprocess.run([compiler, "-static", "-o", "static", "static.c"], cwd=half.place, check=True, timeout=60, capture_output=True)
+    subprocess.run([compiler, "-static", "-o", "static", "static.c"], cwd=half.place, check=True, timeout=60,
+        capture_output=True)
     return carried("127.0.0.1:$port", "--", "./static", "$port", seconds=6)(half)
 
 
@@ -196,32 +197,41 @@ GO = ("127.0.0.1:$port", "--", PYTHON, "echo.py", "127.0.0.1", "$port")
 ROWS = [
     same("wrap", PLACE, carried(*GO), alone=True, got=b"hello"),
     same("wrap-word-order", PLACE, carried("--", *GO[:1], *GO[2:]), alone=True, got=b"hello"),
-    same("wrap-any-address", PLACE, carried("127.0.0.1:$port", "--", PYTHON, "echo.py", "0.0.0.0", "$port"), alone=True, got=b"hello"),
+    same("wrap-any-address", PLACE, carried("127.0.0.1:$port", "--", PYTHON, "echo.py", "0.0.0.0", "$port"), alone=True,
+           got=b"hello"),
     same("wrap-output", PLACE, carried(*GO), alone=True, output=has("program listens")),
     same("wrap-starting", PLACE, carried(*GO), alone=True,
-         lines=lambda lines: any(re.fullmatch(r"(.* )?Starting '.*python.* echo\.py 127\.0\.0\.1 PORT'", line) for line in lines)),
+         lines=lambda lines: any(re.fullmatch(r"(.* )?Starting '.*python.* echo\.py 127\.0\.0\.1 PORT'",
+             line) for line in lines)),
     same("wrap-banner", PLACE, carried(*GO), alone=True, lines=lambda lines: any(
-         re.fullmatch(r"  - proxying from HERE to '.*python.* echo\.py 127\.0\.0\.1 PORT' \(port \d+\)", line) for line in lines)),
+         re.fullmatch(r"  - proxying from HERE to '.*python.* echo\.py 127\.0\.0\.1 PORT' \(port \d+\)",
+             line) for line in lines)),
     same("wrap-environment", PLACE, told, alone=True, old=True, new=True, inherited=True),
     same("wrap-exit-0", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "0"), alone=True, status=0),
-    better("wrap-exit-3", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "3"), "F 7: the status is passed on", {"status": 0},
+    better("wrap-exit-3", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "3"), "F 7: the status is passed on",
+           {"status": 0},
            {"status": 3}, alone=True),
-    better("wrap-exit-killed", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "kill"), "F 7: the status is passed on", {"status": 0},
+    better("wrap-exit-killed", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "kill"),
+           "F 7: the status is passed on", {"status": 0},
            {"status": 128 + 9}, alone=True),
     better("wrap-exit-not-found", PLACE, leaves("127.0.0.1:$port", "--", "no-such-program"), "F 1.1: one clear line",
-           {"status": 1, "said": has("Traceback")}, {"status": lambda status: status != 0, "said": lambda said: "no-such-program" in said and
+           {"status": 1, "said": has("Traceback")}, {"status": lambda status: status != 0,
+               "said": lambda said: "no-such-program" in said and
            "Traceback" not in said}, alone=True),
     same("wrap-ignore", PLACE, ignored, alone=True, alive=True, starts=1, got="1011 Failed to connect to downstream server"),
     same("wrap-respawn", PLACE, respawned, alone=True, starts=3, alive=True, line=has("Command respawning too fast"),
          second=lambda when: 0.4 < when < 3, third=lambda when: 1.2 < when < 4.5),
-    better("wrap-stop", PLACE, stopped(), "F 7: the program is ended with the server", {"status": 0, "alive": True}, {"status": 0, "alive": False},
+    better("wrap-stop", PLACE, stopped(), "F 7: the program is ended with the server", {"status": 0, "alive": True},
+           {"status": 0, "alive": False},
            alone=True),
     same("wrap-stop-ignore", PLACE, stopped("--wrap-mode=ignore"), alone=True, status=0, alive=True),
-    better("wrap-ipv6", PLACE, carried("127.0.0.1:$port", "--", PYTHON, "echo.py", "::", "$port", seconds=4), "F 7: binds of IPv6 are moved",
+    better("wrap-ipv6", PLACE, carried("127.0.0.1:$port", "--", PYTHON, "echo.py", "::", "$port", seconds=4),
+           "F 7: binds of IPv6 are moved",
            {"got": lambda got: got != b"hello"}, {"got": b"hello"}, alone=True),
     better("wrap-static", PLACE, static, "F 7: static programs too (section 10, wish 20)", {"got": lambda got: got != b"hello"},
            {"got": b"hello"}, alone=True),
-    better("wrap-unix-listen", PLACE, carried("--unix-listen=$place/sock", "--", PYTHON, "echo.py", "127.0.0.1", "{port}", unix=True, seconds=4),
+    better("wrap-unix-listen", PLACE, carried("--unix-listen=$place/sock", "--", PYTHON, "echo.py", "127.0.0.1", "{port}",
+           unix=True, seconds=4),
            "F 7: no crash with a Unix listener", {"got": lambda got: got != b"hello"}, {"got": b"hello"}, alone=True),
 ]  # fmt: skip
 

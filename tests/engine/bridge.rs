@@ -49,7 +49,11 @@ pub struct Bridge {
     pub quiet: usize,
     ceiling: usize,
     world: World,
+    /// The far ends of all clients, in the order they came.
+    pub clients: Vec<Hand>,
     dice: Dice,
+    /// Bytes may come in pipes.
+    unseen: bool,
     /// How often, in a thousand turns, somebody is given up. Most days nobody is, or a stuck one would be helped out.
     cancels: usize,
     /// Pairs that are over.
@@ -71,8 +75,11 @@ fn other(lane: Lane) -> Lane {
 impl Bridge {
     pub fn new(world: &World, ceiling: usize) -> Bridge {
         let mut dice = world.dice();
+        let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
+        engine.splice_from(*dice.pick(&[1, 50, 1000]));
         Bridge {
-            engine: Engine::new(world.kernel(), Pool::new(ceiling)),
+            engine,
+            unseen: dice.chance(500),
             pairs: Slab::default(),
             ledger: BTreeSet::new(),
             accepting: false,
@@ -81,6 +88,7 @@ impl Bridge {
             quiet: 0,
             ceiling,
             world: world.clone(),
+            clients: Vec::new(),
             cancels: *dice.pick(&[0, 0, 0, 5]),
             dice,
             gone: Vec::new(),
@@ -109,15 +117,19 @@ impl Bridge {
         self.quiet += 1;
         self.engine.wait(Some(Duration::from_millis(50))).expect("the simulated kernel turns");
         while let Some(completion) = self.engine.take() {
-            self.check_pool();
+            let held = match &completion {
+                Completion::Received(_, lease) => lease.piped(),
+                _ => 0,
+            };
+            self.check_pool(held);
             self.handle(completion);
-            self.check_pool();
+            self.check_pool(0);
         }
     }
 
-    /// Never more in use than allowed, nor more than one chunk for each send in flight.
-    fn check_pool(&self) {
-        let in_use = self.engine.pool().in_use();
+    /// Never more in use than allowed, nor more than one chunk for each send in flight and what has just come in a pipe.
+    fn check_pool(&self, held: usize) {
+        let in_use = self.engine.pool().in_use() - held;
         let sends = self.ledger.iter().filter(|(_, operation)| *operation == "send").count();
         assert!(in_use <= self.ceiling && in_use <= sends * CHUNK_CLASSES[3], "{in_use} for {sends} sends");
     }
@@ -176,6 +188,15 @@ impl Bridge {
         self.pairs.get_mut(token.key()).expect("a completion finds its pair")
     }
 
+    /// Who is at the far end.
+    fn far(&mut self, token: Token) -> Hand {
+        let Pair { client, target, .. } = *self.pair(token);
+        match token.lane() {
+            Lane::First => self.clients[client].clone(),
+            Lane::Second => self.world.dialled()[target.expect("it was dialled")].clone(),
+        }
+    }
+
     fn accepted(&mut self, socket: SimSocket) {
         self.accepting = false;
         let client = self.came;
@@ -198,20 +219,29 @@ impl Bridge {
 
     fn receive(&mut self, token: Token) {
         let most = self.dice.size(HOT_BYTES);
-        self.engine.receive(token, most);
+        match self.unseen {
+            true => self.engine.receive_unseen(token, most),
+            false => self.engine.receive(token, most),
+        }
         self.submit(token, "receive");
     }
 
     fn received(&mut self, token: Token, lease: Lease) {
         self.answered(token, "receive");
-        assert!(!lease.is_empty() && lease.headroom() > 0);
+        assert!(lease.size() > 0 && lease.headroom() > 0);
+        assert!(lease.piped() == 0 || lease.is_empty() && self.unseen);
         let lane = token.lane();
+        let far = self.far(token);
         let pair = self.pair(token);
         if pair.leaving {
             drop(lease);
             return self.close_if_joined(token.key());
         }
-        pair.carried[lane as usize].extend(&*lease);
+        // What is in a pipe cannot be seen here. It has to be what comes next: the far ends compare.
+        let carried = &mut pair.carried[lane as usize];
+        let next = &far.written()[carried.len()..][..lease.size()];
+        assert!(lease.piped() > 0 || *lease == *next, "other bytes came");
+        carried.extend(next);
         let to = Token::new(token.key(), other(lane));
         self.engine.send(to, lease, false);
         self.submit(to, "send");
@@ -273,11 +303,11 @@ impl Bridge {
     }
 
     /// Bytes came in order, nothing was made up, and nothing is missing where all ended well.
-    pub fn check_bytes(&self, clients: &[Hand]) {
+    pub fn check_bytes(&self) {
         assert!(self.ledger.is_empty() && self.pairs.is_empty(), "{}", self.describe());
         let dialled = self.world.dialled();
         for pair in &self.gone {
-            let client = &clients[pair.client];
+            let client = &self.clients[pair.client];
             assert!(client.written().starts_with(&pair.carried[0]), "client {}", pair.client);
             assert!(pair.carried[1].starts_with(&client.received()), "client {}", pair.client);
             let Some(target) = pair.target.map(|at| &dialled[at]) else { continue };

@@ -20,6 +20,7 @@ on_both_engines!(
     a_client_is_never_sent_a_log_line,
     a_lent_listener_serves_again,
     signals_reach_the_one_client,
+    sockets_of_a_service_manager,
 );
 
 #[track_caller]
@@ -158,6 +159,35 @@ fn signals_reach_the_one_client(engine: &str) {
     client.expect_close(1001);
     client.answer_close(1001);
     ends(server);
+}
+
+/// A shell's words that put standard input where systemd puts its sockets, and say for whom that is.
+fn hand_over(pid: &str) -> String {
+    format!("LISTEN_PID={pid} LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null")
+}
+
+fn sockets_of_a_service_manager(engine: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let program = program();
+    let program = program.to_str().expect("its path is plain");
+    for _ in 0..2 {
+        let lent = OwnedFd::from(listener.try_clone().expect("a descriptor is free"));
+        let words = ["-c", &hand_over("$$"), program, "--engine", engine, "--inetd", "--echo"];
+        let server = Server::launch_on(lent, "sh", &words);
+        assert_eq!(server.banner, "inetd");
+        there_and_back(Wire::tcp(address)).leave();
+        server.stop();
+    }
+    // What is meant for somebody else is left alone.
+    let said = Command::new("sh")
+        .args(["-c", &hand_over("1"), program, "--engine", engine, "--inetd", "--echo"])
+        .current_dir(TempDir::new().path())
+        .stdin(OwnedFd::from(listener))
+        .output()
+        .expect("there is a shell");
+    let log = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.code() == Some(1) && log.contains("standard input: no socket; "), "{log}");
 }
 
 /// Beside the engines: none is needed to see that nothing is there.

@@ -20,6 +20,7 @@ on_both_engines!(
     a_file_that_was_moved_away_is_opened_anew,
     a_file_that_cannot_be_opened_anew_is_kept,
     a_file_that_cannot_be_opened_is_one_line_and_status_1,
+    a_full_disk_is_told_once,
     syslog_by_udp,
     syslog_by_datagrams,
     syslog_by_a_stream,
@@ -132,6 +133,18 @@ fn a_file_that_cannot_be_opened_is_one_line_and_status_1(engine: &str) {
         assert_eq!(status, Some(1), "{log}");
         assert!(log.lines().count() == 1 && log.contains("--log-file: ") && log.contains(part), "{log}");
     }
+}
+
+fn a_full_disk_is_told_once(engine: &str) {
+    let server = Server::start(engine, &["--echo", "--log-file=/dev/full"]);
+    let line = server.wait_line("log file not written: ");
+    assert!(line.contains(" error ") && line.contains("file=\"/dev/full\""), "{line}");
+    for _ in 0..3 {
+        server.client().leave();
+    }
+    server.wait_lines("end=client_closed", 3);
+    assert_eq!(server.log().matches("log file not written: ").count(), 1, "{}", server.log());
+    server.stop();
 }
 
 /// The text of a message in the form of RFC 5424, whose header must be right.

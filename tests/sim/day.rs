@@ -1,7 +1,7 @@
 //! One day: a world, a shard in it, clients, targets, helpers; and what must be true.
 
 use super::client::{Client, Leaving};
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use super::keys::{DayKeys, Keys};
 use super::secure;
 use super::tally::Tally;
@@ -18,9 +18,7 @@ use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::log::Log;
 use websplice::pool::Pool;
-use websplice::route::source::Source;
-use websplice::route::token::Place;
-use websplice::route::{self, Tokens};
+use websplice::route;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::shard::tap::Taps;
@@ -85,6 +83,7 @@ impl Day {
             world.trace_aloud();
         }
         let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
+        engine.splice_from(*dice.pick(&[1, 100, 2000]));
         let mailbox = Mailbox::new(engine.kernel().waker());
         let desk = Desk {
             waiting: Default::default(),
@@ -420,7 +419,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
         target: (!routed).then_some(target),
-        route: route::Options { tokens: routed.then(tokens), ..Default::default() },
+        route: route::Options { tokens: routed.then(desk::tokens), ..Default::default() },
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),
@@ -439,17 +438,6 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         verbose: false,
         process: Default::default(),
         logs: Default::default(),
-    }
-}
-
-/// Tokens of a day on which they lead to the target; who knows them is the desk.
-fn tokens() -> Tokens {
-    Tokens {
-        source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
-        places: vec![Place::Query],
-        cache: Duration::ZERO,
-        timeout: Duration::from_secs(2),
-        veil: Default::default(),
     }
 }
 

@@ -73,8 +73,8 @@ impl Tally {
     /// # Panics
     /// If something was never met.
     pub fn check(&self) {
-        let Faults { splits, delays, resets, refusals, half_closes } = self.faults;
-        let met = [splits, delays, resets, refusals, half_closes[0], half_closes[1]];
+        let Faults { splits, delays, splices, resets, refusals, half_closes } = self.faults;
+        let met = [splits, delays, splices, resets, refusals, half_closes[0], half_closes[1]];
         assert!(met.iter().all(|&count| count > 0) && self.starved > 0, "misfortunes: {self:#?}");
         let Tally { clients, targets, .. } = self;
         let counts =
@@ -92,6 +92,7 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.faults.splits += other.faults.splits;
         self.faults.delays += other.faults.delays;
+        self.faults.splices += other.faults.splices;
         self.faults.resets += other.faults.resets;
         self.faults.refusals += other.faults.refusals;
         for side in 0..2 {

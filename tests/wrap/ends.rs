@@ -4,7 +4,8 @@ use super::program::{carries, dynamic, lives, number, possible, state, until, wr
 use crate::support::server::{Server, program, run_to_end};
 use crate::support::temp::TempDir;
 use crate::support::wire::PATIENCE;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
@@ -78,20 +79,34 @@ fn it_ends_when_the_server_is_killed() {
     until("the program ends", || state(pid).is_none());
 }
 
+/// The children of a process, of whichever thread.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+    let all: String = tasks.filter_map(of_task).collect();
+    all.split_whitespace().map(|child| child.parse().expect("a number")).collect()
+}
+
+#[test]
+fn nobody_goes_on_when_the_process_between_is_killed() {
+    let mut server = wrapping(&[], dynamic(), &["old"]);
+    carries(&server);
+    let pid = number(&server, "serving as");
+    let wardens = children(server.pid());
+    kill(Pid::from_raw(wardens[0] as i32), Signal::SIGKILL).expect("it lives");
+    server.wait_line("wrap error: its warden is gone");
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(1), "{}", server.log());
+    until("the program ends", || !lives(pid));
+}
+
 #[test]
 fn nothing_is_left_to_be_collected() {
     let server = wrapping(&[], dynamic(), &["old", "orphans"]);
     carries(&server);
-    let of = |pid: u32| {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
-        let all: String = tasks.filter_map(of_task).collect();
-        all.split_whitespace().map(|child| child.parse().expect("a number")).collect::<Vec<u32>>()
-    };
-    let wardens = of(server.pid());
+    let wardens = children(server.pid());
     assert_eq!(wardens.len(), 1, "one warden: {wardens:?}");
     // The grandchildren end by themselves, and somebody has to take note of it.
-    until("all are collected", || of(wardens[0]) == [number(&server, "serving as")]);
+    until("all are collected", || children(wardens[0]) == [number(&server, "serving as")]);
     server.stop();
 }
 

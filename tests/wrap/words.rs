@@ -38,6 +38,8 @@ fn the_command_is_every_word_after_the_first() {
         let fixed = line.contains("--unix-target");
         assert_eq!(args.target, Some(if fixed { Target::Unix("/t".into()) } else { unknown }), "{line}");
     }
+    let tokens = parsed("--token-plugin=TokenFile --token-source=/t 6080 -- cmd").expect("it is complete");
+    assert_eq!((tokens.wrap, tokens.target), (Some(vec!["cmd".into()]), None), "tokens lead elsewhere");
     assert_eq!(parsed("6080 a:1").unwrap().wrap, None);
     assert!(!parsed("6080 -- -v").unwrap().options.verbose, "it is the command's own");
 }

@@ -1,6 +1,6 @@
 //! Cases for the open bridge: both directions, back pressure, control frames between data, heartbeat, stalls.
 
-use super::play::{Client, Far, Play};
+use super::play::{Client, Event, Far, Play};
 use super::read::{UPGRADE, binary, close, frame, ping, row};
 use crate::limits::HOT_BYTES;
 use std::time::Duration;
@@ -60,6 +60,65 @@ fn target_bytes_become_one_frame_with_the_shortest_header() {
         };
         assert_eq!(play.sockets[0].got.len() - Play::bridge().sockets[0].got.len(), header + len);
         assert!(!play.frames().contains(','), "{len}");
+    }
+}
+
+/// A bridge whose engine carries what the target sends past it, in pipes.
+fn piped() -> Play {
+    let mut play = Play::bridge();
+    play.pipes.on = true;
+    play
+}
+
+#[test]
+fn bytes_in_a_pipe_become_one_frame_and_are_counted_like_others() {
+    for len in [1, 125, 126, 0xffff, 0x10000, HOT_BYTES] {
+        let bytes: Vec<u8> = (0..len).map(super::walk::number).collect();
+        let [seen, unseen] = [Play::bridge(), piped()].map(|mut play| {
+            play.stick(Client).target(&bytes);
+            let sending = play.sockets[0].sending.as_ref().expect("a frame is on its way");
+            assert_eq!(sending.pipe().is_some(), play.pipes.on);
+            play.unstick(Client);
+            let core = play.session.as_ref().expect("it is there").core();
+            (play.sockets[0].got.clone(), core.bytes_out, core.messages_out, play.counters.bytes_out)
+        });
+        assert!(seen == unseen && seen.1 == len as u64, "{len}");
+    }
+}
+
+#[test]
+fn nothing_comes_between_a_header_and_its_bytes_in_a_pipe() {
+    let mut play = piped();
+    play.stick(Client).target("abc").nibble(Client).nibble(Client).client(ping("1")).client(ping("2"));
+    play.nibble(Client).nibble(Client);
+    assert_eq!(play.unstick(Client).frames(), "binary:abc, pong:2");
+    // A frame that waits for a control frame keeps its bytes in its pipe.
+    play.stick(Client).client(ping("3")).target("def").client(ping("4"));
+    assert_eq!(play.unstick(Client).frames(), "binary:abc, pong:2, pong:3, pong:4, binary:def");
+    // And so does one that is on its way when the session ends.
+    play.stick(Client).target("ghi").nibble(Client).client(close(1000, ""));
+    assert!(
+        play.unstick(Client).frames().ends_with("binary:def, binary:ghi, close:1000"),
+        "{}",
+        play.frames()
+    );
+    assert_eq!(play.fin(Client).fin(Far).end(), "client_closed");
+}
+
+#[test]
+fn bytes_in_a_pipe_are_given_up_with_their_session() {
+    let events: [Event; 3] = [
+        |play| play.reset(Client).fin(Far),
+        |play| play.abort(crate::session::End::Internal),
+        |play| play.wait(60_000).fin(Far),
+    ];
+    for event in events {
+        let mut play = piped();
+        play.stick(Client).target("abc").nibble(Client);
+        assert_eq!(play.pool.in_use(), 3);
+        event(&mut play);
+        assert_ne!(play.end(), "none");
+        assert!(play.pool.spoiled_pipe().is_some(), "what is left in it is nobody's");
     }
 }
 

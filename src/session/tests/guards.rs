@@ -107,7 +107,7 @@ fn a_plugin_is_told_where_the_client_would_go_and_may_say_otherwise() {
     assert!(answer.contains("\r\nSec-WebSocket-Protocol: chat\r\nX-Desk: 7\r\n"), "{answer}");
     assert!(!answer.contains("Worse"), "{answer}");
     assert_eq!(play.dialled, ["10.0.0.9:1"]);
-    assert_eq!(play.session.as_ref().unwrap().core().labels, [("user".into(), "me".into())]);
+    assert_eq!(play.session.as_ref().unwrap().core().labels[..], [("user".into(), "me".into())]);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 use super::read;
 pub use super::settings::config;
+use super::socket::Pipes;
+pub use super::socket::{Socket, Tail};
 use crate::config::Config;
 use crate::limits::{BUFFER_MEMORY_MIN, HOT_BYTES};
 use crate::observe::counters::Counters;
@@ -38,6 +40,7 @@ pub struct Play {
     pub now: Time,
     pub session: Option<Session>,
     pub sockets: [Socket; 2],
+    pub pipes: Pipes,
     pub due: Option<Time>,
     /// What helpers have been asked and have not answered.
     pub jobs: VecDeque<Job>,
@@ -63,47 +66,11 @@ pub struct Play {
     pub done: VecDeque<Input>,
 }
 
-/// A played socket, seen from the session.
-#[derive(Default)]
-pub struct Socket {
-    pub open: bool,
-    pub closing: bool,
-    /// The most bytes that the receive in flight may bring.
-    pub receiving: Option<usize>,
-    pub sending: Option<Lease>,
-    pub connecting: bool,
-    /// Bytes that can be received, and how many have been.
-    pub inbox: VecDeque<u8>,
-    pub taken: usize,
-    /// What comes behind the inbox: nothing yet, the end, or a reset.
-    pub tail: Tail,
-    /// It takes nothing: sends stay in flight.
-    pub stuck: bool,
-    /// Sends fail.
-    pub deaf: bool,
-    /// Bytes it has taken.
-    pub got: Vec<u8>,
-    pub shut: bool,
-    /// What was sent, in order: whether the end of the stream was to follow at once.
-    pub sends: Vec<bool>,
-    /// The end of the stream follows the send in flight.
-    last: bool,
-}
-
 /// A client's part of TLS, and the name it verifies.
 pub type TargetTls = Option<(Arc<ClientConfig>, ServerName<'static>)>;
 
 /// Something that happens, as a row of a table.
 pub type Event = fn(&mut Play) -> &mut Play;
-
-/// What comes behind the bytes that can be received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tail {
-    #[default]
-    Open,
-    Fin,
-    Reset,
-}
 
 impl Play {
     /// A session that was just accepted.
@@ -120,6 +87,7 @@ impl Play {
             now: Time(1_000),
             session: None,
             sockets: [Socket { open: true, ..Socket::default() }, Socket::default()],
+            pipes: Pipes::default(),
             due: None,
             jobs: VecDeque::new(),
             dialled: Vec::new(),
@@ -206,8 +174,7 @@ impl Play {
     pub fn nibble(&mut self, side: Side) -> &mut Play {
         let socket = &mut self.sockets[side as usize];
         let lease = socket.sending.as_mut().expect("a send is stuck");
-        socket.got.push(lease[0]);
-        lease.advance(1);
+        socket.got.extend(self.pipes.take(lease, 1));
         self.done.push_back(Input::Moved(side));
         self.run()
     }
@@ -347,13 +314,14 @@ impl Play {
             let error = io::Error::from(io::ErrorKind::ConnectionReset);
             return Some(Input::Failed(side, Operation::Receive, error));
         }
-        let mut lease = self.pool.hot();
-        let (front, back) = socket.inbox.as_slices();
-        let from_front = count.min(front.len());
-        lease.append(&front[..from_front]);
-        lease.append(&back[..count - from_front]);
-        socket.inbox.drain(..count);
         socket.taken += count;
+        let bytes: Vec<u8> = socket.inbox.drain(..count).collect();
+        let piped = if socket.unseen && self.pipes.on { self.pipes.fill(&self.pool, &bytes) } else { None };
+        let lease = piped.unwrap_or_else(|| {
+            let mut lease = self.pool.hot();
+            lease.append(&bytes);
+            lease
+        });
         Some(Input::Received(side, lease))
     }
 
@@ -383,10 +351,10 @@ impl Play {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Receive(side, most) => {
-                let socket = self.usable(side);
-                assert!(socket.receiving.is_none() && most > 0 && most <= HOT_BYTES, "{side:?} {most}");
-                socket.receiving = Some(most);
+            Action::Receive(side, most) => self.arm(side, most, false),
+            Action::ReceiveUnseen(side, most) => {
+                assert!(self.tls.is_none() && self.target_tls.is_none(), "what TLS is to encrypt is seen");
+                self.arm(side, most, true);
             }
             Action::Send(side, lease) => self.send(side, lease, false),
             Action::SendLast(side, lease) => self.send(side, lease, true),
@@ -421,6 +389,12 @@ impl Play {
                 self.released = true;
             }
         }
+    }
+
+    fn arm(&mut self, side: Side, most: usize, unseen: bool) {
+        let socket = self.usable(side);
+        assert!(socket.receiving.is_none() && most > 0 && most <= HOT_BYTES, "{side:?} {most}");
+        (socket.receiving, socket.unseen) = (Some(most), unseen);
     }
 
     fn usable(&mut self, side: Side) -> &mut Socket {
@@ -460,11 +434,12 @@ impl Play {
         if socket.stuck && !socket.deaf {
             return;
         }
-        let Some(lease) = socket.sending.take() else { return };
+        let Some(mut lease) = socket.sending.take() else { return };
         self.done.push_back(match socket.deaf {
             true => Input::Failed(side, Operation::Send, io::ErrorKind::BrokenPipe.into()),
             false => {
-                socket.got.extend_from_slice(&lease);
+                let size = lease.size();
+                socket.got.extend(self.pipes.take(&mut lease, size));
                 socket.shut |= std::mem::take(&mut socket.last);
                 Input::Sent(side)
             }
@@ -475,17 +450,5 @@ impl Play {
     fn check(&self) {
         let coming = !self.done.is_empty() || self.sockets.iter().any(|socket| socket.closing);
         assert!(self.released || coming || self.due.is_some(), "nothing will ever wake this session");
-    }
-}
-
-impl Socket {
-    fn busy(&self) -> bool {
-        self.receiving.is_some() || self.sending.is_some() || self.connecting
-    }
-
-    /// It is closed, and what it has taken is kept for the case to see.
-    fn reopen(&mut self) {
-        let (got, sends) = (std::mem::take(&mut self.got), std::mem::take(&mut self.sends));
-        *self = Socket { got, sends, taken: self.taken, ..Socket::default() };
     }
 }

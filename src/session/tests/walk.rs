@@ -8,6 +8,7 @@ use super::read::{GET, close, frame, payload, ping};
 use super::routing;
 use super::settings::routed;
 use crate::http::Refusal;
+use crate::pool::Lease;
 use crate::session::job::{Job, Verdict};
 use crate::session::{End, Side};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -89,6 +90,7 @@ impl Walk {
         }
         let mut play = Play::new(config);
         play.slow = true;
+        play.pipes.on = chance.once_in(2);
         if chance.once_in(3) {
             play.gulp = chance.below(50) + 1;
         }
@@ -191,7 +193,7 @@ impl Walk {
     /// A socket takes nothing for a while, or a little, or everything again.
     fn mood(&mut self) {
         let side = if self.chance.once_in(2) { Client } else { Far };
-        let rest = self.play.sockets[side as usize].sending.as_ref().map_or(0, |lease| lease.len());
+        let rest = self.play.sockets[side as usize].sending.as_ref().map_or(0, Lease::size);
         match self.chance.below(4) {
             0 => drop_play(self.play.stick(side)),
             1 if rest > 1 => drop_play(self.play.nibble(side)),

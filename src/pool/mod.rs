@@ -1,10 +1,14 @@
 //! Where buffer bytes live: one hot buffer and a pool of chunks for each shard, handed out as leases.
 //!
 //! A [`Lease`] is the sole right to a run of bytes: it is neither `Copy` nor `Clone`, and dropping it gives the memory
-//! back to where it came from. Owns all payload memory of a shard and its ceiling. It never grows past that ceiling on
+//! back to where it came from. The payload of a lease may also lie in a pipe of the kernel, out of sight (`pipes`).
+//! Owns all payload memory of a shard and its ceiling. It never grows past that ceiling on
 //! behalf of a peer, never crosses threads, and never looks at what the bytes mean.
 
+mod pipes;
+
 use crate::limits::{CHUNK_CACHE_BYTES, CHUNK_CLASSES, HEADROOM_BYTES, HOT_BYTES};
+use pipes::{Piped, Pipes};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -28,7 +32,8 @@ struct Shelves {
     free: [RefCell<Vec<Box<[u8]>>>; CHUNK_CLASSES.len()],
     /// Bytes on `free`, at most [`CHUNK_CACHE_BYTES`].
     cached: Cell<usize>,
-    /// Bytes of chunks and reservations in use.
+    pipes: Pipes,
+    /// Bytes of chunks and reservations in use, and in pipes.
     in_use: Cell<usize>,
     /// Most bytes that may be in use while receives still go on.
     ceiling: usize,
@@ -41,6 +46,7 @@ impl Pool {
             hot: Cell::new(Some(vec![0; HEADROOM_BYTES + HOT_BYTES].into_boxed_slice())),
             free: Default::default(),
             cached: Cell::new(0),
+            pipes: Pipes::default(),
             in_use: Cell::new(0),
             ceiling: ceiling.max(SMALLEST),
         }))
@@ -118,7 +124,7 @@ impl Pool {
         Some(Reservation { pool: self.clone(), bytes })
     }
 
-    /// Bytes of chunks and reservations in use.
+    /// Bytes of chunks and reservations in use, and in pipes.
     pub fn in_use(&self) -> usize {
         self.0.in_use.get()
     }
@@ -165,6 +171,8 @@ enum Home {
     Chunk(Pool, usize),
     /// Memory of its own size that counts.
     Reserved(#[expect(dead_code, reason = "it gives the memory back when it is dropped")] Reservation),
+    /// The run is what goes in front of payload in a pipe.
+    Pipe(Pool, Piped),
     Own,
 }
 
@@ -276,6 +284,7 @@ impl Drop for Lease {
         match &self.home {
             Home::Hot(pool) => pool.0.hot.set(Some(bytes)),
             Home::Chunk(pool, class) => pool.take_back(*class, bytes),
+            Home::Pipe(pool, piped) => pool.take_pipe_back(piped, bytes),
             Home::Reserved(_) | Home::Own => {}
         }
     }
@@ -287,9 +296,10 @@ impl fmt::Debug for Lease {
             Home::Hot(_) => "hot",
             Home::Chunk(..) => "chunk",
             Home::Reserved(_) => "reserved",
+            Home::Pipe(..) => "pipe",
             Home::Own => "own",
         };
-        write!(f, "Lease({home}, {} bytes)", self.len())
+        write!(f, "Lease({home}, {} bytes)", self.size())
     }
 }
 

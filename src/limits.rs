@@ -156,10 +156,9 @@ pub const SHARDS_MAX: usize = 256;
 pub const HELPER_THREADS: usize = 4;
 /// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
-/// Threads that check passwords, and passwords that may wait for one: at the costs that are usual, about two seconds of work.
-/// At the limit: 503.
-pub const PASSWORD_THREADS: usize = 2;
-/// See [`PASSWORD_THREADS`].
+/// Most threads that check passwords; there are no more than half the cores.
+pub const PASSWORD_THREADS_MAX: usize = 4;
+/// Passwords that may wait to be checked: a few seconds of work at the costs that are usual. At the limit: 503.
 pub const PASSWORD_QUEUE_MAX: usize = 64;
 /// Largest password file, in bytes. At the limit: start error, or what was read before stays.
 pub const PASSWORD_FILE_BYTES_MAX: usize = 1024 * 1024;

@@ -441,3 +441,24 @@ fn a_secret_can_come_from_a_file() {
     opens(&server, &Handshake::new().set("Authorization", ME)).expect("it is the password");
     server.stop();
 }
+
+#[test]
+fn a_check_starts_and_ends_what_it_checks() {
+    let directory = TempDir::new();
+    directory.write("users", "me:plain\n");
+    let plugin = shell(&directory, "");
+    let users = format!("--auth-source={}", directory.arg("users"));
+    let check = |args: &[&str]| run_to_end(&[&["--check", "0", "--echo"], args].concat());
+    assert_eq!(check(&[&plugin]).0, Some(0));
+    let pid = *pids(&directory).last().expect("it was started");
+    assert!(kill(Pid::from_raw(pid), None).is_err(), "it is gone");
+    for (args, part) in [
+        (&["--auth-plugin=exec:exit 3"][..], "option --auth-plugin: exit 3: exit status: 3"),
+        (&["--auth-plugin=HtpasswdAuth", "--auth-source=/nonexistent"], "password file /nonexistent: "),
+        (&["--auth-plugin=HtpasswdAuth", &users], "line=1 ignored"),
+        (&["--auth-plugin=Nothing"], "no such plugin"),
+    ] {
+        let (status, told) = check(args);
+        assert!(status == Some(78) && told.contains(part), "{args:?}: {status:?} {told}");
+    }
+}

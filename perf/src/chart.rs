@@ -52,6 +52,8 @@ pub struct Axis {
 pub struct Line {
     /// Its name in the legend.
     pub name: String,
+    /// Which colour, dash and mark it has, so that the same line looks the same in every chart.
+    pub style: usize,
     /// Where it goes: x, y, and the least and most of y.
     pub points: Vec<(f64, f64, f64, f64)>,
 }
@@ -230,7 +232,8 @@ fn head(title: &str, note: &str) -> String {
 }
 
 fn draw(at: usize, line: &Line, x: &Span, y: &Span, svg: &mut String) {
-    let (colour, dash) = (at % COLOURS.len(), DASHES[at / COLOURS.len() % DASHES.len()]);
+    let style = line.style;
+    let (colour, dash) = (style % COLOURS.len(), DASHES[style / COLOURS.len() % DASHES.len()]);
     let place = |point: &(f64, f64, f64, f64)| (across(x, point.0), up(y, point.1));
     let mut path = String::new();
     for (number, point) in line.points.iter().enumerate() {
@@ -244,14 +247,14 @@ fn draw(at: usize, line: &Line, x: &Span, y: &Span, svg: &mut String) {
         if (low - high).abs() > 1.0 {
             let _ = writeln!(svg, "<path class=\"scatter s{colour}\" d=\"M{left:.1} {low:.1}V{high:.1}\"/>");
         }
-        mark(at, left, top, svg);
+        mark(style, left, top, svg);
     }
     let (left, top) = (WIDTH - RIGHT + 18.0, TOP + 12.0 + 22.0 * at as f64);
     let _ = writeln!(
         svg,
         "<path class=\"line s{colour}\" stroke-dasharray=\"{dash}\" d=\"M{left:.1} {top:.1}h26\"/>"
     );
-    mark(at, left + 13.0, top, svg);
+    mark(style, left + 13.0, top, svg);
     let _ = writeln!(
         svg,
         "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -261,10 +264,10 @@ fn draw(at: usize, line: &Line, x: &Span, y: &Span, svg: &mut String) {
     );
 }
 
-/// A mark of the line's own shape.
-fn mark(line: usize, x: f64, y: f64, svg: &mut String) {
-    let colour = line % COLOURS.len();
-    let shape = match line % 4 {
+/// A mark of the style's own shape.
+fn mark(style: usize, x: f64, y: f64, svg: &mut String) {
+    let colour = style % COLOURS.len();
+    let shape = match style % 4 {
         0 => format!("M{:.1} {y:.1}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", x - 4.0),
         1 => format!("M{:.1} {:.1}h7v7h-7z", x - 3.5, y - 3.5),
         2 => format!("M{x:.1} {:.1}l4.5 8h-9z", y - 5.0),
@@ -284,7 +287,13 @@ mod tests {
     fn chart(scale: Scale, points: &[(f64, f64)]) -> Chart {
         let axis = Axis { label: "bytes & more", scale, tick: |value| format!("{value}") };
         let points = points.iter().map(|&(x, y)| (x, y, y, y)).collect();
-        Chart { title: "a < b", note: "", x: axis, y: axis, lines: vec![Line { name: "one".into(), points }] }
+        Chart {
+            title: "a < b",
+            note: "",
+            x: axis,
+            y: axis,
+            lines: vec![Line { name: "one".into(), style: 10, points }],
+        }
     }
 
     #[test]

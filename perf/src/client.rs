@@ -12,8 +12,9 @@ use std::time::Instant;
 use nix::sys::epoll::EpollFlags;
 
 use crate::frames::{self, FRAME_BYTES, FRAME_PAYLOAD_BYTES, Follower, Piece, Reader};
-use crate::load::{Fate, Link, Queue, Shared, send_some};
+use crate::load::{Fate, Link, Shared};
 use crate::messages::{self, Parcels};
+use crate::queue::{Queue, send_some};
 use crate::rows::Kind;
 use crate::target::PICTURE_BYTES;
 use crate::tls::Seal;
@@ -119,7 +120,7 @@ impl Client {
             if matches!(shared.kind, Kind::Up | Kind::Both) {
                 self.send_bulk(link, shared)?;
             } else {
-                self.queue.resume(link).map_err(send_failed)?;
+                self.queue.resume(&link.socket).map_err(send_failed)?;
                 link.want(shared, self.queue.interest())?;
             }
             if flags == EpollFlags::EPOLLOUT {
@@ -192,7 +193,7 @@ impl Client {
             send_whole(link, seal.outgoing())?;
             seal.went(seal.outgoing().len());
         } else if !shared.outgoing.is_empty() {
-            self.queue.send(link, &shared.outgoing).map_err(send_failed)?;
+            self.queue.send(&link.socket, &shared.outgoing).map_err(send_failed)?;
             link.want(shared, self.queue.interest())?;
         }
         shared.outgoing.clear();
@@ -224,7 +225,7 @@ impl Client {
                 bytes.len()
             }
             Some(_) => 0,
-            None => send_some(link, bytes).map_err(send_failed)?,
+            None => send_some(&link.socket, bytes).map_err(send_failed)?,
         };
         let payload = |wire| if shared.websocket { frames::frame_stream_payload(wire) } else { wire };
         let before = self.sent;
@@ -232,7 +233,7 @@ impl Client {
         shared.count.sent += payload(self.sent) - payload(before);
         let mut left = taken < bytes.len();
         if let Some(seal) = &mut self.seal {
-            let sent = send_some(link, seal.outgoing()).map_err(send_failed)?;
+            let sent = send_some(&link.socket, seal.outgoing()).map_err(send_failed)?;
             seal.went(sent);
             left |= !seal.outgoing().is_empty();
         }
@@ -385,7 +386,7 @@ fn send_failed(error: std::io::Error) -> String {
 
 /// Sends something small on a socket that has nothing queued, where a short send cannot happen.
 fn send_whole(link: &Link, bytes: &[u8]) -> Result<(), String> {
-    let sent = send_some(link, bytes).map_err(send_failed)?;
+    let sent = send_some(&link.socket, bytes).map_err(send_failed)?;
     if sent == bytes.len() {
         Ok(())
     } else {

@@ -3,6 +3,7 @@
 //!
 //! It owns the order of things within one measurement. It never starts or ends a peer and never prints.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -15,8 +16,9 @@ use crate::rows::{Kind, Row, Secure};
 use crate::running::Running;
 use crate::schedule::Schedule;
 
-/// How long opening all sessions may take.
-const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// How long opening all sessions may take, and for each of them beside that.
+const OPEN_LIMIT: Duration = Duration::from_secs(15);
+const OPEN_EACH: Duration = Duration::from_millis(5);
 /// How long what is under way may take to arrive when the senders have stopped.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// How long a peer may take to say how its shards are.
@@ -68,7 +70,8 @@ pub fn run(
 
 /// Opens sessions until `wanted` are there, a few at a time; where they begin with an echo, until all of them came back.
 fn open(load: &mut Load, wanted: usize) -> Result<(), String> {
-    load.run_until("opening the sessions", OPEN_LIMIT, |load| {
+    let limit = OPEN_LIMIT + OPEN_EACH * u32::try_from(wanted).unwrap_or(u32::MAX);
+    load.run_until("opening the sessions", limit, |load| {
         let shared = &load.shared;
         let greeted = usize::try_from(shared.count.messages).unwrap_or(usize::MAX);
         let done = shared.opened.min(shared.accepted).min(if shared.greet { greeted } else { usize::MAX });
@@ -103,7 +106,12 @@ fn stream(
     load.go(row.sessions)?;
     load.run_for(pace.warm_up)?;
     // What is in flight at the window's two edges is about the same; the totals of the whole run are compared below.
+    let threads = || running.map(|running| procfs::threads(running.group)).unwrap_or_default();
+    let before = if row.all_cores() { threads() } else { HashMap::default() };
     let mut sample = window(load, running, pace.window)?;
+    if row.all_cores() {
+        sample.threads = busiest(&before, &threads(), row.shards);
+    }
     let count = load.shared.count;
     sample.work = if row.kind == Kind::Echo { count.messages as f64 } else { count.received as f64 };
     sample.sessions = wanted as f64;
@@ -113,6 +121,15 @@ fn stream(
         sample.shards = shares(running, load, row.shards)?;
     }
     Ok(sample)
+}
+
+/// What the `count` busiest threads used between two looks, from the busiest down.
+fn busiest(before: &HashMap<i32, f64>, after: &HashMap<i32, f64>, count: usize) -> Vec<f64> {
+    let used = |(thread, seconds): (&i32, &f64)| seconds - before.get(thread).copied().unwrap_or_default();
+    let mut all: Vec<f64> = after.iter().map(used).collect();
+    all.sort_by(|one, two| two.total_cmp(one));
+    all.truncate(count);
+    all
 }
 
 /// Desktops: both ends send by the clock.
@@ -291,6 +308,13 @@ mod tests {
             };
             assert!(sample.expect(name).work > 0.0, "{name}");
         }
+    }
+
+    #[test]
+    fn the_busiest_threads_are_found() {
+        let before = HashMap::from([(1, 1.0), (2, 1.0), (3, 9.0)]);
+        let after = HashMap::from([(1, 1.25), (2, 2.0), (3, 9.0), (4, 0.5)]);
+        assert_eq!(busiest(&before, &after, 2), [1.0, 0.5]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! buffer in the core's own cache. It never measures CPU time and knows no peers: it connects to a port and listens on
 //! another, and whether somebody stands between the two is not its business.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ const RECEIVE_BYTES: usize = 256 * 1024;
 const BACKLOG: i32 = 4096;
 /// Most events taken from the kernel in one wait.
 const EVENTS: usize = 256;
+/// The same where the clock says what is sent: few, so that it is looked at often.
+const EVENTS_BY_THE_CLOCK: usize = 8;
 /// Token of the listener; slots count from zero.
 const LISTENER: u64 = u64::MAX;
 /// Most short sessions in one window. Each leaves its ports in TIME_WAIT, on the client's leg or the target's; beyond about
@@ -78,59 +80,6 @@ pub enum Fate {
     Keep,
     /// It is closed.
     Close,
-}
-
-/// Bytes that a socket has yet to take.
-#[derive(Debug, Default)]
-pub struct Queue {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Queue {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-
-    /// Sends `bytes` behind what is queued, and queues what the socket does not take.
-    pub fn send(&mut self, link: &Link, bytes: &[u8]) -> io::Result<()> {
-        if !self.is_empty() {
-            self.bytes.extend_from_slice(bytes);
-            return self.resume(link);
-        }
-        let sent = send_some(link, bytes)?;
-        self.bytes.clear();
-        self.at = 0;
-        self.bytes.extend_from_slice(&bytes[sent..]);
-        Ok(())
-    }
-
-    /// Sends what the socket takes of what is queued.
-    pub fn resume(&mut self, link: &Link) -> io::Result<()> {
-        self.at += send_some(link, &self.bytes[self.at..])?;
-        if self.is_empty() {
-            self.bytes.clear();
-            self.at = 0;
-        }
-        Ok(())
-    }
-
-    /// What its socket is to wait for: room too, while there is something queued.
-    pub fn interest(&self) -> EpollFlags {
-        if self.is_empty() { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT }
-    }
-}
-
-/// Sends what the socket takes; returns how much that was.
-pub fn send_some(link: &Link, bytes: &[u8]) -> io::Result<usize> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    match (&link.socket).write(bytes) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        other => other,
-    }
 }
 
 /// What clients and targets share.
@@ -399,9 +348,13 @@ impl Load {
             return Err("interrupted".into());
         }
         let mut events = [EpollEvent::empty(); EVENTS];
-        // By the clock: what is due must not wait for a wake-up of ours.
-        let patience = if self.beat()? { EpollTimeout::ZERO } else { EpollTimeout::from(WAIT_MS) };
-        let count = match self.shared.epoll.wait(&mut events, patience) {
+        // By the clock: what is due must wait neither for a wake-up of ours nor for much else.
+        let (patience, most) = if self.beat()? {
+            (EpollTimeout::ZERO, EVENTS_BY_THE_CLOCK)
+        } else {
+            (EpollTimeout::from(WAIT_MS), EVENTS)
+        };
+        let count = match self.shared.epoll.wait(&mut events[..most], patience) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(format!("epoll: {error}")),

@@ -1,7 +1,7 @@
 //! Measures websplice and its peers side by side.
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
-//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`cores`]
+//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`queue`] [`cores`]
 //! [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`] and one of
 //! our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of rows and what it takes to [`begin`], [`measure`], and on top
 //! [`stats`], [`goals`], [`chart`] [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
@@ -29,6 +29,7 @@ mod pipes;
 mod plan;
 mod plots;
 mod procfs;
+mod queue;
 mod report;
 mod rows;
 mod running;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
         Ok(Errand::Measure(options)) => run(*options),
         Ok(Errand::Floor(order)) if order.way == floor::By::Message => bridge_floor::run(order),
         Ok(Errand::Floor(order)) => floor::run(order),
-        Ok(Errand::Compare { old, new }) => compare(&old, &new),
+        Ok(Errand::Compare { old, new }) => compare_saved(&old, &new),
         Ok(Errand::Report(file)) => {
             saved(&file).and_then(|run| write_report(&PathBuf::from("perf/RESULTS.md"), &run))
         }
@@ -189,14 +190,16 @@ fn saved(file: &Path) -> Result<Run, String> {
     serde_json::from_str(&text).map_err(|error| told(format!("not a saved run: {error}")))
 }
 
-fn compare(old: &Path, new: &Path) -> Result<(), String> {
+fn compare_saved(old: &Path, new: &Path) -> Result<(), String> {
     let comparison = compare::Comparison::of(&saved(old)?, &saved(new)?);
     println!("{}", comparison.markdown());
     comparison.check()
 }
 
+/// Writes a file, and the folder for it if that is missing.
 fn written(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.and_then(|()| fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn write_out(options: &Options, run: &Run) -> Result<(), String> {
@@ -212,9 +215,5 @@ fn write_out(options: &Options, run: &Run) -> Result<(), String> {
 fn write_report(path: &Path, run: &Run) -> Result<(), String> {
     written(path, &run.markdown())?;
     let folder = path.with_file_name("plots");
-    let plots = plots::all(run);
-    if !plots.is_empty() {
-        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
-    plots.iter().try_for_each(|plot| written(&folder.join(format!("{}.svg", plot.name)), &plot.svg))
+    plots::all(run).iter().try_for_each(|plot| written(&folder.join(format!("{}.svg", plot.name)), &plot.svg))
 }

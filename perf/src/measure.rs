@@ -74,6 +74,9 @@ pub struct Sample {
     /// Sessions of each shard.
     #[serde(default)]
     pub shards: Vec<f64>,
+    /// CPU time of the busiest threads, one for each shard, from the busiest down.
+    #[serde(default)]
+    pub threads: Vec<f64>,
 }
 
 /// The quantiles that are kept.
@@ -132,6 +135,8 @@ pub fn measure(row: &Row, peer: Peer, programs: &Programs, pace: &Pace) -> Resul
     let tls = row.secure.map(|secure| tls::client(&programs.scratch, secure)).transpose()?;
     load.aim(port, peer.path(), tls);
     let result = courses::run(&mut load, running.as_ref(), peer, row, pace);
+    // Sessions end before their peer does, which then has nobody to say goodbye to.
+    drop(load);
     result.map_err(|error| match &running {
         Some(running) if error != "interrupted" => format!("{error}; it last said: {}", running.last_words()),
         _ => error,

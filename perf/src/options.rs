@@ -33,7 +33,7 @@ Usage: websplice-perf [options]
   --peers X,Y        only these peers
   --list             show what would be measured and how long it would take, and measure nothing
   --rounds N         rounds over all peers (default 3, quick 2)
-  --window MS        length of one measurement in milliseconds (default 700, quick 400)
+  --window MS        length of one measurement in milliseconds (default 700, quick 300)
   --idle N           sessions of the idle rows (default 5000)
   --congestion NAME  run everything in a network namespace of its own with this congestion control as
                      the default (needs root); without it, peers keep the system's default
@@ -231,7 +231,7 @@ impl Options {
             known.into_iter().filter(|peer| peer.quick() || told(peer) || !quick).collect()
         });
         let rounds = rounds.unwrap_or(if quick { 2 } else { 3 });
-        let usual = Duration::from_millis(if quick { 400 } else { 700 });
+        let usual = Duration::from_millis(if quick { 300 } else { 700 });
         let window = window.unwrap_or(usual);
         let warm_up = (window / 3).max(Duration::from_millis(150));
         let pace = Pace { warm_up, window, idle_sessions: idle, sessions_max: 0 };

@@ -4,6 +4,7 @@
 
 use crate::chart::{Axis, Chart, Line, Scale};
 use crate::measure::Sample;
+use crate::peers::PEERS;
 use crate::report::Run;
 use crate::rows::{Kind, ROWS, Row, row};
 use crate::stats::{Cell, Figure, Spread, capacity, headline};
@@ -13,6 +14,8 @@ use crate::stats::{Cell, Figure, Spread, capacity, headline};
 pub struct Plot {
     /// Name of its file, without the ending.
     pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
     /// What is in it.
     pub svg: String,
 }
@@ -72,7 +75,16 @@ pub fn all(run: &Run) -> Vec<Plot> {
         ),
         ("cores", cores(run)),
     ];
-    charts.into_iter().filter_map(|(name, chart)| Some(Plot { name, svg: chart.svg()? })).collect()
+    charts
+        .into_iter()
+        .filter_map(|(name, chart)| Some(Plot { name, title: chart.title, svg: chart.svg()? }))
+        .collect()
+}
+
+/// The line of a peer, which looks the same in every plot.
+fn line(peer: &str, points: Vec<(f64, f64, f64, f64)>) -> Line {
+    let known = PEERS.iter().position(|known| known.name() == peer);
+    Line { name: peer.to_owned(), style: known.unwrap_or(PEERS.len()), points }
 }
 
 fn held(_: &Row, cell: &Cell) -> f64 {
@@ -89,7 +101,7 @@ fn lines(run: &Run, fit: impl Fn(&Row) -> bool, x: impl Fn(&Row, &Cell) -> f64, 
         let point = (x(row, cell), median, min, max);
         match lines.iter_mut().find(|line| line.name == cell.peer) {
             Some(line) => line.points.push(point),
-            None => lines.push(Line { name: cell.peer.clone(), points: vec![point] }),
+            None => lines.push(line(&cell.peer, vec![point])),
         }
     }
     for line in &mut lines {
@@ -104,9 +116,9 @@ fn latency(run: &Run) -> Chart {
     for cell in run.cells.iter().filter(|cell| cell.row == "latency") {
         let samples: Vec<&Sample> = cell.rounds.iter().flatten().collect();
         direct.extend(&samples);
-        lines.push(Line { name: cell.peer.clone(), points: middle(&samples, |sample| &sample.curve) });
+        lines.push(line(&cell.peer, middle(&samples, |sample| &sample.curve)));
     }
-    lines.insert(0, Line { name: "none".into(), points: middle(&direct, |sample| &sample.direct) });
+    lines.insert(0, line("none", middle(&direct, |sample| &sample.direct)));
     Chart {
         title: "Latency of 64-byte messages there and back",
         note: "sent by the clock on 64 sessions, at 70 % of what each peer can do; none: the same with nobody between",

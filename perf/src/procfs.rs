@@ -3,7 +3,7 @@
 //! It reads `/proc` and the process clocks and adds things up over a process group and its descendants. It never starts
 //! or ends anything.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use nix::time::{ClockId, clock_getcpuclockid};
@@ -91,10 +91,20 @@ pub fn softirq_thread(core: usize) -> Option<i32> {
         .find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name))
 }
 
-/// CPU seconds of one kernel thread, from its scheduler statistics.
+/// CPU seconds of one thread, from its scheduler statistics.
 pub fn thread_seconds(pid: i32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
     text.split_ascii_whitespace().next().and_then(|field| field.parse::<f64>().ok()).unwrap_or_default() / 1e9
+}
+
+/// CPU seconds used so far by each thread of the group, by its number.
+pub fn threads(group: i32) -> HashMap<i32, f64> {
+    let of = |process: &Process| {
+        fs::read_dir(format!("/proc/{}/task", process.pid)).into_iter().flatten().flatten()
+    };
+    let members = tree(group);
+    let numbers = members.iter().flat_map(of).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.map(|thread| (thread, thread_seconds(thread))).collect()
 }
 
 /// Seconds in which core `core` did anything at all, for anybody, in steps of 10 ms.
@@ -159,6 +169,7 @@ mod tests {
         assert!(tree(own.group).iter().any(|each| each.pid == own.pid));
         assert!(memory(own.group).pss > 0);
         assert!(own_cpu_seconds() > 0.0);
+        assert!(threads(own.group).values().any(|seconds| *seconds > 0.0));
     }
 
     #[test]

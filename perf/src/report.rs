@@ -7,12 +7,17 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::goals;
+use crate::plots;
 use crate::rows::{Kind, ROWS, Row};
 use crate::stats::{Cell, Figure, LOAD_LIMIT, Spread, figures, headline};
 
 /// Peers that every other peer is compared with where they take part, without and with TLS.
 const REFERENCES: [&str; 5] = ["floor-epoll", "floor-splice", "haproxy", "haproxy-splice", "python"];
 const TLS_REFERENCES: [&str; 3] = ["nginx", "haproxy", "python"];
+
+/// Whom the overview is about, and whom it names.
+const OURS: &str = "websplice-ring";
+const OVERVIEW: [&str; 4] = ["haproxy", "haproxy-splice", "nginx", "python"];
 
 /// A whole run: where and when, and every sample.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,10 +61,47 @@ impl Run {
             "\n\\* The load's core was busy for more than {LOAD_LIMIT} % of the window: what was reached is the load's limit, and \
              not the peer's."
         );
+        text += &self.overview();
+        for plot in plots::all(self) {
+            let _ = writeln!(text, "\n![{}](plots/{}.svg)", plot.title, plot.name);
+        }
         for row in &ROWS {
             self.table(row, &mut text);
         }
         text + &goals::table(self)
+    }
+
+    /// How many times as good ours is as others, a line each row; empty when ours did not run.
+    fn overview(&self) -> String {
+        let bridges: Vec<&str> = self.bridges.iter().map(String::as_str).collect();
+        let mut lines = String::new();
+        for row in &ROWS {
+            let Some(own) = self.cell(row.name, OURS) else { continue };
+            let (figure, more) = headline(row.kind);
+            let Some(spread) = own.spread(figure) else { continue };
+            let times = |other: Option<&Cell>| {
+                let ratio = other.and_then(|other| {
+                    if more { own.ratio(figure, other, figure) } else { other.ratio(figure, own, figure) }
+                });
+                ratio.map_or("–".to_owned(), |ratio| ratio.to_string())
+            };
+            let _ = write!(lines, "| `{}` | {} {} |", row.name, spread.middle(), figure.head);
+            for name in OVERVIEW {
+                let _ = write!(lines, " {} |", times(self.cell(row.name, name)));
+            }
+            let best = self.best(row.name, &bridges, figure, more);
+            let name = best.map_or(String::new(), |cell| format!(" ({})", cell.peer));
+            let _ = writeln!(lines, " {}{name} |", times(best));
+        }
+        if lines.is_empty() {
+            return lines;
+        }
+        format!(
+            "\n## {OURS} beside others\n\nHow many times as good: above 1 is better for {OURS}, whether more or less of the \
+             figure is.\n\n| row | {OURS} | as {} | as the best bridge |\n|{}\n{lines}",
+            OVERVIEW.join(" | as "),
+            "---|".repeat(OVERVIEW.len() + 3)
+        )
     }
 
     fn table(&self, row: &Row, text: &mut String) {
@@ -134,6 +176,8 @@ mod tests {
         let run = Run { bridges: vec!["python".into(), "node".into()], cells, ..Run::default() };
         let text = run.markdown();
         assert!(text.contains("| to best bridge, node |"), "{text}");
+        let overview = "| `echo-64` | 1.11 CPU us per message | 1.12 (1.12–1.12) | – | – | 9.00 (9.00–9.00) | 3.00 (3.00–3.00) (node) |";
+        assert!(text.contains(overview), "{text}");
         assert!(text.contains("| websplice-ring | 1.11 (1.11–1.11) | 0.889"), "{text}");
     }
 

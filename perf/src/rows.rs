@@ -216,7 +216,7 @@ pub const ROWS: [Row; 44] = [
     size("size-1048576", "Ping-pong of 1 MiB, 16 sessions", 1_048_576),
     held("held-1", "1 session open and active", 1),
     held("held-100", "100 sessions open, 16 active", 100),
-    quick(held("held-1000", "1,000 sessions open, 16 active", 1000)),
+    held("held-1000", "1,000 sessions open, 16 active", 1000),
     held("held-5000", "5,000 sessions open, 16 active", 5000),
     held("held-20000", "20,000 sessions open, 16 active", 20_000),
     cores("cores-1", "Bulk down, 16 sessions, one shard that may use all cores", 1),

@@ -184,7 +184,15 @@ pub fn figures(row: &Row) -> Vec<Figure> {
         all.extend([MEMORY, HELD]);
     }
     if row.all_cores() {
-        all.extend([capacity(row.shards), IMBALANCE]);
+        let busiest = Figure {
+            head: "busiest shard %",
+            of: |s| 100.0 * s.threads.first().unwrap_or(&f64::NAN) / s.seconds,
+        };
+        let laziest = Figure {
+            head: "laziest shard %",
+            of: |s| 100.0 * s.threads.last().unwrap_or(&f64::NAN) / s.seconds,
+        };
+        all.extend([capacity(row.shards), IMBALANCE, busiest, laziest]);
     }
     all.push(Figure { head: "peer core %", of: |s| 100.0 * cpu(s) / s.seconds });
     all.push(Figure { head: "others there %", of: |s| 100.0 * (s.peer_core - cpu(s)).max(0.0) / s.seconds });

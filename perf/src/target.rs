@@ -7,8 +7,9 @@ use std::io::{ErrorKind, Read};
 use nix::sys::epoll::EpollFlags;
 
 use crate::frames::Follower;
-use crate::load::{Fate, Link, Queue, Shared, send_some};
+use crate::load::{Fate, Link, Shared};
 use crate::messages::{Parcels, put_message};
+use crate::queue::{Queue, send_some};
 use crate::rows::Kind;
 
 /// Bytes of one picture of a desktop.
@@ -44,7 +45,7 @@ impl Target {
     pub fn send_picture(&mut self, number: u64, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
         let mut picture = std::mem::take(&mut shared.outgoing);
         put_message(&mut picture, &shared.pattern, number, PICTURE_BYTES);
-        let sent = self.queue.send(link, &picture);
+        let sent = self.queue.send(&link.socket, &picture);
         picture.clear();
         shared.outgoing = picture;
         shared.count.sent += 1;
@@ -75,12 +76,12 @@ impl Target {
         let told = |error| format!("target's send: {error}");
         if matches!(shared.kind, Kind::Down | Kind::Both) && shared.flowing {
             let start = (self.at % shared.pattern.len() as u64) as usize;
-            let sent = send_some(link, &shared.pattern[start..]).map_err(told)? as u64;
+            let sent = send_some(&link.socket, &shared.pattern[start..]).map_err(told)? as u64;
             self.at += sent;
             shared.count.sent += sent;
             return Ok(());
         }
-        self.queue.resume(link).map_err(told)?;
+        self.queue.resume(&link.socket).map_err(told)?;
         link.want(shared, self.interest(shared))
     }
 
@@ -104,7 +105,7 @@ impl Target {
             }
             Kind::Desktop => self.inputs(bytes, shared).map(|()| Fate::Keep),
             Kind::Echo | Kind::Latency | Kind::Setup | Kind::Idle | Kind::Start | Kind::Shards => {
-                if let Err(error) = self.queue.send(link, bytes) {
+                if let Err(error) = self.queue.send(&link.socket, bytes) {
                     return end(shared.kind, &format!("echo's send: {error}"));
                 }
                 link.want(shared, self.interest(shared))?;

@@ -79,8 +79,8 @@ pub(super) const AUTH_SOURCE: Opt = row(
 pub(super) const WEB_AUTH: Opt = row(
     "web-auth",
     "guard the files of --web too",
-    "Whoever wants a file must pass the guards as well, all but SameOrigin: browsers name no origin when they ask for pages. \
-     A plugin is told of no target then.",
+    "Whoever wants a file must pass the guards as well, all but SameOrigin: browsers name no origin when they ask for pages, \
+     which is why ExpectOrigin refuses them. A plugin is told of no target then.",
     "",
     "--web-auth --auth-plugin=BasicHTTPAuth --auth-source=me:secret --web=/usr/share/novnc 6080 a:1",
     Act::Switch(|options| options.guards.files = true),

@@ -89,10 +89,10 @@ impl<K: Kernel> Engine<K> {
         self.sockets[token.place()].unseen = true;
     }
 
-    /// Takes a receive of `from` bytes for a sign of bulk, and one of `enough` for a sign that it goes on, instead of what
+    /// Takes a receive of `from` bytes for a sign of bulk, and one of half as many for a sign that it goes on, instead of what
     /// pays. For simulations, where that would never come.
-    pub fn splice_from(&mut self, from: usize, enough: usize) {
-        self.measure = Measure { from, enough };
+    pub fn splice_from(&mut self, from: usize) {
+        self.measure = Measure { from, enough: from / 2 };
     }
 
     /// Tries the receive that is armed at `place` by way of a pipe; `None` when it is to be copied.

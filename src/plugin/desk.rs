@@ -149,13 +149,20 @@ impl Desk {
         self.changed.notify_all();
     }
 
-    /// See [`super::Running::stop`].
-    pub fn stop(&self) {
-        let until = Instant::now() + self.pace.stop * 2;
+    /// See [`super::Running::leave`].
+    pub fn leave(&self) {
         let mut state = self.lock();
         state.stopping = true;
         state.leaving.get_or_insert((Instant::now(), None));
+        drop(state);
         self.changed.notify_all();
+    }
+
+    /// See [`super::Running::stop`].
+    pub fn stop(&self) {
+        self.leave();
+        let until = Instant::now() + self.pace.stop * 2;
+        let mut state = self.lock();
         while !state.ended && Instant::now() < until {
             state = self.wait(state, until);
         }

@@ -14,7 +14,7 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
-answers = os.fdopen(os.dup(1), "wb", 0)
+answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 turn = threading.Lock()
 own = threading.local()
@@ -26,6 +26,7 @@ def say(word):
     line = json.dumps(word).encode() + b"\n"
     with turn:
         answers.write(line)
+        answers.flush()
 
 
 def load(name, source):
@@ -103,6 +104,13 @@ def denial(error):
     }
 
 
+def secrets(question, source):
+    """What must not be told: tokens and passwords, longest first, since one may be a part of another."""
+    told = [value for name, value in question["headers"] if name.lower() in ("authorization", "cookie")]
+    told += question["cookies"].values()
+    return sorted(filter(None, {question["token"], source, *told}), key=len, reverse=True)
+
+
 def answer(ask, maker, source, question):
     """Asks the class and says what it said. Whatever goes wrong, the request is answered."""
     try:
@@ -110,9 +118,8 @@ def answer(ask, maker, source, question):
     except BaseException as error:
         # What it was asked about is nobody's business, its own secrets neither.
         told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        for secret in (question["token"], source):
-            if secret:
-                told = told.replace(secret, "(secret)")
+        for secret in secrets(question, source):
+            told = told.replace(secret, "(secret)")
         sys.stderr.write(told)
         said = {"error": "%s in the plugin" % type(error).__name__}
     said["id"] = question["id"]

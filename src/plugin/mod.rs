@@ -1,7 +1,7 @@
 //! Plugins: processes of any language that are asked about requests, one line of JSON a question and one an answer.
 //!
-//! Owns the protocol ([`message`], told in `docs/plugins.md`), the process with what is waiting for it ([`desk`]), and its
-//! life from start to restart to end ([`process`]). It never decides about a request: what is said is passed on, and what
+//! Owns the protocol (`message`, told in `docs/plugins.md`), the process with what is waiting for it (`desk`), and its
+//! life from start to restart to end (`process`). It never decides about a request: what is said is passed on, and what
 //! is not said, or cannot be understood, is a refusal.
 
 mod desk;
@@ -58,6 +58,11 @@ impl Running {
     /// Has the process replaced by a new one once it has answered what it was asked.
     pub fn renew(&self) {
         self.desk.renew();
+    }
+
+    /// Tells the process to end, and does not wait for it.
+    pub fn leave(&self) {
+        self.desk.leave();
     }
 
     /// Ends the process: by the end of its standard input, then SIGTERM, then SIGKILL.

@@ -152,7 +152,7 @@ fn attend(
         each_line(complaints, |line| {
             let text = String::from_utf8_lossy(line.unwrap_or(b"(a line too long)")).trim_end().to_owned();
             if !text.is_empty() {
-                desk.spout.line(Level::Warn, "says", &text);
+                desk.spout.line(Level::Info, "says", &text);
                 *last.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }
         });

@@ -54,7 +54,7 @@ fn check(config: &Config) -> Result<(), String> {
         record::check(record)?;
     }
     let (log, said) = Log::kept(Level::Warn);
-    Helpers::start(config, &log).map_err(|error| format!("starting helpers: {error}"))?;
+    Helpers::start(config, &log).map_err(|error| error.to_string())?;
     said.first().map_or(Ok(()), Err)
 }
 

@@ -59,8 +59,8 @@ impl<K: Kernel> Shard<K> {
         );
     }
 
-    /// The target as it is logged. A socket of a directory is named by its token, which is not shown.
-    fn shown_target(&self, core: &Core) -> String {
+    /// The target as it is logged, and as files are called after it. A socket of a directory is named by its token, which is not shown.
+    pub(super) fn shown_target(&self, core: &Core) -> String {
         let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
         match (self.setup.config.route.tokens.as_ref().map(|tokens| &tokens.source), core.token) {
             (Some(Source::SocketDirectory(directory)), Some(mark)) => {

@@ -8,7 +8,6 @@ use crate::observe::record::{Recorder, Tape};
 use crate::observe::traffic::Traffic;
 use crate::session::tap::Tap;
 use crate::slab::Key;
-use crate::target::Target;
 use std::collections::HashMap;
 
 /// Who watches sessions; cheap to clone.
@@ -62,9 +61,9 @@ impl<K: Kernel> Shard<K> {
     /// Begins the recording of a session that became a bridge.
     pub(super) fn begin_tape(&mut self, key: Key) {
         let Some(recorder) = &self.setup.taps.recorder else { return };
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some((_, session)) = self.sessions.at(key.index).filter(|(own, _)| *own == key) else { return };
         let core = session.core();
-        let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
+        let target = self.shown_target(core);
         let client = core.client.map(|client| client.ip());
         match recorder.open(self.now, core.number, core.token, client, target) {
             Some(tape) => {

@@ -76,8 +76,7 @@ impl Bridge {
     pub fn new(world: &World, ceiling: usize) -> Bridge {
         let mut dice = world.dice();
         let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
-        let from = *dice.pick(&[1, 50, 1000]);
-        engine.splice_from(from, from / 2);
+        engine.splice_from(*dice.pick(&[1, 50, 1000]));
         Bridge {
             engine,
             unseen: dice.chance(500),

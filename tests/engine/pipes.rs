@@ -120,7 +120,7 @@ fn while_memory_is_short_bytes_are_copied_and_at_the_ceiling_they_wait() {
 #[test]
 fn what_is_stuck_in_a_pipe_moves_and_is_given_up_like_any_other_send() {
     let mut bench = Bench::new(Odds { buffer_bytes: 1 << 12, ..Odds::calm() }, super::BUFFER_MEMORY_MIN);
-    bench.engine.splice_from(1, 1);
+    bench.engine.splice_from(2);
     let (from, source) = bench.client(0);
     drop(bench.unseen(&from, source, b"bulk"));
     let (to, sink) = bench.client(1);

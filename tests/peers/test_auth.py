@@ -237,7 +237,7 @@ USER = """
             if who == "slow":
                 time.sleep(1)
             elif who == "bug":
-                raise ValueError("a bug about " + self.source)
+                raise ValueError("a bug about " + self.source + " and " + headers.get("Cookie", ""))
             elif who == "exit":
                 import os; os._exit(3)
             elif who == "hang":
@@ -260,9 +260,9 @@ def test_a_class_of_ones_own(serve, module):
     status, headers = ask(server, "", "-H", "X-Desk: where")
     assert status == 404 and int(headers["x-seen"]) >= 6
     for trouble in ("bug", "leave"):
-        assert ask(server, "", "-H", f"X-Desk: {trouble}")[0] == 503
+        assert ask(server, "", "-H", f"X-Desk: {trouble}", "-H", "Cookie: session=hushhush")[0] == 503
     server.wait_for("ValueError")
-    assert "the source" not in server.said(), "its source is a secret"
+    assert "the source" not in server.said() and "hushhush" not in server.said(), "these are secrets"
 
 
 def test_slow_answers_do_not_wait_for_each_other(serve, module):

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 PLAIN = {"compression": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
 # What others may wait while services that know tokens are slow or gone. Measured are 1 to 5 ms on two busy cores.
-PROMPT = 0.25
+PROMPT = 0.5
 
 
 def status(server, token=None, **options):

@@ -83,9 +83,7 @@ impl Day {
             world.trace_aloud();
         }
         let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
-        // What makes a stream bulk in earnest never comes in days as small as these.
-        let from = *dice.pick(&[1, 100, 2000]);
-        engine.splice_from(from, from / 2);
+        engine.splice_from(*dice.pick(&[1, 100, 2000]));
         let mailbox = Mailbox::new(engine.kernel().waker());
         let desk = Desk {
             waiting: Default::default(),

@@ -22,6 +22,17 @@ use websplice::web::{Body, Served};
 /// Jobs that nobody has answered yet.
 pub type Waiting = Rc<RefCell<Vec<(Key, Job)>>>;
 
+/// Tokens of a day on which they lead to the target; who knows them is the desk.
+pub fn tokens() -> Tokens {
+    Tokens {
+        source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+        veil: Default::default(),
+    }
+}
+
 /// The desk and its manners.
 pub struct Desk {
     pub waiting: Waiting,
@@ -92,16 +103,5 @@ impl Desk {
                 })
             }
         }
-    }
-}
-
-/// Tokens of a day on which they lead to the target; it is the desk that knows them.
-pub fn tokens() -> Tokens {
-    Tokens {
-        source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
-        places: vec![Place::Query],
-        cache: Duration::ZERO,
-        timeout: Duration::from_secs(2),
-        veil: Default::default(),
     }
 }

@@ -18,6 +18,7 @@ on_both_engines!(
     a_directory_of_sockets,
     a_file_that_comes_later,
     a_pipe_is_no_file_of_tokens,
+    a_recording_is_not_called_after_a_token,
 );
 
 /// The upgrade that asks with a token in the query.
@@ -203,8 +204,9 @@ fn a_directory_of_sockets(engine: &str) {
 fn a_file_that_comes_later(engine: &str) {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let server = Server::start(engine, &["--target-config", &place.arg("tokens")]);
-    server.wait_line("tokens source=TokenFile failures=1 error=");
+    server.wait_line("warn --token-source: ");
     assert_eq!(refused(&server, &asking("one")), 503);
+    server.wait_line("tokens source=TokenFile failures=1 error=");
     place.write("tokens", format!("one: {}\n", target.address()));
     works(&server, &asking("one"));
     server.stop();
@@ -220,4 +222,26 @@ fn a_pipe_is_no_file_of_tokens(engine: &str) {
         server.wait_line("not a regular file");
         server.stop();
     }
+}
+
+fn a_recording_is_not_called_after_a_token(engine: &str) {
+    let place = TempDir::new();
+    fs::create_dir_all(place.join("run")).expect("the directory is writable");
+    fs::create_dir_all(place.join("kept")).expect("the directory is writable");
+    unix_echo_at(&place.join("run/s3cret"));
+    let words = ["--token-plugin=UnixDomainSocketDirectory", "--record-name={target}-{token}", "--record"];
+    let source = format!("--token-source={}", place.arg("run"));
+    let server = Server::start(engine, &[&words[..], &[&place.arg("kept"), &source]].concat());
+    works(&server, &asking("s3cret"));
+    let mark = server
+        .wait_line("end id=")
+        .split(" token=~")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .map(str::to_owned);
+    let mark = mark.expect("it had a token");
+    server.stop();
+    let names: Vec<_> = fs::read_dir(place.join("kept")).expect("it is there").flatten().collect();
+    let name = names[0].file_name().to_string_lossy().into_owned();
+    assert!(names.len() == 1 && name.contains(&mark) && !name.contains("s3cret"), "{name}");
 }

@@ -49,3 +49,31 @@ fn a_source_may_stand_in_a_file() {
     works(&server, &Handshake::new().start("GET /?token=one HTTP/1.1"));
     server.stop();
 }
+
+#[test]
+fn a_check_finds_what_is_wrong_with_a_source() {
+    let place = TempDir::new();
+    place.write("good", "one: h:1\n");
+    place.write("faulty", "one: h:1\nnonsense\n");
+    place.write("key", "!");
+    for (plugin, name, said) in [
+        ("TokenFile", "good", None),
+        ("TokenFile", "faulty", Some("on line 2")),
+        ("TokenFile", "absent", Some("--token-source: ")),
+        ("JWTTokenApi", "key", Some("neither PEM nor base64url")),
+        ("UnixDomainSocketDirectory", "absent", Some("--token-source: ")),
+        ("TokenFileName", "absent", Some("TokenFileName needs a directory")),
+        ("Nope", "good", Some("there is no such plugin")),
+    ] {
+        let source = format!("--token-source={}", place.arg(name));
+        let (status, log) =
+            run_to_end(&["--check", &format!("--token-plugin={plugin}"), &source, "127.0.0.1:0"]);
+        match said {
+            None => assert_eq!(status, Some(0), "{plugin} {name}: {log}"),
+            Some(said) => {
+                assert_eq!((status, log.lines().count()), (Some(78), 1), "{plugin} {name}: {log}");
+                assert!(log.contains(said), "{plugin} {name}: {log}");
+            }
+        }
+    }
+}

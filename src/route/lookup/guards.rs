@@ -7,12 +7,13 @@ use super::passwords::Users;
 use super::{Question, Reply};
 use crate::crew::Crew;
 use crate::limits::{
-    FORWARD_THREADS, HELPER_QUEUE_MAX, PASSWORD_QUEUE_MAX, PASSWORD_THREADS, PLUGIN_ANSWER_MS,
+    FORWARD_THREADS, HELPER_QUEUE_MAX, PASSWORD_QUEUE_MAX, PASSWORD_THREADS_MAX, PLUGIN_ANSWER_MS,
 };
 use crate::observe::log::Log;
 use crate::plugin::{Kind, Running};
 use crate::route::guard::Guard;
 use crate::session::job::Verdict;
+use crate::sys::cpu;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +42,9 @@ impl Guards {
                     let work = move |(question, reply, _): (Question, Reply, Instant)| {
                         reply(Verdict::Routed(users.answer(&question.request)));
                     };
-                    Some(Asked::Crew(Crew::start("passwords", PASSWORD_THREADS, PASSWORD_QUEUE_MAX, work)?))
+                    // Hashing takes whole cores, and whoever has no password can make us hash: half of them are enough.
+                    let threads = (cpu::allowed().len() / 2).clamp(1, PASSWORD_THREADS_MAX);
+                    Some(Asked::Crew(Crew::start("passwords", threads, PASSWORD_QUEUE_MAX, work)?))
                 }
                 Guard::Forward(url) => {
                     let service = Service::new(url, log).map_err(io::Error::other)?;

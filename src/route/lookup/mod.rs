@@ -22,7 +22,7 @@ use super::{Answer, Options, Pass, Question, Step, Tokens};
 use crate::crew::Crew;
 use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
-use crate::observe::log::Log;
+use crate::observe::log::{Escaped, Level, Log};
 use crate::plugin::{Kind, Running};
 use crate::session::job::Verdict;
 use crate::target::Target;
@@ -103,6 +103,8 @@ impl Routes {
 
     /// Ends every plugin.
     pub fn stop(&self) {
+        // All are told before one is waited for.
+        self.plugins().for_each(Running::leave);
         self.plugins().for_each(Running::stop);
     }
 
@@ -141,8 +143,9 @@ impl Way {
                 return running.map(Arc::new).map(Way::Plugin).map_err(io::Error::other);
             }
         };
-        if let Err(trouble) = seek.probe() {
-            troubles.tell(&trouble);
+        if let Err(Trouble::Met(cause)) = seek.probe() {
+            let until = "until this is mended, requests with tokens are refused with 503";
+            log.line(Level::Warn, format!("--token-source: {}; {until}", Escaped(&cause)));
         }
         let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
         let common = Common { is_host: tokens.places.contains(&Place::Host), timeout: tokens.timeout };

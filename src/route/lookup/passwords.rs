@@ -77,10 +77,11 @@ impl Users {
         let table = self.table();
         let place = table.users.get(user).copied();
         // Somebody else's hash in place of one that is not there: the same one each time, and nobody can tell whose.
-        let decoy = || usize::from_be_bytes(self.digest(&[user])[..8].try_into().unwrap_or_default());
-        let Some(hash) =
-            place.or_else(|| decoy().checked_rem(table.hashes.len())).map(|at| &table.hashes[at])
-        else {
+        let decoy = || {
+            let number = u64::from_be_bytes(self.digest(&[user])[..8].try_into().unwrap_or_default());
+            usize::try_from(number.checked_rem(table.hashes.len() as u64)?).ok()
+        };
+        let Some(hash) = place.or_else(decoy).and_then(|at| table.hashes.get(at)) else {
             return Err(UNAUTHORIZED);
         };
         let mark = self.digest(&[hash.text().as_bytes(), &said]);

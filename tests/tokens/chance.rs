@@ -1,0 +1,201 @@
+//! Texts by chance: however a token is written it is not shown, and whatever is read as a table, a target, a source, a key or
+//! a token does no harm.
+
+use std::time::Duration;
+use websplice::route::Tokens;
+use websplice::route::form::decode_form;
+use websplice::route::jwt::{self, Key};
+use websplice::route::leads;
+use websplice::route::request::Request;
+use websplice::route::source::NAMES;
+use websplice::route::source::Source;
+use websplice::route::table::Table;
+use websplice::route::token::Token;
+use websplice::route::token::{Place, find};
+use websplice::sim::Dice;
+
+const SECRET: &str = "S3-CRET.4711";
+
+/// `text` with some of its letters as escapes, so many layers deep.
+fn escaped(text: &str, layers: usize, often: usize, dice: &mut Dice) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..layers {
+        text = text
+            .bytes()
+            .map(|byte| match byte {
+                // What would end the parameter has to be escaped.
+                b'&' | b'%' | b'+' | b'#' => format!("%{byte:02X}"),
+                _ if dice.chance(often) => format!("%{byte:02x}"),
+                _ => char::from(byte).to_string(),
+            })
+            .collect();
+    }
+    text
+}
+
+fn tokens(places: Vec<Place>) -> Tokens {
+    Tokens {
+        source: Source::TokenFile { path: "/x".into(), read_only: false },
+        places,
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(1),
+        veil: Default::default(),
+    }
+}
+
+/// Whether the secret is in a text, behind up to so many layers of escapes.
+fn shows(text: &str) -> bool {
+    let mut text = text.to_owned();
+    for _ in 0..8 {
+        if text.contains(SECRET) {
+            return true;
+        }
+        text = decode_form(&text).into_owned();
+    }
+    false
+}
+
+/// A request target with the token somewhere in it.
+fn target(dice: &mut Dice) -> String {
+    let often = *dice.pick(&[0, 200, 1000]);
+    let mut pair = format!("token={}", escaped(SECRET, 1, often, dice));
+    if dice.chance(300) {
+        pair = format!("{}={}", escaped("token", 1, often, dice), escaped(SECRET, 1, often, dice));
+    }
+    let mut pairs: Vec<String> = (0..dice.below(3)).map(|number| format!("p{number}=v%20w+x")).collect();
+    for _ in 0..dice.below(4) {
+        let inner = format!("{}?{pair}", dice.pick(&["websockify", "/a/b", "", "ws://host/x"]));
+        pair = format!("path={}", escaped(&inner, 1, often, dice));
+    }
+    pairs.insert(dice.below(pairs.len() + 1), pair);
+    format!("{}?{}", dice.pick(&["/", "/websockify", "/vnc.html", "http://a/b"]), pairs.join("&"))
+}
+
+#[test]
+fn no_spelling_shows_a_token() {
+    let query = tokens(vec![Place::Query]);
+    let mut found = 0;
+    for seed in 0..4_000 {
+        let mut dice = Dice::new(seed);
+        let target = target(&mut dice);
+        let shown = query.veiled(&target);
+        assert!(shows(&target), "the test itself: {target}");
+        assert!(!shows(&shown), "{target} is shown as {shown}");
+        // Where it is the token itself, its hash is there to be looked for.
+        let (path, rest) = target.split_once('?').expect("each has a query");
+        let request = Request {
+            method: "GET".into(),
+            path: path.into(),
+            query: Some(rest.into()),
+            headers: Vec::new(),
+            client: None,
+            tls: None,
+            certified: None,
+        };
+        if let Some(token) = find(&request, &query.places) {
+            assert_eq!(token.secret(), SECRET);
+            assert!(shown.contains(&query.veil.mark(SECRET).to_string()), "{shown}");
+            found += 1;
+        }
+    }
+    assert!(found > 500, "{found}");
+}
+
+#[test]
+fn a_path_that_is_a_token_is_not_shown() {
+    let path = tokens(vec![Place::Path]);
+    for seed in 0..5_000 {
+        let mut dice = Dice::new(seed);
+        let often = *dice.pick(&[0, 200, 1000]);
+        let last = escaped(SECRET, 1, often, &mut dice);
+        let target = format!(
+            "{}/{last}{}",
+            dice.pick(&["", "/a", "/a%2Fb/c", "http://h"]),
+            dice.pick(&["", "?a=b", "?"])
+        );
+        let shown = path.veiled(&target);
+        assert!(!shows(&shown), "{target} is shown as {shown}");
+        assert!(shown.contains(&path.veil.mark(SECRET).to_string()), "{target} is shown as {shown}");
+    }
+}
+
+#[test]
+fn whatever_is_sent_is_shown_somehow() {
+    let any = tokens(vec![Place::Query, Place::Path, Place::Host]);
+    for seed in 0..4_000 {
+        let mut dice = Dice::new(seed);
+        let letters =
+            ["token", "=", "%", "3D", "25", "&", "?", "/", "+", "://", "a", "\u{e9}", "%3", "%3D", "%2574"];
+        let target: String = (0..dice.below(20)).map(|_| *dice.pick(&letters)).collect();
+        let shown = any.veiled(&target);
+        assert!(shown.len() <= 10 * (target.len() + 10), "{target} is shown as {shown}");
+    }
+}
+
+#[test]
+fn whatever_is_read_does_no_harm() {
+    let secret = Key::parse(b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY").expect("a key of 32 bytes");
+    let letters = [
+        "a",
+        "h:1",
+        ":",
+        ": ",
+        "\n",
+        "\r",
+        "#",
+        " ",
+        "\u{e9}",
+        "\u{2028}",
+        "\0",
+        "[",
+        "]",
+        "::1",
+        "unix_socket:",
+        "/x",
+        "\"",
+        "{",
+        "}",
+        "\"host\"",
+        "\"port\"",
+        ",",
+        "1",
+        "65536",
+        "-",
+        "%s",
+        "http://",
+        "@",
+        ".",
+        "eyJhbGciOiJkaXIifQ",
+        "eyJhbGciOiJIUzI1NiJ9",
+        "-----BEGIN PUBLIC KEY-----",
+        "-----END PUBLIC KEY-----",
+        "AAAA",
+        "=",
+    ];
+    for seed in 0..10_000 {
+        let mut dice = Dice::new(seed);
+        let text: String = (0..dice.below(24)).map(|_| *dice.pick(&letters)).collect();
+        let mut table = Table::default();
+        table.add(&text);
+        let lines = text.lines().count();
+        assert!(table.faults.iter().all(|line| (1..=lines).contains(line)), "{text:?}: {:?}", table.faults);
+        table.find(&Token::new(text.as_str()), true);
+        for target in
+            [leads::word(&text), leads::value(&text), leads::json(text.as_bytes()), leads::pair(&text, &text)]
+        {
+            // What was read is written so that it can be read again.
+            let Some(target) = target else { continue };
+            assert!(
+                !target.to_string().contains(['\n', '\0']) || text.contains("unix_socket"),
+                "{text:?}: {target}"
+            );
+        }
+        for name in NAMES {
+            if let Err(why) = Source::parse(name, Some(&text)) {
+                assert!(why.starts_with("--token-"), "{why}");
+            }
+        }
+        let _ = Key::parse(text.as_bytes());
+        assert!(jwt::target(&text, &secret, 0.0).is_err(), "{text:?}");
+    }
+}

@@ -95,6 +95,20 @@ def listener(port):
     return None
 
 
+def settled(half):
+    """The daemon, once it listens and has let go of the standard streams: before that it may be a process on its way out."""
+
+    def pid():
+        found = listener(half.port)
+        try:
+            streams = {os.readlink(f"/proc/{found}/fd/{number}") for number in range(3)} if found else set()
+        except OSError:
+            return None
+        return found if streams == {"/dev/null"} else None
+
+    return until(pid, "the daemon listens, with nothing but /dev/null", 10)
+
+
 def gone(pid):
     """Whether a process has ended."""
     try:
@@ -122,7 +136,7 @@ def daemon(*words, look=lambda half, pid: {}, tokens=False):
         status = run.child.wait(15)
         if status:
             return Seen(status=status)
-        pid = until(lambda: listener(half.port), "the daemon listens", 10)
+        pid = settled(half)
         seen = Seen(status=status, detached=pid != run.pid and os.getsid(pid) != run.pid, **look(half, pid))
         if not tokens:
             seen |= talk(half)
@@ -291,7 +305,7 @@ def daemon_syslog(pattern):
         status = run.child.wait(15)
         if status:
             return Seen(status=status)
-        pid = until(lambda: listener(half.port), "the daemon listens", 10)
+        pid = settled(half)
         for _ in range(2):
             talk(half)
         line = half.syslog.wait_for(pattern)

@@ -14,7 +14,7 @@ fail() {
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
     [openssl]=openssl [curl]=curl [socat]=socat [npm]=npm [node]=nodejs [python3]=python3 [ps]=procps
-    [certutil]=libnss3-tools [redis-server]=redis-server [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
+    [certutil]=libnss3-tools [htpasswd]=apache2-utils [redis-server]=redis-server [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
     [/usr/lib/websockify/rebind.so]=websockify
     [/usr/share/novnc/vnc.html]=novnc
 )

@@ -141,7 +141,8 @@ fn pair(row: &'static Row, old: &Cell, new: &Cell, old_run: &Run, new_run: &Run)
             (Some(change), verdict)
         }
         (Some(_), None) => (None, Verdict::Lost),
-        (None, _) => (None, Verdict::New),
+        (None, Some(_)) => (None, Verdict::New),
+        (None, None) => (None, Verdict::Same),
     };
     let spread = |cell: &Cell, figure: Figure| cell.spread(figure);
     Pair {

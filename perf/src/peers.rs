@@ -110,9 +110,8 @@ impl Peer {
     /// What its clients ask for if they speak WebSocket; otherwise they send the same payload over bare TCP.
     pub fn path(self) -> Option<&'static str> {
         match self {
-            Self::WebspliceRing | Self::WebsplicePoll | Self::Python | Self::Websocat | Self::Node => {
-                Some(PATH)
-            }
+            Self::WebspliceRing | Self::WebsplicePoll | Self::FloorWs => Some(PATH),
+            Self::Python | Self::Websocat | Self::Node => Some(PATH),
             Self::Extra(extra) => extra.path,
             _ => None,
         }
@@ -352,7 +351,7 @@ mod tests {
         assert!(!Peer::Haproxy.fits(row("shards-64")) && Peer::Haproxy.fits(row("cores-2")));
         assert!(!Peer::Websocat.fits(row("cores-2")) && Peer::Websocat.fits(row("size-1")));
         assert!(Peer::FloorSplice.fits(row("down-16")) && !Peer::FloorSplice.fits(row("up-16")));
-        assert!(PEERS.iter().filter(|peer| peer.path().is_some()).count() == 5);
+        assert!(PEERS.iter().filter(|peer| peer.path().is_some()).count() == 6);
         assert!(!Peer::None.fits(row("idle")) && Peer::None.fits(row("both-1")));
     }
 }

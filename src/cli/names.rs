@@ -6,7 +6,7 @@
 use super::option::Opt;
 use super::table::TABLE;
 
-/// Every long option of websockify 0.13. The ones that the table lacks are refused with a sentence of their own.
+/// Every long option of websockify 0.13; a test holds the table to having them all.
 const WEBSOCKIFY: [&str; 37] = [
     "auth-plugin",
     "auth-source",
@@ -47,28 +47,24 @@ const WEBSOCKIFY: [&str; 37] = [
     "wrap-mode",
 ];
 
-/// Every short option of websockify that the table lacks.
-const WEBSOCKIFY_SHORT: [char; 1] = ['D'];
-
 /// Finds the option that a long name, without its dashes, stands for.
 ///
 /// # Errors
 /// The message, if there is none or there are several.
 pub fn long(typed: &str) -> Result<&'static Opt, String> {
-    if is_name(typed) {
-        return known(typed, typed);
+    if let Some(exact) = row(typed) {
+        return Ok(exact);
     }
-    let theirs: Vec<_> = WEBSOCKIFY.into_iter().filter(|name| name.starts_with(typed)).collect();
+    let fits = |name: &&str| name.starts_with(typed);
+    let theirs: Vec<_> = WEBSOCKIFY.into_iter().filter(fits).collect();
     if let [only] = theirs[..] {
-        return known(only, typed);
+        return row(only).ok_or_else(|| unknown(typed));
     }
-    let mut all: Vec<_> = TABLE.iter().map(|opt| opt.long).filter(|name| name.starts_with(typed)).collect();
-    all.extend(theirs);
+    let mut all: Vec<_> = TABLE.iter().map(|opt| opt.long).filter(fits).collect();
     all.sort_unstable();
-    all.dedup();
     match all[..] {
-        [] => Err(format!("no such option: --{}", printable(typed))),
-        [only] => known(only, typed),
+        [] => Err(unknown(typed)),
+        [only] => row(only).ok_or_else(|| unknown(typed)),
         _ => Err(format!("ambiguous option: --{typed} (--{}?)", all.join(", --"))),
     }
 }
@@ -78,27 +74,16 @@ pub fn long(typed: &str) -> Result<&'static Opt, String> {
 /// # Errors
 /// The message, if there is none.
 pub fn short(typed: char) -> Result<&'static Opt, String> {
-    TABLE.iter().find(|opt| opt.short == Some(typed)).ok_or_else(|| {
-        let why =
-            if WEBSOCKIFY_SHORT.contains(&typed) { unsupported(&format!("-{typed}")) } else { String::new() };
-        format!("no such option: -{}{why}", printable(typed.encode_utf8(&mut [0; 4])))
-    })
+    let row = TABLE.iter().find(|opt| opt.short == Some(typed));
+    row.ok_or_else(|| format!("no such option: -{}", printable(typed.encode_utf8(&mut [0; 4]))))
 }
 
-fn is_name(typed: &str) -> bool {
-    WEBSOCKIFY.contains(&typed) || TABLE.iter().any(|opt| opt.long == typed)
+fn row(name: &str) -> Option<&'static Opt> {
+    TABLE.iter().find(|opt| opt.long == name)
 }
 
-/// The row of a full name, which is in the table or only in websockify.
-fn known(name: &str, typed: &str) -> Result<&'static Opt, String> {
-    TABLE
-        .iter()
-        .find(|opt| opt.long == name)
-        .ok_or_else(|| format!("no such option: --{typed}{}", unsupported(&format!("--{name}"))))
-}
-
-fn unsupported(name: &str) -> String {
-    format!(" ({name}: not supported by this version)")
+fn unknown(typed: &str) -> String {
+    format!("no such option: --{}", printable(typed))
 }
 
 /// Names are shown as typed, but never move the cursor of a terminal.
@@ -108,4 +93,24 @@ fn printable(typed: &str) -> String {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_websockify_is_there_by_each_prefix_that_it_has_there() {
+        for name in WEBSOCKIFY {
+            assert!(row(name).is_some(), "--{name}");
+            for typed in (1..=name.len()).map(|len| &name[..len]) {
+                let theirs = WEBSOCKIFY.iter().filter(|other| other.starts_with(typed)).count();
+                if theirs == 1 || WEBSOCKIFY.contains(&typed) {
+                    assert!(long(typed).is_ok(), "--{typed} for --{name}");
+                } else {
+                    assert!(long(typed).is_err_and(|why| why.starts_with("ambiguous")), "--{typed}");
+                }
+            }
+        }
+    }
 }

@@ -117,6 +117,9 @@ impl<K: Kernel> Engine<K> {
         }
         let socket = entry.socket.as_ref().expect("a receiving socket is open");
         match self.kernel.splice_in(socket, self.pipes.of(&lease), most.min(PIPE_BYTES)) {
+            // A splice never passes an urgent mark and says for it what it says for nothing at all: only a receive knows.
+            Ok(0) => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Ok(count) => {
                 entry.bulk.spliced(count, self.measure);
                 // A pipe has fewer places than bytes, so that it took little does not mean that little is there.

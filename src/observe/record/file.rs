@@ -67,7 +67,7 @@ impl Recording {
         most: Option<u64>,
     ) -> io::Result<Option<u64>> {
         line.entry(self.end, from, millis, payload);
-        let len = self.end + line.len() + TERMINATOR.len() as u64;
+        let len = self.end + line.size() + TERMINATOR.len() as u64;
         if self.lines > 0 && most.is_some_and(|most| len > most) {
             return Ok(None);
         }
@@ -89,8 +89,8 @@ impl Recording {
         let put = line.put(|at, bytes| file.write_all_at(bytes, at));
         match put {
             Ok(()) => {
-                self.end += line.len();
-                Ok(line.len())
+                self.end += line.size();
+                Ok(line.size())
             }
             Err(error) => {
                 // What is cut and what is written again had its place on the disk before, so this seldom fails, and if it does

@@ -54,7 +54,7 @@ struct Shared {
 /// What the thread is asked.
 #[derive(Debug)]
 enum Work {
-    Open(u64, Box<Facts>, Arc<AtomicBool>),
+    Open(u64, Box<Facts>, Arc<Fate>),
     /// Time in milliseconds, what came, and what was lost before it, by side.
     Keep(u64, u64, Box<Brought>, [u64; 2]),
     /// What was lost at the end.
@@ -68,10 +68,22 @@ pub struct Tape {
     recorder: Recorder,
     id: u64,
     opened: Time,
-    /// Bytes from each side that were lost since something was last kept.
-    lost: [u64; 2],
+    fate: Arc<Fate>,
+}
+
+/// What a recording's session and the thread tell each other.
+#[derive(Debug, Default)]
+struct Fate {
     /// The thread has given it up.
-    stopped: Arc<AtomicBool>,
+    stopped: AtomicBool,
+    /// Bytes from each side that were lost since something was last kept.
+    lost: [AtomicU64; 2],
+}
+
+impl Fate {
+    fn take_lost(&self) -> [u64; 2] {
+        self.lost.each_ref().map(|lost| lost.swap(0, Ordering::Relaxed))
+    }
 }
 
 impl Recorder {
@@ -115,9 +127,9 @@ impl Recorder {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let token = token.map(Mark::number);
         let facts = Facts { number, seconds, token, client, target };
-        let (id, stopped) = (self.shared.begun.fetch_add(1, Ordering::Relaxed), Arc::<AtomicBool>::default());
-        let _ = self.works.send(Work::Open(id, Box::new(facts), stopped.clone()));
-        Some(Tape { recorder: self.clone(), id, opened: now, lost: [0; 2], stopped })
+        let (id, fate) = (self.shared.begun.fetch_add(1, Ordering::Relaxed), Arc::<Fate>::default());
+        let _ = self.works.send(Work::Open(id, Box::new(facts), fate.clone()));
+        Some(Tape { recorder: self.clone(), id, opened: now, fate })
     }
 
     /// Waits until all that was handed over is written; after [`RECORD_STOP_MS`] what is left is given up, and told.
@@ -152,12 +164,12 @@ impl Tape {
         }
         let (from, bytes) = (brought.from, brought.bytes.len() as u64);
         let shared = &self.recorder.shared;
-        if !self.stopped.load(Ordering::Relaxed) && shared.claim(cost(&brought)) {
+        if !self.fate.stopped.load(Ordering::Relaxed) && shared.claim(cost(&brought)) {
             let millis = now.since(self.opened).as_millis() as u64;
-            let lost = std::mem::take(&mut self.lost);
+            let lost = self.fate.take_lost();
             let _ = self.recorder.works.send(Work::Keep(self.id, millis, brought, lost));
         } else {
-            self.lost[from as usize] += bytes;
+            self.fate.lost[place(from)].fetch_add(bytes, Ordering::Relaxed);
             shared.bytes_lost.fetch_add(bytes, Ordering::Relaxed);
         }
     }
@@ -165,7 +177,7 @@ impl Tape {
 
 impl Drop for Tape {
     fn drop(&mut self) {
-        let _ = self.recorder.works.send(Work::Close(self.id, self.lost));
+        let _ = self.recorder.works.send(Work::Close(self.id, self.fate.take_lost()));
     }
 }
 

@@ -148,3 +148,33 @@ fn a_message_is_cut_at_the_bound_of_an_entry() {
     // The empty end of what was written is no message of its own; the empty message behind it is.
     assert!(text.ends_with("x',\n'}2}',\n'}2}last',\n'EOF'];\n"), "{}", &text[text.len() - 60..]);
 }
+
+/// The process may end before its sessions do: what they have shown so far is in their files by then.
+#[test]
+fn a_stop_writes_what_is_held_and_what_was_lost() {
+    let mut bench = Bench::new("stop");
+    let mut tape = bench.open(1).unwrap();
+    let whole = bench.open(2).unwrap();
+    tape.keep(Time(1_001), brought(Side::Client, &[("begin", false)]));
+    let large = "x".repeat(RECORD_BUFFER_BYTES_MIN);
+    tape.keep(Time(1_002), brought(Side::Target, &[(&large, true)]));
+    let (done, stopped) = channel();
+    bench.recorder.works.send(Work::Stop(done)).unwrap();
+    bench.work();
+    stopped.try_recv().unwrap();
+    let end = format!(
+        "'}}1}}begin',\n/* lost here, as they could not be written in time: {} bytes from the target */\n/* stopped here, \
+         in the middle of a message */\n'EOF'];\n",
+        large.len()
+    );
+    assert!(bench.text(1).ends_with(&end), "{}", bench.text(1));
+    assert_eq!(bench.text(2), "var VNC_frame_data = [\n'EOF'];\n");
+    let shared = bench.recorder.shared.clone();
+    assert_eq!(shared.open.load(Ordering::Relaxed), 0);
+    // What comes yet is lost, and counted.
+    tape.keep(Time(1_003), brought(Side::Client, &[("end", true)]));
+    drop((tape, whole));
+    bench.work();
+    assert_eq!(shared.bytes_lost.load(Ordering::Relaxed), large.len() as u64 + 3);
+    assert_eq!(bench.waiting(), 0);
+}

@@ -255,7 +255,8 @@ pub const RECORD_FILE_BYTES_MIN: usize = 64 * 1024;
 pub const RECORD_ENTRY_BYTES_MAX: usize = 1024 * 1024;
 /// What a recording, or a receive that waits to be written to one, counts for besides its bytes.
 pub const RECORD_OVERHEAD_BYTES: usize = 512;
-/// Names that are tried for a recording whose own is taken. At the limit: the session is not recorded.
+/// Names that are tried for a recording whose own is taken. At the limit: as many more with the number of the connection and
+/// the time in them; then the session is not recorded.
 pub const RECORD_NAMES_MAX: u32 = 99;
 /// How long the end of the process waits for recordings to be written. At the limit: what is left is lost.
 pub const RECORD_STOP_MS: u64 = 5_000;

@@ -40,7 +40,7 @@ impl Recording {
                 Ok(file) => {
                     return Ok(Recording { file, path, end: HEADER.len() as u64, lines: 0 });
                 }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < RECORD_NAMES_MAX => {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < 2 * RECORD_NAMES_MAX => {
                     attempt += 1;
                 }
                 Err(error) => return Err((path, error)),
@@ -154,6 +154,19 @@ mod tests {
         }
         fs::remove_dir_all(scheme.directory).unwrap();
         fs::remove_dir_all(unique.directory).unwrap();
+    }
+
+    /// Whoever chooses what a name is made of cannot use all of them up.
+    #[test]
+    fn a_name_that_was_taken_often_has_the_number_in_it() {
+        let options = options("often", Some("{client}.js"));
+        for number in 1..=u64::from(RECORD_NAMES_MAX) + 3 {
+            let facts = Facts { number, ..Facts::default() };
+            Recording::create(&options, &facts, 1).unwrap();
+        }
+        let last = format!("unix-{}-19700101T000000Z.js", RECORD_NAMES_MAX + 3);
+        assert!(options.directory.join(last).exists());
+        fs::remove_dir_all(options.directory).unwrap();
     }
 
     #[test]

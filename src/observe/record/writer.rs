@@ -61,6 +61,13 @@ impl Writer {
 
     /// Does what the thread is asked.
     pub fn work(&mut self, work: Work) {
+        let missed = self.shared.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            let line = format!(
+                "record not begun for {missed} sessions: too much waited to be written until they ended"
+            );
+            self.log.line(Level::Error, line);
+        }
         match work {
             Work::Open(id, facts, fate) => self.open(id, facts, fate),
             Work::Keep(id, millis, brought, lost) => self.keep(id, millis, *brought, lost),

@@ -30,6 +30,8 @@ pub const SPLICE_FROM_BYTES: usize = 64 * 1024;
 pub const SPLICE_ENOUGH_BYTES: usize = 16 * 1024;
 /// So many of those in a row, and the stream is no longer bulk.
 pub const SPLICE_MEAGRE_MAX: u8 = 4;
+/// Receives of bulk that are copied before a pipe is asked for again where the system has refused one: some 64 MiB.
+pub const SPLICE_REST: u16 = 1024;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
 /// The middle ones hold one and four full TLS records with their overhead and headroom.
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];

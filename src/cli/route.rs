@@ -8,7 +8,7 @@ use crate::limits::{ROUTE_TIMEOUT_MS, TOKEN_CACHE_MS, TOKEN_SMALL_FILE_BYTES_MAX
 use crate::route::Tokens;
 use crate::route::plugin::Plugin;
 use crate::route::source::Source;
-use crate::route::token::{Place, Veil};
+use crate::route::token::Place;
 use crate::tls::Secret;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -202,7 +202,6 @@ pub(super) fn tokens(
         places,
         cache: route.token_cache.unwrap_or(Duration::from_millis(TOKEN_CACHE_MS)),
         timeout: route.token_timeout.unwrap_or(Duration::from_millis(TOKEN_TIMEOUT_MS)),
-        veil: Veil::default(),
     }))
 }
 

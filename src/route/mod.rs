@@ -36,6 +36,8 @@ pub struct Options {
     pub guards: Vec<Guard>,
     /// Whether files are guarded too.
     pub guard_files: bool,
+    /// The key of what is shown in place of tokens.
+    pub veil: Veil,
 }
 
 /// Tokens and the targets they stand for.
@@ -49,15 +51,6 @@ pub struct Tokens {
     pub cache: Duration,
     /// How long one look-up may take, the wait for its turn included. Not zero.
     pub timeout: Duration,
-    /// The key of what is shown in place of tokens.
-    pub veil: Veil,
-}
-
-impl Tokens {
-    /// A request target as it may be logged: without what could be a token.
-    pub fn veiled<'a>(&self, target: &'a str) -> Cow<'a, str> {
-        veiled::veiled(target, &self.places, &self.veil)
-    }
 }
 
 /// One step of a route.
@@ -102,6 +95,14 @@ pub struct Pass {
 pub type Label = (Box<str>, Box<str>);
 
 impl Options {
+    /// A request target as it may be logged: without what could be a token and, where tokens or guards decide who passes,
+    /// without any value of the query.
+    pub fn veiled<'a>(&self, target: &'a str) -> Cow<'a, str> {
+        let places = self.tokens.as_ref().map_or(&[][..], |tokens| &tokens.places);
+        let strict = self.tokens.is_some() || !self.guards.is_empty();
+        veiled::veiled(target, veiled::Rule { places, strict }, &self.veil)
+    }
+
     /// The steps of a request that wants a bridge, or of one that wants a file, in their order: guards that need no target,
     /// so that nobody learns anything from a look-up who may not pass; the look-up of the token; guards that want to know
     /// the target.

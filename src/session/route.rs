@@ -115,7 +115,7 @@ impl Route {
         match (step, &cx.config.route.tokens) {
             (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
                 Some(found) => {
-                    core.token = Some(tokens.veil.mark(found.secret()));
+                    core.token = Some(cx.config.route.veil.mark(found.secret()));
                     token = Some(found);
                 }
                 None => return self.refuse(&Refusal::NO_TOKEN, core, cx),

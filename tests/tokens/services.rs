@@ -47,6 +47,7 @@ fn a_web_service_in_text(engine: &str) {
         "/t/strange?k=v" => (200, "<html>".into()),
         "/t/large?k=v" => (200, "x".repeat(65537)),
         "/elsewhere" => panic!("a redirect was followed"),
+        _ if !path.starts_with("/t/") || path.contains("/.") => (200, address.to_string()),
         _ => (404, address.to_string()),
     });
     let source = format!("http://{}/t/%s?k=v", service.address());
@@ -57,6 +58,9 @@ fn a_web_service_in_text(engine: &str) {
     for (token, status) in [("two", 404), ("moved", 503), ("trouble", 503), ("strange", 503), ("large", 503)]
     {
         assert_eq!(refused(&server, &asking(token)), status, "{token}");
+    }
+    for dots in [".", "..", "%2e", "%2E."] {
+        assert_eq!(refused(&server, &asking(dots)), 404, "{dots} leads out of the address");
     }
     let line = server.wait_line("tokens source=BaseTokenAPI failures=1 error=");
     assert!(line.contains("redirects are not followed") && !line.contains("moved"), "{line}");

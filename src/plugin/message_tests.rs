@@ -50,7 +50,7 @@ fn a_plugin_is_told_everything() {
         (&json!("a/b c"), &json!({"host": "desk.test", "port": 5901}))
     );
     let bare = Request { client: None, tls: None, query: None, ..request(&[]) };
-    let told = asked(bare, Target::parse_unix(OsStr::new("/run/vnc")));
+    let told = asked(bare, Target::parse_unix(std::ffi::OsStr::new("/run/vnc")));
     assert_eq!((&told["client"], &told["tls"], &told["query"]), (&Value::Null, &Value::Null, &Value::Null));
     assert_eq!(told["target"], json!({"unix": "/run/vnc"}));
 }
@@ -112,7 +112,8 @@ fn what_lets_a_request_pass() {
     assert_eq!(pass.labels, [("user".into(), "me".into())]);
     assert_eq!(said(Kind::Auth, r#""allow":{}"#), Ok(Ok(Pass::default())));
     assert_eq!(said(Kind::Auth, r#""allow":{"target":null,"labels":null}"#), Ok(Ok(Pass::default())));
-    for unix in ["unix:/run/vnc", "unix_socket:/run/vnc"] {
+    // The words of all sources, blanks included.
+    for unix in ["unix:/run/vnc", "unix_socket:/run/vnc", " unix_socket: /run/vnc"] {
         let pass = said(Kind::Token, &format!(r#""allow":{{"target":"{unix}"}}"#)).unwrap().unwrap();
         assert_eq!(*pass.target.unwrap(), Target::Unix("/run/vnc".into()));
     }

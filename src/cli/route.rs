@@ -5,7 +5,7 @@ use super::option::{Act, Category, Opt, Refusal, Value};
 use super::source_file;
 use super::table::{file, free};
 use super::values::{self, Zero};
-use crate::limits::{ROUTE_TIMEOUT_MS, TOKEN_CACHE_MS, TOKEN_TIMEOUT_MS};
+use crate::limits::{TOKEN_CACHE_MS, TOKEN_TIMEOUT_MS};
 use crate::route::Tokens;
 use crate::route::plugin::Plugin;
 use crate::route::source::Source;
@@ -210,12 +210,6 @@ pub(super) fn tokens(
     }))
 }
 
-/// How long the whole route of a request may take: long enough that each look-up has its time.
-pub(super) fn time(tokens: Option<&Tokens>) -> Duration {
-    let usual = Duration::from_millis(ROUTE_TIMEOUT_MS);
-    tokens.map_or(usual, |tokens| usual.max(tokens.timeout + Duration::from_millis(TOKEN_TIMEOUT_MS)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,8 +223,5 @@ mod tests {
         assert_eq!(written(&TOKEN_CACHE).unwrap(), tokens.cache);
         assert_eq!(written(&TOKEN_TIMEOUT).unwrap(), tokens.timeout);
         assert_eq!(Place::parse(TOKEN_FROM.default.trim_matches(['(', ')'])), Some(tokens.places[0].clone()));
-        assert_eq!(time(Some(&tokens)), Duration::from_millis(ROUTE_TIMEOUT_MS));
-        let slow = Tokens { timeout: Duration::from_secs(60), ..tokens };
-        assert!(time(Some(&slow)) > slow.timeout);
     }
 }

@@ -18,8 +18,13 @@ fn request(headers: &[(&str, &[u8])]) -> Request {
 
 fn asked(request: Request, target: Option<Target>) -> Value {
     let token = Some(Token::new("a/b c"));
-    let question =
-        Question { step: Step::Lookup, request: request.into(), token, target: target.map(Arc::new) };
+    let question = Question {
+        step: Step::Lookup,
+        request: request.into(),
+        token,
+        target: target.map(Arc::new),
+        budget: std::time::Duration::from_secs(60),
+    };
     let line = super::question(7, Kind::Token, &question).unwrap();
     assert!(line.starts_with("{\"id\":7,") && !line.contains('\n'), "{line}");
     serde_json::from_str(&line).unwrap()
@@ -89,7 +94,13 @@ fn nobody_tells_a_plugin_who_he_is() {
 fn a_question_that_is_too_long_is_not_asked() {
     let long = vec![0xe9; PLUGIN_LINE_BYTES_MAX / 2];
     let request = request(&[("X", &long)]).into();
-    let question = Question { step: Step::Lookup, request, token: None, target: None };
+    let question = Question {
+        step: Step::Lookup,
+        request,
+        token: None,
+        target: None,
+        budget: std::time::Duration::from_secs(60),
+    };
     assert_eq!(super::question(1, Kind::Auth, &question), None);
 }
 

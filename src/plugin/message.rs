@@ -10,7 +10,7 @@ use crate::route::form::decode_form;
 use crate::route::leads;
 use crate::route::request::Request;
 use crate::route::{Answer, Label, Pass, Question};
-use crate::target::{Port, Target};
+use crate::target::{Held, Port, Target};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -156,7 +156,7 @@ fn target(target: &Target) -> Value {
     match target {
         Target::Tcp { host, port: Port::Number(port) } => json!({"host": host, "port": port}),
         Target::Tcp { host, port: Port::Service(port) } => json!({"host": host, "port": port}),
-        Target::Unix(path) => json!({"unix": path.to_string_lossy()}),
+        Target::Unix(path) | Target::Held(Held { path, .. }) => json!({"unix": path.to_string_lossy()}),
         Target::Abstract(name) => json!({"unix": format!("@{}", String::from_utf8_lossy(name))}),
         other => json!({"other": other.to_string()}),
     }

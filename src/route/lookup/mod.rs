@@ -134,7 +134,9 @@ impl Way {
                 (Box::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
             }
             Source::TokenFileName(path) => (Box::new(names::Words(path.clone())), LOOKUP_THREADS),
-            Source::SocketDirectory(path) => (Box::new(names::Sockets(path.clone())), LOOKUP_THREADS),
+            Source::SocketDirectory(path) => {
+                (Box::new(names::Sockets::new(path, troubles.clone())), LOOKUP_THREADS)
+            }
             Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
             Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
             Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),

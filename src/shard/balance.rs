@@ -43,8 +43,8 @@ impl Balance {
         self.counts[shard].0.store(sessions, Ordering::Release);
     }
 
-    /// Takes a place for a session of `shard`: not when all are taken, nor when it has an eighth, and at least eight,
-    /// more sessions than the mean. True when there is one more to be given back.
+    /// Takes a place for a session of `shard`: not when all are taken, nor when it has an eighth, and at least one,
+    /// more sessions than the mean: few sessions may be all there are, and each of them a busy desktop. True when there is one more to be given back.
     pub fn claim(&self, shard: usize) -> bool {
         if !self.is_fair(shard) {
             return false;
@@ -73,7 +73,7 @@ impl Balance {
     fn is_fair(&self, shard: usize) -> bool {
         let total: usize = self.counts.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
         let mean = total / self.counts.len();
-        self.counts[shard].0.load(Ordering::Relaxed) <= mean + (mean / 8).max(8)
+        self.counts[shard].0.load(Ordering::Relaxed) <= mean + (mean / 8).max(1)
     }
 }
 
@@ -86,7 +86,11 @@ mod tests {
         let balance = Balance::new(2, 400);
         for (first, second, may) in [
             (0, 0, [true, true]),
-            (8, 0, [true, true]),
+            (1, 0, [true, true]),
+            (2, 0, [true, true]),
+            (3, 0, [false, true]),
+            (9, 7, [true, true]),
+            (10, 6, [false, true]),
             (20, 0, [false, true]),
             (200, 180, [true, true]),
             (200, 100, [false, true]),

@@ -6,9 +6,11 @@ each must answer: the same, or ours better by a rule of the reference, and then 
 
 import concurrent.futures
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import select
 import shutil
@@ -22,7 +24,7 @@ import tempfile
 import threading
 import time
 
-from support import BINARY, Process, free_port, until
+from support import BINARY, Process, until
 from wire import Connection
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -31,6 +33,25 @@ WANTED = {"theirs": (THEIRS,), "ours": (OURS,)}.get(os.environ.get("COMPAT_HALF"
 SHOW = bool(os.environ.get("COMPAT_SHOW"))
 PROGRAM = "websockify"
 RULE = re.compile(r"[FMN] \d+(\.\d+)?: \w|S [HFAWPT]?\d+(\.\d+)?: \w")
+
+
+# Ports to listen on: below those that the system gives to whoever connects, with a stretch for each process of the tests.
+PORTS = range(10_240, 31_744, 1_344)
+STRETCH = PORTS[int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "0"))) % len(PORTS)]
+turns, turning = itertools.count(random.randrange(PORTS.step)), threading.Lock()
+
+
+def free_port():
+    """A port that nobody uses, and that was not given out a moment ago."""
+    while True:
+        with turning:
+            port = STRETCH + next(turns) % PORTS.step
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+                return port
+            except OSError:
+                continue
 
 
 class Loaded:

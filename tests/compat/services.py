@@ -10,8 +10,8 @@ import tempfile
 import threading
 
 import redis
-from harness import Echo
-from support import free_port, until
+from harness import Echo, free_port
+from support import until
 
 
 class Two:

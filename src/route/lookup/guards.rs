@@ -39,7 +39,11 @@ impl Guards {
             Ok(match guard {
                 Guard::Htpasswd(path) => {
                     let users = Users::open(path, log).map_err(io::Error::other)?;
-                    let work = move |(question, reply, _): (Question, Reply, Instant)| {
+                    let work = move |(question, reply, asked): (Question, Reply, Instant)| {
+                        // Hashing is dear, and nobody would hear the answer.
+                        if asked.elapsed() >= question.budget {
+                            return reply(Verdict::Busy);
+                        }
                         reply(Verdict::Routed(users.answer(&question.request)));
                     };
                     // Hashing takes whole cores, and whoever has no password can make us hash: half of them are enough.
@@ -49,6 +53,9 @@ impl Guards {
                 Guard::Forward(url) => {
                     let service = Service::new(url, log).map_err(io::Error::other)?;
                     let work = move |(question, reply, asked): (Question, Reply, Instant)| {
+                        if asked.elapsed() >= question.budget {
+                            return reply(Verdict::Busy);
+                        }
                         reply(Verdict::Routed(service.answer(&question.request, asked)));
                     };
                     Some(Asked::Crew(Crew::start("forward", FORWARD_THREADS, HELPER_QUEUE_MAX, work)?))

@@ -21,9 +21,12 @@ use std::time::{Duration, Instant};
 /// What makes Python classes speak the protocol.
 const HOST: &str = include_str!("host.py");
 /// Runs the first line of standard input, so that the program is not a page long in every list of processes. Python puts
-/// the current directory in front of where it looks for modules; anybody might have put some there.
-const PYTHON: &str = "import sys\nif sys.path and sys.path[0] == '': del sys.path[0]\nimport json\n\
-                      exec(compile(json.loads(sys.stdin.buffer.readline()), '<plugin host>', 'exec'))";
+/// the current directory in front of where it looks for modules; anybody might have put some there. Questions move to a
+/// descriptor that is closed in whatever the class starts, which would read some of them otherwise.
+const PYTHON: &str = "import sys\nif sys.path and sys.path[0] == '': del sys.path[0]\nimport json, os\n\
+                      questions = os.fdopen(os.dup(0), 'rb')\n\
+                      nothing = os.open(os.devnull, os.O_RDONLY)\nos.dup2(nothing, 0)\nos.close(nothing)\n\
+                      exec(compile(json.loads(questions.readline()), '<plugin host>', 'exec'))";
 /// How often the end of a process is looked for once it has ended its output.
 const REAP_LOOK: Duration = Duration::from_millis(5);
 /// A process that lived this long starts its successor without delay.

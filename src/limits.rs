@@ -202,6 +202,18 @@ pub const PLUGIN_RESTART_MAX_MS: u64 = 30_000;
 pub const PLUGIN_LINE_BYTES_MAX: usize = 64 * 1024;
 /// Lines of a plugin that are logged in a second. At the limit: counted.
 pub const PLUGIN_LOG_LINES: u32 = 20;
+/// Most secrets of one request that are masked in what a plugin writes. At the limit: the others are not.
+pub const PLUGIN_SECRETS_MAX: usize = 128;
+/// Shortest text that is masked, in bytes: what is shorter is a part of everything.
+pub const PLUGIN_SECRET_BYTES_MIN: usize = 3;
+/// Most that is read of what a plugin has said before it ended, in bytes: what a pipe holds. At the limit: the rest is lost.
+pub const PLUGIN_LEFT_BYTES_MAX: usize = 64 * 1024;
+/// A process of a plugin that lived this long starts its successor without delay.
+pub const PLUGIN_SOUND_MS: u64 = 10_000;
+/// Questions of a plugin that were not answered in time and are not answered yet. Beyond: the process is replaced.
+pub const PLUGIN_HUNG_MAX: usize = PLUGIN_IN_FLIGHT_MAX / 2;
+/// How often the time for an answer may pass for one question. At the limit: the process is replaced.
+pub const PLUGIN_HUNG_TIMES: u32 = 6;
 /// Most headers of a plugin's answer. At the limit: 503.
 pub const PLUGIN_HEADERS_MAX: usize = 16;
 /// Most labels of a plugin's answer. At the limit: 503.

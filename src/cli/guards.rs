@@ -66,8 +66,9 @@ pub(super) const AUTH_SOURCE: Opt = row(
     "auth-source",
     "what a guard works with",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
-     is, is said there. Other users of the machine may see it in the list of processes, so a secret is better written in \
-     a file: @FILE stands for its first line.",
+     is, is said there. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
+     list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
+     @ itself is written with @@.",
     "",
     "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
     Act::Take(many("SOURCE"), |options, value| {
@@ -106,7 +107,8 @@ pub(super) const PYTHON: Opt = row(
 pub(super) fn check(guards: &Guards, web: bool) -> Result<(), String> {
     let plugins = &guards.plugins;
     let takers = plugins.iter().filter(|name| Guard::takes_source(name)).count();
-    let sources = guards.sources.iter().filter(|source| !source.is_empty()).count();
+    // An empty one keeps its place.
+    let sources = guards.sources.iter().rposition(|source| !source.is_empty()).map_or(0, |last| last + 1);
     if plugins.is_empty() && sources > 0 {
         return Err("You must use --auth-plugin to use --auth-source".into());
     }
@@ -158,9 +160,12 @@ fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Re
     }
 }
 
-/// What a source says: itself, or the first line of a file.
+/// What a source says: itself, or the first line of a file; after a doubled sign, itself from the second on.
 fn read(source: &str) -> Result<String, String> {
     let Some(name) = source.strip_prefix('@') else { return Ok(source.to_owned()) };
+    if name.starts_with('@') {
+        return Ok(name.to_owned());
+    }
     let wrong =
         |why: &dyn std::fmt::Display| format!("option --auth-source: {}: {why}", quoted(OsStr::new(name)));
     let mut text = String::new();
@@ -169,7 +174,7 @@ fn read(source: &str) -> Result<String, String> {
     if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
         return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
     }
-    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+    match text.lines().next().filter(|line| !line.trim().is_empty()) {
         Some(line) => Ok(line.to_owned()),
         None => Err(wrong(&"its first line is empty")),
     }

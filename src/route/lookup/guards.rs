@@ -43,7 +43,7 @@ impl Guards {
                     Some(Asked::Crew(passwords(users)?))
                 }
                 Guard::Forward(url) => {
-                    let service = Service::new(url, log).map_err(io::Error::other)?;
+                    let service = Service::new(url.secret(), log).map_err(io::Error::other)?;
                     let work = move |(question, reply, asked): (Question, Reply, Instant)| {
                         reply(Verdict::Routed(service.answer(&question.request, asked)));
                     };

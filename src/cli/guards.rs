@@ -97,7 +97,12 @@ pub(super) const PYTHON: Opt = row(
     Act::Take(
         Value { word: "PROGRAM", choices: &[], complete: Complete::Files, repeats: false },
         |options, value| {
-            options.guards.python = if value.is_empty() { "python3".into() } else { value.to_owned() };
+            options.guards.python = match value.as_encoded_bytes() {
+                b"" => "python3".into(),
+                // A path is one from here, wherever the server goes; a name is looked for in PATH.
+                path if path.contains(&b'/') => std::path::absolute(value).map_or(value.into(), Into::into),
+                _ => value.to_owned(),
+            };
             Ok(())
         },
     ),

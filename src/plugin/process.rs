@@ -74,6 +74,10 @@ fn live(plugin: &Plugin, desk: &Arc<Desk>) {
 /// One process from start to end. Says how it ended.
 fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     let (mut command, name) = command(plugin);
+    if let Some(directory) = process::start_directory() {
+        // Its own files are where they were when it was named.
+        command.current_dir(directory);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // What we do without is not for others to do without.
     memory::huge_pages(true);

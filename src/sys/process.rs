@@ -6,10 +6,12 @@
 #![expect(unsafe_code, reason = "fork, close_range and numbers of descriptors have no safe form")]
 
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, setsid};
+use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, setsid};
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The first descriptor behind standard input, output and error.
 const FIRST: i32 = 3;
@@ -34,6 +36,25 @@ impl Ready {
     pub fn tell(mut self, status: u8) {
         let _ = self.0.write_all(&[status]);
     }
+}
+
+/// Where the process was before it went to `/`.
+static START: OnceLock<PathBuf> = OnceLock::new();
+
+/// Leaves the directory it was started in, so that it can be unmounted.
+///
+/// # Errors
+/// When the system refuses.
+pub fn go_to_root() -> io::Result<()> {
+    if let Ok(start) = std::env::current_dir() {
+        let _ = START.set(start);
+    }
+    std::env::set_current_dir("/")
+}
+
+/// The directory that was [left](go_to_root), if it was and can still be entered.
+pub fn start_directory() -> Option<&'static Path> {
+    START.get().map(PathBuf::as_path).filter(|path| access(*path, AccessFlags::X_OK).is_ok())
 }
 
 /// Waits until a child has ended, and leaves it to be collected: until then its number is nobody else's.

@@ -7,6 +7,7 @@ use crate::limits::{LOG_FIELD_BYTES_MAX, PLUGIN_SECRET_BYTES_MIN, PLUGIN_SECRETS
 use crate::route::form;
 use crate::route::request::Request;
 use crate::route::token::Token;
+use crate::target::Target;
 use memchr::memmem;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,6 +46,16 @@ pub fn masked(text: &str, secrets: &[String]) -> String {
         out.push_str(&text[at..shown]);
     }
     out
+}
+
+/// How a target may be shown that was found for a token: with a NUL in its place. `None`: as it is.
+pub fn veiled(target: &Target, token: Option<&Token>) -> Option<Box<str>> {
+    let token = token.map(Token::secret).filter(|token| token.len() >= PLUGIN_SECRET_BYTES_MIN)?;
+    let shown = target.to_string();
+    // Hosts are written in lower case as well.
+    let lower = token.to_ascii_lowercase();
+    let veiled = shown.replace(token, "\0").replace(&lower, "\0");
+    (veiled != shown).then(|| veiled.into())
 }
 
 /// What a source may be written as: itself, and what is behind its first colon.
@@ -136,6 +147,19 @@ mod tests {
         }
         assert_eq!(masked("me: x=y, nothing else", &secrets), "me: x=y, nothing else");
         assert_eq!(masked("a:b:cdef", &of_source("user:b:cdef")), "a:(secret)");
+    }
+
+    #[test]
+    fn a_target_shows_no_token() {
+        let shown = |target: &str, token: &str| {
+            let target =
+                Target::parse_unix(std::ffi::OsStr::new(target)).or(Target::parse(target).ok()).unwrap();
+            veiled(&target, Some(&Token::new(token))).map(String::from)
+        };
+        assert_eq!(shown("/run/desks/s3cret.sock", "s3cret").as_deref(), Some("/run/desks/\0.sock"));
+        assert_eq!(shown("s3cret.desks.test:1", "S3cret").as_deref(), Some("\0.desks.test:1"));
+        assert_eq!(shown("/run/desks/other", "s3cret"), None);
+        assert_eq!(veiled(&Target::Echo, None), None);
     }
 
     #[test]

@@ -458,6 +458,25 @@ def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
         assert comes_back(server, "?token=unix")
 
 
+def test_a_socket_named_by_its_token_is_not_told(keep, engine, place, module):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place / "hushhush"))
+        listener.listen()
+
+        def echo():
+            with listener.accept()[0] as session:
+                while data := session.recv(4096):
+                    session.sendall(data)
+
+        threading.Thread(target=echo, daemon=True).start()
+        server = leads(keep, engine, "", "--token-plugin=websockify.token_plugins.UnixDomainSocketDirectory",
+                       f"--token-source={place}")  # fmt: skip
+        assert comes_back(server, "?token=hushhush")
+        server.wait_for(f'open id=.* target="{place}/~')
+        server.wait_for("end id=")
+        assert "hushhush" not in server.said(), server.said()
+
+
 def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, module):
     guard = """
         class AuthenticationError(Exception):

@@ -1,0 +1,331 @@
+//! The shards of a process: started together, watched while they run, and stopped in order.
+//!
+//! Owns what the main thread waits for, and what follows from it: signals, time that has passed, the end of a wrapped program,
+//! shards that have ended. It never touches a session.
+
+use super::Watched;
+use super::engines::{self, Bench, Chosen};
+use super::life::Life;
+use super::means::Means;
+use crate::config::Config;
+use crate::helpers::Helpers;
+use crate::limits::WRAP_KILL_MS;
+use crate::observe::log::{Level, Log};
+use crate::shard::Setup;
+use crate::shard::balance::Balance;
+use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
+use crate::sys::cpu;
+use crate::sys::signal::Signals;
+use crate::sys::socket::Listener;
+use crate::tls::renewal::Shelf;
+use crate::wrap::{self, Plan, Program};
+use nix::sys::signal::Signal;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// What the main thread waits for.
+enum News {
+    /// A shard can take clients; its mailbox.
+    Ready(Mailbox),
+    /// A shard has ended, well or with this message.
+    Ended(Result<(), String>),
+    /// A signal came.
+    Signal(Signal),
+    /// The wrapped program has ended, and the server with it: the status to pass on.
+    Program(u8),
+    /// The wrapped program has been ended, with all it had started.
+    ProgramGone,
+}
+
+/// Where clients come in.
+pub(super) struct Gate {
+    pub(super) sockets: Vec<Arc<Listener>>,
+    /// One that somebody else accepted, and then nobody besides.
+    pub(super) only: Option<(OwnedFd, Option<SocketAddr>)>,
+}
+
+/// The shards that run.
+pub(super) struct Crew {
+    pub(super) shards: usize,
+    /// When their clock began.
+    began: Instant,
+    balance: Balance,
+    mailboxes: Vec<Mailbox>,
+    news: Receiver<News>,
+    tell: Sender<News>,
+    helpers: Helpers,
+}
+
+impl Crew {
+    /// Starts the helpers and all shards, and waits until every one of them can take clients. From here on the shards
+    /// alone hold the listeners: when the last one lets go, they close.
+    pub(super) fn start(
+        config: &Arc<Config>,
+        means: &Means,
+        chosen: Chosen,
+        mut gate: Gate,
+        shelf: Option<&Shelf>,
+        taps: &Taps,
+        log: &Log,
+    ) -> Result<Crew, String> {
+        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
+        let began = Instant::now();
+        // One client needs no more than one shard.
+        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
+        let balance = Balance::new(shards, means.sessions_max);
+        let (tell, news) = channel();
+        for (number, &core) in means.cores.iter().take(shards).enumerate() {
+            let start = Start {
+                number,
+                core,
+                bench: Bench {
+                    chosen,
+                    listeners: gate.sockets.clone(),
+                    only: gate.only.take(),
+                    buffer_bytes: means.buffer_bytes,
+                    began,
+                },
+                config: config.clone(),
+                log: log.clone(),
+                balance: balance.clone(),
+                helpers: helpers.clone(),
+                shelf: shelf.cloned(),
+                taps: taps.clone(),
+                tell: tell.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("shard-{number}"));
+            thread.spawn(move || start.run()).map_err(|error| format!("starting a shard: {error}"))?;
+        }
+        let mut mailboxes = Vec::new();
+        while mailboxes.len() < shards {
+            match news.recv() {
+                Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
+                Ok(News::Ended(Err(message))) => return Err(message),
+                Ok(News::Ended(Ok(())) | News::Signal(_) | News::Program(_) | News::ProgramGone) | Err(_) => {
+                    return Err("a shard did not start".into());
+                }
+            }
+        }
+        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
+    }
+
+    /// Starts the wrapped program.
+    pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+        let tell = self.tell.clone();
+        let ended = move |status| drop(tell.send(News::Program(status)));
+        Program::start(plan, log, ended).map_err(|why| format!("wrapped command: {why}"))
+    }
+
+    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
+    /// status.
+    pub(super) fn watch(
+        self,
+        signals: Signals,
+        material: Option<&Watched>,
+        taps: &Taps,
+        program: Option<Program>,
+        config: &Config,
+        log: &Log,
+    ) -> Result<u8, String> {
+        let tell = self.tell.clone();
+        let waiting = move || {
+            while let Ok(signal) = signals.wait() {
+                if tell.send(News::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("signals".into());
+        thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
+        let outcome = self.wait(&mut stop, material, taps, config, log);
+        if let Some(program) = program {
+            self.end_program(&program, &mut stop, config);
+        }
+        outcome.map(|()| stop.status)
+    }
+
+    /// Waits until the last shard has ended: by itself when its time has come, after a signal or the end of the wrapped
+    /// program soon, after a second signal at once.
+    fn wait(
+        &self,
+        stop: &mut Stop,
+        material: Option<&Watched>,
+        taps: &Taps,
+        config: &Config,
+        log: &Log,
+    ) -> Result<(), String> {
+        let mut left = self.shards;
+        let mut life = Life::new(&config.process);
+        let goodbye = || {
+            self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
+            Some(Instant::now() + config.timing.drain)
+        };
+        while left > 0 {
+            match self.news.recv_timeout(self.patience(stop, &life)) {
+                Ok(News::Ended(Ok(()))) => left -= 1,
+                Ok(News::Ended(Err(message))) => return Err(message),
+                Ok(News::Ready(_) | News::ProgramGone) => {}
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
+                    stop.hurry = true;
+                    return Ok(());
+                }
+                Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
+                    log.line(Level::Info, format!("stop signal={signal}"));
+                    stop.tell();
+                    stop.deadline = stop.deadline.or_else(goodbye);
+                }
+                Ok(News::Program(status)) if stop.deadline.is_none() => {
+                    log.line(Level::Info, format!("stop wrapped_command={status}"));
+                    stop.status = status;
+                    stop.deadline = goodbye();
+                }
+                Ok(News::Signal(Signal::SIGQUIT)) => {
+                    self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Report));
+                    report(material, taps, log);
+                }
+                Ok(News::Signal(Signal::SIGHUP)) => {
+                    self.helpers.renew();
+                    log.reopen();
+                    if let Some(material) = material {
+                        material.watcher.renew();
+                    }
+                }
+                Ok(News::Signal(Signal::SIGUSR1)) => log.reopen(),
+                // It means nothing yet; dying of it would surprise whoever sends it.
+                Ok(News::Signal(_) | News::Program(_)) => {}
+                Err(RecvTimeoutError::Timeout) if stop.deadline.is_none_or(|at| Instant::now() < at) => {
+                    let (sessions, ended) = (self.balance.sessions(), self.balance.last_end());
+                    if let Some(word) = life.look(self.began.elapsed(), sessions, ended) {
+                        log.line(Level::Info, word);
+                        self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Finish));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err("all shards are gone".into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// How long there is nothing to do if nothing comes.
+    fn patience(&self, stop: &Stop, life: &Life) -> Duration {
+        let next = [stop.deadline.map(|at| at.saturating_duration_since(self.began)), life.next()];
+        let next = next.into_iter().flatten().min();
+        next.map_or(Duration::MAX, |at| at.saturating_sub(self.began.elapsed()))
+    }
+
+    /// Ends the wrapped program: it has what is left until the deadline, but not nothing, and no time at all after a second
+    /// signal.
+    fn end_program(&self, program: &Program, stop: &mut Stop, config: &Config) {
+        let deadline = stop.deadline.unwrap_or_else(|| Instant::now() + config.timing.drain);
+        let grace = if stop.hurry { Duration::ZERO } else { wrap::grace_until(deadline) };
+        let tell = self.tell.clone();
+        program.stop(grace, Box::new(move || drop(tell.send(News::ProgramGone))));
+        let last = Instant::now() + grace + Duration::from_millis(WRAP_KILL_MS);
+        loop {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::ProgramGone) | Err(_) => return,
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => program.hurry(),
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => stop.tell(),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Says what belongs to no shard.
+fn report(material: Option<&Watched>, taps: &Taps, log: &Log) {
+    if let Some(material) = material {
+        log.line(Level::Info, format!("report {}", material.renewals));
+    }
+    if let Some(recorder) = taps.recorder() {
+        log.line(Level::Info, format!("report {recorder}"));
+    }
+}
+
+/// How the server stops.
+struct Stop {
+    /// The exit status.
+    status: u8,
+    /// When sessions must be gone, once it stops.
+    deadline: Option<Instant>,
+    /// It was told to by a signal.
+    told: bool,
+    /// It was told twice.
+    hurry: bool,
+}
+
+impl Stop {
+    /// A signal came. A wrapped program that a signal has ended just before was ended together with the server, by a terminal
+    /// or a service manager that tells all processes: that is no failure.
+    fn tell(&mut self) {
+        self.told = true;
+        if self.status > 128 {
+            self.status = 0;
+        }
+    }
+}
+
+impl Drop for Crew {
+    /// Shards may hold on to their sessions; what was started for them ends all the same.
+    fn drop(&mut self) {
+        self.helpers.stop();
+    }
+}
+
+/// What a shard's thread is started with.
+struct Start {
+    number: usize,
+    core: Option<usize>,
+    bench: Bench,
+    config: Arc<Config>,
+    log: Log,
+    balance: Balance,
+    helpers: Helpers,
+    shelf: Option<Shelf>,
+    taps: Taps,
+    tell: Sender<News>,
+}
+
+impl Start {
+    fn run(self) {
+        let (number, tell) = (self.number, self.tell.clone());
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        // A shard that panicked outside of a session takes the process down: half a server is worse than none.
+        let outcome = outcome.unwrap_or_else(|_| Err("panicked".into()));
+        let _ = tell.send(News::Ended(outcome.map_err(|message| format!("shard {number}: {message}"))));
+    }
+
+    fn serve(self) -> Result<(), String> {
+        if let Some(core) = self.core
+            && let Err(error) = cpu::pin(core)
+        {
+            self.log.line(
+                Level::Warn,
+                format!("shard={} could not be pinned to core {core}: {error}", self.number),
+            );
+        }
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
+        let listeners = bench.listeners.len();
+        let setup = |waker| {
+            let mailbox = Mailbox::new(waker);
+            let _ = tell.send(News::Ready(mailbox.clone()));
+            let replies = mailbox.clone();
+            let desk = Box::new(move |key, job| {
+                let replies = replies.clone();
+                helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
+            });
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
+        };
+        engines::run(bench, setup)
+    }
+}

@@ -64,8 +64,9 @@ pub(super) const AUTH_SOURCE: Opt = row(
     "auth-source",
     "what a guard works with",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
-     is, is said there. Other users of the machine may see it in the list of processes, so a secret is better written in \
-     a file: @FILE stands for its first line.",
+     is, is said there. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
+     list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
+     @ itself is written with @@.",
     "",
     "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
     Act::Take(many("SOURCE"), |options, value| {
@@ -94,7 +95,12 @@ pub(super) const PYTHON: Opt = row(
     Act::Take(
         Value { word: "PROGRAM", choices: &[], complete: Complete::Files, repeats: false },
         |options, value| {
-            options.guards.python = if value.is_empty() { "python3".into() } else { value.to_owned() };
+            options.guards.python = match value.as_encoded_bytes() {
+                b"" => "python3".into(),
+                // A path is one from here, wherever the server goes; a name is looked for in PATH.
+                path if path.contains(&b'/') => std::path::absolute(value).map_or(value.into(), Into::into),
+                _ => value.to_owned(),
+            };
             Ok(())
         },
     ),
@@ -104,7 +110,8 @@ pub(super) const PYTHON: Opt = row(
 pub(super) fn check(guards: &Guards, web: bool) -> Result<(), String> {
     let plugins = &guards.plugins;
     let takers = plugins.iter().filter(|name| Guard::takes_source(name)).count();
-    let sources = guards.sources.iter().filter(|source| !source.is_empty()).count();
+    // An empty one keeps its place.
+    let sources = guards.sources.iter().rposition(|source| !source.is_empty()).map_or(0, |last| last + 1);
     if plugins.is_empty() && sources > 0 {
         return Err("You must use --auth-plugin to use --auth-source".into());
     }

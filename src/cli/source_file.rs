@@ -8,13 +8,16 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 
-/// The value itself, or the first line of the file that `@FILE` names, without blanks around. Files have up to
-/// [`SOURCE_FILE_BYTES_MAX`] bytes of UTF-8.
+/// The value itself, or the first line of the file that `@FILE` names, as it is written; a value that begins with the sign has
+/// it doubled. Files have up to [`SOURCE_FILE_BYTES_MAX`] bytes of UTF-8.
 ///
 /// # Errors
 /// One line that names `option`, the file and what is wrong with it; nothing that stands in the file.
 pub fn said(option: &str, value: &str) -> Result<String, String> {
     let Some(name) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
+    if name.starts_with('@') {
+        return Ok(name.to_owned());
+    }
     let wrong = |why: &dyn std::fmt::Display| format!("option {option}: {}: {why}", quoted(OsStr::new(name)));
     let mut text = String::new();
     let file = File::open(name).map_err(|error| wrong(&error))?;
@@ -23,7 +26,7 @@ pub fn said(option: &str, value: &str) -> Result<String, String> {
     if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
         return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
     }
-    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+    match text.lines().next().filter(|line| !line.trim().is_empty()) {
         Some(line) => Ok(line.to_owned()),
         None => Err(wrong(&"its first line is empty; it must hold the source")),
     }
@@ -40,7 +43,7 @@ mod tests {
         let full = SOURCE_FILE_BYTES_MAX as usize;
         for (text, expected) in [
             (b"a:b".to_vec(), Ok("a:b")),
-            (b" a:b \r\nmore\n".to_vec(), Ok("a:b")),
+            (b" a:b \r\nmore\n".to_vec(), Ok(" a:b ")),
             (b"\na:b\n".to_vec(), Err("first line is empty")),
             (b"".to_vec(), Err("first line is empty")),
             (b"\xff\n".to_vec(), Err("UTF-8")),
@@ -59,5 +62,6 @@ mod tests {
         assert!(said("--x", &word).unwrap_err().contains("No such file"));
         assert!(said("--x", "@/dev/zero").unwrap_err().contains("longer than"), "what never ends");
         assert_eq!(said("--x", "a@b"), Ok("a@b".into()));
+        assert_eq!(said("--x", "@@b:c"), Ok("@b:c".into()));
     }
 }

@@ -86,6 +86,8 @@ pub type Answer = Result<Pass, http::Refusal>;
 pub struct Pass {
     /// The target.
     pub target: Option<Arc<Target>>,
+    /// How that may be shown, if not as it is: with a NUL wherever it has the token in it.
+    pub shown: Option<Box<str>>,
     /// The sub-protocol to answer with; one that the client offered.
     pub subprotocol: Option<Box<str>>,
     /// Headers of the 101.
@@ -142,7 +144,9 @@ impl Options {
 impl Pass {
     /// Adds what a later step brought; of what can be only once, the later one counts.
     pub fn add(&mut self, later: Pass) {
-        self.target = later.target.or(self.target.take());
+        if later.target.is_some() {
+            (self.target, self.shown) = (later.target, later.shown);
+        }
         self.subprotocol = later.subprotocol.or(self.subprotocol.take());
         self.headers.extend(later.headers);
         self.labels.extend(later.labels);
@@ -161,7 +165,7 @@ mod tests {
             cache: Duration::ZERO,
             timeout: Duration::from_secs(seconds),
         };
-        let forward = || Guard::Forward("http://h/".into());
+        let forward = || Guard::built_in("ForwardAuth", Some("http://h/")).unwrap().unwrap();
         let plugin = || {
             let program = plugin::Program::Shell("true".into());
             Guard::Plugin(plugin::Plugin { program, source: None })

@@ -5,6 +5,7 @@
 //! in which order, is `route`'s to say.
 
 use super::answer::Answer;
+use super::core::Told;
 use super::job::{Job, Verdict};
 use super::opening::{Opening, refuse};
 use super::{Core, Cx, End, Input, Next, Operation, Phase};
@@ -137,8 +138,8 @@ impl Route {
     }
 
     fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
-        (core.target, core.labels) = (target, labels.into());
+        let Pass { target, shown, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
+        (core.target, core.told) = (target, Told::of(labels, shown));
         let (answered, rest) = (self.answered, self.rest.take());
         match &mut self.wish {
             Wish::Bridge(opening) => {

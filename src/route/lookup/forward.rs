@@ -6,7 +6,9 @@
 
 use crate::http::Refusal;
 use crate::http::refusal::Header;
-use crate::limits::{FORWARD_ANSWER_BYTES_MAX, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX};
+use crate::limits::{
+    FORWARD_ANSWER_BYTES_MAX, FORWARD_LOG_MS, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX,
+};
 use crate::observe::log::{Escaped, Level, Log};
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
@@ -23,8 +25,6 @@ const TOLD: [&str; 6] = ["Cookie", "Authorization", "Origin", "User-Agent", "Acc
 const PASSED_ON: [&str; 3] = ["WWW-Authenticate", "Location", "Set-Cookie"];
 /// Headers in which services say whom they have let in.
 const USERS: [&str; 3] = ["Remote-User", "X-Forwarded-User", "X-Auth-Request-User"];
-/// Shortest time between two lines of trouble.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// A service.
 pub(super) struct Service {
@@ -106,7 +106,7 @@ impl Service {
     fn tell(&self, why: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.1 += 1;
-        if told.0.is_none_or(|at| at.elapsed() >= QUIET) {
+        if told.0.is_none_or(|at| at.elapsed() >= Duration::from_millis(FORWARD_LOG_MS)) {
             let (why, failures) = (Escaped(why), told.1);
             self.log.line(Level::Error, format!("ForwardAuth failures={failures} error=\"{why}\""));
             *told = (Some(Instant::now()), 0);

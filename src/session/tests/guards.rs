@@ -102,6 +102,7 @@ fn a_plugin_is_told_where_the_client_would_go_and_may_say_otherwise() {
     assert_eq!(question.target.as_ref().unwrap().to_string(), "127.0.0.1:5900");
     let pass = Pass {
         target: Target::parse("10.0.0.9:1").ok().map(Into::into),
+        shown: None,
         subprotocol: Some("chat".into()),
         headers: vec![("X-Desk".into(), "7".into()), ("X-Bad".into(), "a\r\nX-Worse: b".into())],
         labels: vec![("user".into(), "me".into())],
@@ -111,7 +112,7 @@ fn a_plugin_is_told_where_the_client_would_go_and_may_say_otherwise() {
     assert!(answer.contains("\r\nSec-WebSocket-Protocol: chat\r\nX-Desk: 7\r\n"), "{answer}");
     assert!(!answer.contains("Worse"), "{answer}");
     assert_eq!(play.dialled, ["10.0.0.9:1"]);
-    assert_eq!(play.session.as_ref().unwrap().core().labels[..], [("user".into(), "me".into())]);
+    assert_eq!(play.session.as_ref().unwrap().core().labels(), [("user".into(), "me".into())]);
 }
 
 #[test]

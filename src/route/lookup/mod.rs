@@ -4,6 +4,7 @@
 //! client hears of trouble and what the operator hears. It never touches a session; an answer goes where the question
 //! came from.
 
+mod agent;
 mod files;
 mod flights;
 mod forward;

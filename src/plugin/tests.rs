@@ -194,7 +194,9 @@ fn a_process_that_hangs_is_killed_and_started_again() {
     .unwrap();
     assert_eq!(status(&ask(&running, "x")), 0);
     assert_eq!(status(&ask(&running, "hang")), 503);
-    until("it is started again", || std::fs::read_to_string(&marks).unwrap().lines().count() == 2);
+    until("it is started again", || {
+        std::fs::read_to_string(&marks).is_ok_and(|text| text.lines().count() == 2)
+    });
     until("it answers again", || status(&ask(&running, "x")) == 0);
     drop(running);
     std::fs::remove_file(&marks).unwrap();
@@ -208,7 +210,9 @@ fn there_is_a_bound_to_what_is_asked_at_once_and_to_what_waits() {
         (0..crate::limits::PLUGIN_QUEUE_MAX + PLUGIN_IN_FLIGHT_MAX + 8).map(|_| ask(&running, "x")).collect();
     let refused = all.iter().filter(|answer| matches!(answer.try_recv(), Ok(Verdict::Busy))).count();
     assert!((8..=8 + PLUGIN_IN_FLIGHT_MAX).contains(&refused), "{refused}");
-    until("it is asked", || std::fs::read_to_string(&seen).unwrap().lines().count() == PLUGIN_IN_FLIGHT_MAX);
+    until("it is asked", || {
+        std::fs::read_to_string(&seen).is_ok_and(|text| text.lines().count() == PLUGIN_IN_FLIGHT_MAX)
+    });
     for answer in &all {
         // Those that were refused at once have been looked at.
         let _ = answer.recv_timeout(PATIENCE);

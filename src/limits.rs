@@ -77,8 +77,11 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
-/// From a complete head to the decision of everybody who is asked about the request. At the limit: 504.
+/// From a complete head to the decision of everybody who is asked about the request, or longer where the steps that are
+/// configured have more time together. At the limit: 504.
 pub const ROUTE_TIMEOUT_MS: u64 = 10_000;
+/// What a route has beyond the time of all its steps, for the ways between them.
+pub const ROUTE_SPARE_MS: u64 = 2_000;
 /// From the first try to a connected target, all addresses together. At the limit: close 1011.
 pub const DIAL_TIMEOUT_MS: u64 = 10_000;
 /// One address of a target; then the next is tried.
@@ -160,6 +163,8 @@ pub const HELPER_QUEUE_MAX: usize = 1024;
 pub const PASSWORD_THREADS_MAX: usize = 4;
 /// Passwords that may wait to be checked, and no more than can be checked in [`PASSWORD_WAIT_MS`]. At the limit: 503.
 pub const PASSWORD_QUEUE_MAX: usize = 64;
+/// From a request to the decision about its password, its hash included. At the limit: the route's may still hold.
+pub const PASSWORD_MS: u64 = 5_000;
 /// From a request to the check of its password. At the limit: 503; nor is one queued that would have to wait longer.
 pub const PASSWORD_WAIT_MS: u64 = 3_000;
 /// Largest password file, in bytes. At the limit: start error, or what was read before stays.
@@ -304,7 +309,7 @@ pub const SUBPROTOCOLS_MAX: usize = 16;
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
 /// Most `--auth-plugin`s.
 pub const GUARDS_MAX: usize = 16;
-/// Longest file that `--auth-source=@FILE` is read from, in bytes. At the limit: start error.
+/// Longest file that `--auth-source=@FILE` and `--token-source=@FILE` are read from, in bytes. At the limit: start error.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;

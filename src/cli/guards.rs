@@ -1,18 +1,16 @@
 //! Guards on the command line: their rows of the option table, how they go together, and what is made of them.
 //!
-//! `table` puts the rows in their place, `settle` completes them. The only thing it opens is a file that a source is read
-//! from.
+//! `table` puts the rows in their place, `settle` completes them. It opens nothing.
 
 use super::args::Guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::source_file;
 use super::values::quoted;
 use crate::config::Config;
-use crate::limits::{GUARDS_MAX, SOURCE_FILE_BYTES_MAX};
+use crate::limits::GUARDS_MAX;
 use crate::route::guard::{Guard, NAMES};
 use crate::route::plugin::Plugin;
 use std::ffi::OsStr;
-use std::io::Read;
-use std::path::Path;
 
 /// A row without a short name.
 const fn row(
@@ -137,7 +135,7 @@ pub(super) fn settle(said: &Guards, config: &mut Config) -> Result<(), String> {
     let mut sources = said.sources.iter();
     for name in &said.plugins {
         let source = if Guard::takes_source(name) { sources.next() } else { None };
-        let source = source.map(|source| read(source)).transpose()?;
+        let source = source.map(|source| source_file::said("--auth-source", source)).transpose()?;
         config.route.guards.push(guard(name, source.as_deref(), said, config)?);
     }
     config.route.guard_files = said.files;
@@ -162,25 +160,5 @@ fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Re
         }
         Guard::Htpasswd(path) => Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", &path)?)),
         other => Ok(other),
-    }
-}
-
-/// What a source says: itself, or the first line of a file; after a doubled sign, itself from the second on.
-fn read(source: &str) -> Result<String, String> {
-    let Some(name) = source.strip_prefix('@') else { return Ok(source.to_owned()) };
-    if name.starts_with('@') {
-        return Ok(name.to_owned());
-    }
-    let wrong =
-        |why: &dyn std::fmt::Display| format!("option --auth-source: {}: {why}", quoted(OsStr::new(name)));
-    let mut text = String::new();
-    let file = std::fs::File::open(Path::new(name)).map_err(|error| wrong(&error))?;
-    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
-    if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
-        return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
-    }
-    match text.lines().next().filter(|line| !line.trim().is_empty()) {
-        Some(line) => Ok(line.to_owned()),
-        None => Err(wrong(&"its first line is empty")),
     }
 }

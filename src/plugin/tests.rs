@@ -65,7 +65,13 @@ fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
         certified: None,
     };
     let token = Some(Token::new(token));
-    let question = Question { step: Step::Guard(0), request: request.into(), token, target: None };
+    let question = Question {
+        step: Step::Guard(0),
+        request: request.into(),
+        token,
+        target: None,
+        budget: Duration::from_secs(60),
+    };
     let (tell, answer) = channel();
     running.ask(question, Box::new(move |verdict| drop(tell.send(verdict))));
     answer

@@ -45,6 +45,9 @@ impl Guards {
                 Guard::Forward(url) => {
                     let service = Service::new(url.secret(), log).map_err(io::Error::other)?;
                     let work = move |(question, reply, asked): (Question, Reply, Instant)| {
+                        if asked.elapsed() >= question.budget {
+                            return reply(Verdict::Busy);
+                        }
                         reply(Verdict::Routed(service.answer(&question.request, asked)));
                     };
                     Some(Asked::Crew(Crew::start("forward", FORWARD_THREADS, HELPER_QUEUE_MAX, work)?))
@@ -144,8 +147,9 @@ mod tests {
                 tls: None,
                 certified: None,
             };
-            let question =
-                Question { step: Step::Guard(0), request: request.into(), token: None, target: None };
+            let budget = Duration::from_secs(60);
+            let request = request.into();
+            let question = Question { step: Step::Guard(0), request, token: None, target: None, budget };
             let tell = tell.clone();
             let reply: Reply = Box::new(move |verdict| drop(tell.send(verdict)));
             assert!(crew.ask((question, reply, Instant::now())).is_ok());

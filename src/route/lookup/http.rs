@@ -51,6 +51,10 @@ impl Api {
 
 impl Seek for Api {
     fn seek(&self, wanted: &Wanted) -> Found {
+        // Dots mean a place in the path, and cannot be escaped: such an address would be another one.
+        if matches!(wanted.token.secret(), "" | "." | "..") {
+            return Ok(None);
+        }
         if !self.rest.is_over() {
             return Err(Trouble::Resting);
         }

@@ -98,6 +98,9 @@ fn passwords(users: Users) -> io::Result<Crew<(Question, Reply, Instant)>> {
     };
     let hashers = Crew::start("passwords", threads, PASSWORD_QUEUE_MAX, hash)?;
     Crew::start("users", 1, HELPER_QUEUE_MAX, move |(question, reply, asked): (Question, Reply, Instant)| {
+        if asked.elapsed() >= question.budget {
+            return reply(Verdict::Busy);
+        }
         let work = match users.look(&question.request) {
             Ok(answer) => return reply(Verdict::Routed(answer)),
             Err(work) => work,

@@ -162,7 +162,7 @@ fn what_is_remembered_is_bounded() {
 fn who_is_remembered_needs_no_hash_and_who_is_late_gets_none() {
     let file = Scratch::new(FILE);
     let users = Users::open(&file.0, &Log::silent()).unwrap();
-    let work = users.look(&request("bcrypt:pass:word")).err().expect("it has to be hashed");
+    let work = users.look(&request("bcrypt:pass:word")).expect_err("it has to be hashed");
     let late = Instant::now() - Duration::from_millis(PASSWORD_WAIT_MS);
     assert_eq!(users.settle(&work, late).unwrap_err().status(), 503);
     assert!(users.settle(&work, Instant::now()).is_ok());

@@ -48,7 +48,7 @@ fn what_makes_no_sense_is_said_in_one_line() {
 fn a_source_may_stand_in_a_file() {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let tokens = place.write("tokens", format!("one: {}\n", target.address()));
-    place.write("source", format!(" {} \nthe first line counts\n", tokens.display()));
+    place.write("source", format!("{}\nthe first line counts\n", tokens.display()));
     let source = format!("--token-source=@{}", place.arg("source"));
     let server = Server::start("poll", &["--token-plugin=TokenFile", &source]);
     works(&server, &Handshake::new().start("GET /?token=one HTTP/1.1"));

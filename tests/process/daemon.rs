@@ -26,6 +26,7 @@ on_both_engines!(
     a_wrapped_program_holds_no_terminal,
     one_process_for_each_pid_file,
     a_pid_file_without_a_daemon,
+    plugins_run_where_it_was_started,
     another_user_serves,
 );
 
@@ -333,4 +334,14 @@ fn users_that_are_not_there_are_refused_in_one_line() {
         let (status, log) = run_to_end(&["--user", word, "--echo", "127.0.0.1:0"]);
         assert_eq!((status, log.as_str()), (Some(1), format!("websplice: {part}").as_str()));
     }
+}
+
+fn plugins_run_where_it_was_started(engine: &str) {
+    let plugin =
+        "--auth-plugin=exec:read -r hello; pwd -P > own.cwd; echo '{\"ready\":true}'; cat > /dev/null";
+    let daemon = Daemon::start(engine, &[plugin]);
+    let cwd = fs::read_to_string(daemon.directory.join("own.cwd")).expect("it was ready");
+    assert_eq!(Path::new(cwd.trim_end()), fs::canonicalize(daemon.directory.join(".")).expect("it is there"));
+    assert_eq!(daemon.link("cwd"), "/");
+    daemon.stop();
 }

@@ -30,6 +30,8 @@ pub const SPLICE_FROM_BYTES: usize = 64 * 1024;
 pub const SPLICE_ENOUGH_BYTES: usize = 16 * 1024;
 /// So many of those in a row, and the stream is no longer bulk.
 pub const SPLICE_MEAGRE_MAX: u8 = 4;
+/// Receives of bulk that are copied before a pipe is asked for again where the system has refused one: some 64 MiB.
+pub const SPLICE_REST: u16 = 1024;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
 /// The middle ones hold one and four full TLS records with their overhead and headroom.
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
@@ -276,7 +278,8 @@ pub const RECORD_FILE_BYTES_MIN: usize = 64 * 1024;
 pub const RECORD_ENTRY_BYTES_MAX: usize = 1024 * 1024;
 /// What a recording, or a receive that waits to be written to one, counts for besides its bytes.
 pub const RECORD_OVERHEAD_BYTES: usize = 512;
-/// Names that are tried for a recording whose own is taken. At the limit: the session is not recorded.
+/// Names that are tried for a recording whose own is taken. At the limit: as many more with the number of the connection and
+/// the time in them; then the session is not recorded.
 pub const RECORD_NAMES_MAX: u32 = 99;
 /// How long the end of the process waits for recordings to be written. At the limit: what is left is lost.
 pub const RECORD_STOP_MS: u64 = 5_000;

@@ -25,8 +25,6 @@ mod kind {
     pub const MASK: usize = 0x7f;
 }
 
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-
 /// One shard's poller and its listeners.
 pub struct Poll {
     poll: mio::Poll,
@@ -111,12 +109,12 @@ impl Kernel for Poll {
 
     fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
         let source = &mut SourceFd(&socket.as_raw_fd());
-        self.poll.registry().register(source, token_of(token), Interest::READABLE)
+        self.poll.registry().register(source, token_of(token), socket::READING)
     }
 
     fn want_write(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
         let source = &mut SourceFd(&socket.as_raw_fd());
-        self.poll.registry().reregister(source, token_of(token), BOTH)
+        self.poll.registry().reregister(source, token_of(token), socket::READING.add(Interest::WRITABLE))
     }
 
     fn retire(&mut self, token: Token, socket: OwnedFd, _wanted: bool) {
@@ -162,9 +160,9 @@ impl Kernel for Poll {
                 }
                 _ => {
                     let token = Token::from_word(word as u64);
-                    let ended = event.is_read_closed() || event.is_error();
-                    if event.is_readable() || ended {
-                        let what = if ended { Readable::End } else { Readable::Bytes };
+                    let more = event.is_read_closed() || event.is_error() || event.is_priority();
+                    if event.is_readable() || more {
+                        let what = if more { Readable::More } else { Readable::Bytes };
                         ready.push(Ready::Readable(token, what));
                     }
                     if event.is_writable() || event.is_error() {
@@ -211,7 +209,11 @@ impl Kernel for Poll {
 
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {
         let socket = socket::connect(address)?;
-        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token_of(token), BOTH)?;
+        self.poll.registry().register(
+            &mut SourceFd(&socket.as_raw_fd()),
+            token_of(token),
+            socket::READING.add(Interest::WRITABLE),
+        )?;
         Ok(socket)
     }
 
@@ -219,7 +221,7 @@ impl Kernel for Poll {
         socket::connected(socket)?;
         // It is registered since its connect; this way what has arrived since then is told again, and only that.
         let source = &mut SourceFd(&socket.as_raw_fd());
-        self.poll.registry().reregister(source, token_of(token), Interest::READABLE)
+        self.poll.registry().reregister(source, token_of(token), socket::READING)
     }
 
     fn shut(&mut self, socket: &OwnedFd) {

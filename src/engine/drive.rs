@@ -71,8 +71,9 @@ pub(super) struct Entry<S> {
     queued: bool,
     /// Bytes may be there: a receive is worth a try before the next edge.
     pub(super) readable: bool,
-    /// An end was reported: a short receive does not mean that nothing is left.
-    ended: bool,
+    /// An end or an urgent mark was reported, or the socket is one that divides what it has: a short receive does not mean
+    /// that nothing is left.
+    unsure: bool,
     /// Why the socket cannot be watched any more: a receive that finds nothing fails with it.
     blind: Option<io::Error>,
     /// What the kernel has not taken yet of the send in flight.
@@ -95,7 +96,7 @@ impl<S> Default for Entry<S> {
             closing: false,
             queued: false,
             readable: false,
-            ended: false,
+            unsure: false,
             blind: None,
             parked: None,
         }
@@ -168,6 +169,12 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
+    /// Says that the socket of `token` is a Unix socket: one of those hands over what it has in the pieces that a sender
+    /// passed descriptors with, and gives no edge for the next piece.
+    pub fn is_local(&mut self, token: Token) {
+        self.entry(token).unsure = true;
+    }
+
     /// Opens a socket under `token` and connects it. Completes with `Connected` or `Failed`.
     pub fn connect(&mut self, token: Token, address: &Address) {
         let opened = self.kernel.connect(token, address);
@@ -175,6 +182,7 @@ impl<K: Kernel> Engine<K> {
         match opened {
             Ok(socket) => {
                 (entry.socket, entry.connecting, entry.wanted) = (Some(socket), true, true);
+                entry.unsure = !matches!(address, Address::Tcp(_));
             }
             Err(error) => self.done.push_back(Completion::Failed(token, Operation::Connect, error)),
         }
@@ -280,7 +288,7 @@ impl<K: Kernel> Engine<K> {
             Ready::Readable(token, what) => {
                 let Some(entry) = self.known(token) else { return };
                 entry.readable = true;
-                entry.ended |= what == Readable::End;
+                entry.unsure |= what == Readable::More;
                 if entry.receiving.is_some() {
                     self.enqueue(token);
                 }
@@ -314,7 +322,7 @@ impl<K: Kernel> Engine<K> {
         {
             // What has arrived can still be read; after that nobody would tell about more.
             let entry = &mut self.sockets[token.place()];
-            (entry.ended, entry.blind) = (true, Some(error));
+            (entry.unsure, entry.blind) = (true, Some(error));
         }
         if armed {
             self.enqueue(token);
@@ -377,8 +385,7 @@ impl<K: Kernel> Engine<K> {
         let socket = entry.socket.as_ref().expect("a receiving socket is open");
         let mut lease = self.pool.hot();
         let count = self.kernel.receive(socket, &mut lease.spare_mut()[..most])?;
-        // An end that was reported gives no further edge, so a short receive proves nothing then.
-        entry.readable = count == most || entry.ended;
+        entry.readable = count == most || entry.unsure;
         entry.bulk.copied(count, self.measure);
         lease.extend_filled(count);
         Ok(lease)

@@ -59,7 +59,8 @@ pub trait Kernel {
     fn pipe(&mut self, bytes: usize) -> io::Result<Self::Pipe>;
 
     /// Receives up to `most` bytes into `pipe`, which is empty: 0 is the end of the stream, `WouldBlock` means nothing is
-    /// there, `InvalidInput` that such a socket cannot do this. Fewer than asked for may mean that the pipe is full.
+    /// there or that an urgent mark is next, `InvalidInput` that such a socket cannot do this. In front of such a mark a 0, too,
+    /// says nothing. Fewer than asked for may mean that the pipe is full.
     fn splice_in(&mut self, socket: &Self::Socket, pipe: &Self::Pipe, most: usize) -> io::Result<usize>;
 
     /// Sees to it that [`Kernel::splice_out`] on `socket` does not block. Asked for once, before the first.
@@ -102,6 +103,7 @@ pub enum Ready<S> {
 pub enum Readable {
     /// Bytes; a receive that brings less than it asked for has taken them all.
     Bytes,
-    /// The end of the stream or an error is there too: read until it shows, no further edge will come.
-    End,
+    /// Behind them is what a receive may stop in front of and no further edge will come for: the end of the stream, an error,
+    /// or an urgent mark. Read until nothing is there.
+    More,
 }

@@ -10,6 +10,7 @@
 use super::{Engine, Kernel, Token};
 use crate::limits::{
     HOT_BYTES, PIPE_BYTES, PIPES_PER_SHARD, SPLICE_ENOUGH_BYTES, SPLICE_FROM_BYTES, SPLICE_MEAGRE_MAX,
+    SPLICE_REST,
 };
 use crate::pool::{Lease, Pool};
 use std::io;
@@ -58,11 +59,15 @@ impl Bulk {
 }
 
 /// The pipes of a shard, by their numbers; opened when first used.
-pub(super) struct Pipes<P>([Option<P>; PIPES_PER_SHARD]);
+pub(super) struct Pipes<P> {
+    open: [Option<P>; PIPES_PER_SHARD],
+    /// How often none is asked for yet, since one was refused.
+    rest: u16,
+}
 
 impl<P> Default for Pipes<P> {
     fn default() -> Pipes<P> {
-        Pipes(std::array::from_fn(|_| None))
+        Pipes { open: std::array::from_fn(|_| None), rest: 0 }
     }
 }
 
@@ -70,13 +75,29 @@ impl<P> Pipes<P> {
     /// Pipes that nobody holds and that are not empty are closed; what is in them is gone.
     pub(super) fn see_to(&mut self, pool: &Pool) {
         while let Some(number) = pool.spoiled_pipe() {
-            self.0[number] = None;
+            self.open[number] = None;
         }
+    }
+
+    /// Whether pipe `number` is open, or can be opened now. A refusal seldom ends at once, so it is believed for a while.
+    fn has(&mut self, number: usize, open: impl FnOnce() -> io::Result<P>) -> bool {
+        if self.open[number].is_some() {
+            return true;
+        }
+        if self.rest > 0 {
+            self.rest -= 1;
+            return false;
+        }
+        match open() {
+            Ok(pipe) => self.open[number] = Some(pipe),
+            Err(_) => self.rest = SPLICE_REST,
+        }
+        self.rest == 0
     }
 
     /// The pipe of `lease`, which has one.
     fn of(&self, lease: &Lease) -> &P {
-        let open = lease.pipe().and_then(|number| self.0[number].as_ref());
+        let open = lease.pipe().and_then(|number| self.open[number].as_ref());
         open.expect("a lease on a pipe has an open one")
     }
 }
@@ -104,19 +125,16 @@ impl<K: Kernel> Engine<K> {
         }
         self.pipes.see_to(&self.pool);
         let mut lease = self.pool.pipe()?;
-        let slot = &mut self.pipes.0[lease.pipe()?];
-        if slot.is_none() {
-            match self.kernel.pipe(PIPE_BYTES) {
-                Ok(pipe) => *slot = Some(pipe),
-                Err(_) => {
-                    // It is not asked for again with every small receive.
-                    entry.bulk = Bulk::No;
-                    return None;
-                }
-            }
+        if !self.pipes.has(lease.pipe()?, || self.kernel.pipe(PIPE_BYTES)) {
+            // Small receives do not count for the rest.
+            entry.bulk = Bulk::No;
+            return None;
         }
         let socket = entry.socket.as_ref().expect("a receiving socket is open");
         match self.kernel.splice_in(socket, self.pipes.of(&lease), most.min(PIPE_BYTES)) {
+            // A splice never passes an urgent mark and says for it what it says for nothing at all: only a receive knows.
+            Ok(0) => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Ok(count) => {
                 entry.bulk.spliced(count, self.measure);
                 // A pipe has fewer places than bytes, so that it took little does not mean that little is there.
@@ -182,6 +200,24 @@ mod tests {
         let mut bulk = Bulk::Never;
         bulk.copied(HOT_BYTES, Measure::default());
         assert_eq!(bulk, Bulk::Never);
+    }
+
+    #[test]
+    fn a_pipe_that_was_refused_is_not_asked_for_with_every_receive() {
+        let (mut pipes, mut asked) = (Pipes::default(), 0);
+        for _ in 0..3 * (u32::from(SPLICE_REST) + 1) {
+            let refuse = || {
+                asked += 1;
+                Err(io::ErrorKind::PermissionDenied.into())
+            };
+            assert!(!pipes.has(0, refuse));
+        }
+        assert_eq!(asked, 3);
+        assert!(pipes.has(0, || Ok(())), "the rest is over");
+        assert!(pipes.has(0, || unreachable!("it is open")));
+        // One that is open serves while another is refused.
+        assert!(!pipes.has(1, || Err(io::ErrorKind::PermissionDenied.into())));
+        assert!(pipes.has(0, || unreachable!("it is open")) && !pipes.has(1, || unreachable!("it rests")));
     }
 
     /// A session has two entries. This is what one is today: larger is a decision.

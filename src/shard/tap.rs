@@ -3,7 +3,7 @@
 use super::Shard;
 use crate::config::Config;
 use crate::engine::Kernel;
-use crate::observe::log::{Level, Log};
+use crate::observe::log::Log;
 use crate::observe::record::{Recorder, Tape};
 use crate::observe::traffic::Traffic;
 use crate::session::tap::Tap;
@@ -65,15 +65,8 @@ impl<K: Kernel> Shard<K> {
         let core = session.core();
         let target = self.shown_target(core);
         let client = core.client.map(|client| client.ip());
-        match recorder.open(self.now, core.number, core.token, client, target) {
-            Some(tape) => {
-                self.tapes.insert(key, tape);
-            }
-            None => {
-                let line = format!("record not begun id={}: too much waits to be written", core.id);
-                self.setup.log.line(Level::Error, line);
-            }
-        }
+        let tape = recorder.open(self.now, core.number, core.token, client, target);
+        self.tapes.insert(key, tape);
     }
 
     pub(super) fn show(&mut self, key: Key, tap: Tap) {

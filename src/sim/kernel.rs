@@ -87,7 +87,7 @@ impl Network {
         assert!(!near.watched, "a socket is watched once at a time");
         near.watched = true;
         if news {
-            self.edge(link, if ended { Readable::End } else { Readable::Bytes });
+            self.edge(link, if ended { Readable::More } else { Readable::Bytes });
         }
         Ok(())
     }

@@ -212,7 +212,7 @@ impl Network {
         if pipe.at_end() && (count == 0 || joined) {
             pipe.ended = true;
         }
-        let what = if pipe.ended { Readable::End } else { Readable::Bytes };
+        let what = if pipe.ended { Readable::More } else { Readable::Bytes };
         let gone = match way {
             Way::Near => !self.links[link].near.open && self.links[link].near.retired,
             Way::Far => self.links[link].far.gone,
@@ -251,7 +251,7 @@ impl Network {
         }
         let waiting = &mut self.links[link].near.edge;
         let planned = waiting.is_some();
-        if *waiting != Some(Readable::End) {
+        if *waiting != Some(Readable::More) {
             *waiting = Some(what);
         }
         if !planned {
@@ -295,7 +295,7 @@ impl Network {
         if near.dial == Dial::Up || near.dial == Dial::Queued {
             near.error = Some(libc::ECONNRESET);
         }
-        self.edge(link, Readable::End);
+        self.edge(link, Readable::More);
         self.offer_write(link);
     }
 

@@ -50,7 +50,7 @@ fn read_by_edges(seed: u64) -> (Vec<u8>, Vec<u8>, u64) {
         let mut edge = false;
         for report in turn(&mut kernel, 1000) {
             match report {
-                Ready::Readable(_, what) => (edge, end_seen) = (true, end_seen | (what == Readable::End)),
+                Ready::Readable(_, what) => (edge, end_seen) = (true, end_seen | (what == Readable::More)),
                 Ready::Unwatched(_) => watched = false,
                 _ => {}
             }

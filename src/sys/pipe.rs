@@ -30,7 +30,8 @@ impl Pipe {
     }
 
     /// Moves up to `most` bytes from `socket`, which must not block, into the pipe. 0 is the end of the stream. An empty
-    /// pipe takes at least one byte, so `WouldBlock` means that the socket has none.
+    /// pipe takes at least one byte, so `WouldBlock` means that the socket has none. Both may also mean that TCP's urgent
+    /// mark is next, which no splice passes (Linux, `tcp_read_sock`): a receive does.
     pub fn fill(&self, socket: impl AsFd, most: usize) -> io::Result<usize> {
         Ok(splice(socket, None, &self.write, None, most, SpliceFFlags::SPLICE_F_NONBLOCK)?)
     }

@@ -26,6 +26,13 @@ const AND_MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 #[cfg(not(target_os = "linux"))]
 const AND_MORE: MsgFlags = MsgFlags::empty();
 
+/// What a poller is asked about a socket that is read: bytes, and an urgent mark in front of which a receive stops.
+#[cfg(target_os = "linux")]
+pub const READING: mio::Interest = mio::Interest::READABLE.add(mio::Interest::PRIORITY);
+/// Elsewhere a poller is not asked about that.
+#[cfg(not(target_os = "linux"))]
+pub const READING: mio::Interest = mio::Interest::READABLE;
+
 /// Receives into `into`; 0 is the end of the stream.
 pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
@@ -252,6 +259,8 @@ pub fn bound_to(listener: impl AsFd) -> io::Result<Option<SocketAddr>> {
 
 fn for_tcp(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    // An urgent byte is a byte of the stream (RFC 6093 section 3): telnet's data mark would be missing else.
+    socket.set_out_of_band_inline(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
     user_timeout(socket)

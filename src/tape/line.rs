@@ -45,13 +45,8 @@ impl Line {
     }
 
     /// Bytes of the line alone: how far the terminator moves.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         (self.text.len() - TERMINATOR.len()) as u64
-    }
-
-    /// Whether no line was made yet.
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
     }
 
     /// Writes it over the terminator at its place. In front of each call of `write`, and behind each page that it

@@ -96,7 +96,7 @@ impl File {
             Ok(())
         });
         match put {
-            Ok(()) => self.end += self.line.len(),
+            Ok(()) => self.end += self.line.size(),
             Err(()) => {
                 let bytes = std::cell::RefCell::new(&mut self.bytes);
                 mend(
@@ -240,9 +240,9 @@ fn no_terminator_crosses_a_page() {
     let mut line = Line::default();
     for len in 3_900..4_200 {
         line.entry(23, From::Client, 5, &vec![b'x'; len]);
-        let terminator = 23 + line.len();
+        let terminator = 23 + line.size();
         assert!(!crosses(terminator), "{len}");
         line.comment(23, &"x".repeat(len));
-        assert!(!crosses(23 + line.len()), "{len}");
+        assert!(!crosses(23 + line.size()), "{len}");
     }
 }

@@ -4,9 +4,11 @@
 //! it, and it is never longer than a system allows. What is checked of that when a pattern is read need not be at run time.
 
 use crate::http::date;
+use crate::limits::RECORD_NAMES_MAX;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt;
 
 /// Longest name that all systems take, in bytes.
 const NAME_BYTES_MAX: usize = 255;
@@ -134,7 +136,8 @@ impl Pattern {
         self.parts.iter().map(len).sum::<usize>() + self.extension.len() + SUFFIX_BYTES_MAX
     }
 
-    /// The name of a session's `part`-th file, at the `attempt`-th try; both count from 1.
+    /// The name of a session's `part`-th file, at the `attempt`-th try; both count from 1. Behind [`RECORD_NAMES_MAX`] tries
+    /// it has the number of the connection and the time in it, which a client cannot use up as it can what tells of it.
     pub fn name(&self, base: &OsStr, facts: &Facts, part: u32, attempt: u32) -> OsString {
         let mut name = OsString::new();
         for piece in &self.parts {
@@ -145,12 +148,24 @@ impl Pattern {
             }
         }
         let mut suffix = String::new();
+        let attempt = match attempt.checked_sub(RECORD_NAMES_MAX) {
+            None | Some(0) => attempt,
+            Some(attempt) => {
+                let _ = write!(suffix, "-{}-{}", facts.number, value(Field::Time, facts));
+                attempt
+            }
+        };
         if attempt > 1 {
             let _ = write!(suffix, "-{attempt}");
         }
         if part > 1 {
             let _ = write!(suffix, ".part{part}");
         }
+        // Only what has all of that in it can be too long.
+        let most = NAME_BYTES_MAX.saturating_sub(suffix.len() + self.extension.len());
+        let mut name = name.into_vec();
+        name.truncate(most);
+        let mut name = OsString::from_vec(name);
         name.push(suffix);
         name.push(&self.extension);
         name
@@ -222,6 +237,9 @@ mod tests {
             ("{time}.v2.js", 3, 2, "20261121T153000Z.v2-2.part3.js"),
             ("{token}_{client}_{target}.js", 1, 1, "0000beef_192.0.2.7_desk.example_5901.js"),
             ("{number}.with space", 2, 1, "17.with space.part2"),
+            ("{client}.js", 1, RECORD_NAMES_MAX, "192.0.2.7-99.js"),
+            ("{client}.js", 1, RECORD_NAMES_MAX + 1, "192.0.2.7-17-20261121T153000Z.js"),
+            ("{client}.js", 2, RECORD_NAMES_MAX + 2, "192.0.2.7-17-20261121T153000Z-2.part2.js"),
         ] {
             let name = Pattern::parse(pattern).unwrap().name(base, &facts(), part, attempt);
             assert_eq!(name, expected, "{pattern}");
@@ -265,12 +283,14 @@ mod tests {
             for target in targets {
                 for client in clients {
                     let facts = Facts { number: u64::MAX, client, target: target.into(), ..Facts::default() };
-                    let name = pattern.name(OsStr::new("b"), &facts, u32::MAX, 99);
-                    let path = Path::new(&name);
-                    let parts: Vec<_> = path.components().collect();
-                    assert!(matches!(parts[..], [Component::Normal(only)] if only == name), "{name:?}");
-                    assert!(name.len() <= NAME_BYTES_MAX && !name.as_encoded_bytes().starts_with(b"."));
-                    assert!(name.as_encoded_bytes().iter().all(|byte| (b' '..=b'~').contains(byte)));
+                    for attempt in [RECORD_NAMES_MAX, 2 * RECORD_NAMES_MAX] {
+                        let name = pattern.name(OsStr::new("b"), &facts, u32::MAX, attempt);
+                        let path = Path::new(&name);
+                        let parts: Vec<_> = path.components().collect();
+                        assert!(matches!(parts[..], [Component::Normal(only)] if only == name), "{name:?}");
+                        assert!(name.len() <= NAME_BYTES_MAX && !name.as_encoded_bytes().starts_with(b"."));
+                        assert!(name.as_encoded_bytes().iter().all(|byte| (b' '..=b'~').contains(byte)));
+                    }
                 }
             }
         }

@@ -26,6 +26,7 @@ on_both_engines!(
     clients_that_vanish_leave_no_pipe_in_use,
     more_stuck_clients_than_pipes,
     small_messages_open_no_pipe,
+    bulk_passes_an_urgent_mark,
 );
 
 /// Enough to fill every buffer on the way several times over.
@@ -260,5 +261,26 @@ fn small_messages_open_no_pipe(engine: &str) {
     }
     assert_eq!(pipes(&server), 0);
     client.leave();
+    server.stop();
+}
+
+/// The urgent byte is a byte of the stream like others; a splice would never come behind it.
+fn bulk_passes_an_urgent_mark(engine: &str) {
+    let sent = pattern(BULK / 4, 16);
+    let expected = [&sent[..], &[1; 100], &[2], &[3; 50], &[4; 10]].concat();
+    let target = TcpTarget::new(move |mut stream| {
+        stream.write_all(&sent).expect("the client reads");
+        stream.write_all(&[1; 100]).expect("there is room");
+        SockRef::from(&stream).send_out_of_band(&[2]).expect("there is room");
+        stream.write_all(&[3; 50]).expect("there is room");
+        stream.write_all(&[4; 10]).expect("there is room");
+    });
+    let server = one_shard(engine, &target);
+    let mut client = server.client();
+    wait_for_pipes(&server, 1);
+    let (bytes, close) = read_to_close(&mut client, |_| {});
+    assert!(bytes == expected, "sent {}, got {}", brief(&expected), brief(&bytes));
+    assert!(close.starts_with(&1000_u16.to_be_bytes()), "{close:?}");
+    client.answer_close(1000);
     server.stop();
 }

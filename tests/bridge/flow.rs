@@ -4,8 +4,16 @@ use crate::support::client::{Handshake, Message, WsClient};
 use crate::support::frame::{BINARY, Frame, Length};
 use crate::support::server::Server;
 use crate::support::target::TcpTarget;
+use crate::support::temp::TempDir;
 use crate::support::wire::{PATIENCE, soon};
 use crate::support::{brief, on_both_engines, pattern};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use socket2::SockRef;
+use std::io::{IoSlice, Write};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 on_both_engines!(
@@ -21,6 +29,8 @@ on_both_engines!(
     heartbeat_pings,
     heartbeat_drops_the_silent,
     no_heartbeat_no_pings,
+    bytes_behind_an_urgent_mark_are_not_waited_for,
+    bytes_behind_passed_descriptors_are_not_waited_for,
 );
 
 fn bytes_come_back(engine: &str) {
@@ -245,5 +255,61 @@ fn no_heartbeat_no_pings(engine: &str) {
     later.send(&Frame::text("x"));
     assert!(later.try_next(soon()).is_ok());
     drop(later);
+    server.stop();
+}
+
+/// Has the server find all at once what `send` sends.
+fn at_once(server: &Server, send: impl FnOnce()) {
+    server.signal(Signal::SIGSTOP);
+    send();
+    server.signal(Signal::SIGCONT);
+}
+
+/// A receive stops in front of it, and nothing tells of what is behind it; the byte itself is one of the stream's.
+fn bytes_behind_an_urgent_mark_are_not_waited_for(engine: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let server = Server::to(engine, listener.local_addr().expect("it is bound"));
+    let mut client = server.client();
+    let (mut target, _) = listener.accept().expect("the server dials");
+    target.set_nodelay(true).expect("a connected socket takes it");
+    for turn in 0..200_u8 {
+        let mut send = || {
+            target.write_all(&[turn; 3]).expect("there is room");
+            SockRef::from(&target).send_out_of_band(&[0xf2]).expect("there is room");
+            target.write_all(&[turn; 2]).expect("there is room");
+        };
+        if turn < 10 {
+            at_once(&server, send)
+        } else {
+            send()
+        }
+        assert_eq!(client.expect_stream(6), [turn, turn, turn, 0xf2, turn, turn]);
+    }
+    drop(target);
+    client.expect_close(1000);
+    server.stop();
+}
+
+/// A receive from a Unix socket stops behind bytes that descriptors came with.
+fn bytes_behind_passed_descriptors_are_not_waited_for(engine: &str) {
+    let directory = TempDir::new();
+    let path = directory.join("target");
+    let listener = UnixListener::bind(&path).expect("a new path");
+    let server = Server::start(engine, &["--unix-target", &path.display().to_string()]);
+    let mut client = server.client();
+    let (mut target, _) = listener.accept().expect("the server dials");
+    for _ in 0..10 {
+        at_once(&server, || {
+            let descriptors = [listener.as_raw_fd()];
+            let rights = [ControlMessage::ScmRights(&descriptors)];
+            let first = [IoSlice::new(b"with one")];
+            sendmsg::<()>(target.as_raw_fd(), &first, &rights, MsgFlags::empty(), None)
+                .expect("there is room");
+            target.write_all(b"without").expect("there is room");
+        });
+        assert_eq!(client.expect_stream(15), b"with onewithout");
+    }
+    drop(target);
+    client.expect_close(1000);
     server.stop();
 }

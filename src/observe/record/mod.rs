@@ -45,6 +45,8 @@ struct Shared {
     connections: AtomicU64,
     /// Recordings that are being written.
     open: AtomicUsize,
+    /// Sessions that ended before there was room to begin their recordings, and that no line has told of yet.
+    missed: AtomicU64,
     /// Bytes that were written.
     bytes: AtomicU64,
     /// Bytes of sessions that were not.
@@ -54,7 +56,7 @@ struct Shared {
 /// What the thread is asked.
 #[derive(Debug)]
 enum Work {
-    Open(u64, Box<Facts>, Arc<AtomicBool>),
+    Open(u64, Box<Facts>, Arc<Fate>),
     /// Time in milliseconds, what came, and what was lost before it, by side.
     Keep(u64, u64, Box<Brought>, [u64; 2]),
     /// What was lost at the end.
@@ -68,10 +70,24 @@ pub struct Tape {
     recorder: Recorder,
     id: u64,
     opened: Time,
-    /// Bytes from each side that were lost since something was last kept.
-    lost: [u64; 2],
+    /// What the thread has to know to begin, while it has not been asked to.
+    unasked: Option<Box<Facts>>,
+    fate: Arc<Fate>,
+}
+
+/// What a recording's session and the thread tell each other.
+#[derive(Debug, Default)]
+struct Fate {
     /// The thread has given it up.
-    stopped: Arc<AtomicBool>,
+    stopped: AtomicBool,
+    /// Bytes from each side that were lost since something was last kept.
+    lost: [AtomicU64; 2],
+}
+
+impl Fate {
+    fn take_lost(&self) -> [u64; 2] {
+        self.lost.each_ref().map(|lost| lost.swap(0, Ordering::Relaxed))
+    }
 }
 
 impl Recorder {
@@ -99,7 +115,8 @@ impl Recorder {
         self.shared.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Begins the recording of a session at `now`; `None` when too much waits to be written.
+    /// Begins the recording of a session at `now`. While too much waits to be written the thread is not asked yet, and what
+    /// comes until then is lost.
     pub fn open(
         &self,
         now: Time,
@@ -107,17 +124,14 @@ impl Recorder {
         token: Option<Mark>,
         client: Option<IpAddr>,
         target: String,
-    ) -> Option<Tape> {
-        // Its end is paid for as well, so that it can always be told.
-        if !self.shared.claim(2 * RECORD_OVERHEAD_BYTES) {
-            return None;
-        }
+    ) -> Tape {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let token = token.map(Mark::number);
         let facts = Facts { number, seconds, token, client, target };
-        let (id, stopped) = (self.shared.begun.fetch_add(1, Ordering::Relaxed), Arc::<AtomicBool>::default());
-        let _ = self.works.send(Work::Open(id, Box::new(facts), stopped.clone()));
-        Some(Tape { recorder: self.clone(), id, opened: now, lost: [0; 2], stopped })
+        let (id, fate) = (self.shared.begun.fetch_add(1, Ordering::Relaxed), Arc::<Fate>::default());
+        let mut tape = Tape { recorder: self.clone(), id, opened: now, fate, unasked: Some(Box::new(facts)) };
+        tape.ask();
+        tape
     }
 
     /// Waits until all that was handed over is written; after [`RECORD_STOP_MS`] what is left is given up, and told.
@@ -145,19 +159,29 @@ impl fmt::Display for Recorder {
 }
 
 impl Tape {
+    /// Asks the thread to begin, if it was not and there is room now; tells whether it was.
+    fn ask(&mut self) -> bool {
+        // Its end is paid for as well, so that it can always be told.
+        if let Some(facts) = self.unasked.take_if(|_| self.recorder.shared.claim(2 * RECORD_OVERHEAD_BYTES)) {
+            let _ = self.recorder.works.send(Work::Open(self.id, facts, self.fate.clone()));
+        }
+        self.unasked.is_none()
+    }
+
     /// Hands over what a receive brought at `now`, or counts it.
     pub fn keep(&mut self, now: Time, brought: Box<Brought>) {
         if brought.pieces.is_empty() {
             return;
         }
         let (from, bytes) = (brought.from, brought.bytes.len() as u64);
+        let begun = self.ask();
         let shared = &self.recorder.shared;
-        if !self.stopped.load(Ordering::Relaxed) && shared.claim(cost(&brought)) {
+        if begun && !self.fate.stopped.load(Ordering::Relaxed) && shared.claim(cost(&brought)) {
             let millis = now.since(self.opened).as_millis() as u64;
-            let lost = std::mem::take(&mut self.lost);
+            let lost = self.fate.take_lost();
             let _ = self.recorder.works.send(Work::Keep(self.id, millis, brought, lost));
         } else {
-            self.lost[from as usize] += bytes;
+            self.fate.lost[place(from)].fetch_add(bytes, Ordering::Relaxed);
             shared.bytes_lost.fetch_add(bytes, Ordering::Relaxed);
         }
     }
@@ -165,7 +189,11 @@ impl Tape {
 
 impl Drop for Tape {
     fn drop(&mut self) {
-        let _ = self.recorder.works.send(Work::Close(self.id, self.lost));
+        if !self.ask() {
+            self.recorder.shared.missed.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let _ = self.recorder.works.send(Work::Close(self.id, self.fate.take_lost()));
     }
 }
 
@@ -177,6 +205,7 @@ impl Shared {
             begun: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            missed: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
         }

@@ -34,7 +34,7 @@ impl Bench {
         Bench { recorder: Recorder { works, shared }, works: asked, writer, directory }
     }
 
-    fn open(&self, number: u64) -> Option<Tape> {
+    fn open(&self, number: u64) -> Tape {
         self.recorder.open(Time(1_000), number, None, None, String::new())
     }
 
@@ -69,7 +69,7 @@ fn brought(from: Side, pieces: &[(&str, bool)]) -> Box<Brought> {
 #[test]
 fn what_does_not_fit_is_counted_and_marked_where_it_is_missing() {
     let mut bench = Bench::new("loss");
-    let mut tape = bench.open(1).unwrap();
+    let mut tape = bench.open(1);
     tape.keep(Time(1_001), brought(Side::Target, &[("a", true)]));
     tape.keep(Time(1_002), brought(Side::Client, &[("begin", false)]));
     let large = "x".repeat(RECORD_BUFFER_BYTES_MIN);
@@ -97,15 +97,42 @@ fn what_does_not_fit_is_counted_and_marked_where_it_is_missing() {
 #[test]
 fn what_waits_is_bounded_whatever_is_asked() {
     let mut bench = Bench::new("bound");
-    let mut tapes: Vec<Tape> = (1..).map_while(|number| bench.open(number)).collect();
-    assert_eq!(tapes.len(), RECORD_BUFFER_BYTES_MIN / RECORD_OVERHEAD_BYTES / 2);
+    let fit = RECORD_BUFFER_BYTES_MIN / RECORD_OVERHEAD_BYTES / 2;
+    let mut tapes: Vec<Tape> = (1..=fit as u64).map(|number| bench.open(number)).collect();
+    assert!(tapes.iter().all(|tape| tape.unasked.is_none()));
     tapes[0].keep(Time(1_001), brought(Side::Target, &[("", true)]));
     // Only what is asked is given back; what a recording's end costs is kept for it.
     bench.work();
-    assert!(bench.open(0).is_none(), "as many as fit are open");
+    assert!(bench.open(0).unasked.is_some(), "as many as fit are open");
+    assert_eq!(bench.recorder.shared.missed.load(Ordering::Relaxed), 1, "its session has ended");
     tapes.clear();
     bench.work();
-    assert!(bench.open(0).is_some());
+    assert_eq!(bench.recorder.shared.missed.load(Ordering::Relaxed), 0, "and that was told");
+    assert!(bench.open(0).unasked.is_none());
+}
+
+#[test]
+fn a_session_that_finds_no_room_is_recorded_from_when_there_is() {
+    let mut bench = Bench::new("late");
+    let mut first = bench.open(1);
+    let large = "x".repeat(RECORD_BUFFER_BYTES_MIN - 4 * RECORD_OVERHEAD_BYTES);
+    first.keep(Time(1_001), brought(Side::Target, &[(&large, true)]));
+    // What is left is less than a recording's beginning and end.
+    let rest = std::iter::from_fn(|| bench.recorder.shared.claim(1).then_some(())).count();
+    let mut second = bench.open(2);
+    second.keep(Time(1_002), brought(Side::Target, &[("lost", true)]));
+    bench.recorder.shared.give_back(rest);
+    bench.work();
+    second.keep(Time(1_003), brought(Side::Client, &[("kept", true)]));
+    drop(second);
+    bench.work();
+    let expected = "var VNC_frame_data = [\n/* lost here, as they could not be written in time: 4 bytes from the target */\n\
+                    '}3}kept',\n'EOF'];\n";
+    assert_eq!(bench.text(2), expected);
+    assert_eq!(bench.recorder.shared.bytes_lost.load(Ordering::Relaxed), 4);
+    drop(first);
+    bench.work();
+    assert_eq!(bench.waiting(), 0);
 }
 
 /// Messages that do not end hold a part of what may wait; that part has a bound, too.
@@ -113,7 +140,7 @@ fn what_waits_is_bounded_whatever_is_asked() {
 fn messages_that_do_not_end_leave_room_for_others() {
     let mut bench = Bench::new("held");
     let piece = "x".repeat(RECORD_BUFFER_BYTES_MIN / 8);
-    let mut tapes: Vec<Tape> = (1..=16).map(|number| bench.open(number).unwrap()).collect();
+    let mut tapes: Vec<Tape> = (1..=16).map(|number| bench.open(number)).collect();
     for _ in 0..4 {
         for tape in &mut tapes {
             tape.keep(Time(1_001), brought(Side::Client, &[(&piece, false)]));
@@ -134,7 +161,7 @@ fn messages_that_do_not_end_leave_room_for_others() {
 #[test]
 fn a_message_is_cut_at_the_bound_of_an_entry() {
     let mut bench = Bench::new("cut");
-    let mut tape = bench.open(1).unwrap();
+    let mut tape = bench.open(1);
     let piece = "x".repeat(RECORD_ENTRY_BYTES_MAX / 8);
     for _ in 0..8 {
         tape.keep(Time(1_001), brought(Side::Client, &[(&piece, false)]));
@@ -147,4 +174,34 @@ fn a_message_is_cut_at_the_bound_of_an_entry() {
     assert_eq!(text.matches('x').count(), RECORD_ENTRY_BYTES_MAX);
     // The empty end of what was written is no message of its own; the empty message behind it is.
     assert!(text.ends_with("x',\n'}2}',\n'}2}last',\n'EOF'];\n"), "{}", &text[text.len() - 60..]);
+}
+
+/// The process may end before its sessions do: what they have shown so far is in their files by then.
+#[test]
+fn a_stop_writes_what_is_held_and_what_was_lost() {
+    let mut bench = Bench::new("stop");
+    let mut tape = bench.open(1);
+    let whole = bench.open(2);
+    tape.keep(Time(1_001), brought(Side::Client, &[("begin", false)]));
+    let large = "x".repeat(RECORD_BUFFER_BYTES_MIN);
+    tape.keep(Time(1_002), brought(Side::Target, &[(&large, true)]));
+    let (done, stopped) = channel();
+    bench.recorder.works.send(Work::Stop(done)).unwrap();
+    bench.work();
+    stopped.try_recv().unwrap();
+    let end = format!(
+        "'}}1}}begin',\n/* lost here, as they could not be written in time: {} bytes from the target */\n/* stopped here, \
+         in the middle of a message */\n'EOF'];\n",
+        large.len()
+    );
+    assert!(bench.text(1).ends_with(&end), "{}", bench.text(1));
+    assert_eq!(bench.text(2), "var VNC_frame_data = [\n'EOF'];\n");
+    let shared = bench.recorder.shared.clone();
+    assert_eq!(shared.open.load(Ordering::Relaxed), 0);
+    // What comes yet is lost, and counted.
+    tape.keep(Time(1_003), brought(Side::Client, &[("end", true)]));
+    drop((tape, whole));
+    bench.work();
+    assert_eq!(shared.bytes_lost.load(Ordering::Relaxed), large.len() as u64 + 3);
+    assert_eq!(bench.waiting(), 0);
 }

@@ -1,7 +1,7 @@
 //! The thread that writes: which recordings there are, where their messages end, and what becomes of one that fails.
 
 use super::file::Recording;
-use super::{Shared, Work, cost, place};
+use super::{Fate, Shared, Work, cost, place};
 use crate::limits::{RECORD_ENTRY_BYTES_MAX, RECORD_OVERHEAD_BYTES};
 use crate::observe::log::{Escaped, Level, Log};
 use crate::session::Side;
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 /// What the thread owns.
 #[derive(Debug)]
@@ -49,7 +49,9 @@ struct Track {
     lost: [u64; 2],
     /// The time of what came last.
     last: u64,
-    stopped: Arc<AtomicBool>,
+    /// It is ended in the middle of a message.
+    unfinished: bool,
+    fate: Arc<Fate>,
 }
 
 impl Writer {
@@ -59,17 +61,28 @@ impl Writer {
 
     /// Does what the thread is asked.
     pub fn work(&mut self, work: Work) {
+        let missed = self.shared.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            let line = format!(
+                "record not begun for {missed} sessions: too much waited to be written until they ended"
+            );
+            self.log.line(Level::Error, line);
+        }
         match work {
-            Work::Open(id, facts, stopped) => self.open(id, facts, stopped),
+            Work::Open(id, facts, fate) => self.open(id, facts, fate),
             Work::Keep(id, millis, brought, lost) => self.keep(id, millis, *brought, lost),
-            Work::Close(id, lost) => self.close(id, lost),
+            Work::Close(id, lost) => {
+                self.shared.give_back(2 * RECORD_OVERHEAD_BYTES);
+                self.close(id, lost);
+            }
             Work::Stop(done) => {
+                self.end();
                 let _ = done.send(());
             }
         }
     }
 
-    fn open(&mut self, id: u64, facts: Box<Facts>, stopped: Arc<AtomicBool>) {
+    fn open(&mut self, id: u64, facts: Box<Facts>, fate: Arc<Fate>) {
         let mut track = Track {
             recording: None,
             path: PathBuf::new(),
@@ -82,7 +95,8 @@ impl Writer {
             kept: [0; 2],
             lost: [0; 2],
             last: 0,
-            stopped,
+            unfinished: false,
+            fate,
         };
         match Recording::create(&self.options, &track.facts, 1) {
             Ok(recording) => {
@@ -92,7 +106,7 @@ impl Writer {
                 self.shared.open.fetch_add(1, Ordering::Relaxed);
             }
             Err((path, error)) => {
-                track.stopped.store(true, Ordering::Relaxed);
+                track.fate.stopped.store(true, Ordering::Relaxed);
                 self.tell(Level::Error, "record not begun", &path, &format!(" error=\"{error}\""));
                 track.path = path;
             }
@@ -220,7 +234,7 @@ impl Writer {
 
     /// Gives a recording up that can no longer be written; its file stays whole.
     fn stop(&self, track: &mut Track, error: &io::Error) {
-        track.stopped.store(true, Ordering::Relaxed);
+        track.fate.stopped.store(true, Ordering::Relaxed);
         track.held = [Vec::new(), Vec::new()];
         if let Some(mut recording) = track.recording.take() {
             let ending = format!(" error=\"{error}\": the session goes on");
@@ -240,8 +254,21 @@ impl Writer {
         }
     }
 
+    /// Ends what sessions have open that are still there: what is held is written, what is lost told.
+    fn end(&mut self) {
+        let mut open: Vec<u64> = self.tracks.keys().copied().collect();
+        open.sort_unstable();
+        for id in open {
+            let Some(track) = self.tracks.get_mut(&id) else { continue };
+            // Whoever still comes counts what comes as lost.
+            track.fate.stopped.store(true, Ordering::Relaxed);
+            track.unfinished = track.holds() > 0 || track.cut != [false; 2];
+            let lost = track.fate.take_lost();
+            self.close(id, lost);
+        }
+    }
+
     fn close(&mut self, id: u64, lost: [u64; 2]) {
-        self.shared.give_back(2 * RECORD_OVERHEAD_BYTES);
         let Some(mut track) = self.tracks.remove(&id) else { return };
         let holds = track.holds();
         track.line = std::mem::take(&mut self.line);
@@ -251,7 +278,8 @@ impl Writer {
             true => Ok(()),
             false => self.held(&mut track, Side::Client),
         };
-        if let Err(error) = ended.and_then(|()| self.mark(&mut track, lost)) {
+        let marked = ended.and_then(|()| self.mark(&mut track, lost));
+        if let Err(error) = marked.and_then(|()| mark_unfinished(&mut track)) {
             self.stop(&mut track, &error);
         }
         if track.recording.is_none() {
@@ -278,6 +306,16 @@ impl Writer {
     fn tell(&self, level: Level, what: &str, path: &Path, rest: &str) {
         let path = path.to_string_lossy();
         self.log.line(level, format!("{what} file=\"{}\"{rest}", Escaped(&path)));
+    }
+}
+
+/// Says in the file that a message goes on behind its end.
+fn mark_unfinished(track: &mut Track) -> io::Result<()> {
+    match &mut track.recording {
+        Some(recording) if track.unfinished => {
+            recording.comment(&mut track.line, "stopped here, in the middle of a message").map(|_| ())
+        }
+        _ => Ok(()),
     }
 }
 

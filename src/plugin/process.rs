@@ -8,7 +8,7 @@ use super::message;
 use crate::limits::{PLUGIN_IN_FLIGHT_MAX, PLUGIN_LINE_BYTES_MAX};
 use crate::observe::log::Level;
 use crate::route::plugin::{Plugin, Program};
-use crate::sys::memory;
+use crate::sys::{memory, process};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -71,6 +71,9 @@ fn live(plugin: &Plugin, desk: &Arc<Desk>) {
 /// One process from start to end. Says how it ended.
 fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     let (mut command, name) = command(plugin);
+    process::HANDED_OVER_WORDS.iter().for_each(|name| {
+        command.env_remove(name);
+    });
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // What we do without is not for others to do without.
     memory::huge_pages(true);

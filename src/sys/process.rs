@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "fork, close_range and numbers of descriptors have no safe form")]
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, setsid};
 use std::fs;
@@ -67,8 +68,11 @@ pub fn detach() -> io::Result<Role> {
     }
 }
 
-/// Sockets that a service manager has handed over to this process, in its order (sd_listen_fds(3)). Each is a copy that no
-/// program inherits; that of the manager's number stays as it is.
+/// What tells a process of sockets that were handed over to it: for no program that is started from here.
+pub const HANDED_OVER_WORDS: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// Sockets that a service manager has handed over to this process, in its order (sd_listen_fds(3)). Each is a copy; that of
+/// the manager's number stays open. No program inherits either.
 pub fn handed_over() -> io::Result<Vec<OwnedFd>> {
     let said = |name| std::env::var(name).ok()?.parse::<i32>().ok();
     // Whoever started a program that started this one meant that one.
@@ -78,9 +82,10 @@ pub fn handed_over() -> io::Result<Vec<OwnedFd>> {
 }
 
 fn copy_of(number: i32) -> io::Result<OwnedFd> {
-    // SAFETY: it is only looked at and copied, in two calls that answer EBADF to a number that is no descriptor; no other
+    // SAFETY: it is only marked and copied, in calls that answer EBADF to a number that is no descriptor; no other
     // thread is there yet to close it in between.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     descriptor.try_clone_to_owned()
 }
 

@@ -14,6 +14,7 @@ use super::{scratch, tree};
 use crate::config::WrapMode;
 use crate::limits::{WRAP_KILL_MS, WRAP_LINE_BYTES_MAX, WRAP_ORPHAN_GRACE_MS, WRAP_START_MS};
 use crate::sys::memory;
+use crate::sys::process;
 use crate::sys::seccomp::{self, Start};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -358,6 +359,9 @@ impl<'a> Warden<'a> {
 /// The program's command, with the environment that tells it of its ports.
 fn command(task: &Task, program: &Path, words: &[OsString]) -> Command {
     let mut command = Command::new(program);
+    process::HANDED_OVER_WORDS.iter().for_each(|name| {
+        command.env_remove(name);
+    });
     command.arg0(words.first().map_or(program.as_os_str(), |word| word)).args(words.iter().skip(1));
     for (name, port) in [("REBIND_OLD_PORT", task.old), ("REBIND_NEW_PORT", task.new)] {
         if port != 0 {

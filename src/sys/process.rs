@@ -137,9 +137,50 @@ pub fn leave_no_core() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
+/// Every capability that this thread can use or could take up, as bits of their numbers.
+///
+/// # Errors
+/// What the kernel says.
+#[cfg(target_os = "linux")]
+pub fn capabilities() -> io::Result<u64> {
+    /// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h, and the structs around it.
+    const VERSION: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Sets {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let mut header = Header { version: VERSION, pid: 0 };
+    let mut sets = [Sets::default(); 2];
+    // SAFETY: both are what this version of the call reads and writes, and live until it returns.
+    let done = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    nix::errno::Errno::result(done)?;
+    // The ambient ones are part of the permitted ones.
+    let [low, high] = sets.map(|half| u64::from(half.effective | half.permitted));
+    Ok(high << 32 | low)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn capabilities_are_those_of_the_system() {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let of = |name| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(value.trim(), 16).unwrap()
+        };
+        assert_eq!(capabilities().unwrap(), of("CapPrm:") | of("CapEff:") | of("CapAmb:"));
+    }
 
     #[test]
     fn nobody_forks_beside_other_threads() {

@@ -181,7 +181,15 @@ impl Plan {
     }
 
     /// Starts a warden with the program.
-    pub(super) fn launch(&self) -> io::Result<(Child, UnixStream)> {
+    pub(super) fn launch(&mut self) -> io::Result<(Child, UnixStream)> {
+        if self.way == Way::Plain {
+            // The program binds by itself, and not every program does so in a way that shares.
+            self.holders.clear();
+        }
+        if let Some(directory) = &self.scratch {
+            // One that was killed leaves its socket, and the next could not bind.
+            scratch::remove_socket(directory);
+        }
         self.spawn(Some((self.program.clone(), self.words.clone())), self.way)
     }
 

@@ -117,3 +117,15 @@ fn respawn_moves_each_start_to_the_same_port() {
         server.stop();
     }
 }
+
+/// A program that was killed leaves its socket behind, and a bind to that name fails.
+#[test]
+fn respawn_recovers_a_unix_socket() {
+    let server = wrapping(&["--wrap-mode=respawn"], dynamic(), &["1", "unix={unix_socket}"]);
+    carries(&server);
+    let first = number(&server, "serving as");
+    kill(Pid::from_raw(first as i32), Signal::SIGKILL).expect("it lives");
+    server.wait_lines("serving as", 2);
+    carries(&server);
+    server.stop();
+}

@@ -135,6 +135,10 @@ impl Keeper {
                 Ok(Word::Said(number, said)) => self.hear(number, said),
                 Ok(Word::Gone(number)) => {
                     self.wardens.retain(|(own, _)| *own != number);
+                    if self.wardens.is_empty() {
+                        // Not the warden's to do: the port may be that of a later start by then.
+                        self.plan.gone();
+                    }
                     if number == self.starts && self.running {
                         self.failed("its warden is gone");
                     }

@@ -91,10 +91,6 @@ impl Plan {
         } else {
             plan.old = 0;
         }
-        if plan.way == Way::Plain {
-            // The program binds by itself, and not every program does so in a way that shares.
-            plan.holders.clear();
-        }
         Ok(plan)
     }
 
@@ -191,6 +187,15 @@ impl Plan {
             scratch::remove_socket(directory);
         }
         self.spawn(Some((self.program.clone(), self.words.clone())), self.way)
+    }
+
+    /// Nothing is left of the program: nobody may have its port, until it is started again.
+    pub(super) fn gone(&mut self) {
+        match self.way {
+            Way::Plain if self.new != 0 => self.holders = port::hold(self.new),
+            // What is refused here only leaves the port shared.
+            _ => drop(port::share(&self.holders, false)),
+        }
     }
 
     fn spawn(&self, program: Option<(PathBuf, Vec<OsString>)>, way: Way) -> io::Result<(Child, UnixStream)> {

@@ -210,7 +210,6 @@ impl<'a> Warden<'a> {
             }
             self.wait()?;
         }
-        self.mover.close();
         // Only a program that is started again needs it again, and only as long as there is somebody to do so.
         let again = self.task.mode == WrapMode::Respawn && self.has_server();
         if let Some(directory) = self.task.scratch.as_ref().filter(|_| !again) {
@@ -359,10 +358,10 @@ impl<'a> Warden<'a> {
 /// The program's command, with the environment that tells it of its ports.
 fn command(task: &Task, program: &Path, words: &[OsString]) -> Command {
     let mut command = Command::new(program);
+    command.arg0(words.first().map_or(program.as_os_str(), |word| word)).args(words.iter().skip(1));
     process::HANDED_OVER_WORDS.iter().for_each(|name| {
         command.env_remove(name);
     });
-    command.arg0(words.first().map_or(program.as_os_str(), |word| word)).args(words.iter().skip(1));
     for (name, port) in [("REBIND_OLD_PORT", task.old), ("REBIND_NEW_PORT", task.new)] {
         if port != 0 {
             command.env(name, port.to_string());

@@ -9,7 +9,7 @@ use super::life::Life;
 use super::means::Means;
 use crate::config::Config;
 use crate::helpers::Helpers;
-use crate::limits::WRAP_KILL_MS;
+use crate::limits::{WRAP_KILL_MS, WRAP_START_MS};
 use crate::observe::log::{Level, Log};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
@@ -36,6 +36,8 @@ enum News {
     Ended(Result<(), String>),
     /// A signal came.
     Signal(Signal),
+    /// The wrapped program runs, or cannot be started.
+    Begun(Result<(), String>),
     /// The wrapped program has ended, and the server with it: the status to pass on.
     Program(u8),
     /// The wrapped program has been ended, with all it had started.
@@ -106,32 +108,14 @@ impl Crew {
             match news.recv() {
                 Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ended(Ok(())) | News::Signal(_) | News::Program(_) | News::ProgramGone) | Err(_) => {
-                    return Err("a shard did not start".into());
-                }
+                Ok(_) | Err(_) => return Err("a shard did not start".into()),
             }
         }
         Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
     }
 
-    /// Starts the wrapped program.
-    pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
-        let tell = self.tell.clone();
-        let ended = move |status| drop(tell.send(News::Program(status)));
-        Program::start(plan, log, ended).map_err(|why| format!("wrapped command: {why}"))
-    }
-
-    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
-    /// status.
-    pub(super) fn watch(
-        self,
-        signals: Signals,
-        material: Option<&Watched>,
-        taps: &Taps,
-        program: Option<Program>,
-        config: &Config,
-        log: &Log,
-    ) -> Result<u8, String> {
+    /// Has signals heard from here on.
+    pub(super) fn hear(&self, signals: Signals) -> Result<(), String> {
         let tell = self.tell.clone();
         let waiting = move || {
             while let Ok(signal) = signals.wait() {
@@ -141,7 +125,48 @@ impl Crew {
             }
         };
         let thread = std::thread::Builder::new().name("signals".into());
-        thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        thread.spawn(waiting).map(drop).map_err(|error| format!("starting the signal thread: {error}"))
+    }
+
+    /// Starts the wrapped program and waits until it runs, or until the server is told to stop.
+    pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+        let failed = |why| format!("wrapped command: {why}");
+        let (begun, ended) = (self.tell.clone(), self.tell.clone());
+        let begun = move |outcome| drop(begun.send(News::Begun(outcome)));
+        let ended = move |status| drop(ended.send(News::Program(status)));
+        let program = Program::start(plan, log, begun, ended).map_err(failed)?;
+        let last = Instant::now() + Duration::from_millis(WRAP_START_MS);
+        // What is for later, in its order.
+        let mut kept = Vec::new();
+        loop {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::Begun(outcome)) => {
+                    outcome.map_err(failed)?;
+                    break;
+                }
+                Ok(stop @ News::Signal(Signal::SIGTERM | Signal::SIGINT)) => {
+                    kept.push(stop);
+                    break;
+                }
+                Ok(other) => kept.push(other),
+                Err(_) => return Err(failed(format!("no word of it within {} s", WRAP_START_MS / 1000))),
+            }
+        }
+        // Whoever watches takes them; there is a receiver as long as this is.
+        kept.into_iter().for_each(|news| drop(self.tell.send(news)));
+        Ok(program)
+    }
+
+    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
+    /// status.
+    pub(super) fn watch(
+        self,
+        material: Option<&Watched>,
+        taps: &Taps,
+        program: Option<Program>,
+        config: &Config,
+        log: &Log,
+    ) -> Result<u8, String> {
         let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
         let outcome = self.wait(&mut stop, material, taps, config, log);
         if let Some(program) = program {
@@ -170,7 +195,7 @@ impl Crew {
             match self.news.recv_timeout(self.patience(stop, &life)) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ready(_) | News::ProgramGone) => {}
+                Ok(News::Ready(_) | News::Begun(_) | News::ProgramGone) => {}
                 Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
                     stop.hurry = true;
                     return Ok(());

@@ -39,10 +39,10 @@ install_nginx() {
 }
 
 install_python() {
-    [ -x "$peers/python/bin/websockify" ] && "$peers/python/bin/python" -c 'import numpy, websockify' 2>/dev/null && return
+    [ -x "$peers/python/bin/websockify" ] && "$peers/python/bin/python" -c 'import numpy, redis, websockify' 2>/dev/null && return
     python3 -m venv "$peers/python" &&
-        "$peers/python/bin/pip" install --quiet --disable-pip-version-check "websockify==$WEBSOCKIFY" numpy ||
-        missing python 'a virtual environment with websockify and numpy failed'
+        "$peers/python/bin/pip" install --quiet --disable-pip-version-check "websockify==$WEBSOCKIFY" numpy redis ||
+        missing python 'a virtual environment with websockify, numpy and redis failed'
 }
 
 install_websocat() {

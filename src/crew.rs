@@ -1,10 +1,12 @@
 //! A crew: threads that do blocking work of one kind, and the bounded queue in front of them.
 //!
 //! Work of different kinds has crews of its own, so that what is slow holds nothing else up. Owns the threads and the
-//! queue; what the work is, and what becomes of it when there is no room, is for others to say.
+//! queue; what the work is, and what becomes of it when there is no room, is for others to say. Work that panics costs its
+//! own piece, which is dropped, and no thread.
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,6 +60,33 @@ fn serve<T>(waiting: &Mutex<Receiver<T>>, work: &dyn Fn(T)) {
         // A thread that panicked held nothing but the lock, so what it guarded is as good as before.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(piece) = next else { return };
-        work(piece);
+        // The panic has been told by its hook. What the work shares it shares between threads anyway, behind locks that are
+        // used on after a panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| work(piece)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn work_that_panics_costs_no_thread() {
+        let (tell, told) = channel();
+        let crew = Crew::start("panics", 1, 4, |(number, tell): (u8, std::sync::mpsc::Sender<u8>)| {
+            assert!(number != 0, "a bug");
+            let _ = tell.send(number);
+        })
+        .unwrap();
+        for number in [0, 1, 0, 2] {
+            assert!(crew.ask((number, tell.clone())).is_ok());
+        }
+        drop(tell);
+        for number in [1, 2] {
+            assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(number));
+        }
+        assert!(told.recv_timeout(Duration::from_secs(10)).is_err(), "the pieces that panicked are gone");
     }
 }

@@ -77,8 +77,11 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
-/// From a complete head to the decision of everybody who is asked about the request. At the limit: 504.
+/// From a complete head to the decision of everybody who is asked about the request, or longer where the steps that are
+/// configured have more time together. At the limit: 504.
 pub const ROUTE_TIMEOUT_MS: u64 = 10_000;
+/// What a route has beyond the time of all its steps, for the ways between them.
+pub const ROUTE_SPARE_MS: u64 = 2_000;
 /// From the first try to a connected target, all addresses together. At the limit: close 1011.
 pub const DIAL_TIMEOUT_MS: u64 = 10_000;
 /// One address of a target; then the next is tried.
@@ -158,8 +161,12 @@ pub const HELPER_THREADS: usize = 4;
 pub const HELPER_QUEUE_MAX: usize = 1024;
 /// Most threads that check passwords; there are no more than half the cores.
 pub const PASSWORD_THREADS_MAX: usize = 4;
-/// Passwords that may wait to be checked: a few seconds of work at the costs that are usual. At the limit: 503.
+/// Passwords that may wait to be checked, and no more than can be checked in [`PASSWORD_WAIT_MS`]. At the limit: 503.
 pub const PASSWORD_QUEUE_MAX: usize = 64;
+/// From a request to the decision about its password, its hash included. At the limit: the route's may still hold.
+pub const PASSWORD_MS: u64 = 5_000;
+/// From a request to the check of its password. At the limit: 503; nor is one queued that would have to wait longer.
+pub const PASSWORD_WAIT_MS: u64 = 3_000;
 /// Largest password file, in bytes. At the limit: start error, or what was read before stays.
 pub const PASSWORD_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Longest password, in bytes: what hashing it costs grows with its length. At the limit: it is wrong.
@@ -168,14 +175,16 @@ pub const PASSWORD_BYTES_MAX: usize = 512;
 pub const PASSWORD_CACHE_MAX: usize = 1024;
 /// How long a right password is remembered.
 pub const PASSWORD_CACHE_MS: u64 = 60_000;
-/// Highest cost of bcrypt that is taken: about five seconds. At the limit: the user is ignored, with a line in the log.
-pub const BCRYPT_COST_MAX: u32 = 15;
+/// Highest cost of bcrypt that is taken: about a second. At the limit: the user is ignored, with a line in the log.
+pub const BCRYPT_COST_MAX: u32 = 13;
 /// Most rounds of SHA-crypt that are taken. At the limit: as for bcrypt.
 pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
 /// Threads that ask a ForwardAuth service, and so the most requests that it is asked about at once.
 pub const FORWARD_THREADS: usize = 8;
 /// From a request to the answer of a ForwardAuth service, the wait for a thread included. At the limit: 503.
 pub const FORWARD_MS: u64 = 5_000;
+/// Shortest time between two lines about trouble with a ForwardAuth service, in milliseconds.
+pub const FORWARD_LOG_MS: u64 = 1_000;
 /// Most bytes of the answer of a ForwardAuth service, head and body each. At the limit: the rest of a body is left; 503 for a
 /// head.
 pub const FORWARD_ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -202,6 +211,18 @@ pub const PLUGIN_RESTART_MAX_MS: u64 = 30_000;
 pub const PLUGIN_LINE_BYTES_MAX: usize = 64 * 1024;
 /// Lines of a plugin that are logged in a second. At the limit: counted.
 pub const PLUGIN_LOG_LINES: u32 = 20;
+/// Most secrets of one request that are masked in what a plugin writes. At the limit: the others are not.
+pub const PLUGIN_SECRETS_MAX: usize = 128;
+/// Shortest text that is masked, in bytes: what is shorter is a part of everything.
+pub const PLUGIN_SECRET_BYTES_MIN: usize = 3;
+/// Most that is read of what a plugin has said before it ended, in bytes: what a pipe holds. At the limit: the rest is lost.
+pub const PLUGIN_LEFT_BYTES_MAX: usize = 64 * 1024;
+/// A process of a plugin that lived this long starts its successor without delay.
+pub const PLUGIN_SOUND_MS: u64 = 10_000;
+/// Questions of a plugin that were not answered in time and are not answered yet. Beyond: the process is replaced.
+pub const PLUGIN_HUNG_MAX: usize = PLUGIN_IN_FLIGHT_MAX / 2;
+/// How often the time for an answer may pass for one question. At the limit: the process is replaced.
+pub const PLUGIN_HUNG_TIMES: u32 = 6;
 /// Most headers of a plugin's answer. At the limit: 503.
 pub const PLUGIN_HEADERS_MAX: usize = 16;
 /// Most labels of a plugin's answer. At the limit: 503.
@@ -288,7 +309,7 @@ pub const SUBPROTOCOLS_MAX: usize = 16;
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
 /// Most `--auth-plugin`s.
 pub const GUARDS_MAX: usize = 16;
-/// Longest file that `--auth-source=@FILE` is read from, in bytes. At the limit: start error.
+/// Longest file that `--auth-source=@FILE` and `--token-source=@FILE` are read from, in bytes. At the limit: start error.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
@@ -324,6 +345,7 @@ const _: () = {
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
     assert!(FORWARD_MS < ROUTE_TIMEOUT_MS);
+    assert!(PASSWORD_WAIT_MS < ROUTE_TIMEOUT_MS);
     assert!(PLUGIN_ANSWER_MS < ROUTE_TIMEOUT_MS && PLUGIN_ANSWER_MS < PLUGIN_SILENCE_MS);
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);

@@ -6,9 +6,12 @@
 use crate::limits::{HOST_BYTES_MAX, SERVICE_BYTES_MAX};
 use std::ffi::OsStr;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::Ipv6Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a bridge leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,10 +25,23 @@ pub enum Target {
     },
     /// A Unix stream socket in the file system.
     Unix(PathBuf),
+    /// The same, looked up already: this very socket is dialled, whatever is at its path by then.
+    Held(Held),
     /// A Unix stream socket in the abstract namespace (Linux), named without the leading `@`.
     Abstract(Vec<u8>),
     /// No socket at all: each message comes back with its type and boundaries.
     Echo,
+}
+
+/// A Unix socket that is kept from being taken for another one.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its path when it was looked up, by which it goes.
+    pub path: PathBuf,
+    /// The path by which it is dialled; good for as long as `socket` is.
+    pub way: PathBuf,
+    /// The socket's file, opened for nothing but this.
+    socket: Arc<OwnedFd>,
 }
 
 /// A port as written.
@@ -84,8 +100,31 @@ impl Target {
     pub fn name(&self) -> &str {
         match self {
             Target::Tcp { host, .. } if !host.is_empty() => host,
-            Target::Tcp { .. } | Target::Unix(_) | Target::Abstract(_) | Target::Echo => "localhost",
+            Target::Tcp { .. } | Target::Unix(_) | Target::Held(_) | Target::Abstract(_) | Target::Echo => {
+                "localhost"
+            }
         }
+    }
+}
+
+impl Held {
+    /// The socket that was found at `path`, and the way to it through `socket`.
+    pub fn new(path: PathBuf, way: PathBuf, socket: OwnedFd) -> Held {
+        Held { path, way, socket: Arc::new(socket) }
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Held) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket)
+    }
+}
+
+impl Eq for Held {}
+
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.way.hash(state);
     }
 }
 
@@ -152,7 +191,7 @@ impl fmt::Display for Target {
         match self {
             Target::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Target::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Target::Unix(path) => write!(f, "{}", path.display()),
+            Target::Unix(path) | Target::Held(Held { path, .. }) => write!(f, "{}", path.display()),
             Target::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
             Target::Echo => f.write_str("echo://"),
         }

@@ -414,6 +414,11 @@ fn what_makes_no_sense_is_told_in_one_line() {
             1,
             "option --auth-source: '/nonexistent': No such file",
         ),
+        (
+            &["--auth-plugin=ForwardAuth", "--auth-source=me:hushhush@auth"],
+            1,
+            "'(secret)@auth' is no URL; write http://host:port/path",
+        ),
         (&["--auth-plugin=a.b-c"], 1, "'a.b-c' is no Python class"),
         (&["--auth-plugin=exec:"], 1, "exec: names no command"),
         (&["--auth-plugin=exec:/nonexistent"], 1, "option --auth-plugin: /nonexistent: exit status: 127"),
@@ -427,7 +432,7 @@ fn what_makes_no_sense_is_told_in_one_line() {
         let (code, told) = run_to_end(&words);
         assert_eq!(code, Some(status), "{args:?}: {told}");
         let line = told.lines().last().unwrap_or_default();
-        assert!(line.contains(part), "{args:?}: {told}");
+        assert!(line.contains(part) && !told.contains("hushhush"), "{args:?}: {told}");
     }
 }
 
@@ -440,6 +445,26 @@ fn a_secret_can_come_from_a_file() {
     assert_eq!(refused(&server, &Handshake::new()).status, 401);
     opens(&server, &Handshake::new().set("Authorization", ME)).expect("it is the password");
     server.stop();
+}
+
+#[test]
+fn sources_keep_their_places_and_their_blanks() {
+    let directory = TempDir::new();
+    directory.write("pair", "@me:secret \r\n");
+    let file = format!("--auth-source=@{}", directory.arg("pair"));
+    let said = Handshake::new().set("Authorization", "Basic QG1lOnNlY3JldCA=");
+    let plugin = shell(&directory, r#"*) say '"allow":{}' ;;"#);
+    for source in [file.as_str(), "--auth-source=@@me:secret "] {
+        let args = ["--echo", &plugin, "--auth-source=", "--auth-plugin=BasicHTTPAuth", source];
+        let server = Server::start("poll", &args);
+        opens(&server, &said).expect(source);
+        for other in ["Basic QG1lOnNlY3JldA==", "Basic bWU6c2VjcmV0IA=="] {
+            assert_eq!(refused(&server, &Handshake::new().set("Authorization", other)).status, 401);
+        }
+        server.stop();
+    }
+    let (status, told) = run_to_end(&["0", "--echo", &plugin, "--auth-source=", "--auth-source=late"]);
+    assert_eq!(status, Some(2), "{told}");
 }
 
 #[test]

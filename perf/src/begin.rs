@@ -18,6 +18,7 @@ use crate::rows::Row;
 use crate::running::Running;
 use crate::stats::Spread;
 use crate::sys;
+use crate::tokens::Source;
 
 /// Starts of one measurement; the middle one counts.
 const STARTS: usize = 5;
@@ -47,7 +48,7 @@ fn once(row: &Row, peer: Peer, programs: &Programs) -> Result<(Duration, f64), S
     let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
     target.set_nonblocking(true).map_err(told)?;
     let (port, behind) = (free_port()?, target.local_addr().map_err(told)?.port());
-    let Some(command) = peer.command(programs, row, port, behind).map_err(told)? else {
+    let Some(command) = peer.command(programs, row, port, behind, &Source::default()).map_err(told)? else {
         return Err("nobody has no start".into());
     };
     let begin = Instant::now();

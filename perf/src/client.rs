@@ -155,7 +155,8 @@ impl Client {
     /// The stream to the peer is there.
     fn ready(&mut self, shared: &mut Shared) {
         if shared.websocket {
-            shared.outgoing.extend_from_slice(&frames::request(shared.port, shared.path));
+            let request = frames::request(shared.port, shared.next_path());
+            shared.outgoing.extend_from_slice(&request);
             self.stage = Stage::Head(Vec::new());
         } else {
             self.opened(shared);

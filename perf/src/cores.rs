@@ -34,6 +34,13 @@ impl Cores {
     pub fn apart(self) -> bool {
         self.second != self.load
     }
+
+    /// Where the load runs, and whatever serves it.
+    pub fn of_load(self) -> CpuSet {
+        let mut set = CpuSet::new();
+        set.set(self.load).expect("the core was in a set before");
+        set
+    }
 }
 
 static CHOSEN: OnceLock<Cores> = OnceLock::new();

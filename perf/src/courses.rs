@@ -64,7 +64,7 @@ pub fn run(
                 ..Sample::default()
             })
         }
-        Kind::Start => Err("a start has no course".into()),
+        Kind::Start | Kind::Beside => Err(format!("{} has no course", row.name)),
     }
 }
 

@@ -134,3 +134,24 @@ fn without_a_figure_of_ours_a_goal_is_missed() {
     assert_eq!(outcomes(&run(&[(POLL, &[1.0]), ("haproxy", &[-1.0])])), []);
     assert_eq!(outcomes(&run_of(vec![cell("idle", RING, &[-1.0])])), [Missed]);
 }
+
+#[test]
+fn what_waits_in_vain_is_not_to_be_noticed_on_either_engine() {
+    let round = |p99: f64| {
+        let (curve, direct) = (vec![(0.99, p99)], vec![(0.99, 100.0)]);
+        Ok(Sample { curve, direct, ..Sample::default() })
+    };
+    let of = |peers: &[&str], p99: [f64; 3]| {
+        let rounds = p99.map(round).to_vec();
+        let cell = |peer: &&str| Cell {
+            row: "tokens-beside-redis".into(),
+            peer: (*peer).into(),
+            rounds: rounds.clone(),
+        };
+        run_of(peers.iter().map(cell).collect())
+    };
+    assert_eq!(outcomes(&of(&[RING, POLL], [90.0, 110.0, 500.0])), [Met, Met]);
+    assert_eq!(outcomes(&of(&[POLL], [90.0, 111.0, 112.0])), [Missed]);
+    let text = table(&of(&[RING], [90.0, 105.0, 120.0]));
+    assert!(text.contains("at most 1.1 p99 to that without | 1.05 (0.900–1.20) | yes"), "{text}");
+}

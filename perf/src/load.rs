@@ -8,6 +8,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rustls::ClientConfig;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::client::Client;
 use crate::frames;
@@ -95,6 +96,10 @@ pub struct Shared {
     pub websocket: bool,
     /// What clients ask for in their upgrade request.
     pub path: &'static str,
+    /// The same where they come with tokens: each with the next of these, over and over.
+    pub paths: Vec<String>,
+    /// How many asked for one of these.
+    asked: usize,
     /// Where clients connect to.
     pub port: u16,
     /// TLS between clients and the peer, if there is any.
@@ -124,6 +129,15 @@ pub struct Shared {
     /// Round trips, in nanoseconds.
     pub latency: Histogram<u64>,
     epoll: Epoll,
+}
+
+impl Shared {
+    /// What the next client asks for.
+    pub fn next_path(&mut self) -> &str {
+        let at = self.asked;
+        self.asked += 1;
+        if self.paths.is_empty() { self.path } else { &self.paths[at % self.paths.len()] }
+    }
 }
 
 /// A socket and what it waits for.
@@ -197,6 +211,8 @@ impl Load {
             greet: matches!(kind, Kind::Setup | Kind::Idle | Kind::Shards),
             websocket: false,
             path: "/",
+            paths: Vec::new(),
+            asked: 0,
             port: 0,
             tls: None,
             inputs: None,
@@ -230,6 +246,19 @@ impl Load {
     pub fn target_port(&self) -> u16 {
         let address = self.listener.local_addr().ok().and_then(|address| address.as_socket_ipv4());
         address.expect("the listener is bound to an IPv4 address").port()
+    }
+
+    /// Targets are found at the Unix socket `path` from now on, which does not exist yet, and on TCP no more.
+    pub fn listen_at(&mut self, path: &Path) -> Result<(), String> {
+        let told = |error: io::Error| format!("cannot listen at {}: {error}", path.display());
+        let listener = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None).map_err(told)?;
+        listener.bind(&SockAddr::unix(path).map_err(told)?).map_err(told)?;
+        listener.listen(BACKLOG).map_err(told)?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER);
+        self.shared.epoll.add(&listener, event).map_err(|error| format!("epoll: {error}"))?;
+        // The old one is closed and so leaves the set.
+        self.listener = listener;
+        Ok(())
     }
 
     /// Clients connect to `port` from now on, asking for `path` if they speak WebSocket, with TLS or without.

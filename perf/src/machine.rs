@@ -10,7 +10,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cores;
 use crate::options::Options;
-use crate::peers::Peer;
+use crate::peers::{Peer, found_in_path};
+use crate::rows::{Knower, Row};
+use crate::services::REDIS;
 
 /// How the scheduler treats this session against others (sched(7), "The autogroup feature").
 const AUTOGROUP: &str = "/proc/self/autogroup";
@@ -107,6 +109,11 @@ pub fn facts(options: &Options, peers: &[Peer]) -> Vec<(String, String)> {
         if let Some(version) = peer.version(&options.programs) {
             facts.push((peer.name().to_owned(), version));
         }
+    }
+    let redis = |row: &&Row| matches!(row.tokens, Some(Knower::Redis(_)));
+    if options.rows.iter().any(redis) {
+        let program = found_in_path(REDIS);
+        facts.push((REDIS.to_owned(), output(&program.to_string_lossy(), &["--version"])));
     }
     facts
 }

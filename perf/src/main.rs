@@ -2,12 +2,14 @@
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
 //! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`queue`] [`cores`]
-//! [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`] and one of
-//! our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of rows and what it takes to [`begin`], [`measure`], and on top
-//! [`stats`], [`goals`], [`chart`] [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
+//! [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`], the [`tokens`]
+//! and the [`services`] that know them, and one of our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of
+//! rows, what it takes to [`begin`] and what goes on [`beside`] others, [`measure`], and on top [`stats`], [`goals`], [`chart`]
+//! [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
 //! order of things and never measures itself.
 
 mod begin;
+mod beside;
 mod bridge_floor;
 mod chart;
 mod client;
@@ -34,10 +36,12 @@ mod report;
 mod rows;
 mod running;
 mod schedule;
+mod services;
 mod stats;
 mod sys;
 mod target;
 mod tls;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +53,7 @@ use options::{Errand, Options};
 use peers::Peer;
 use plan::{Progress, Turn};
 use report::Run;
-use rows::{Key, Row};
+use rows::{Key, Knower, Row};
 use stats::{Cell, Spread, figures, headline};
 
 fn main() -> ExitCode {
@@ -87,6 +91,10 @@ fn run(mut options: Options) -> Result<(), String> {
     let sessions = machine::raise_descriptor_limit()?;
     // A little more is let in than comes, so that nobody waits at the door.
     (options.pace.sessions_max, options.programs.sessions_max) = (sessions, sessions.min(22_000) + 100);
+    options.rows.retain(|row| is_possible(row));
+    if options.rows.is_empty() {
+        return Err("no row is left to be measured".into());
+    }
     let options = &options;
     let present = present_peers(options);
     let turns = plan::turns(&options.rows, &present);
@@ -129,6 +137,17 @@ fn run(mut options: Options) -> Result<(), String> {
     println!("\n{}", run.markdown());
     println!("{} in all", plan::spoken(start.elapsed().as_secs_f64()));
     if options.check { goals::check(&run) } else { Ok(()) }
+}
+
+/// Whether whoever knows a row's tokens is there; a row without is named and left out.
+fn is_possible(row: &Row) -> bool {
+    match row.tokens.and_then(Knower::lacks) {
+        Some(program) => {
+            eprintln!("{}: no {program} in PATH; left out", row.name);
+            false
+        }
+        None => true,
+    }
 }
 
 /// The peers whose program is there; the others are named and left out.

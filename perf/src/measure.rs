@@ -6,9 +6,11 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::begin;
+use crate::beside;
 use crate::cores;
 use crate::courses;
 use crate::load::Load;
@@ -65,6 +67,12 @@ pub struct Sample {
     /// The same with nobody between client and target.
     #[serde(default)]
     pub direct: Vec<(f64, f64)>,
+    /// Of the same at the 99th percentile, the last that was taken as a multiple of the first: what the machine alone did.
+    #[serde(default)]
+    pub drift: f64,
+    /// How late they were sent at the 99th percentile, in microseconds, where the load notes it.
+    #[serde(default)]
+    pub sent_late: f64,
     /// Messages a second that were sent by the clock.
     #[serde(default)]
     pub rate: f64,
@@ -131,13 +139,29 @@ pub fn measure(row: &Row, peer: Peer, programs: &Programs, pace: &Pace) -> Resul
         Load::new(row.kind, row.message).map_err(|error| format!("cannot set up the load: {error}"))?;
     let target = load.target_port();
     let port = if peer == Peer::None { target } else { free_port()? };
-    let running = Running::start(peer, programs, row, port, target)?;
+    let mut source =
+        row.tokens.map(|knower| knower.prepare(&programs.scratch, target)).transpose()?.unwrap_or_default();
+    if let Some(path) = &source.socket {
+        load.listen_at(path)?;
+        source.name_sockets()?;
+    }
+    let running = Running::start(peer, programs, row, port, target, &source)?;
+    if row.kind == Kind::Beside {
+        let result = beside::run(port, &source.paths, running.as_ref(), pace);
+        return told(result, running.as_ref());
+    }
     let tls = row.secure.map(|secure| tls::client(&programs.scratch, secure)).transpose()?;
     load.aim(port, peer.path(), tls);
+    load.shared.paths = std::mem::take(&mut source.paths);
     let result = courses::run(&mut load, running.as_ref(), peer, row, pace);
     // Sessions end before their peer does, which then has nobody to say goodbye to.
     drop(load);
-    result.map_err(|error| match &running {
+    told(result, running.as_ref())
+}
+
+/// With the peer's last words, where it failed.
+fn told(result: Result<Sample, String>, running: Option<&Running>) -> Result<Sample, String> {
+    result.map_err(|error| match running {
         Some(running) if error != "interrupted" => format!("{error}; it last said: {}", running.last_words()),
         _ => error,
     })
@@ -171,6 +195,11 @@ pub fn window(load: &mut Load, peer: Option<&Running>, length: Duration) -> Resu
 
 /// What the load found of latency.
 pub fn curve(load: &Load) -> Vec<(f64, f64)> {
-    let micros = |quantile| load.shared.latency.value_at_quantile(quantile) as f64 / 1e3;
+    curve_of(&load.shared.latency)
+}
+
+/// The latencies that are kept, in microseconds, of those in `latency`, in nanoseconds.
+pub fn curve_of(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
+    let micros = |quantile| latency.value_at_quantile(quantile) as f64 / 1e3;
     QUANTILES.iter().map(|&quantile| (quantile, micros(quantile))).collect()
 }

@@ -11,9 +11,10 @@ use std::process::Command;
 use crate::configurations::{self, Wanted};
 use crate::cores;
 use crate::extras::Extra;
-use crate::rows::{Cast, Kind, Row};
+use crate::rows::{Cast, Kind, Knower, Row};
 use crate::sys;
 use crate::tls::certificate_file;
+use crate::tokens::Source;
 
 /// Most sessions of a peer that starts a process for each.
 const PROCESSES_MAX: usize = 200;
@@ -155,6 +156,9 @@ impl Peer {
             },
             Cast::Scaling => self.ours() || matches!(self, Self::Haproxy | Self::Nginx),
             Cast::Ours => self.ours(),
+            Cast::Tokens => {
+                self.ours() || self == Self::Python && row.tokens.is_some_and(Knower::is_for_python)
+            }
         };
         // What clients send is to be unmasked, so for it a relay that never sees it is no limit.
         if self == Self::FloorSplice && row.kind != Kind::Down {
@@ -246,13 +250,15 @@ impl Peer {
         Some(words.join(" ").trim_end().to_owned())
     }
 
-    /// How it is started for `row`, listening on `port` and relaying to `target`, on its cores; `None` for nobody.
+    /// How it is started for `row`, listening on `port` and relaying to `target`, or to where `tokens` say, on its cores; `None`
+    /// for nobody.
     pub fn command(
         self,
         programs: &Programs,
         row: &Row,
         port: u16,
         target: u16,
+        tokens: &Source,
     ) -> io::Result<Option<Command>> {
         let Some(program) = self.program(programs) else { return Ok(None) };
         let file = row.secure.map(|secure| path::absolute(certificate_file(&programs.scratch, secure.key)));
@@ -279,7 +285,9 @@ impl Peer {
             }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };
-                command.args(["--engine", engine, "--threads", &row.shards.to_string(), &from, &to]);
+                command.args(["--engine", engine, "--threads", &row.shards.to_string()]);
+                command.args(row.tokens.map_or(&[][..], Knower::own_arguments));
+                between(&mut command, &from, &to, tokens);
             }
             Self::Haproxy | Self::HaproxySplice => {
                 let text = configurations::haproxy(&wanted, self == Self::HaproxySplice);
@@ -293,7 +301,7 @@ impl Peer {
                 let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=4096");
                 command.args(["-b", "65536", &listen, &format!("TCP:{to},nodelay")]);
             }
-            Self::Python => drop(command.args([&from, &to])),
+            Self::Python => between(&mut command, &from, &to, tokens),
             Self::Websocat => {
                 command.args(["-b", "--exit-on-eof", &format!("ws-l:{from}"), &format!("tcp:{to}")]);
             }
@@ -307,6 +315,18 @@ impl Peer {
         }
         sys::confine(&mut command, cores::chosen().of_peer(row.all_cores()));
         Ok(Some(command))
+    }
+}
+
+/// Tells a bridge where to listen, and where to relay to or who knows that.
+fn between(command: &mut Command, from: &str, to: &str, tokens: &Source) {
+    if let Some(path) = &tokens.python_path {
+        command.env("PYTHONPATH", path);
+    }
+    if tokens.arguments.is_empty() {
+        command.args([from, to]);
+    } else {
+        command.args(&tokens.arguments).arg(from);
     }
 }
 
@@ -343,6 +363,18 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_source_of_tokens_is_told_no_target() {
+        let told = |tokens: &Source| -> Vec<String> {
+            let mut command = Command::new("bridge");
+            between(&mut command, "l:1", "t:2", tokens);
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(told(&Source::default()), ["l:1", "t:2"]);
+        let source = Source { arguments: vec!["--token-plugin=X".into()], ..Source::default() };
+        assert_eq!(told(&source), ["--token-plugin=X", "l:1"]);
+    }
+
+    #[test]
     fn rows_have_the_cast_that_they_are_told() {
         for row in &ROWS {
             assert!(Peer::WebspliceRing.fits(row) && Peer::WebsplicePoll.fits(row), "{}", row.name);
@@ -352,6 +384,8 @@ mod tests {
         assert!(!Peer::Websocat.fits(row("cores-2")) && Peer::Websocat.fits(row("size-1")));
         assert!(Peer::FloorSplice.fits(row("down-16")) && !Peer::FloorSplice.fits(row("up-16")));
         assert!(PEERS.iter().filter(|peer| peer.path().is_some()).count() == 6);
+        assert!(Peer::Python.fits(row("tokens-file")) && !Peer::Python.fits(row("tokens-http")));
+        assert!(!Peer::FloorWs.fits(row("tokens-none")) && !Peer::Python.fits(row("tokens-beside-redis")));
         assert!(!Peer::None.fits(row("idle")) && Peer::None.fits(row("both-1")));
     }
 }

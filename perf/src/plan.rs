@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::beside;
 use crate::measure::Pace;
 use crate::peers::Peer;
 use crate::rows::{Kind, Row};
@@ -30,6 +31,7 @@ pub fn seconds(row: &Row, pace: &Pace) -> f64 {
             Kind::Start => 1.2,
             Kind::Shards => opening(row.sessions),
             Kind::Idle => 1.5 + opening(pace.idle_sessions),
+            Kind::Beside => warm_up + beside::seconds(window),
             Kind::Latency => 3.0 * warm_up + 2.5 * window,
             _ if row.held => 1.5 + 1.5 * opening(row.open()) + warm_up + window,
             _ => warm_up + window,

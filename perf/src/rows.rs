@@ -25,6 +25,8 @@ pub enum Kind {
     Start,
     /// Sessions are opened, and the peer is asked how many each of its shards has.
     Shards,
+    /// Handshakes without a token by the clock, beside requests that wait for a source of tokens in vain.
+    Beside,
 }
 
 /// The key of a peer's certificate.
@@ -45,6 +47,31 @@ pub struct Secure {
     pub resumed: bool,
 }
 
+/// Who knows tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knower {
+    /// Nobody: there is one target for all, and no tokens.
+    Nobody,
+    /// TokenFile, a file of many lines.
+    File,
+    /// UnixDomainSocketDirectory.
+    Directory,
+    /// JWTTokenApi with a secret.
+    Hs256,
+    /// JWTTokenApi with a key on P-256.
+    Es256,
+    /// TokenRedis; whether answers may be used again.
+    Redis(bool),
+    /// BaseTokenAPI; whether answers may be used again.
+    Web(bool),
+    /// A Python class.
+    Python,
+    /// TokenRedis, which takes connections and never answers.
+    DeafRedis,
+    /// BaseTokenAPI, which takes 5 s for each answer.
+    SlowWeb,
+}
+
 /// Who takes part in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cast {
@@ -56,6 +83,8 @@ pub enum Cast {
     Scaling,
     /// Those that say how their shards share the sessions.
     Ours,
+    /// Ours, and websockify where it has the row's source of tokens.
+    Tokens,
 }
 
 /// One row.
@@ -77,6 +106,8 @@ pub struct Row {
     pub shards: usize,
     /// TLS between client and peer, if there is any.
     pub secure: Option<Secure>,
+    /// Who knows tokens, where that is what the row is about.
+    pub tokens: Option<Knower>,
     /// Who takes part.
     pub cast: Cast,
     /// Rows beside each other with the same word here are measured in the same rounds, because they are held against each
@@ -114,6 +145,7 @@ const ACTIVE: usize = 16;
 /// Groups of rows that share their rounds.
 const CROWD: &str = "crowd";
 const CORES: &str = "cores";
+const TOKENS: &str = "tokens";
 
 const fn plain(name: &'static str, title: &'static str, kind: Kind, sessions: usize) -> Row {
     Row {
@@ -125,6 +157,7 @@ const fn plain(name: &'static str, title: &'static str, kind: Kind, sessions: us
         message: MESSAGE_BYTES,
         shards: 1,
         secure: None,
+        tokens: None,
         cast: Cast::All,
         together: "",
         held: false,
@@ -169,12 +202,21 @@ const fn shards(name: &'static str, title: &'static str, sessions: usize) -> Row
     Row { shards: 2, cast: Cast::Ours, ..plain(name, title, Kind::Shards, sessions) }
 }
 
+const fn tokens(name: &'static str, title: &'static str, knower: Knower) -> Row {
+    let row = plain(name, title, Kind::Setup, 16);
+    Row { tokens: Some(knower), cast: Cast::Tokens, together: TOKENS, ..row }
+}
+
+const fn beside(name: &'static str, title: &'static str, knower: Knower) -> Row {
+    Row { tokens: Some(knower), cast: Cast::Ours, ..plain(name, title, Kind::Beside, 1) }
+}
+
 const fn quick(row: Row) -> Row {
     Row { quick: true, ..row }
 }
 
 /// All rows, in the order in which they run.
-pub const ROWS: [Row; 44] = [
+pub const ROWS: [Row; 56] = [
     quick(plain("down-1", "Bulk down, 1 session", Kind::Down, 1)),
     quick(plain("down-16", "Bulk down, 16 sessions", Kind::Down, 16)),
     quick(plain("up-1", "Bulk up in 16 KiB frames, 1 session", Kind::Up, 1)),
@@ -234,6 +276,38 @@ pub const ROWS: [Row; 44] = [
     handshakes("tls-full-rsa", "TLS: full handshake with RSA-2048, one echo, close", Key::Rsa, false),
     handshakes("tls-resumed-rsa", "TLS: resumed by ticket, RSA-2048, one echo, close", Key::Rsa, true),
     tls("tls-idle", "TLS: memory of an idle session", Kind::Idle, 5000),
+    tokens("tokens-none", "Set-ups without tokens, one target for all", Knower::Nobody),
+    quick(tokens("tokens-file", "Set-ups with tokens: TokenFile of 10,000 lines", Knower::File)),
+    tokens(
+        "tokens-directory",
+        "Set-ups with tokens: UnixDomainSocketDirectory of 1,000 sockets",
+        Knower::Directory,
+    ),
+    tokens("tokens-jwt-hs256", "Set-ups with tokens: JWTTokenApi, HS256", Knower::Hs256),
+    tokens("tokens-jwt-es256", "Set-ups with tokens: JWTTokenApi, ES256", Knower::Es256),
+    tokens("tokens-redis", "Set-ups with tokens: TokenRedis, 64 tokens in turn", Knower::Redis(true)),
+    tokens(
+        "tokens-redis-uncached",
+        "Set-ups with tokens: TokenRedis, 10,000 tokens in turn, --token-cache=0",
+        Knower::Redis(false),
+    ),
+    tokens("tokens-http", "Set-ups with tokens: BaseTokenAPI, 64 tokens in turn", Knower::Web(true)),
+    tokens(
+        "tokens-http-uncached",
+        "Set-ups with tokens: BaseTokenAPI, 10,000 tokens in turn, --token-cache=0",
+        Knower::Web(false),
+    ),
+    tokens("tokens-python", "Set-ups with tokens: a Python class", Knower::Python),
+    beside(
+        "tokens-beside-redis",
+        "1,000 handshakes a second without a token, beside 50 that wait for a dead Redis",
+        Knower::DeafRedis,
+    ),
+    beside(
+        "tokens-beside-http",
+        "1,000 handshakes a second without a token, beside 50 that wait for a web service that takes 5 s",
+        Knower::SlowWeb,
+    ),
 ];
 
 /// The row of that name.
@@ -250,7 +324,7 @@ mod tests {
         for (at, row) in ROWS.iter().enumerate() {
             assert_eq!(ROWS.iter().position(|other| other.name == row.name), Some(at), "{}", row.name);
         }
-        for word in [CROWD, CORES, "ecdsa", "rsa"] {
+        for word in [CROWD, CORES, TOKENS, "ecdsa", "rsa"] {
             let at: Vec<usize> = (0..ROWS.len()).filter(|&at| ROWS[at].together == word).collect();
             assert!(at.len() > 1 && at.windows(2).all(|two| two[1] == two[0] + 1), "{word}: {at:?}");
         }
@@ -263,5 +337,7 @@ mod tests {
         assert!(!row("tls-resumed").is_beside(row("tls-full-rsa")));
         assert!(!row("down-1").is_beside(row("down-16")));
         assert_eq!((row("held-1").open(), row("held-20000").open()), (1, 20_000));
+        assert!(row("tokens-none").is_beside(row("tokens-file")));
+        assert!(!row("tokens-python").is_beside(row("tokens-beside-redis")));
     }
 }

@@ -16,6 +16,7 @@ use crate::peers::{Peer, Programs};
 use crate::procfs;
 use crate::rows::Row;
 use crate::sys;
+use crate::tokens::Source;
 
 /// How long a peer may take until it listens.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -41,9 +42,10 @@ impl Running {
         row: &Row,
         port: u16,
         target: u16,
+        tokens: &Source,
     ) -> Result<Option<Self>, String> {
         let told = |error: io::Error| format!("cannot start {}: {error}", peer.name());
-        let Some(command) = peer.command(programs, row, port, target).map_err(told)? else {
+        let Some(command) = peer.command(programs, row, port, target, tokens).map_err(told)? else {
             return Ok(None);
         };
         let mut running = Self::spawn(peer, programs, command)?;

@@ -102,6 +102,7 @@ pub fn headline(kind: Kind) -> (Figure, bool) {
         Kind::Idle => (MEMORY, false),
         Kind::Start => (Figure { head: "ms to the first session", of: |s| s.start_ms }, false),
         Kind::Shards => (IMBALANCE, false),
+        Kind::Beside => (BESIDE, false),
     }
 }
 
@@ -115,6 +116,10 @@ pub const ADDED_P50: Figure = Figure { head: "added p50 us", of: |s| added(s, 0.
 pub const ADDED_P99: Figure = Figure { head: "added p99 us", of: |s| added(s, 0.99) };
 /// Latency at the 99th percentile.
 pub const P99: Figure = Figure { head: "p99 us", of: |s| s.latency_p99 };
+
+/// Latency at the 99th percentile, beside what waits in vain, as a multiple of that without.
+pub const BESIDE: Figure =
+    Figure { head: "p99 to that without", of: |s| at(&s.curve, 0.99) / at(&s.direct, 0.99) };
 
 fn added(sample: &Sample, quantile: f64) -> f64 {
     at(&sample.curve, quantile) - at(&sample.direct, quantile)
@@ -137,6 +142,22 @@ pub const fn capacity(shards: usize) -> Figure {
             },
         },
     }
+}
+
+/// What is beside the headline of [`Kind::Beside`].
+fn beside() -> Vec<Figure> {
+    vec![
+        Figure { head: "p99 us", of: |s| at(&s.curve, 0.99) },
+        Figure { head: "without p99 us", of: |s| at(&s.direct, 0.99) },
+        Figure { head: "p50 us", of: |s| at(&s.curve, 0.5) },
+        Figure { head: "without p50 us", of: |s| at(&s.direct, 0.5) },
+        Figure { head: "p99.9 us", of: |s| at(&s.curve, 0.999) },
+        Figure { head: "without p99.9 us", of: |s| at(&s.direct, 0.999) },
+        Figure { head: "handshakes/s", of: |s| s.work / s.seconds },
+        Figure { head: "without, p99 after to before", of: |s| s.drift },
+        Figure { head: "sent late p99 us", of: |s| s.sent_late },
+        Figure { head: "waited in vain", of: |s| s.sessions },
+    ]
 }
 
 /// The other columns of a row: first what was reached, then what helps to judge it.
@@ -166,6 +187,7 @@ pub fn figures(row: &Row) -> Vec<Figure> {
             Figure { head: "none p99 us", of: |s| at(&s.direct, 0.99) },
             Figure { head: "messages/s", of: |s| s.rate },
         ],
+        Kind::Beside => beside(),
         Kind::Idle => {
             return vec![Figure { head: "KiB per session (RSS)", of: |s| s.rss_each / 1024.0 }, HELD];
         }
@@ -272,6 +294,8 @@ mod tests {
         };
         assert_eq!(((ADDED_P50.of)(&sample), (ADDED_P99.of)(&sample)), (20.0, -5.0));
         assert!((ADDED_P50.of)(&Sample::default()).is_nan());
+        assert_eq!((BESIDE.of)(&sample), 90.0 / 95.0);
+        assert!((BESIDE.of)(&Sample::default()).is_nan());
     }
 
     #[test]

@@ -104,7 +104,13 @@ impl Target {
                 }
             }
             Kind::Desktop => self.inputs(bytes, shared).map(|()| Fate::Keep),
-            Kind::Echo | Kind::Latency | Kind::Setup | Kind::Idle | Kind::Start | Kind::Shards => {
+            Kind::Echo
+            | Kind::Latency
+            | Kind::Setup
+            | Kind::Idle
+            | Kind::Start
+            | Kind::Shards
+            | Kind::Beside => {
                 if let Err(error) = self.queue.send(&link.socket, bytes) {
                     return end(shared.kind, &format!("echo's send: {error}"));
                 }

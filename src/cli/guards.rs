@@ -1,18 +1,16 @@
 //! Guards on the command line: their rows of the option table, how they go together, and what is made of them.
 //!
-//! `table` puts the rows in their place, `settle` completes them. The only thing it opens is a file that a source is read
-//! from.
+//! `table` puts the rows in their place, `settle` completes them. It opens nothing.
 
 use super::args::Guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
+use super::source_file;
 use super::values::quoted;
 use crate::config::Config;
-use crate::limits::{GUARDS_MAX, SOURCE_FILE_BYTES_MAX};
+use crate::limits::GUARDS_MAX;
 use crate::route::guard::{Guard, NAMES};
 use crate::route::plugin::Plugin;
 use std::ffi::OsStr;
-use std::io::Read;
-use std::path::Path;
 
 /// A row without a short name.
 const fn row(
@@ -66,8 +64,9 @@ pub(super) const AUTH_SOURCE: Opt = row(
     "auth-source",
     "what a guard works with",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
-     is, is said there. Other users of the machine may see it in the list of processes, so a secret is better written in \
-     a file: @FILE stands for its first line.",
+     is, is said there. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
+     list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
+     @ itself is written with @@.",
     "",
     "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
     Act::Take(many("SOURCE"), |options, value| {
@@ -96,7 +95,12 @@ pub(super) const PYTHON: Opt = row(
     Act::Take(
         Value { word: "PROGRAM", choices: &[], complete: Complete::Files, repeats: false },
         |options, value| {
-            options.guards.python = if value.is_empty() { "python3".into() } else { value.to_owned() };
+            options.guards.python = match value.as_encoded_bytes() {
+                b"" => "python3".into(),
+                // A path is one from here, wherever the server goes; a name is looked for in PATH.
+                path if path.contains(&b'/') => std::path::absolute(value).map_or(value.into(), Into::into),
+                _ => value.to_owned(),
+            };
             Ok(())
         },
     ),
@@ -106,7 +110,8 @@ pub(super) const PYTHON: Opt = row(
 pub(super) fn check(guards: &Guards, web: bool) -> Result<(), String> {
     let plugins = &guards.plugins;
     let takers = plugins.iter().filter(|name| Guard::takes_source(name)).count();
-    let sources = guards.sources.iter().filter(|source| !source.is_empty()).count();
+    // An empty one keeps its place.
+    let sources = guards.sources.iter().rposition(|source| !source.is_empty()).map_or(0, |last| last + 1);
     if plugins.is_empty() && sources > 0 {
         return Err("You must use --auth-plugin to use --auth-source".into());
     }
@@ -130,7 +135,7 @@ pub(super) fn settle(said: &Guards, config: &mut Config) -> Result<(), String> {
     let mut sources = said.sources.iter();
     for name in &said.plugins {
         let source = if Guard::takes_source(name) { sources.next() } else { None };
-        let source = source.map(|source| read(source)).transpose()?;
+        let source = source.map(|source| source_file::said("--auth-source", source)).transpose()?;
         config.route.guards.push(guard(name, source.as_deref(), said, config)?);
     }
     config.route.guard_files = said.files;
@@ -155,22 +160,5 @@ fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Re
         }
         Guard::Htpasswd(path) => Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", &path)?)),
         other => Ok(other),
-    }
-}
-
-/// What a source says: itself, or the first line of a file.
-fn read(source: &str) -> Result<String, String> {
-    let Some(name) = source.strip_prefix('@') else { return Ok(source.to_owned()) };
-    let wrong =
-        |why: &dyn std::fmt::Display| format!("option --auth-source: {}: {why}", quoted(OsStr::new(name)));
-    let mut text = String::new();
-    let file = std::fs::File::open(Path::new(name)).map_err(|error| wrong(&error))?;
-    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
-    if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
-        return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
-    }
-    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
-        Some(line) => Ok(line.to_owned()),
-        None => Err(wrong(&"its first line is empty")),
     }
 }

@@ -18,6 +18,7 @@ mod process;
 mod route;
 mod secure;
 mod settle;
+mod source_file;
 mod table;
 mod tap;
 mod values;

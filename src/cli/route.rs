@@ -2,13 +2,14 @@
 
 use super::args::Route;
 use super::option::{Act, Category, Opt, Refusal, Value};
+use super::source_file;
 use super::table::{file, free};
-use super::values::{self, Zero, quoted};
-use crate::limits::{ROUTE_TIMEOUT_MS, TOKEN_CACHE_MS, TOKEN_SMALL_FILE_BYTES_MAX, TOKEN_TIMEOUT_MS};
+use super::values::{self, Zero};
+use crate::limits::{TOKEN_CACHE_MS, TOKEN_TIMEOUT_MS};
 use crate::route::Tokens;
 use crate::route::plugin::Plugin;
 use crate::route::source::Source;
-use crate::route::token::{Place, Veil};
+use crate::route::token::Place;
 use crate::tls::Secret;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ pub(super) const TOKEN_SOURCE: Opt = row(
     "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
      goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
      change act at once.\n\n\
-     @FILE stands for the text in FILE, which keeps a password out of the list of processes.",
+     @FILE stands for the first line of FILE, which keeps a password out of the list of processes.",
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
@@ -170,7 +171,11 @@ pub(super) fn tokens(
             Source::TokenFile { path: absolute("--target-config", path.clone())?, read_only: false }
         }
         (None, Some(plugin)) => {
-            let place = route.token_source.as_ref().map(|word| said(&word.0)).transpose()?;
+            let place = route
+                .token_source
+                .as_ref()
+                .map(|word| source_file::said("--token-source", &word.0))
+                .transpose()?;
             let mut source = match Plugin::parse(plugin, place.as_deref(), python) {
                 None => Source::parse(plugin, place.as_deref())?,
                 Some(plugin) => {
@@ -202,26 +207,7 @@ pub(super) fn tokens(
         places,
         cache: route.token_cache.unwrap_or(Duration::from_millis(TOKEN_CACHE_MS)),
         timeout: route.token_timeout.unwrap_or(Duration::from_millis(TOKEN_TIMEOUT_MS)),
-        veil: Veil::default(),
     }))
-}
-
-/// How long the whole route of a request may take: long enough that each look-up has its time.
-pub(super) fn time(tokens: Option<&Tokens>) -> Duration {
-    let usual = Duration::from_millis(ROUTE_TIMEOUT_MS);
-    tokens.map_or(usual, |tokens| usual.max(tokens.timeout + Duration::from_millis(TOKEN_TIMEOUT_MS)))
-}
-
-/// The source itself, or the text of the file that `@FILE` names.
-fn said(word: &str) -> Result<String, String> {
-    let Some(name) = word.strip_prefix('@') else { return Ok(word.to_owned()) };
-    let refused = |why: String| format!("--token-source: {}: {why}", quoted(OsStr::new(word)));
-    let bytes = std::fs::read(name).map_err(|error| refused(error.to_string()))?;
-    let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-    if text.is_empty() || text.contains('\n') || bytes.len() > TOKEN_SMALL_FILE_BYTES_MAX {
-        return Err(refused("the file must hold one line, the source itself".into()));
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -237,8 +223,5 @@ mod tests {
         assert_eq!(written(&TOKEN_CACHE).unwrap(), tokens.cache);
         assert_eq!(written(&TOKEN_TIMEOUT).unwrap(), tokens.timeout);
         assert_eq!(Place::parse(TOKEN_FROM.default.trim_matches(['(', ')'])), Some(tokens.places[0].clone()));
-        assert_eq!(time(Some(&tokens)), Duration::from_millis(ROUTE_TIMEOUT_MS));
-        let slow = Tokens { timeout: Duration::from_secs(60), ..tokens };
-        assert!(time(Some(&slow)) > slow.timeout);
     }
 }

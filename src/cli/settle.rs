@@ -5,7 +5,7 @@
 
 use super::args::{self, Args, SslOnly, Tls, WebRoot};
 use super::{guards, route, tap, wrap};
-use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer, Timing};
+use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::sys::user::Identity;
@@ -72,7 +72,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         program: args.program.clone(),
         listen,
         target,
-        timing: Timing { route: route::time(tokens.as_ref()), ..options.timing.clone() },
+        timing: options.timing.clone(),
         route: crate::route::Options { tokens, ..Default::default() },
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
@@ -98,6 +98,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         logs: logs(args)?,
     };
     guards::settle(&options.guards, &mut config)?;
+    config.timing.route = config.route.time();
     Ok(config)
 }
 

@@ -58,8 +58,9 @@ impl Helpers {
         self.routes.stop();
     }
 
-    /// Has `job` done; its verdict, or [`Verdict::Busy`] when too many jobs wait, goes to `reply`.
+    /// Has `job` done; its verdict, or [`Verdict::Busy`] when too many jobs wait or the work on it broke off, goes to `reply`.
     pub fn ask(&self, job: Job, reply: Reply) {
+        let reply = owed(reply);
         let crew = match job {
             Job::Route(question) => return self.routes.ask(*question, reply),
             Job::Resolve { .. } => &self.names,
@@ -69,6 +70,26 @@ impl Helpers {
             (task.reply)(Verdict::Busy);
         }
     }
+}
+
+/// A reply that is given whatever happens: [`Verdict::Busy`] when it is dropped.
+struct Owed(Option<Reply>);
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take() {
+            reply(Verdict::Busy);
+        }
+    }
+}
+
+fn owed(reply: Reply) -> Reply {
+    let mut owed = Owed(Some(reply));
+    Box::new(move |verdict| {
+        if let Some(reply) = owed.0.take() {
+            reply(verdict);
+        }
+    })
 }
 
 /// Starts the threads of one kind.
@@ -100,6 +121,29 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
     use std::time::Duration;
+
+    #[test]
+    fn work_that_breaks_off_is_answered() {
+        let names = Crew::start("panics", 1, 1, |task: Task| {
+            let _task = task;
+            panic!("a bug");
+        });
+        let routes = Routes::start(&Default::default(), &Log::silent()).unwrap();
+        let helpers = Helpers { names: names.unwrap(), files: crew("files", None).unwrap(), routes };
+        let (tell, verdicts) = channel();
+        // One thread: the second is answered by the one that panicked.
+        for _ in 0..2 {
+            let tell = tell.clone();
+            let name = Job::Resolve { host: "localhost".into(), port: crate::target::Port::Number(1) };
+            helpers.ask(name, Box::new(move |verdict| tell.send(verdict).unwrap()));
+            let verdict = verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert!(matches!(verdict, Verdict::Busy), "{verdict:?}");
+        }
+        // What is answered is answered once.
+        helpers.ask(Job::Fetch(Box::default()), Box::new(move |verdict| tell.send(verdict).unwrap()));
+        assert!(matches!(verdicts.recv_timeout(Duration::from_secs(10)), Ok(Verdict::Fetched(_))));
+        assert!(verdicts.recv_timeout(Duration::from_secs(10)).is_err());
+    }
 
     #[test]
     fn stuck_names_hold_no_file_up() {

@@ -1,15 +1,19 @@
 //! The desk between sessions that ask and a process that answers: what waits, what has been asked, and until when.
 //!
 //! Owns every bound: how many questions wait, how many are with the process at once, how long an answer may take, and how
-//! long a process may be silent before it counts as hung. Sessions never wait here. It neither starts the process nor reads
+//! long a process may be silent, or sit on a question, before it counts as hung. What is logged of a plugin goes through
+//! here, because here is known what was asked, and so what must not be told. Sessions never wait here. It neither starts the process nor reads
 //! or writes: it says what to write, takes what was read, and sends the signals.
 
 use super::message::{self, Kind, Line};
+use super::pace::Pace;
+use super::secrets::{self, Keeper};
 use super::spout::Spout;
 use super::{Question, Reply};
 use crate::http::Refusal;
 use crate::limits;
 use crate::observe::log::{Level, Log};
+use crate::route::plugin::Plugin;
 use crate::session::job::Verdict;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -23,41 +27,13 @@ pub struct Desk {
     /// What it is asked.
     pub kind: Kind,
     /// Where its lines go.
-    pub spout: Spout,
+    spout: Spout,
+    /// What is secret whatever is asked.
+    source: Vec<String>,
     /// How long things may take.
     pub pace: Pace,
     state: Mutex<State>,
     changed: Condvar,
-}
-
-/// How long things may take; each is documented at its number in [`limits`].
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// From a question to its answer.
-    pub answer: Duration,
-    /// Without an answer to anything, when one is overdue.
-    pub silence: Duration,
-    /// From the start of a process to its being ready.
-    pub start: Duration,
-    /// From the end of its input to SIGKILL; SIGTERM comes half-way.
-    pub stop: Duration,
-    /// From the end of a process to the next start, at first.
-    pub restart_min: Duration,
-    /// See `restart_min`: it doubles up to this.
-    pub restart_max: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Pace {
-            answer: Duration::from_millis(limits::PLUGIN_ANSWER_MS),
-            silence: Duration::from_millis(limits::PLUGIN_SILENCE_MS),
-            start: Duration::from_millis(limits::PLUGIN_START_MS),
-            stop: Duration::from_millis(limits::PLUGIN_STOP_MS),
-            restart_min: Duration::from_millis(limits::PLUGIN_RESTART_MIN_MS),
-            restart_max: Duration::from_millis(limits::PLUGIN_RESTART_MAX_MS),
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +59,10 @@ struct State {
     leaving: Option<(Instant, Option<Signal>)>,
     waiting: VecDeque<Ask>,
     flying: HashMap<u64, Ask>,
+    /// Questions that whoever asked has been refused, but that the process still sits on, and since when.
+    hung: HashMap<u64, (Instant, Keeper)>,
+    /// Whose questions were answered last: a process may write of them later, or what it wrote be read later.
+    recent: VecDeque<Keeper>,
     /// The number of the last question.
     asked: u64,
     /// When the first question was asked that was not answered in time, if nothing has been answered since.
@@ -96,6 +76,12 @@ struct Ask {
     asked: Instant,
 }
 
+impl Ask {
+    fn keeper(&self) -> Keeper {
+        (self.question.request.clone(), self.question.token.clone())
+    }
+}
+
 impl std::fmt::Debug for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ask")
@@ -104,9 +90,32 @@ impl std::fmt::Debug for Ask {
 
 impl Desk {
     /// For a plugin that has not been started.
-    pub fn new(name: &str, kind: Kind, log: Log) -> Desk {
-        let spout = Spout::new(name, log);
-        Desk { kind, spout, pace: Pace::default(), state: Mutex::default(), changed: Condvar::new() }
+    pub fn new(plugin: &Plugin, kind: Kind, log: Log) -> Desk {
+        let spout = Spout::new(plugin.name(), log);
+        let source = plugin.source.as_deref().map(secrets::of_source).unwrap_or_default();
+        Desk { kind, spout, source, pace: Pace::default(), state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Logs a line about the plugin without secrets, unless there have been too many; says what was told.
+    pub fn tell(&self, level: Level, what: &str, text: &str) -> Option<String> {
+        // Also what is not logged may be needed: the last word of a process says why it ended.
+        let told = self.spout.admits().then(|| self.masked(text))?;
+        if self.spout.takes(level) {
+            self.spout.line(level, what, &told);
+        }
+        Some(told)
+    }
+
+    /// Text without the secrets of what was asked, and of its own.
+    fn masked(&self, text: &str) -> String {
+        let state = self.lock();
+        let mut keepers: Vec<Keeper> = state.flying.values().map(Ask::keeper).collect();
+        keepers.extend(state.hung.values().map(|(_, keeper)| keeper.clone()));
+        keepers.extend(state.recent.iter().cloned());
+        drop(state);
+        let mut all = self.source.clone();
+        all.extend(keepers.iter().flat_map(secrets::of));
+        secrets::masked(text, &all)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -194,80 +203,104 @@ impl Desk {
                 self.changed.notify_all();
                 return None;
             }
-            let may = state.ready && !state.renewing && state.flying.len() < limits::PLUGIN_IN_FLIGHT_MAX;
-            match if may { state.waiting.pop_front() } else { None } {
-                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(ask) => {
-                    state.asked += 1;
-                    let id = state.asked;
-                    match message::question(id, self.kind, &ask.question) {
-                        Some(line) => {
-                            state.flying.insert(id, ask);
-                            drop(state);
-                            self.changed.notify_all();
-                            return Some(line);
-                        }
-                        None => {
-                            drop(state);
-                            (ask.reply)(Verdict::Routed(Err(Refusal::HEAD_TOO_LARGE)));
-                            state = self.lock();
-                        }
-                    }
-                }
+            let asked = state.flying.len() + state.hung.len();
+            let may = state.ready && !state.renewing && asked < limits::PLUGIN_IN_FLIGHT_MAX;
+            let Some(ask) = (if may { state.waiting.pop_front() } else { None }) else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            state.asked += 1;
+            let id = state.asked;
+            drop(state);
+            // It may be long, and nobody who asks waits for that.
+            let Some(line) = message::question(id, self.kind, &ask.question) else {
+                (ask.reply)(Verdict::Routed(Err(Refusal::HEAD_TOO_LARGE)));
+                state = self.lock();
+                continue;
+            };
+            state = self.lock();
+            if state.life != life || state.process.is_none() {
+                // Nobody is there any more to answer it.
+                drop(state);
+                (ask.reply)(Verdict::Busy);
+                return None;
             }
+            state.flying.insert(id, ask);
+            drop(state);
+            self.changed.notify_all();
+            return Some(line);
         }
     }
 
-    /// Takes a line that the process wrote.
-    pub fn heard(&self, line: &[u8]) {
-        let (id, said) = match message::read(line) {
+    /// Takes a line that the process wrote. One of an earlier life says nothing.
+    pub fn heard(&self, life: u64, line: &[u8]) {
+        let said = message::read(line);
+        let mut state = self.lock();
+        if state.life != life {
+            return;
+        }
+        let (id, said) = match said {
             Ok(Line::Answer(id, said)) => (id, said),
-            Ok(Line::Ready) => return self.is_ready(),
-            Ok(Line::Unfit(why)) => return self.is_unfit(&why),
+            Ok(Line::Ready) => return self.is_ready(state),
+            Ok(Line::Unfit(why)) => return self.is_unfit(state, &why),
             Err(why) => {
+                drop(state);
                 let text = String::from_utf8_lossy(line);
-                let why = format!("{why}: {}", text.trim_end());
-                return self.spout.line(Level::Warn, "garbage", &why);
+                self.tell(Level::Warn, "garbage", &format!("{why}: {}", text.trim_end()));
+                return;
             }
         };
-        let mut state = self.lock();
         let ask = state.flying.remove(&id);
+        let keeper = state.hung.remove(&id).map(|(_, keeper)| keeper).or(ask.as_ref().map(Ask::keeper));
+        state.remember(keeper);
         state.lost = None;
         drop(state);
         self.changed.notify_all();
         // Without one it was asked nothing, or the answer comes too late.
         let Some(ask) = ask else {
-            return self.spout.line(
-                Level::Debug,
-                "late",
-                &format!("an answer that nobody waits for, id {id}"),
-            );
+            self.tell(Level::Debug, "late", &format!("an answer that nobody waits for, id {id}"));
+            return;
         };
-        let answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
-            self.spout.line(Level::Warn, "error", &why);
+        let mut answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
+            self.tell(Level::Warn, "error", &why);
             Err(Refusal::BUSY)
         });
+        if let Ok(pass) = &mut answer {
+            let token = ask.question.token.as_ref();
+            pass.shown = pass.target.as_ref().and_then(|target| secrets::veiled(target, token));
+        }
         (ask.reply)(Verdict::Routed(answer));
     }
 
-    fn is_ready(&self) {
-        let mut state = self.lock();
+    fn is_ready(&self, mut state: MutexGuard<'_, State>) {
         (state.ready, state.starting) = (true, None);
         state.first.get_or_insert(Ok(()));
         drop(state);
         self.changed.notify_all();
     }
 
-    fn is_unfit(&self, why: &str) {
-        let mut state = self.lock();
-        if state.first.is_none() {
-            state.first = Some(Err(why.to_owned()));
-        } else {
-            self.spout.line(Level::Error, "error", why);
+    fn is_unfit(&self, mut state: MutexGuard<'_, State>, why: &str) {
+        let is_first = state.first.is_none();
+        if is_first {
+            state.first = Some(Err(secrets::masked(why, &self.source)));
         }
         state.signal(Signal::SIGTERM);
         drop(state);
         self.changed.notify_all();
+        if !is_first {
+            self.tell(Level::Error, "error", why);
+        }
+    }
+
+    /// The process has closed its output, and so cannot answer any more: it is to end.
+    pub fn mute(&self, life: u64) {
+        let mut state = self.lock();
+        if state.life == life && state.process.is_some() && state.leaving.is_none() {
+            state.leaving = Some((Instant::now(), Some(Signal::SIGTERM)));
+            state.signal(Signal::SIGTERM);
+            drop(state);
+            self.changed.notify_all();
+        }
     }
 
     /// Has `look` look whether the process is gone, and forgets its group in the same moment, so that no signal can meet
@@ -278,6 +311,8 @@ impl Desk {
         if gone.is_some() {
             state.process = None;
         }
+        drop(state);
+        self.changed.notify_all();
         gone
     }
 
@@ -292,13 +327,15 @@ impl Desk {
         let mut state = self.lock();
         let failed_first = !matches!(state.first.get_or_insert(Err(why.to_owned())), Ok(()));
         let unanswered: Vec<Ask> = state.flying.drain().map(|(_, ask)| ask).collect();
+        let hung: Vec<Keeper> = state.hung.drain().map(|(_, (_, keeper))| keeper).collect();
+        unanswered.iter().map(Ask::keeper).chain(hung).for_each(|keeper| state.remember(Some(keeper)));
         (state.ready, state.starting, state.leaving) = (false, None, None);
         let wanted = !(state.stopping || failed_first);
         let renewing = std::mem::take(&mut state.renewing);
         drop(state);
         self.changed.notify_all();
         if wanted && !renewing {
-            self.spout.line(Level::Error, "ended", why);
+            self.tell(Level::Error, "ended", why);
         }
         unanswered.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
         wanted.then_some(renewing)
@@ -339,13 +376,19 @@ impl Desk {
             let overdue = state.overdue(now, &self.pace);
             if !overdue.is_empty() {
                 drop(state);
-                self.spout.line(Level::Warn, "overdue", &format!("{} questions not answered", overdue.len()));
-                overdue.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
+                // The process may be renewed now that nobody waits for it.
+                self.changed.notify_all();
+                self.tell(Level::Warn, "overdue", &format!("{} questions not answered", overdue.len()));
+                overdue.into_iter().for_each(|reply| reply(Verdict::Busy));
                 state = self.lock();
                 continue;
             }
-            if let Some(why) = state.mind(now, &self.pace) {
-                self.spout.line(Level::Error, "killed", why);
+            if let Some((what, why)) = state.mind(now, &self.pace) {
+                drop(state);
+                self.changed.notify_all();
+                self.tell(Level::Error, what, why);
+                state = self.lock();
+                continue;
             }
             state = match state.next_look(&self.pace) {
                 Some(until) => self.wait(state, until),
@@ -363,33 +406,58 @@ impl State {
         }
     }
 
-    /// Takes out what has waited for too long.
-    fn overdue(&mut self, now: Instant, pace: &Pace) -> Vec<Ask> {
+    /// Keeps in mind whose question was done with last.
+    fn remember(&mut self, keeper: Option<Keeper>) {
+        self.recent.extend(keeper);
+        while self.recent.len() > limits::PLUGIN_IN_FLIGHT_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Takes out what has waited for too long. What the process was asked it still sits on.
+    fn overdue(&mut self, now: Instant, pace: &Pace) -> Vec<Reply> {
         let late = |ask: &Ask| ask.asked + pace.answer <= now;
-        let ids: Vec<u64> = self.flying.iter().filter(|(_, ask)| late(ask)).map(|(id, _)| *id).collect();
-        let mut overdue: Vec<Ask> = ids.into_iter().filter_map(|id| self.flying.remove(&id)).collect();
-        if let Some(first) = overdue.iter().map(|ask| ask.asked).min() {
-            self.lost.get_or_insert(first);
+        let mut overdue = Vec::new();
+        for (id, ask) in self.flying.extract_if(|_, ask| late(ask)) {
+            let first = self.lost.get_or_insert(ask.asked);
+            *first = ask.asked.min(*first);
+            self.hung.insert(id, (ask.asked, ask.keeper()));
+            overdue.push(ask.reply);
         }
         while self.waiting.front().is_some_and(late) {
-            overdue.extend(self.waiting.pop_front());
+            overdue.extend(self.waiting.pop_front().map(|ask| ask.reply));
         }
         overdue
     }
 
-    /// Ends a process that hangs, that does not start, or that does not leave. Says why, if it is not asked to leave.
-    fn mind(&mut self, now: Instant, pace: &Pace) -> Option<&'static str> {
+    /// Since when the process sits on a question, if it is not about to be replaced anyway.
+    fn hung_since(&self) -> Option<Instant> {
+        let stays = !self.renewing && self.leaving.is_none() && self.process.is_some();
+        self.hung.values().map(|(asked, _)| *asked).min().filter(|_| stays)
+    }
+
+    /// Ends a process that hangs, that does not start, or that does not leave, and replaces one that sits on questions. Says
+    /// what and why, if it is not asked to leave.
+    fn mind(&mut self, now: Instant, pace: &Pace) -> Option<(&'static str, &'static str)> {
         let since = |at: Option<Instant>, time: Duration| at.is_some_and(|at| at + time <= now);
         if since(self.starting, pace.start) {
             self.starting = None;
             self.first.get_or_insert(Err("did not say {\"ready\":true} in time".into()));
             self.signal(Signal::SIGKILL);
-            return Some("it did not get ready in time");
+            return Some(("killed", "it did not get ready in time"));
         }
         if since(self.lost, pace.silence) {
             self.lost = None;
             self.signal(Signal::SIGKILL);
-            return Some("it answers nothing any more");
+            return Some(("killed", "it answers nothing any more"));
+        }
+        if let Some(since) = self.hung_since() {
+            let many = self.hung.len() > limits::PLUGIN_HUNG_MAX;
+            if many || since + pace.answer * limits::PLUGIN_HUNG_TIMES <= now {
+                self.renewing = true;
+                let few = "it does not come to an end with a question";
+                return Some(("replaced", if many { "it sits on too many questions" } else { few }));
+            }
         }
         if let Some((at, sent)) = self.leaving {
             let due = match sent {
@@ -417,6 +485,7 @@ impl State {
             asked.map(|at| at + pace.answer),
             self.starting.map(|at| at + pace.start),
             self.lost.map(|at| at + pace.silence),
+            self.hung_since().map(|at| at + pace.answer * limits::PLUGIN_HUNG_TIMES),
             leaving,
         ];
         times.into_iter().flatten().min()

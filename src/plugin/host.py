@@ -2,9 +2,10 @@
 
 The class is one of websockify's own or made in their manner: it is made with its source, and has `lookup(token)` or
 `authenticate(headers, target_host, target_port)`. It speaks the protocol of docs/plugins.md over the pipes it was started
-with. What a class prints goes to the log. Each thread has an instance of its own, as each connection of websockify had.
+with, which what the class starts does not inherit: `questions` is the one to read. What a class prints goes to the log. Each thread has an instance of its own, as each connection of websockify had.
 """
 
+import base64
 import http.client
 import importlib
 import json
@@ -14,6 +15,8 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
+# Made by what runs this.
+questions = globals()["questions"]
 answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 turn = threading.Lock()
@@ -74,9 +77,6 @@ def authenticate(plugin, question):
         host, port = "unix_socket", target["unix"]
     try:
         plugin.authenticate(headers=headers, target_host=host, target_port=port)
-    except OSError:
-        # Some of those have a code too, which is that of somebody else's answer.
-        raise
     except Exception as error:
         denied = denial(error)
         if denied is None:
@@ -91,7 +91,12 @@ def first(error, *names):
 
 
 def denial(error):
-    """What an error in the manner of websockify's AuthenticationError says; None for all others."""
+    """What websockify's AuthenticationError, or one made in its manner, says; None for all others.
+
+    Others have codes too, which are those of somebody else's answer. So have some of that name, which have no code.
+    """
+    if not any(kind.__name__ == "AuthenticationError" for kind in type(error).__mro__):
+        return None
     code = first(error, "code", "response_code", "status")
     if not isinstance(code, int):
         return None
@@ -104,11 +109,29 @@ def denial(error):
     }
 
 
+def pair(value):
+    """What the value of an Authorization header holds: what follows the scheme, and user and password behind that."""
+    _, _, rest = value.partition(" ")
+    try:
+        plain = base64.b64decode(rest)
+    except ValueError:
+        return [rest]
+    texts = {plain.decode(errors="replace"), plain.decode("latin-1")}
+    return [rest, *texts, *(text.partition(":")[2] for text in texts)]
+
+
 def secrets(question, source):
     """What must not be told: tokens and passwords, longest first, since one may be a part of another."""
     told = [value for name, value in question["headers"] if name.lower() in ("authorization", "cookie")]
+    for name, value in question["headers"]:
+        if name.lower() == "authorization":
+            told += pair(value)
     told += question["cookies"].values()
-    return sorted(filter(None, {question["token"], source, *told}), key=len, reverse=True)
+    for values in question["params"].values():
+        told += values
+    # What is shorter is part of everything, and no secret.
+    told = {value for value in (question["token"], source, *told) if value and len(value) > 2}
+    return sorted(told, key=len, reverse=True)
 
 
 def answer(ask, maker, source, question):
@@ -128,7 +151,7 @@ def answer(ask, maker, source, question):
 
 def main():
     """Loads the class, then answers until the end of standard input."""
-    hello = json.loads(sys.stdin.buffer.readline())["hello"]
+    hello = json.loads(questions.readline())["hello"]
     source = hello["source"]
     ask = {"token": lookup, "auth": authenticate}[hello["kind"]]
     try:
@@ -136,13 +159,20 @@ def main():
         if not callable(getattr(made, ask.__name__, None)):
             raise TypeError("it has no method %s" % ask.__name__)
     except BaseException as error:
-        say({"error": "%s: %s" % (type(error).__name__, " ".join(str(error).split()))})
+        told = "%s: %s" % (type(error).__name__, " ".join(str(error).split()))
+        say({"error": told.replace(source, "(secret)") if source else told})
         return
     spare.append(made)
     say({"ready": True})
     with ThreadPoolExecutor(max_workers=hello["concurrency"]) as pool:
-        for line in sys.stdin.buffer:
-            pool.submit(answer, ask, maker, source, json.loads(line))
+        for line in questions:
+            try:
+                question = json.loads(line)
+            except ValueError:
+                # Whoever asked is refused in time; nobody else need suffer.
+                print("a question that is not JSON", file=sys.stderr)
+                continue
+            pool.submit(answer, ask, maker, source, question)
         sys.stderr.flush()
         # A class that still waits for something holds nobody up.
         os._exit(0)

@@ -6,11 +6,12 @@ use crate::http::is_token;
 use crate::http::refusal::Header;
 use crate::http::{Refusal, trim};
 use crate::limits::{PLUGIN_HEADERS_MAX, PLUGIN_LABEL_BYTES_MAX, PLUGIN_LABELS_MAX, PLUGIN_LINE_BYTES_MAX};
+use crate::route::form::decode_form;
+use crate::route::leads;
 use crate::route::request::Request;
 use crate::route::{Answer, Label, Pass, Question};
-use crate::target::{Port, Target};
+use crate::target::{Held, Port, Target};
 use serde_json::{Map, Value, json};
-use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// What a plugin is asked.
@@ -130,30 +131,12 @@ fn params(query: &str) -> Value {
     let mut params = Map::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let values = params.entry(decoded(name)).or_insert_with(|| Value::Array(Vec::new()));
+        let values = params.entry(decode_form(name).into_owned()).or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(values) = values {
-            values.push(decoded(value).into());
+            values.push(decode_form(value).into());
         }
     }
     Value::Object(params)
-}
-
-/// Form decoding: a plus is a blank, and what follows a percent sign is a byte.
-fn decoded(text: &str) -> String {
-    let hex = |at: usize| char::from(*text.as_bytes().get(at)?).to_digit(16);
-    let (mut bytes, mut at) = (Vec::with_capacity(text.len()), 0);
-    while let Some(&byte) = text.as_bytes().get(at) {
-        let escaped = (byte == b'%').then(|| Some(hex(at + 1)? * 16 + hex(at + 2)?)).flatten();
-        match escaped.and_then(|value| u8::try_from(value).ok()) {
-            Some(value) => {
-                bytes.push(value);
-                at += 2;
-            }
-            None => bytes.push(if byte == b'+' { b' ' } else { byte }),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Cookies by name; of several with one name the first counts (RFC 6265 section 5.4 has the most specific in front).
@@ -173,7 +156,7 @@ fn target(target: &Target) -> Value {
     match target {
         Target::Tcp { host, port: Port::Number(port) } => json!({"host": host, "port": port}),
         Target::Tcp { host, port: Port::Service(port) } => json!({"host": host, "port": port}),
-        Target::Unix(path) => json!({"unix": path.to_string_lossy()}),
+        Target::Unix(path) | Target::Held(Held { path, .. }) => json!({"unix": path.to_string_lossy()}),
         Target::Abstract(name) => json!({"unix": format!("@{}", String::from_utf8_lossy(name))}),
         other => json!({"other": other.to_string()}),
     }
@@ -217,7 +200,12 @@ fn allow(kind: Kind, request: &Request, what: Map<String, Value>) -> Result<Pass
     for (name, value) in what {
         match name.as_str() {
             _ if value.is_null() => {}
-            "target" => pass.target = Some(Arc::new(parse_target(text(&name, &value)?)?)),
+            "target" => {
+                let said = text(&name, &value)?;
+                let target = leads::word(said).map(Arc::new);
+                let why = || format!("{said:?} is no target; write host:port or unix:/path");
+                pass.target = Some(target.ok_or_else(why)?);
+            }
             "framing" => match text(&name, &value)? {
                 "binary" => {}
                 other => return Err(format!("framing {other:?} is not supported; there is only \"binary\"")),
@@ -280,16 +268,6 @@ fn usual_reason(status: u16) -> &'static str {
 
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
     value.as_str().ok_or_else(|| format!("{name:?} is no text"))
-}
-
-/// A target as a plugin says it: `host:port`, or `unix:` and a path, also in websockify's spelling.
-fn parse_target(said: &str) -> Result<Target, String> {
-    let path = said.strip_prefix("unix:").or_else(|| said.strip_prefix("unix_socket:"));
-    let target = match path {
-        Some(path) => Target::parse_unix(OsStr::new(path)),
-        None => Target::parse(said).ok(),
-    };
-    target.ok_or_else(|| format!("{said:?} is no target; write host:port or unix:/path"))
 }
 
 fn offered(request: &Request, name: &str) -> Result<Box<str>, String> {

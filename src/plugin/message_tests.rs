@@ -18,8 +18,13 @@ fn request(headers: &[(&str, &[u8])]) -> Request {
 
 fn asked(request: Request, target: Option<Target>) -> Value {
     let token = Some(Token::new("a/b c"));
-    let question =
-        Question { step: Step::Lookup, request: request.into(), token, target: target.map(Arc::new) };
+    let question = Question {
+        step: Step::Lookup,
+        request: request.into(),
+        token,
+        target: target.map(Arc::new),
+        budget: std::time::Duration::from_secs(60),
+    };
     let line = super::question(7, Kind::Token, &question).unwrap();
     assert!(line.starts_with("{\"id\":7,") && !line.contains('\n'), "{line}");
     serde_json::from_str(&line).unwrap()
@@ -50,7 +55,7 @@ fn a_plugin_is_told_everything() {
         (&json!("a/b c"), &json!({"host": "desk.test", "port": 5901}))
     );
     let bare = Request { client: None, tls: None, query: None, ..request(&[]) };
-    let told = asked(bare, Target::parse_unix(OsStr::new("/run/vnc")));
+    let told = asked(bare, Target::parse_unix(std::ffi::OsStr::new("/run/vnc")));
     assert_eq!((&told["client"], &told["tls"], &told["query"]), (&Value::Null, &Value::Null, &Value::Null));
     assert_eq!(told["target"], json!({"unix": "/run/vnc"}));
 }
@@ -89,7 +94,13 @@ fn nobody_tells_a_plugin_who_he_is() {
 fn a_question_that_is_too_long_is_not_asked() {
     let long = vec![0xe9; PLUGIN_LINE_BYTES_MAX / 2];
     let request = request(&[("X", &long)]).into();
-    let question = Question { step: Step::Lookup, request, token: None, target: None };
+    let question = Question {
+        step: Step::Lookup,
+        request,
+        token: None,
+        target: None,
+        budget: std::time::Duration::from_secs(60),
+    };
     assert_eq!(super::question(1, Kind::Auth, &question), None);
 }
 
@@ -112,7 +123,8 @@ fn what_lets_a_request_pass() {
     assert_eq!(pass.labels, [("user".into(), "me".into())]);
     assert_eq!(said(Kind::Auth, r#""allow":{}"#), Ok(Ok(Pass::default())));
     assert_eq!(said(Kind::Auth, r#""allow":{"target":null,"labels":null}"#), Ok(Ok(Pass::default())));
-    for unix in ["unix:/run/vnc", "unix_socket:/run/vnc"] {
+    // The words of all sources, blanks included.
+    for unix in ["unix:/run/vnc", "unix_socket:/run/vnc", " unix_socket: /run/vnc"] {
         let pass = said(Kind::Token, &format!(r#""allow":{{"target":"{unix}"}}"#)).unwrap().unwrap();
         assert_eq!(*pass.target.unwrap(), Target::Unix("/run/vnc".into()));
     }

@@ -6,7 +6,10 @@
 
 mod desk;
 mod message;
+mod pace;
+mod pipes;
 mod process;
+mod secrets;
 mod spout;
 
 use crate::limits::{PLUGIN_START_MS, PLUGIN_STOP_MS};
@@ -35,7 +38,7 @@ impl Running {
     /// # Errors
     /// One line that says why it is of no use: it cannot be run, it says so itself, or it says nothing in time.
     pub fn start(plugin: &Plugin, kind: Kind, answer: Duration, log: &Log) -> Result<Running, String> {
-        let mut desk = Desk::new(plugin.name(), kind, log.clone());
+        let mut desk = Desk::new(plugin, kind, log.clone());
         desk.pace.answer = answer;
         desk.pace.silence = desk.pace.silence.max(answer * 2);
         let desk = Arc::new(desk);

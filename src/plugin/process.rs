@@ -1,19 +1,21 @@
 //! The process behind a plugin: started, spoken with, ended, and started again.
 //!
 //! Owns its threads: one that reads what it says, one that writes what it is asked, one that takes what it complains about,
-//! and one that watches the time. What is asked, and what answers mean, is `desk`'s.
+//! one that watches the time, and one that waits for its end and sees to that of all it has started. What is asked, and
+//! what answers mean, is `desk`'s.
 
 use super::desk::Desk;
 use super::message;
-use crate::limits::{PLUGIN_IN_FLIGHT_MAX, PLUGIN_LINE_BYTES_MAX};
+use super::pipes::{Ear, Ended, Mouth};
+use crate::limits::{PLUGIN_IN_FLIGHT_MAX, PLUGIN_LINE_BYTES_MAX, PLUGIN_SOUND_MS};
 use crate::observe::log::Level;
 use crate::route::plugin::{Plugin, Program};
 use crate::sys::{memory, process};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,13 +23,14 @@ use std::time::{Duration, Instant};
 /// What makes Python classes speak the protocol.
 const HOST: &str = include_str!("host.py");
 /// Runs the first line of standard input, so that the program is not a page long in every list of processes. Python puts
-/// the current directory in front of where it looks for modules; anybody might have put some there.
-const PYTHON: &str = "import sys\nif sys.path and sys.path[0] == '': del sys.path[0]\nimport json\n\
-                      exec(compile(json.loads(sys.stdin.buffer.readline()), '<plugin host>', 'exec'))";
-/// How often the end of a process is looked for once it has ended its output.
-const REAP_LOOK: Duration = Duration::from_millis(5);
-/// A process that lived this long starts its successor without delay.
-const SOUND: Duration = Duration::from_secs(10);
+/// the current directory in front of where it looks for modules; anybody might have put some there. Questions move to a
+/// descriptor that is closed in whatever the class starts, which would read some of them otherwise.
+const PYTHON: &str = "import sys\nif sys.path and sys.path[0] == '': del sys.path[0]\nimport json, os\n\
+                      questions = os.fdopen(os.dup(0), 'rb')\n\
+                      nothing = os.open(os.devnull, os.O_RDONLY)\nos.dup2(nothing, 0)\nos.close(nothing)\n\
+                      exec(compile(json.loads(questions.readline()), '<plugin host>', 'exec'))";
+/// How often it is looked whether those are gone that a process has left behind.
+const LEFT_LOOK: Duration = Duration::from_millis(10);
 
 /// Starts the threads that keep a plugin running until its desk is stopped.
 ///
@@ -58,7 +61,7 @@ fn live(plugin: &Plugin, desk: &Arc<Desk>) {
         let begun = Instant::now();
         let why = run(plugin, desk);
         let Some(renewed) = desk.over(&why) else { return };
-        if renewed || begun.elapsed() >= SOUND {
+        if renewed || begun.elapsed() >= Duration::from_millis(PLUGIN_SOUND_MS) {
             delay = desk.pace.restart_min;
         }
         if !desk.rest(if renewed { Duration::ZERO } else { delay }) {
@@ -74,6 +77,10 @@ fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     process::HANDED_OVER_WORDS.iter().for_each(|name| {
         command.env_remove(name);
     });
+    if let Some(directory) = process::start_directory() {
+        // Its own files are where they were when it was named.
+        command.current_dir(directory);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // What we do without is not for others to do without.
     memory::huge_pages(true);
@@ -83,30 +90,27 @@ fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
         Ok(child) => child,
         Err(error) => return format!("cannot run {name}: {error}"),
     };
-    let life = desk.began(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)));
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let life = desk.began(pid);
     let last = Arc::<Mutex<String>>::default();
-    let threads = match (child.stdin.take(), child.stderr.take()) {
-        (Some(input), Some(complaints)) => attend(plugin, desk, life, input, complaints, last.clone()),
-        _ => Err(io::Error::other("no pipes")),
-    };
-    match (threads, child.stdout.take()) {
-        (Ok(threads), Some(output)) => {
-            listen(output, desk);
-            let status = end(&mut child, desk);
+    let ended = Ended::new();
+    let threads = ended.as_ref().map_err(|error| io::Error::from(error.kind()));
+    let threads = threads.and_then(|ended| attend(plugin, desk, life, &mut child, ended, &last));
+    if threads.is_err() {
+        desk.signal(Signal::SIGKILL);
+    }
+    let status = farewell(&mut child, pid, desk);
+    // Whoever holds its pipes holds nobody else up.
+    drop(ended);
+    match threads {
+        Ok(threads) => {
             for thread in threads {
-                // What it has started may hold its pipes; that is no reason to wait.
-                if thread.is_finished() {
-                    let _ = thread.join();
-                }
+                let _ = thread.join();
             }
             let last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if last.is_empty() { status } else { format!("{status}: {last}") }
         }
-        (threads, _) => {
-            desk.signal(Signal::SIGKILL);
-            let _ = end(&mut child, desk);
-            threads.err().map_or_else(|| "no pipes".into(), |error| error.to_string())
-        }
+        Err(error) => error.to_string(),
     }
 }
 
@@ -125,51 +129,64 @@ fn command(plugin: &Plugin) -> (Command, String) {
     }
 }
 
-/// Starts the threads that write to a process and take its complaints; the last of those is kept in `last`.
+/// Starts the threads that write to a process, listen to it and take its complaints; the last of those is kept in `last`.
 fn attend(
     plugin: &Plugin,
     desk: &Arc<Desk>,
     life: u64,
-    mut input: ChildStdin,
-    complaints: ChildStderr,
-    last: Arc<Mutex<String>>,
-) -> io::Result<[JoinHandle<()>; 2]> {
+    child: &mut Child,
+    ended: &Ended,
+    last: &Arc<Mutex<String>>,
+) -> io::Result<[JoinHandle<()>; 3]> {
+    let (Some(input), Some(output), Some(complaints)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(io::Error::other("no pipes"));
+    };
     let mut opening = match &plugin.program {
         Program::Python { .. } => format!("{}\n", serde_json::Value::from(HOST)),
         Program::Shell(_) => String::new(),
     };
     let source = plugin.source.as_deref();
     opening.push_str(&message::hello(desk.kind, plugin.name(), source, PLUGIN_IN_FLIGHT_MAX));
-    opening.push('\n');
+    let (mut input, output, complaints) = (ended.mouth(input)?, ended.ear(output), ended.ear(complaints));
     let asker = desk.clone();
-    let write = move || {
-        let mut line = opening;
-        // A process that takes nothing any more has ended or is about to be; the reader learns of it.
-        while input.write_all(line.as_bytes()).is_ok() {
-            let Some(next) = asker.next(life) else { return };
-            line = next + "\n";
-        }
-    };
-    let desk = desk.clone();
+    let write = move || ask(&mut input, opening, &asker, life);
+    let listener = desk.clone();
+    let listen = move || listen(output, &listener, life);
+    let (desk, last) = (desk.clone(), last.clone());
     let complain = move || {
         each_line(complaints, |line| {
-            let text = String::from_utf8_lossy(line.unwrap_or(b"(a line too long)")).trim_end().to_owned();
-            if !text.is_empty() {
-                desk.spout.line(Level::Info, "says", &text);
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = text;
+            let text = String::from_utf8_lossy(line.unwrap_or(b"(a line too long)"));
+            let told = Some(text.trim_end()).filter(|text| !text.is_empty());
+            if let Some(told) = told.and_then(|text| desk.tell(Level::Info, "says", text)) {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = told;
             }
         });
     };
-    Ok([spawn("plugin-out", write)?, spawn("plugin-err", complain)?])
+    Ok([spawn("plugin-out", write)?, spawn("plugin-in", listen)?, spawn("plugin-err", complain)?])
+}
+
+/// Writes questions. A process that takes nothing any more has ended or is about to be; others learn of that.
+fn ask(input: &mut Mouth<ChildStdin>, opening: String, desk: &Desk, life: u64) {
+    let mut next = Some(opening);
+    while let Some(mut line) = next {
+        line.push('\n');
+        if input.say(line.as_bytes()).is_err() {
+            return;
+        }
+        next = desk.next(life);
+    }
 }
 
 /// Takes answers until there are no more.
-fn listen(output: ChildStdout, desk: &Desk) {
+fn listen(output: Ear<ChildStdout>, desk: &Desk, life: u64) {
     each_line(output, |line| match line {
         Some(line) if line.trim_ascii().is_empty() => {}
-        Some(line) => desk.heard(line),
-        None => desk.spout.line(Level::Warn, "garbage", "a line that is too long"),
+        Some(line) => desk.heard(life, line),
+        None => drop(desk.tell(Level::Warn, "garbage", "a line that is too long")),
     });
+    desk.mute(life);
 }
 
 /// Calls `take` with each line; with `None` for one that is too long.
@@ -192,22 +209,39 @@ fn each_line(from: impl Read, mut take: impl FnMut(Option<&[u8]>)) {
     }
 }
 
-/// Sees a process off whose output has ended.
-fn end(child: &mut Child, desk: &Desk) -> String {
-    desk.signal(Signal::SIGTERM);
-    let patience = Instant::now() + desk.pace.stop / 2;
-    loop {
-        let gone = desk.reap(|| match child.try_wait() {
-            Ok(None) => None,
-            Ok(Some(status)) => Some(status.to_string()),
-            Err(error) => Some(error.to_string()),
-        });
-        if let Some(status) = gone {
-            return status;
+/// Waits until a process has ended, ends all it has started and left behind in its group, and collects it last, so that
+/// no signal can meet somebody else. Says how it ended.
+fn farewell(child: &mut Child, pid: Pid, desk: &Desk) -> String {
+    let told = |gone: io::Result<std::process::ExitStatus>| match gone {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    if process::await_end(pid).is_err() {
+        // It can only be collected at once here.
+        loop {
+            if let Some(status) = desk.reap(|| child.try_wait().transpose().map(told)) {
+                return status;
+            }
+            thread::sleep(LEFT_LOOK);
         }
-        if Instant::now() >= patience {
-            desk.signal(Signal::SIGKILL);
-        }
-        thread::sleep(REAP_LOOK);
     }
+    let (begun, mut sent) = (Instant::now(), None);
+    loop {
+        let left = process::has_others(pid);
+        let past = begun.elapsed();
+        let signal = match left {
+            Some(false) => break,
+            Some(true) if past < desk.pace.stop / 2 => Signal::SIGTERM,
+            Some(true) | None => Signal::SIGKILL,
+        };
+        if sent != Some(signal) {
+            desk.signal(signal);
+            sent = Some(signal);
+        }
+        if left.is_none() || past >= desk.pace.stop {
+            break;
+        }
+        thread::sleep(LEFT_LOOK);
+    }
+    desk.reap(|| Some(told(child.wait()))).unwrap_or_default()
 }

@@ -30,25 +30,33 @@ impl Spout {
         Spout { log, name: name.to_owned(), flow: Mutex::new(flow) }
     }
 
-    /// Logs a line about the plugin, or counts it when there have been too many.
-    pub fn line(&self, level: Level, what: &str, text: &str) {
-        if !self.log.takes(level) {
-            return;
-        }
+    /// Whether another line may be said now; it is counted either way.
+    pub fn admits(&self) -> bool {
         let mut flow = self.flow.lock().unwrap_or_else(PoisonError::into_inner);
         if flow.since.elapsed() >= SPAN {
             (flow.since, flow.taken) = (Instant::now(), 0);
         }
         if flow.taken >= PLUGIN_LOG_LINES {
             flow.suppressed += 1;
-            return;
+            return false;
         }
         flow.taken += 1;
-        let name = Escaped(&self.name);
         let suppressed = std::mem::take(&mut flow.suppressed);
         if suppressed > 0 {
+            let name = Escaped(&self.name);
             self.log.line(Level::Warn, format!("plugin name=\"{name}\" lines_suppressed={suppressed}"));
         }
+        true
+    }
+
+    /// Whether lines of this level are logged at all.
+    pub fn takes(&self, level: Level) -> bool {
+        self.log.takes(level)
+    }
+
+    /// Logs a line about the plugin that was [admitted](Spout::admits).
+    pub fn line(&self, level: Level, what: &str, text: &str) {
+        let name = Escaped(&self.name);
         self.log.line(level, format!("plugin name=\"{name}\" {what}=\"{}\"", Escaped(text)));
     }
 }

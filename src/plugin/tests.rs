@@ -7,7 +7,7 @@ use crate::route::plugin::Program;
 use crate::route::request::Request;
 use crate::route::token::Token;
 use crate::route::{Pass, Step};
-use desk::Pace;
+use pace::Pace;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -20,7 +20,7 @@ const READY: &str = "read -r hello; echo '{\"ready\":true}'; ";
 const ID: &str = "id=${line#*:}; id=${id%%,*}; ";
 
 /// A desk in a hurry.
-fn hurried(kind: Kind) -> Desk {
+fn hurried(plugin: &Plugin, kind: Kind) -> Desk {
     let pace = Pace {
         answer: Duration::from_millis(1_000),
         silence: Duration::from_millis(1_500),
@@ -29,15 +29,22 @@ fn hurried(kind: Kind) -> Desk {
         restart_min: Duration::from_millis(20),
         restart_max: Duration::from_millis(200),
     };
-    let mut desk = Desk::new("test", kind, Log::silent());
+    let mut desk = Desk::new(plugin, kind, Log::silent());
     desk.pace = pace;
     desk
 }
 
 fn start(script: &str) -> Result<Running, String> {
-    let program = Program::Shell(script.into());
-    let desk = Arc::new(hurried(Kind::Auth));
-    process::supervise(Plugin { program, source: Some("the source".into()) }, &desk).unwrap();
+    start_at(script, |_| {})
+}
+
+/// With a pace of its own.
+fn start_at(script: &str, pace: impl FnOnce(&mut Pace)) -> Result<Running, String> {
+    let plugin = Plugin { program: Program::Shell(script.into()), source: Some("the source".into()) };
+    let mut desk = hurried(&plugin, Kind::Auth);
+    pace(&mut desk.pace);
+    let desk = Arc::new(desk);
+    process::supervise(plugin, &desk).unwrap();
     let running = Running { desk: desk.clone() };
     desk.first_word(PATIENCE).map(|()| running)
 }
@@ -58,7 +65,13 @@ fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
         certified: None,
     };
     let token = Some(Token::new(token));
-    let question = Question { step: Step::Guard(0), request: request.into(), token, target: None };
+    let question = Question {
+        step: Step::Guard(0),
+        request: request.into(),
+        token,
+        target: None,
+        budget: Duration::from_secs(60),
+    };
     let (tell, answer) = channel();
     running.ask(question, Box::new(move |verdict| drop(tell.send(verdict))));
     answer
@@ -181,7 +194,9 @@ fn a_process_that_hangs_is_killed_and_started_again() {
     .unwrap();
     assert_eq!(status(&ask(&running, "x")), 0);
     assert_eq!(status(&ask(&running, "hang")), 503);
-    until("it is started again", || std::fs::read_to_string(&marks).unwrap().lines().count() == 2);
+    until("it is started again", || {
+        std::fs::read_to_string(&marks).is_ok_and(|text| text.lines().count() == 2)
+    });
     until("it answers again", || status(&ask(&running, "x")) == 0);
     drop(running);
     std::fs::remove_file(&marks).unwrap();
@@ -195,7 +210,9 @@ fn there_is_a_bound_to_what_is_asked_at_once_and_to_what_waits() {
         (0..crate::limits::PLUGIN_QUEUE_MAX + PLUGIN_IN_FLIGHT_MAX + 8).map(|_| ask(&running, "x")).collect();
     let refused = all.iter().filter(|answer| matches!(answer.try_recv(), Ok(Verdict::Busy))).count();
     assert!((8..=8 + PLUGIN_IN_FLIGHT_MAX).contains(&refused), "{refused}");
-    until("it is asked", || std::fs::read_to_string(&seen).unwrap().lines().count() == PLUGIN_IN_FLIGHT_MAX);
+    until("it is asked", || {
+        std::fs::read_to_string(&seen).is_ok_and(|text| text.lines().count() == PLUGIN_IN_FLIGHT_MAX)
+    });
     for answer in &all {
         // Those that were refused at once have been looked at.
         let _ = answer.recv_timeout(PATIENCE);
@@ -262,4 +279,131 @@ fn who_does_not_read_holds_nobody_up() {
     for answer in &all {
         assert_eq!(status(answer), 503);
     }
+}
+
+#[test]
+fn who_holds_its_output_does_not_keep_it_dead() {
+    // What it leaves behind is in a session of its own, and so out of reach; the pipes are its own too.
+    let marks = scratch("holds");
+    let _ = std::fs::remove_file(&marks);
+    let running = start(&format!(
+        "{READY} echo x >> {0}; setsid sh -c 'echo $$ >> {0}.left; exec sleep 600' & \
+         while read -r line; do {ID} case $line in *die*) kill -9 $$;; *) \
+         echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{}}}}\";; esac; done",
+        marks.display()
+    ))
+    .unwrap();
+    assert_eq!(status(&ask(&running, "x")), 0);
+    let begun = Instant::now();
+    assert_eq!(status(&ask(&running, "die")), 503);
+    assert_eq!(status(&ask(&running, "x")), 0);
+    assert!(begun.elapsed() < Duration::from_millis(1_000), "{:?}", begun.elapsed());
+    drop(running);
+    let left = PathBuf::from(format!("{}.left", marks.display()));
+    for pid in std::fs::read_to_string(&left).unwrap().lines() {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid.parse().unwrap()),
+            nix::sys::signal::SIGKILL,
+        );
+    }
+    std::fs::remove_file(&left).unwrap();
+    std::fs::remove_file(&marks).unwrap();
+}
+
+#[test]
+fn what_it_has_started_ends_with_it_however_it_ends() {
+    // The leader goes at once; the other one does not heed SIGTERM, and holds none of its pipes.
+    let pids = scratch("leader");
+    let _ = std::fs::remove_file(&pids);
+    let script = format!(
+        "(trap '' TERM; exec sleep 600) </dev/null >/dev/null 2>&1 & echo $! > {}; {READY} read -r line",
+        pids.display()
+    );
+    let running = start(&script).unwrap();
+    until("it has begun", || std::fs::read_to_string(&pids).is_ok_and(|text| text.ends_with('\n')));
+    let pid = std::fs::read_to_string(&pids).unwrap();
+    drop(running);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")), "it is gone by then");
+    std::fs::remove_file(&pids).unwrap();
+}
+
+#[test]
+fn questions_that_hang_count_and_too_many_have_it_replaced() {
+    let seen = scratch("hung");
+    let _ = std::fs::remove_file(&seen);
+    let begun = scratch("hung-begun");
+    let _ = std::fs::remove_file(&begun);
+    let running = start_at(
+        &format!(
+            "{READY} echo x >> {1}; while read -r line; do {ID} case $line in *hang*) echo x >> {0};; *) \
+             echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{}}}}\";; esac; done",
+            seen.display(),
+            begun.display()
+        ),
+        |pace| pace.silence = PATIENCE,
+    )
+    .unwrap();
+    let lines = |path: &PathBuf| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
+    let hang = |count: usize| {
+        let all: Vec<_> = (0..count).map(|_| ask(&running, "hang")).collect();
+        all.iter().for_each(|answer| assert_eq!(status(answer), 503));
+    };
+    hang(crate::limits::PLUGIN_HUNG_MAX);
+    assert_eq!(status(&ask(&running, "x")), 0, "half of the places are left");
+    assert_eq!(lines(&begun), 1);
+    hang(1);
+    until("it is replaced", || lines(&begun) == 2);
+    assert_eq!(status(&ask(&running, "x")), 0);
+    drop(running);
+    for path in [seen, begun] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn one_question_that_hangs_for_ever_has_it_replaced_as_well() {
+    let running = start_at(
+        &format!(
+            "{READY} while read -r line; do {ID} case $line in *hang*) ;; *) \
+             echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{\\\"labels\\\":{{\\\"pid\\\":\\\"$$\\\"}}}}}}\";; esac; done"
+        ),
+        |pace| (pace.answer, pace.silence) = (Duration::from_millis(300), PATIENCE),
+    )
+    .unwrap();
+    let pid = || match ask(&running, "x").recv_timeout(PATIENCE) {
+        Ok(Verdict::Routed(Ok(pass))) => pass.labels[0].1.clone(),
+        _ => "".into(),
+    };
+    let old = pid();
+    assert_eq!(status(&ask(&running, "hang")), 503);
+    until("it is another one", || ![old.clone(), "".into()].contains(&pid()));
+}
+
+#[test]
+fn a_question_that_hangs_keeps_no_new_process_away() {
+    let marks = scratch("renewed");
+    let _ = std::fs::remove_file(&marks);
+    let running =
+        start_at(&format!("{READY} echo x >> {}; while read -r line; do :; done", marks.display()), |pace| {
+            pace.silence = PATIENCE * 2
+        })
+        .unwrap();
+    let lines = || std::fs::read_to_string(&marks).map_or(0, |text| text.lines().count());
+    until("it has begun", || lines() == 1);
+    let hung = ask(&running, "x");
+    running.renew();
+    assert_eq!(status(&hung), 503);
+    // Nobody asks anything that could wake it up.
+    until("it is replaced", || lines() == 2);
+    drop(running);
+    std::fs::remove_file(&marks).unwrap();
+}
+
+#[test]
+fn what_is_told_at_start_has_no_source() {
+    let told = start("read -r hello; echo '{\"error\":\"cannot use the source of it\"}'; read -r line").err();
+    assert_eq!(told.as_deref(), Some("cannot use (secret) of it"));
+    let told = start("echo 'I hate the source' >&2; exit 3").err().unwrap();
+    assert!(told.ends_with("exit status: 3: I hate (secret)"), "{told}");
 }

@@ -29,10 +29,14 @@ pub enum Guard {
     /// `HtpasswdAuth`: the users of a file, absolute, in the format of Apache.
     Htpasswd(PathBuf),
     /// `ForwardAuth`: a service at this URL is asked.
-    Forward(Box<str>),
+    Forward(Url),
     /// A process is asked.
     Plugin(Plugin),
 }
+
+/// The URL of a service. What is secret in it is never shown: user and password, and the query.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(Box<str>);
 
 /// What a guard compares with, as its digest. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,7 +64,9 @@ impl Guard {
         if !NAMES.contains(&name) {
             return None;
         }
-        Some(Guard::of(name, source.map(str::trim).filter(|source| !source.is_empty())))
+        // A user or a password may well begin or end with a blank.
+        let source = if name == "BasicHTTPAuth" { source } else { source.map(str::trim) };
+        Some(Guard::of(name, source.filter(|source| !source.is_empty())))
     }
 
     fn of(name: &str, source: Option<&str>) -> Result<Guard, String> {
@@ -87,7 +93,7 @@ impl Guard {
             }
             "ClientCertCNAuth" => Guard::ClientCertCn(words(needs("'NAME ...'")?)),
             "HtpasswdAuth" => Guard::Htpasswd(needs("FILE")?.into()),
-            "ForwardAuth" => Guard::Forward(service(name, needs("URL")?)?.into()),
+            "ForwardAuth" => Guard::Forward(Url::parse(name, needs("URL")?)?),
             _ if source.is_some() => return Err(format!("{name} takes no --auth-source")),
             _ => Guard::SameOrigin,
         })
@@ -240,14 +246,45 @@ fn without_port<'a>(place: &'a str, port: &str) -> &'a str {
     place.strip_suffix(port).unwrap_or(place)
 }
 
-/// The URL of a service that is asked about requests.
-fn service<'a>(name: &str, url: &'a str) -> Result<&'a str, String> {
-    let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let place = place.filter(|place| !place.is_empty() && !place.starts_with(['/', '?', '#']));
-    let clean = url.bytes().all(|byte| byte.is_ascii_graphic());
-    place.filter(|_| clean).map(|_| url).ok_or_else(|| {
-        format!("{name}: '{}' is no URL; write http://host:port/path or https://...", url.escape_debug())
-    })
+impl Url {
+    fn parse(name: &str, url: &str) -> Result<Url, String> {
+        let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        let place = place.filter(|place| !place.is_empty() && !place.starts_with(['/', '?', '#']));
+        let clean = url.bytes().all(|byte| byte.is_ascii_graphic());
+        place.filter(|_| clean).map(|_| Url(url.into())).ok_or_else(|| {
+            let shown = shown(url);
+            format!(
+                "{name}: '{}' is no URL; write http://host:port/path or https://...",
+                shown.escape_debug()
+            )
+        })
+    }
+
+    /// All of it, for whoever speaks with the service.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(&self.0))
+    }
+}
+
+/// What may be shown of a URL, or of what was meant to be one.
+fn shown(url: &str) -> String {
+    // A password may hold what ends a host elsewhere, so the last sign counts.
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let rest = match rest.rsplit_once('@') {
+        Some((_, place)) => format!("(secret)@{place}"),
+        None => rest.to_owned(),
+    };
+    let rest = match rest.split_once('?') {
+        Some((place, _)) => format!("{place}?(secret)"),
+        None => rest,
+    };
+    if scheme.is_empty() { rest } else { format!("{scheme}://{rest}") }
 }
 
 #[cfg(test)]

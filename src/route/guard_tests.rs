@@ -189,3 +189,22 @@ fn sources_that_are_of_no_use_are_told() {
     }
     assert!(Guard::built_in("Basic", None).is_none());
 }
+
+#[test]
+fn a_password_is_compared_as_it_is() {
+    let guard = guard("BasicHTTPAuth", " me:pass ");
+    for (pair, status) in [(" me:pass ", 0), ("me:pass", 401), (" me:pass", 401), ("me:pass ", 401)] {
+        let said = basic(pair.as_bytes());
+        assert_eq!(judged(&guard, &request(&[("Authorization", &said)])), status, "{pair:?}");
+    }
+}
+
+#[test]
+fn secrets_of_urls_are_not_shown() {
+    let good = guard("ForwardAuth", "http://me:s3cr@t@auth:9091/verify?key=s3cret");
+    assert_eq!(format!("{good:?}"), "Forward(http://(secret)@auth:9091/verify?(secret))");
+    for url in ["http://me:s3cret@auth /", "me:s3cret@auth", "ftp://me:s3cret@auth", "http:///?key=s3cret"] {
+        let why = Guard::built_in("ForwardAuth", Some(url)).unwrap().unwrap_err();
+        assert!(why.contains("is no URL") && !why.contains("s3cret"), "{why}");
+    }
+}

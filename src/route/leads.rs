@@ -1,7 +1,8 @@
 //! What a source says a token leads to: words, pairs and JSON become targets. Pure.
 //!
 //! All sources share one grammar, kinder than websockify's: blanks around are nothing, IPv6 addresses may have brackets or
-//! not, and `unix_socket` in place of a host is followed by the path of a socket.
+//! not, and `unix_socket` in place of a host is followed by the path of a socket. `unix:` in front of an absolute path or an
+//! abstract name means the same, and cannot be taken for a host, for no port begins like that.
 
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::target::{self, Port, Target};
@@ -11,10 +12,14 @@ use std::os::unix::ffi::OsStrExt;
 /// In place of a host: the rest is the path of a Unix socket.
 const UNIX: &str = "unix_socket";
 
-/// `host:port`, split at the last colon, or `unix_socket:/path`.
+/// The same in a word, where more than a name follows.
+const UNIX_SHORT: &str = "unix:";
+
+/// `host:port`, split at the last colon, or `unix_socket:/path`, or `unix:/path`.
 pub fn word(text: &str) -> Option<Target> {
     let text = text.trim();
-    match text.strip_prefix(UNIX).and_then(|rest| rest.strip_prefix(':')) {
+    let short = || text.strip_prefix(UNIX_SHORT).filter(|path| path.trim_start().starts_with(['/', '@']));
+    match text.strip_prefix(UNIX).and_then(|rest| rest.strip_prefix(':')).or_else(short) {
         Some(path) => socket(path),
         None => {
             let (host, port) = text.rsplit_once(':')?;
@@ -100,6 +105,12 @@ mod tests {
             ("unix_socket:/run/x y", "/run/x y"),
             ("unix_socket: /run/x:1", "/run/x:1"),
             ("unix_socket:@x", "@x"),
+            ("unix:/run/x:1", "/run/x:1"),
+            ("unix: /run/x", "/run/x"),
+            ("unix:@x", "@x"),
+            ("unix:5900", "unix:5900"),
+            ("unix:run/x", "-"),
+            ("unix:", "-"),
             ("unix_socket:", "-"),
             ("unix_socket", "-"),
             ("host", "-"),

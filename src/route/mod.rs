@@ -18,6 +18,7 @@ pub mod token;
 mod veiled;
 
 use crate::http::{self, refusal::Header};
+use crate::limits::{FORWARD_MS, PASSWORD_MS, PLUGIN_ANSWER_MS, ROUTE_SPARE_MS, ROUTE_TIMEOUT_MS};
 use crate::target::Target;
 use guard::Guard;
 use request::Request;
@@ -36,6 +37,8 @@ pub struct Options {
     pub guards: Vec<Guard>,
     /// Whether files are guarded too.
     pub guard_files: bool,
+    /// The key of what is shown in place of tokens.
+    pub veil: Veil,
 }
 
 /// Tokens and the targets they stand for.
@@ -49,15 +52,6 @@ pub struct Tokens {
     pub cache: Duration,
     /// How long one look-up may take, the wait for its turn included. Not zero.
     pub timeout: Duration,
-    /// The key of what is shown in place of tokens.
-    pub veil: Veil,
-}
-
-impl Tokens {
-    /// A request target as it may be logged: without what could be a token.
-    pub fn veiled<'a>(&self, target: &'a str) -> Cow<'a, str> {
-        veiled::veiled(target, &self.places, &self.veil)
-    }
 }
 
 /// One step of a route.
@@ -80,6 +74,8 @@ pub struct Question {
     pub token: Option<Token>,
     /// The target, once it is known.
     pub target: Option<Arc<Target>>,
+    /// How long its session waits from now on, for this step and those behind it. Then nobody hears an answer any more.
+    pub budget: Duration,
 }
 
 /// What a helper answers: the step is taken, or the request is refused.
@@ -90,6 +86,8 @@ pub type Answer = Result<Pass, http::Refusal>;
 pub struct Pass {
     /// The target.
     pub target: Option<Arc<Target>>,
+    /// How that may be shown, if not as it is: with a NUL wherever it has the token in it.
+    pub shown: Option<Box<str>>,
     /// The sub-protocol to answer with; one that the client offered.
     pub subprotocol: Option<Box<str>>,
     /// Headers of the 101.
@@ -102,6 +100,32 @@ pub struct Pass {
 pub type Label = (Box<str>, Box<str>);
 
 impl Options {
+    /// A request target as it may be logged: without what could be a token and, where tokens or guards decide who passes,
+    /// without any value of the query.
+    pub fn veiled<'a>(&self, target: &'a str) -> Cow<'a, str> {
+        let places = self.tokens.as_ref().map_or(&[][..], |tokens| &tokens.places);
+        let strict = self.tokens.is_some() || !self.guards.is_empty();
+        veiled::veiled(target, veiled::Rule { places, strict }, &self.veil)
+    }
+
+    /// How long all steps of a request may take together: each that waits has its own time, and there is some between them.
+    pub fn time(&self) -> Duration {
+        let own = |step| match step {
+            Step::Lookup => self.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.timeout),
+            Step::Guard(number) => self.guards.get(number).map_or(Duration::ZERO, |guard| match guard {
+                Guard::Plugin(_) => Duration::from_millis(PLUGIN_ANSWER_MS),
+                Guard::Forward(_) => Duration::from_millis(FORWARD_MS),
+                Guard::Htpasswd(_) => Duration::from_millis(PASSWORD_MS),
+                Guard::Basic(_) | Guard::ExpectOrigin(_) | Guard::SameOrigin | Guard::ClientCertCn(_) => {
+                    Duration::ZERO
+                }
+            }),
+        };
+        // A request for a file takes some of the same guards.
+        let all: Duration = self.steps(true).map(own).sum();
+        Duration::from_millis(ROUTE_TIMEOUT_MS).max(all + Duration::from_millis(ROUTE_SPARE_MS))
+    }
+
     /// The steps of a request that wants a bridge, or of one that wants a file, in their order: guards that need no target,
     /// so that nobody learns anything from a look-up who may not pass; the look-up of the token; guards that want to know
     /// the target.
@@ -120,9 +144,40 @@ impl Options {
 impl Pass {
     /// Adds what a later step brought; of what can be only once, the later one counts.
     pub fn add(&mut self, later: Pass) {
-        self.target = later.target.or(self.target.take());
+        if later.target.is_some() {
+            (self.target, self.shown) = (later.target, later.shown);
+        }
         self.subprotocol = later.subprotocol.or(self.subprotocol.take());
         self.headers.extend(later.headers);
         self.labels.extend(later.labels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_time_for_each_of_its_steps() {
+        let tokens = |seconds| Tokens {
+            source: Source::TokenFileName("/x".into()),
+            places: vec![Place::Query],
+            cache: Duration::ZERO,
+            timeout: Duration::from_secs(seconds),
+        };
+        let forward = || Guard::built_in("ForwardAuth", Some("http://h/")).unwrap().unwrap();
+        let plugin = || {
+            let program = plugin::Program::Shell("true".into());
+            Guard::Plugin(plugin::Plugin { program, source: None })
+        };
+        let usual = Duration::from_millis(ROUTE_TIMEOUT_MS);
+        let time = |tokens, guards| Options { tokens, guards, ..Options::default() }.time();
+        assert_eq!(time(None, vec![]), usual);
+        assert_eq!(time(Some(tokens(2)), vec![]), usual);
+        assert!(time(Some(tokens(60)), vec![]) > Duration::from_secs(60));
+        assert_eq!(time(None, vec![Guard::SameOrigin; 16]), usual);
+        let each = Duration::from_millis(FORWARD_MS + PLUGIN_ANSWER_MS + PASSWORD_MS);
+        let guards = vec![forward(), plugin(), Guard::Htpasswd("/x".into())];
+        assert!(time(Some(tokens(60)), guards) > each + Duration::from_secs(60));
     }
 }

@@ -1,10 +1,11 @@
 //! A request as those see it who decide about it: owned, so that it can cross threads.
 
 use crate::http::Head;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// Everything that is known about a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Request {
     /// The method.
     pub method: Box<str>,
@@ -50,5 +51,43 @@ impl Request {
     /// The value of the first header of this name, in any case.
     pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.all(name).next()
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Method, length of the path and names of headers: everything else may be a token or a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path_bytes", &self.path.len())
+            .field("has_query", &self.query.is_some())
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("client", &self.client)
+            .field("tls", &self.tls)
+            .field("is_certified", &self.certified.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_shown_to_who_debugs() {
+        let request = Request {
+            method: "GET".into(),
+            path: "/x/s3cret".into(),
+            query: Some("token=s3cret".into()),
+            headers: vec![("Authorization".into(), b"Bearer s3cret".as_slice().into())],
+            client: None,
+            tls: None,
+            certified: Some("s3cret".into()),
+        };
+        let shown = format!("{request:?}");
+        assert!(shown.contains("GET") && shown.contains("Authorization"), "{shown}");
+        assert!(
+            !shown.contains("s3cret") && !shown.contains(&format!("{:?}", b"s3cret").replace(['[', ']'], ""))
+        );
     }
 }

@@ -92,17 +92,15 @@ impl Source {
             };
             format!("--token-plugin: {plugin} needs a source; name {what} with --token-source")
         })?;
-        let refused = |why: &str| format!("--token-source: {place:?}: {why}");
+        // The word may hold a password, so it is not repeated.
+        let refused = |why: String| format!("--token-source: {why}");
         Ok(match plugin {
             "TokenFileName" => Source::TokenFileName(place.into()),
             "BaseTokenAPI" | "JSONTokenApi" => {
-                Source::Api(Api::parse(place, plugin == "JSONTokenApi").map_err(|why| refused(&why))?)
+                Source::Api(Api::parse(place, plugin == "JSONTokenApi").map_err(refused)?)
             }
             "JWTTokenApi" => Source::Jwt(place.into()),
-            // The word may hold a password, so it is not repeated.
-            "TokenRedis" => {
-                Source::Redis(Redis::parse(place).map_err(|why| format!("--token-source: {why}"))?)
-            }
+            "TokenRedis" => Source::Redis(Redis::parse(place).map_err(refused)?),
             "UnixDomainSocketDirectory" => Source::SocketDirectory(place.into()),
             name => Source::TokenFile { path: place.into(), read_only: name == "ReadOnlyTokenFile" },
         })
@@ -137,18 +135,23 @@ impl Source {
 
 impl Api {
     fn parse(address: &str, json: bool) -> Result<Api, String> {
-        let rest = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme));
-        let rest = rest.ok_or("must begin with http:// or https://")?;
+        let scheme = ["http://", "https://"].into_iter().find(|scheme| address.starts_with(scheme));
+        let scheme = scheme.ok_or("the address of the service must begin with http:// or https://")?;
+        let rest = &address[scheme.len()..];
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // Passwords stand in front of a host, keys behind it; with another @ it is not clear which one is the host.
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let shown = if rest[authority.len()..].contains('@') { "..." } else { host };
+        let refused = |why: &str| format!("\"{scheme}{}/...\": {why}", shown.escape_debug());
         let mut parts = address.split("%s");
         let (Some(before), Some(behind), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err("must have %s once, for the token".into());
+            return Err(refused("must have %s once, for the token"));
         };
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if host.is_empty() || host.contains("%s") {
-            return Err("the token may not be a part of the host".into());
+        if host.is_empty() || authority.contains("%s") {
+            return Err(refused("the token may not be a part of the host, and there must be a host"));
         }
         if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err("has blanks or letters that an address cannot have".into());
+            return Err(refused("has blanks or letters that an address cannot have"));
         }
         Ok(Api { before: before.into(), behind: behind.into(), json })
     }
@@ -178,7 +181,14 @@ impl Redis {
                 .parse()
                 .ok()
                 .filter(|number| *number <= most)
-                .ok_or_else(|| format!("{text:?}: {what} of Redis is a number from 0 to {most}")),
+                // A field too few makes this one the password.
+                .ok_or_else(|| {
+                    format!(
+                        "field {}, {what} of Redis, is not a number from 0 to {most}; write \
+                         host[:port[:db[:password[:namespace]]]]",
+                        at + 1
+                    )
+                }),
         };
         let host =
             field(0).ok_or("the host of Redis is missing; write host[:port[:db[:password[:namespace]]]]")?;
@@ -272,8 +282,18 @@ mod tests {
         for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "h:::\"p", "[::1", "::1"] {
             assert!(redis(bad).is_err(), "{bad}");
         }
-        let secret = redis("h:1:2:hunter2:n:x").unwrap_err() + &redis("h:x:0:hunter2").unwrap_err();
-        assert!(!secret.contains("hunter2"), "{secret}");
+        for misplaced in [
+            "h:1:2:hunter2:n:x",
+            "h:x:0:hunter2",
+            "h:hunter2",
+            "h:1:hunter2",
+            ":1::hunter2",
+            "h:1:2:\"hunter2",
+        ] {
+            let why = redis(misplaced).unwrap_err();
+            assert!(!why.contains("hunter2") && why.starts_with("--token-source: "), "{why}");
+        }
+        assert!(redis("h:hunter2").unwrap_err().contains("field 2, the port"));
         let shown = format!("{:?}", Source::parse("TokenRedis", Some("h:1:2:hunter2")).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
     }
@@ -295,5 +315,22 @@ mod tests {
         ] {
             assert!(api(bad).is_err_and(|why| why.starts_with("--token-source: ")), "{bad}");
         }
+        for secret in [
+            "http://me:hunter2@h/",
+            "http://me:hunter2@h/%s/%s",
+            "http://me:hunter2@h/ %s",
+            "http://me:hunt/er2@h/",
+            "http://h/?key=hunter2",
+            "http://hunter2@/%s",
+            "http://%s:hunter2@h/",
+            "me:hunter2@h/%s",
+            "ftp://me:hunter2@h/%s",
+        ] {
+            let why = api(secret).unwrap_err();
+            assert!(!why.contains("hunt"), "{secret}: {why}");
+        }
+        assert!(
+            api("https://me:hunter2@h:8/").unwrap_err().contains("\"https://h:8/...\": must have %s once")
+        );
     }
 }

@@ -39,7 +39,7 @@ pub fn begin(config: &Config) -> Result<Begun, String> {
         process::Role::Starter(None) => Err("--daemon: it ended before clients could connect".into()),
         process::Role::Daemon(ready) => {
             umask(umask(MASK) | MASK);
-            std::env::set_current_dir("/").map_err(|error| format!("--daemon: /: {error}"))?;
+            process::go_to_root().map_err(|error| format!("--daemon: /: {error}"))?;
             Ok(Begun::Server(Readiness(Some(ready))))
         }
     }

@@ -18,6 +18,15 @@ use crate::timers::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// What a route said of how to log a session.
+#[derive(Debug)]
+pub struct Told {
+    /// What to log with it.
+    pub labels: Box<[Label]>,
+    /// How the target may be shown, if not as it is; see [`crate::route::Pass::shown`].
+    pub shown: Option<Box<str>>,
+}
+
 /// The part of a session that outlives its phases.
 #[derive(Debug)]
 pub struct Core {
@@ -33,8 +42,8 @@ pub struct Core {
     pub number: u64,
     /// What is shown of the token that its request carried.
     pub token: Option<Mark>,
-    /// What its route said to log with it.
-    pub labels: Box<[Label]>,
+    /// What its route said of how to log it, if anything: few sessions have that.
+    pub told: Option<Box<Told>>,
     /// When it was accepted.
     pub opened: Time,
     /// Payload bytes from the client and to it.
@@ -82,7 +91,20 @@ pub(super) struct Lane {
     pub(super) wire: Option<Box<Wire>>,
 }
 
+impl Told {
+    /// `None` if there is nothing to tell.
+    pub fn of(labels: Vec<Label>, shown: Option<Box<str>>) -> Option<Box<Told>> {
+        let is_worth_it = shown.is_some() || !labels.is_empty();
+        is_worth_it.then(|| Box::new(Told { labels: labels.into(), shown }))
+    }
+}
+
 impl Core {
+    /// What its route said to log with it.
+    pub fn labels(&self) -> &[Label] {
+        self.told.as_ref().map_or(&[], |told| &told.labels)
+    }
+
     /// A session that was just accepted.
     pub fn new(key: Key, id: u64, client: Option<SocketAddr>, now: Time) -> Core {
         Core {
@@ -92,7 +114,7 @@ impl Core {
             target: None,
             number: 0,
             token: None,
-            labels: Box::default(),
+            told: None,
             opened: now,
             bytes_in: 0,
             bytes_out: 0,

@@ -4,11 +4,12 @@ use super::job::{Job, Verdict};
 use super::{Core, Cx, End, Input, Operation, Side};
 use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, RETRY_MS};
 use crate::sys::address::Address;
-use crate::target::{Port, Target};
+use crate::target::{Held, Port, Target};
 use crate::timers::Time;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A dial that is going on.
@@ -24,6 +25,8 @@ pub(super) struct Dial {
     current: Option<Address>,
     /// It had no room for us and is tried again at `address_deadline`.
     again: bool,
+    /// What keeps the address good that is dialled.
+    _held: Option<Held>,
 }
 
 /// How a dial stands.
@@ -42,10 +45,17 @@ impl Dial {
             address_deadline: cx.now + cx.config.timing.dial,
             current: None,
             again: false,
+            _held: None,
         };
         match target {
             Target::Echo => return None,
             Target::Unix(path) => dial.left.push_back(Address::Unix(path.clone())),
+            Target::Held(held) => {
+                dial.left.push_back(Address::Unix(held.way.clone()));
+                // The session keeps its name only: the descriptor is for the dial.
+                core.target = Some(Arc::new(Target::Unix(held.path.clone())));
+                dial._held = Some(held.clone());
+            }
             Target::Abstract(name) => dial.left.push_back(Address::Abstract(name.clone())),
             Target::Tcp { host, port } => match (host.parse::<IpAddr>(), port) {
                 (Ok(ip), Port::Number(port)) => {

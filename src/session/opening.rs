@@ -13,7 +13,6 @@ use crate::pool::Lease;
 use crate::route;
 use crate::web;
 use crate::ws;
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// What the Server header says.
@@ -179,10 +178,7 @@ enum Decision {
 }
 
 fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
-    let path = match &cx.config.route.tokens {
-        Some(tokens) => tokens.veiled(head.target()),
-        None => Cow::Borrowed(head.target()),
-    };
+    let path = cx.config.route.veiled(head.target());
     let line = || format!("{} {}", head.method(), cut(&path)).into_boxed_str();
     let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
     let plain = if core.is_secure(Side::Client) { Plain::Served } else { cx.config.plain };

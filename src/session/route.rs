@@ -5,6 +5,7 @@
 //! in which order, is `route`'s to say.
 
 use super::answer::Answer;
+use super::core::Told;
 use super::job::{Job, Verdict};
 use super::opening::{Opening, refuse};
 use super::{Core, Cx, End, Input, Next, Operation, Phase};
@@ -12,6 +13,7 @@ use crate::http::{After, Refusal};
 use crate::pool::Lease;
 use crate::route::request::Request;
 use crate::route::{Pass, Question, Step, token};
+use crate::timers::Time;
 use crate::web::Fetch;
 use std::sync::Arc;
 
@@ -39,6 +41,8 @@ pub(super) struct Route {
     taken: usize,
     /// What they brought.
     passed: Pass,
+    /// When all of them must be taken.
+    until: Time,
 }
 
 impl Route {
@@ -53,6 +57,7 @@ impl Route {
         cx: &mut Cx<'_>,
     ) -> Next {
         let rest = rest.map(Lease::kept);
+        let until = cx.now + cx.config.timing.route;
         let mut route = Box::new(Route {
             wish,
             request: Arc::new(request),
@@ -61,8 +66,9 @@ impl Route {
             rest,
             taken: 0,
             passed: Pass::default(),
+            until,
         });
-        core.arm(cx.now + cx.config.timing.route, cx);
+        core.arm(until, cx);
         match route.advance(core, cx) {
             Next::Stay => Next::Go(Phase::Route(route)),
             next => next,
@@ -115,7 +121,7 @@ impl Route {
         match (step, &cx.config.route.tokens) {
             (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
                 Some(found) => {
-                    core.token = Some(tokens.veil.mark(found.secret()));
+                    core.token = Some(cx.config.route.veil.mark(found.secret()));
                     token = Some(found);
                 }
                 None => return self.refuse(&Refusal::NO_TOKEN, core, cx),
@@ -126,14 +132,14 @@ impl Route {
             }
             (Step::Lookup | Step::Guard(_), _) => {}
         }
-        let request = self.request.clone();
-        core.ask(Job::Route(Box::new(Question { step, request, token, target })), cx);
+        let (request, budget) = (self.request.clone(), self.until.since(cx.now));
+        core.ask(Job::Route(Box::new(Question { step, request, token, target, budget })), cx);
         Next::Stay
     }
 
     fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
-        (core.target, core.labels) = (target, labels.into());
+        let Pass { target, shown, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
+        (core.target, core.told) = (target, Told::of(labels, shown));
         let (answered, rest) = (self.answered, self.rest.take());
         match &mut self.wish {
             Wish::Bridge(opening) => {

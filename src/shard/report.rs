@@ -51,7 +51,7 @@ impl<K: Kernel> Shard<K> {
         let Some((_, session)) = self.sessions.at(key.index).filter(|(own, _)| *own == key) else { return };
         let core = session.core();
         let (id, client) = (core.id, Client(core.client));
-        let (target, token, labels) = (self.shown_target(core), Token(core.token), Labels(&core.labels));
+        let (target, token, labels) = (self.shown_target(core), Token(core.token), Labels(core.labels()));
         let (target, path) = (Escaped(&target), Escaped(path));
         self.setup.log.line(
             Level::Info,
@@ -60,7 +60,11 @@ impl<K: Kernel> Shard<K> {
     }
 
     /// The target as it is logged, and as files are called after it. A socket of a directory is named by its token, which is not shown.
+    /// Nor is it in what a plugin says of a target.
     pub(super) fn shown_target(&self, core: &Core) -> String {
+        if let Some(shown) = core.told.as_ref().and_then(|told| told.shown.as_ref()) {
+            return shown.replace('\0', &core.token.map(|mark| mark.to_string()).unwrap_or_default());
+        }
         let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
         match (self.setup.config.route.tokens.as_ref().map(|tokens| &tokens.source), core.token) {
             (Some(Source::SocketDirectory(directory)), Some(mark)) => {
@@ -114,7 +118,7 @@ impl<K: Kernel> Shard<K> {
         };
         let _ = write!(line, "{}", Token(core.token));
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
-        let _ = write!(line, "{}", Labels(&core.labels));
+        let _ = write!(line, "{}", Labels(core.labels()));
         if let Some(detail) = &core.detail {
             let _ = write!(line, " detail=\"{}\"", Escaped(detail));
         }

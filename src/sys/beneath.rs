@@ -6,8 +6,10 @@
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// How often a name that is being moved about is tried again, in calls. At the limit: an error, as if it were absent.
 const TRIES: usize = 8;
@@ -29,6 +31,34 @@ pub fn open(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
         return answer;
     }
     walk(root, path)
+}
+
+/// Holds the Unix socket at `path`, and no link to one: the descriptor, and a path that leads to that very socket for as long
+/// as the descriptor is open. `None` where the system has no such path (no `/proc`).
+///
+/// # Errors
+///
+/// Those of open(2), and `ENOTSOCK` for what is no socket.
+#[cfg(target_os = "linux")]
+pub fn hold_socket(path: &Path) -> io::Result<Option<(OwnedFd, PathBuf)>> {
+    // Nothing can be read or written through it, and to open it takes no permission on the socket itself.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let held = std::fs::File::from(nix::fcntl::open(path, flags, Mode::empty())?);
+    check_socket(&held.metadata()?)?;
+    let way = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    let leads = std::fs::metadata(&way).is_ok_and(|found| check_socket(&found).is_ok());
+    Ok(leads.then(|| (held.into(), way)))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn hold_socket(path: &Path) -> io::Result<Option<(OwnedFd, PathBuf)>> {
+    check_socket(&std::fs::symlink_metadata(path)?).map(|()| None)
+}
+
+fn check_socket(found: &std::fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = found.file_type().is_socket();
+    is_socket.then_some(()).ok_or_else(|| nix::errno::Errno::ENOTSOCK.into())
 }
 
 /// `None` where the call does not exist, or a container's filter forbids it.

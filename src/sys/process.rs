@@ -7,10 +7,12 @@
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, setsid};
+use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, setsid};
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The first descriptor behind standard input, output and error.
 const FIRST: i32 = 3;
@@ -35,6 +37,70 @@ impl Ready {
     pub fn tell(mut self, status: u8) {
         let _ = self.0.write_all(&[status]);
     }
+}
+
+/// Where the process was before it went to `/`.
+static START: OnceLock<PathBuf> = OnceLock::new();
+
+/// Leaves the directory it was started in, so that it can be unmounted.
+///
+/// # Errors
+/// When the system refuses.
+pub fn go_to_root() -> io::Result<()> {
+    if let Ok(start) = std::env::current_dir() {
+        let _ = START.set(start);
+    }
+    std::env::set_current_dir("/")
+}
+
+/// The directory that was [left](go_to_root), if it was and can still be entered.
+pub fn start_directory() -> Option<&'static Path> {
+    START.get().map(PathBuf::as_path).filter(|path| access(*path, AccessFlags::X_OK).is_ok())
+}
+
+/// Waits until a child has ended, and leaves it to be collected: until then its number is nobody else's.
+///
+/// # Errors
+/// When there is no such child, or the system has no such call.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub fn await_end(child: Pid) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    loop {
+        match waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop).map_err(io::Error::from),
+        }
+    }
+}
+
+/// See above: there is no such call.
+///
+/// # Errors
+/// Always.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub fn await_end(_: Pid) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether a process group has living members besides its leader; `None` where that cannot be seen.
+pub fn has_others(group: Pid) -> Option<bool> {
+    let mut seen = false;
+    for entry in fs::read_dir("/proc").ok()? {
+        let name = entry.ok()?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { continue };
+        // pid (name) state parent group; the name may hold anything.
+        let stat = String::from_utf8_lossy(&stat);
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        let (state, own) = (fields.next(), fields.nth(1));
+        seen = true;
+        let is_gone = matches!(state, Some("Z" | "X"));
+        if pid != group.as_raw() && !is_gone && own.and_then(|own| own.parse().ok()) == Some(group.as_raw()) {
+            return Some(true);
+        }
+    }
+    seen.then_some(false)
 }
 
 /// Forks twice. The starter waits here until the daemon has told how its start went.

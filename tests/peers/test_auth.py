@@ -217,12 +217,18 @@ def test_the_real_origins_and_ours_are_one(serve, name):
 
 
 USER = """
-    import threading, time, sys
+    import base64, subprocess, threading, time, sys
 
-    class Refused(Exception):
+    class AuthenticationError(Exception):
+        pass
+
+    class Refused(AuthenticationError):
         def __init__(self, code, message, headers):
             super().__init__(message)
             self.code, self.message, self.headers = code, message, headers
+
+    class Broken(Exception):
+        code = 403
 
     class Desk:
         def __init__(self, source):
@@ -238,6 +244,14 @@ USER = """
                 time.sleep(1)
             elif who == "bug":
                 raise ValueError("a bug about " + self.source + " and " + headers.get("Cookie", ""))
+            elif who == "basic":
+                raise ValueError("a bug about " + base64.b64decode(headers["Authorization"].split()[1]).decode())
+            elif who == "print":
+                print("asked by", headers.get("Cookie"), "and", base64.b64decode(headers["Authorization"].split()[1]).decode())
+            elif who == "broken":
+                raise Broken("the database says no")
+            elif who == "steal":
+                subprocess.run(["cat"], timeout=30)
             elif who == "exit":
                 import os; os._exit(3)
             elif who == "hang":
@@ -263,6 +277,29 @@ def test_a_class_of_ones_own(serve, module):
         assert ask(server, "", "-H", f"X-Desk: {trouble}", "-H", "Cookie: session=hushhush")[0] == 503
     server.wait_for("ValueError")
     assert "the source" not in server.said() and "hushhush" not in server.said(), "these are secrets"
+
+
+def test_only_refusals_are_refusals(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
+    assert ask(server, "", "-H", "X-Desk: broken")[0] == 503
+    server.wait_for("Broken: the database says no")
+
+
+def test_what_a_class_tells_has_no_secrets(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=the source", modules=module("desks", USER))
+    words = ("-H", "Cookie: session=hushhush", "--user", "me:verysecret")
+    assert ask(server, "", "-H", "X-Desk: basic", *words)[0] == 503
+    server.wait_for("ValueError: a bug about")
+    assert ask(server, "", "-H", "X-Desk: print", *words)[0] == 101
+    server.wait_for("asked by")
+    assert not [word for word in ("hushhush", "verysecret") if word in server.said()], server.said()
+
+
+def test_what_a_class_starts_takes_no_questions(serve, module):
+    server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
+    # It ends at once, since there is nothing for it to read; and the next question is answered.
+    assert ask(server, "", "-H", "X-Desk: steal")[0] == 101
+    assert ask(server, "", "-H", "X-Desk: good")[0] == 101
 
 
 def test_slow_answers_do_not_wait_for_each_other(serve, module):
@@ -306,6 +343,19 @@ def test_all_processes_go_with_the_server(serve, module):
     own = until(children, "the host runs")
     assert server.end() == 0
     assert not [pid for pid in own if pathlib.Path(f"/proc/{pid}").exists()]
+
+
+def test_what_is_told_at_start_has_no_source(keep, engine, module):
+    place = module("desks", """
+        class Desk:
+            def __init__(self, source):
+                raise ValueError("cannot use " + source)
+    """)  # fmt: skip
+    words = ("--auth-plugin=desks.Desk", "--auth-source=hushhush")
+    server = keep(Bridge(*words, engine=engine, target="127.0.0.1:1", env=surroundings(place)))
+    assert server.child.wait(20) == 1
+    server.reader.join(5)
+    assert "cannot use" in server.said() and "hushhush" not in server.said(), server.said()
 
 
 @pytest.mark.parametrize(
@@ -408,9 +458,28 @@ def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
         assert comes_back(server, "?token=unix")
 
 
+def test_a_socket_named_by_its_token_is_not_told(keep, engine, place, module):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place / "hushhush"))
+        listener.listen()
+
+        def echo():
+            with listener.accept()[0] as session:
+                while data := session.recv(4096):
+                    session.sendall(data)
+
+        threading.Thread(target=echo, daemon=True).start()
+        server = leads(keep, engine, "", "--token-plugin=websockify.token_plugins.UnixDomainSocketDirectory",
+                       f"--token-source={place}")  # fmt: skip
+        assert comes_back(server, "?token=hushhush")
+        server.wait_for(f'open id=.* target="{place}/~')
+        server.wait_for("end id=")
+        assert "hushhush" not in server.said(), server.said()
+
+
 def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, module):
     guard = """
-        class Refused(Exception):
+        class AuthenticationError(Exception):
             code = 402
 
         class Guard:
@@ -419,7 +488,7 @@ def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, modul
 
             def authenticate(self, headers, target_host, target_port):
                 if (target_host, int(target_port)) != ("127.0.0.1", %d):
-                    raise Refused()
+                    raise AuthenticationError()
     """
     echo = target("echo")
     module("guards", guard % echo.port)

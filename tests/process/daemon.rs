@@ -29,6 +29,7 @@ on_both_engines!(
     a_wrapped_program_holds_no_terminal,
     one_process_for_each_pid_file,
     a_pid_file_without_a_daemon,
+    plugins_run_where_it_was_started,
     another_user_serves,
 );
 
@@ -360,4 +361,14 @@ fn only_who_looks_for_something_gets_a_core() {
         assert!(said, "{words:?}");
         assert_eq!(found.expect("it ran"), owner, "{words:?}");
     }
+}
+
+fn plugins_run_where_it_was_started(engine: &str) {
+    let plugin =
+        "--auth-plugin=exec:read -r hello; pwd -P > own.cwd; echo '{\"ready\":true}'; cat > /dev/null";
+    let daemon = Daemon::start(engine, &[plugin]);
+    let cwd = fs::read_to_string(daemon.directory.join("own.cwd")).expect("it was ready");
+    assert_eq!(Path::new(cwd.trim_end()), fs::canonicalize(daemon.directory.join(".")).expect("it is there"));
+    assert_eq!(daemon.link("cwd"), "/");
+    daemon.stop();
 }

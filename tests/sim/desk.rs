@@ -29,7 +29,6 @@ pub fn tokens() -> Tokens {
         places: vec![Place::Query],
         cache: Duration::ZERO,
         timeout: Duration::from_secs(2),
-        veil: Default::default(),
     }
 }
 

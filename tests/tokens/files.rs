@@ -16,6 +16,7 @@ on_both_engines!(
     a_directory_of_files,
     a_directory_of_names,
     a_directory_of_sockets,
+    a_socket_is_the_one_that_was_looked_up,
     a_file_that_comes_later,
     a_pipe_is_no_file_of_tokens,
     a_recording_is_not_called_after_a_token,
@@ -198,6 +199,29 @@ fn a_directory_of_sockets(engine: &str) {
     // One that comes later is there.
     unix_echo_at(&place.join("run/later"));
     works(&server, &asking("later"));
+    server.stop();
+}
+
+fn a_socket_is_the_one_that_was_looked_up(engine: &str) {
+    let place = TempDir::new();
+    fs::create_dir_all(place.join("run")).expect("the directory is writable");
+    unix_echo_at(&place.join("run/desk"));
+    // Nobody listens on the other one, which a guard puts in its place between look-up and dial.
+    drop(std::os::unix::net::UnixListener::bind(place.join("other")).expect("the directory is writable"));
+    let script = format!(
+        "read -r hello\necho '{{\"ready\":true}}'\nread -r line\nid=${{line#*:}}\nmv {} {}\n\
+         printf '{{\"id\":%s,\"allow\":{{}}}}\\n' \"${{id%%,*}}\"\nread -r line\n",
+        place.arg("other"),
+        place.arg("run/desk")
+    );
+    place.write("guard.sh", script);
+    let guard = format!("--auth-plugin=exec:exec sh {}", place.arg("guard.sh"));
+    let source = format!("--token-source={}", place.arg("run"));
+    let server = Server::start(engine, &["--token-plugin=UnixDomainSocketDirectory", &source, &guard]);
+    works(&server, &asking("desk"));
+    assert!(!place.join("other").exists(), "the guard has done it");
+    let line = server.wait_line("open id=");
+    assert!(line.contains("/run/~") && !line.contains("desk") && !line.contains("/proc"), "{line}");
     server.stop();
 }
 

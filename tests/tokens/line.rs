@@ -15,17 +15,22 @@ fn what_makes_no_sense_is_said_in_one_line() {
             &["--token-plugin=TokenFileName", "--token-source=absent"],
             &["--token-source", "absent", "directory"],
         ),
-        (&["--token-plugin=TokenRedis", "--token-source=h:x"], &["--token-source", "\"x\"", "0 to 65535"]),
+        (&["--token-plugin=TokenRedis", "--token-source=h:x"], &["--token-source", "field 2", "0 to 65535"]),
         (
             &["--token-plugin=TokenRedis", "--token-source=a:1:2:hunter2:n:x"],
             &["--token-source", "five fields"],
+        ),
+        (&["--token-plugin=TokenRedis", "--token-source=h:hunter2"], &["--token-source", "field 2", "port"]),
+        (
+            &["--token-plugin=BaseTokenAPI", "--token-source=http://me:hunter2@h/x"],
+            &["--token-source", "http://h/...", "%s once"],
         ),
         (&["--token-plugin=TokenRedis", "--token-source="], &["--token-plugin", "needs a source"]),
         (&["--token-plugin=BaseTokenAPI", "--token-source=http://h/"], &["--token-source", "%s once"]),
         (&["--token-plugin=JSONTokenApi", "--token-source=h/%s"], &["--token-source", "http:// or https://"]),
         (
             &["--token-plugin=TokenFile", "--token-source=@absent"],
-            &["--token-source", "'@absent'", "No such file"],
+            &["--token-source", "'absent'", "No such file"],
         ),
     ];
     for (words, parts) in rows {
@@ -43,7 +48,7 @@ fn what_makes_no_sense_is_said_in_one_line() {
 fn a_source_may_stand_in_a_file() {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let tokens = place.write("tokens", format!("one: {}\n", target.address()));
-    place.write("source", format!("{}\n", tokens.display()));
+    place.write("source", format!("{}\nthe first line counts\n", tokens.display()));
     let source = format!("--token-source=@{}", place.arg("source"));
     let server = Server::start("poll", &["--token-plugin=TokenFile", &source]);
     works(&server, &Handshake::new().start("GET /?token=one HTTP/1.1"));

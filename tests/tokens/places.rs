@@ -7,7 +7,7 @@ use crate::support::server::Server;
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
 
-on_both_engines!(every_place, the_host, nothing_shows_a_token);
+on_both_engines!(every_place, the_host, nothing_shows_a_token, secrets_are_not_shown_without_tokens_either);
 
 /// A token that stands nowhere by chance.
 const SECRET: &str = "s3cr-t0ken.42";
@@ -97,16 +97,47 @@ fn nothing_shows_a_token(engine: &str) {
     for line in [page, twice, format!("/absent/{SECRET}"), format!("/absent?token={SECRET}")] {
         assert_eq!(server.http().get(&line, "").status, 404);
     }
+    // Written to the wrong place, and another parameter than the one that counts.
+    let odd = [
+        format!("/absent%3Ftoken%3D{SECRET}/x"),
+        format!("/absent&token={SECRET}/x"),
+        format!("/absent;token={SECRET}/x"),
+        format!("/{SECRET}/"),
+        format!("/absent?key={SECRET}"),
+    ];
+    for line in &odd {
+        assert_eq!(server.http().get(line, "").status, 404, "{line}");
+    }
     let opened = server.wait_lines("open id=", 5);
     let marks: Vec<_> =
         opened.iter().map(|line| line.rsplit_once(" token=~").expect("each had a token").1).collect();
     assert!(marks.iter().all(|mark| *mark == marks[0] && mark.len() == 8), "{marks:?}");
     server.wait_lines("end id=", 5);
-    server.wait_lines("status=404", 5);
+    server.wait_lines("status=404", 10);
     let log = server.log();
     assert!(log.contains(&format!("path=\"/?token=~{}\"", marks[0])), "{log}");
     for secret in [SECRET, &SECRET[..6], &escaped, &escaped[3..]] {
         assert!(!log.contains(secret), "{secret} in\n{log}");
     }
+    server.stop();
+}
+
+fn secrets_are_not_shown_without_tokens_either(engine: &str) {
+    let target = TcpTarget::echo();
+    let address = target.address().to_string();
+    let line = start(&format!("/?token={SECRET}&user=me"));
+    let server = Server::start(engine, &["-v", &address]);
+    works(&server, &line);
+    let opened = server.wait_line("open id=");
+    assert!(opened.contains("path=\"/?token=~") && opened.contains("&user=me\""), "{opened}");
+    assert!(!server.log().contains(SECRET), "{}", server.log());
+    server.stop();
+    // Who asks for a key may mean any parameter.
+    let guarded = ["-v", "--auth-plugin=BasicHTTPAuth", "--auth-source=me:pass", &address];
+    let server = Server::start(engine, &guarded);
+    assert_eq!(refused(&server, &start(&format!("/x?key={SECRET}&{SECRET}"))), 401);
+    let answered = server.wait_line("status=401");
+    assert!(answered.contains("/x?key=~"), "{answered}");
+    assert!(!server.log().contains(SECRET), "{}", server.log());
     server.stop();
 }

@@ -36,9 +36,16 @@ struct Board {
     state: Mutex<State>,
 }
 
+/// Somebody who waits for a token.
+struct Waiter {
+    /// When its own time is over.
+    until: Instant,
+    reply: Reply,
+}
+
 #[derive(Default)]
 struct State {
-    waiting: HashMap<Print, Vec<Reply>>,
+    waiting: HashMap<Print, Vec<Waiter>>,
     /// Requests in all of `waiting`.
     waiters: usize,
     known: HashMap<Print, (Instant, Answer)>,
@@ -58,8 +65,11 @@ impl Flights {
     ) -> io::Result<Flights> {
         let board = Arc::new(Board { hashers: Default::default(), keep, state: Mutex::default() });
         let landing = board.clone();
-        let crew = Crew::start("services", threads, queue, move |(print, wanted): (Print, Wanted)| {
-            landing.land(print, settle(&wanted));
+        let crew = Crew::start("services", threads, queue, move |(print, mut wanted): (Print, Wanted)| {
+            // Each round is for those whose time goes beyond that of the one before.
+            while let Some(later) = landing.land(print, settle(&wanted), wanted.until) {
+                wanted.until = later;
+            }
         })?;
         Ok(Flights { board, crew })
     }
@@ -77,17 +87,18 @@ impl Flights {
             return reply(Verdict::Busy);
         }
         if let Some(waiting) = state.waiting.get_mut(&print) {
-            waiting.push(reply);
+            waiting.push(Waiter { until: wanted.until, reply });
             state.waiters += 1;
             return;
         }
+        let until = wanted.until;
         // The queue is asked with the board held, so that nobody joins a flight that is not there.
         let refused = self.crew.ask((print, wanted)).is_err();
         if refused {
             drop(state);
             return reply(Verdict::Busy);
         }
-        state.waiting.insert(print, vec![reply]);
+        state.waiting.insert(print, vec![Waiter { until, reply }]);
         state.waiters += 1;
     }
 }
@@ -102,18 +113,28 @@ impl Board {
         (self.hashers.0.hash_one(token), self.hashers.1.hash_one(token))
     }
 
-    /// An answer has come: keeps it, and tells all who wait for it.
-    fn land(&self, print: Print, answer: Answer) {
+    /// An answer has come to a question whose time went to `until`: keeps it, and tells all who wait for it. Whoever has
+    /// time left is not told that there was no time; then it is said until when to ask again.
+    fn land(&self, print: Print, answer: Answer, until: Instant) -> Option<Instant> {
+        let was_late =
+            matches!(&answer, Err(refusal) if *refusal == Refusal::BUSY) && Instant::now() >= until;
         let mut state = self.lock();
         if !self.keep.is_zero() {
             state.keep(print, &answer, self.keep);
         }
         let waiting = state.waiting.remove(&print).unwrap_or_default();
-        state.waiters -= waiting.len();
-        drop(state);
-        for reply in waiting {
-            reply(Verdict::Routed(answer.clone()));
+        let (told, stay): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiter| !was_late || waiter.until <= until);
+        state.waiters -= told.len();
+        let later = stay.iter().map(|waiter| waiter.until).max();
+        if later.is_some() {
+            state.waiting.insert(print, stay);
         }
+        drop(state);
+        for waiter in told {
+            (waiter.reply)(Verdict::Routed(answer.clone()));
+        }
+        later
     }
 }
 
@@ -167,6 +188,42 @@ impl fmt::Debug for Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn the_time_of_who_asked_first_is_not_that_of_all() {
+        let (tell, asked) = std::sync::mpsc::channel();
+        let (never, wait) = std::sync::mpsc::channel::<()>();
+        let (wait, is_first) = (Mutex::new(wait), AtomicBool::new(true));
+        let settle = move |wanted: &Wanted| {
+            tell.send(wanted.until).unwrap();
+            if !is_first.swap(false, Ordering::Relaxed) {
+                return Ok(crate::route::Pass::default());
+            }
+            // The first question gets no answer in its time.
+            let left = wanted.until.saturating_duration_since(Instant::now());
+            assert!(wait.lock().unwrap().recv_timeout(left).is_err());
+            Err(Refusal::BUSY)
+        };
+        let flights = Flights::start(1, 1, Duration::ZERO, settle).unwrap();
+        let (note, verdicts) = std::sync::mpsc::channel();
+        let begun = Instant::now();
+        let ask = |name: &'static str, after: Duration| {
+            let note = note.clone();
+            let wanted = Wanted { token: Token::new("t"), is_host: false, until: begun + after };
+            let reply = move |verdict| note.send((name, matches!(verdict, Verdict::Routed(Ok(_))))).unwrap();
+            flights.ask(wanted, Box::new(reply));
+        };
+        ask("first", Duration::from_millis(500));
+        ask("hurried", Duration::from_millis(300));
+        ask("second", Duration::from_secs(60));
+        let next = || verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
+        let all = [next(), next(), next()];
+        assert_eq!(all, [("first", false), ("hurried", false), ("second", true)]);
+        let rounds: Vec<_> = asked.try_iter().collect();
+        drop(never);
+        assert_eq!(rounds, [begun + Duration::from_millis(500), begun + Duration::from_secs(60)]);
+    }
 
     #[test]
     fn what_is_kept_has_an_end() {

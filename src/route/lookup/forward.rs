@@ -4,17 +4,18 @@
 //! it to a page where one signs in. Whatever else it answers, and silence, is a refusal. Redirects are not followed: they
 //! are meant for the client.
 
+use super::agent;
 use crate::http::Refusal;
 use crate::http::refusal::Header;
-use crate::limits::{FORWARD_ANSWER_BYTES_MAX, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX};
+use crate::limits::{
+    FORWARD_ANSWER_BYTES_MAX, FORWARD_LOG_MS, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX,
+};
 use crate::observe::log::{Escaped, Level, Log};
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
-use rustls::crypto::aws_lc_rs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
 /// Headers of the request that the service is told as they are. None of them can say who the client is but by a secret.
@@ -23,8 +24,6 @@ const TOLD: [&str; 6] = ["Cookie", "Authorization", "Origin", "User-Agent", "Acc
 const PASSED_ON: [&str; 3] = ["WWW-Authenticate", "Location", "Set-Cookie"];
 /// Headers in which services say whom they have let in.
 const USERS: [&str; 3] = ["Remote-User", "X-Forwarded-User", "X-Auth-Request-User"];
-/// Shortest time between two lines of trouble.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// A service.
 pub(super) struct Service {
@@ -41,29 +40,12 @@ impl Service {
     /// # Errors
     /// When it is spoken to with TLS and the system knows no authority to judge it by.
     pub fn new(url: &str, log: &Log) -> Result<Service, String> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-        if url.starts_with("https://") {
-            let found = rustls_native_certs::load_native_certs();
-            if found.certs.is_empty() {
-                let why = "this system has no certificates of authorities (ca-certificates), so no https:// service \
-                           can be trusted; name a file of them with SSL_CERT_FILE";
-                return Err(format!("option --auth-source: {why}"));
-            }
-            let roots: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
-        }
-        let config = Agent::config_builder()
-            .max_redirects(0)
-            .http_status_as_error(false)
+        let config = agent::builder("option --auth-source", url, FORWARD_THREADS)?
             // What clients say to prove who they are goes to this service and to no other machine.
             .proxy(None)
-            .max_idle_connections(FORWARD_THREADS)
-            .max_idle_connections_per_host(FORWARD_THREADS)
             .max_response_header_size(FORWARD_ANSWER_BYTES_MAX)
             .user_agent("")
             .accept("")
-            .tls_config(tls.build())
             .build();
         Ok(Service { url: url.into(), agent: config.into(), log: log.clone(), told: Mutex::default() })
     }
@@ -84,7 +66,7 @@ impl Service {
                 Err,
             ),
             Err(error) => {
-                self.tell(&cause(&error));
+                self.tell(&agent::cause(&error));
                 Err(Refusal::BUSY)
             }
         }
@@ -106,7 +88,7 @@ impl Service {
     fn tell(&self, why: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.1 += 1;
-        if told.0.is_none_or(|at| at.elapsed() >= QUIET) {
+        if told.0.is_none_or(|at| at.elapsed() >= Duration::from_millis(FORWARD_LOG_MS)) {
             let (why, failures) = (Escaped(why), told.1);
             self.log.line(Level::Error, format!("ForwardAuth failures={failures} error=\"{why}\""));
             *told = (Some(Instant::now()), 0);
@@ -159,20 +141,6 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<Refusal> {
     };
     let passed: Vec<Header> = PASSED_ON.into_iter().flat_map(header).collect();
     Some(Refusal::told(status.as_u16(), reason.into(), passed))
-}
-
-/// What went wrong, in words that hold nothing of the request.
-fn cause(error: &Error) -> String {
-    match error {
-        Error::Timeout(_) => "no answer in time".into(),
-        Error::HostNotFound => "the name of the service is not known".into(),
-        Error::ConnectionFailed => "cannot connect".into(),
-        Error::Io(error) => error.to_string(),
-        Error::Rustls(error) => format!("TLS: {error}"),
-        Error::Tls(what) => format!("TLS: {what}"),
-        Error::BadUri(_) | Error::Http(_) => "the URL is none".into(),
-        _ => "what answers does not speak HTTP as it should".into(),
-    }
 }
 
 #[cfg(test)]

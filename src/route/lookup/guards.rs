@@ -3,7 +3,7 @@
 //! Owns who answers for which of the configured guards. Each kind waits by itself: a dead service holds no password up.
 
 use super::forward::Service;
-use super::passwords::Users;
+use super::passwords::{Users, Work};
 use super::{Question, Reply};
 use crate::crew::Crew;
 use crate::limits::{
@@ -16,6 +16,7 @@ use crate::session::job::Verdict;
 use crate::sys::cpu;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Those who answer, in the order of the guards; `None` for guards that never ask.
@@ -39,16 +40,14 @@ impl Guards {
             Ok(match guard {
                 Guard::Htpasswd(path) => {
                     let users = Users::open(path, log).map_err(io::Error::other)?;
-                    let work = move |(question, reply, _): (Question, Reply, Instant)| {
-                        reply(Verdict::Routed(users.answer(&question.request)));
-                    };
-                    // Hashing takes whole cores, and whoever has no password can make us hash: half of them are enough.
-                    let threads = (cpu::allowed().len() / 2).clamp(1, PASSWORD_THREADS_MAX);
-                    Some(Asked::Crew(Crew::start("passwords", threads, PASSWORD_QUEUE_MAX, work)?))
+                    Some(Asked::Crew(passwords(users)?))
                 }
                 Guard::Forward(url) => {
-                    let service = Service::new(url, log).map_err(io::Error::other)?;
+                    let service = Service::new(url.secret(), log).map_err(io::Error::other)?;
                     let work = move |(question, reply, asked): (Question, Reply, Instant)| {
+                        if asked.elapsed() >= question.budget {
+                            return reply(Verdict::Busy);
+                        }
                         reply(Verdict::Routed(service.answer(&question.request, asked)));
                     };
                     Some(Asked::Crew(Crew::start("forward", FORWARD_THREADS, HELPER_QUEUE_MAX, work)?))
@@ -83,5 +82,97 @@ impl Guards {
             Some(Asked::Plugin(plugin)) => Some(&**plugin),
             Some(Asked::Crew(_)) | None => None,
         })
+    }
+}
+
+/// Starts those who check passwords: one thread that looks, and others that hash, so that who is remembered does not wait
+/// behind who guesses.
+fn passwords(users: Users) -> io::Result<Crew<(Question, Reply, Instant)>> {
+    let users = Arc::new(users);
+    // Hashing takes whole cores, and whoever has no password can make us hash: half of them are enough.
+    let threads = (cpu::allowed().len() / 2).clamp(1, PASSWORD_THREADS_MAX);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let hashing = users.clone();
+    let hash = move |(work, reply, asked, _place): (Work, Reply, Instant, Place)| {
+        reply(Verdict::Routed(hashing.settle(&work, asked)));
+    };
+    let hashers = Crew::start("passwords", threads, PASSWORD_QUEUE_MAX, hash)?;
+    Crew::start("users", 1, HELPER_QUEUE_MAX, move |(question, reply, asked): (Question, Reply, Instant)| {
+        if asked.elapsed() >= question.budget {
+            return reply(Verdict::Busy);
+        }
+        let work = match users.look(&question.request) {
+            Ok(answer) => return reply(Verdict::Routed(answer)),
+            Err(work) => work,
+        };
+        let ahead = waiting.fetch_add(1, Ordering::Relaxed) / threads;
+        let piece = (work, reply, asked, Place(waiting.clone()));
+        let refused = if users.has_time(ahead) { hashers.ask(piece).err() } else { Some(piece) };
+        if let Some((_, reply, ..)) = refused {
+            reply(Verdict::Busy);
+        }
+    })
+}
+
+/// A place among those that wait for a hash, or have it made.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Step;
+    use crate::route::request::Request;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn who_is_remembered_does_not_wait_behind_who_guesses() {
+        let path = std::env::temp_dir().join(format!("websplice-guards-{}", std::process::id()));
+        // The first is of `pass:word`; nobody knows the other.
+        let users = "me:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n\
+                     slow:$2y$10$h9DOUwOGhOMRiMxsxqyCpuj2ASmM/qJ3C4/o0Is1Sna7csmJcG5Ge\n";
+        std::fs::write(&path, users).unwrap();
+        let crew = passwords(Users::open(&path, &Log::silent()).unwrap()).unwrap();
+        let (tell, told) = channel();
+        let ask = |pair: &str| {
+            let value = format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
+            let request = Request {
+                method: "GET".into(),
+                path: "/".into(),
+                query: None,
+                headers: vec![("Authorization".into(), value.into_bytes().into())],
+                client: None,
+                tls: None,
+                certified: None,
+            };
+            let budget = Duration::from_secs(60);
+            let request = request.into();
+            let question = Question { step: Step::Guard(0), request, token: None, target: None, budget };
+            let tell = tell.clone();
+            let reply: Reply = Box::new(move |verdict| drop(tell.send(verdict)));
+            assert!(crew.ask((question, reply, Instant::now())).is_ok());
+        };
+        let next = || told.recv_timeout(Duration::from_secs(60)).unwrap();
+        ask("me:pass:word");
+        assert!(matches!(next(), Verdict::Routed(Ok(_))));
+        let guesses = 2 * PASSWORD_QUEUE_MAX;
+        (0..guesses).for_each(|number| ask(&format!("slow:{number}")));
+        ask("me:pass:word");
+        let mut hashed = 0;
+        loop {
+            match next() {
+                Verdict::Routed(Ok(_)) => break,
+                Verdict::Routed(Err(_)) => hashed += 1,
+                // There was no room.
+                _ => {}
+            }
+        }
+        assert!(hashed < PASSWORD_QUEUE_MAX / 2, "{hashed} were hashed first");
+        std::fs::remove_file(&path).unwrap();
     }
 }

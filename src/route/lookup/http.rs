@@ -3,15 +3,14 @@
 //! Redirects are not followed: where a token goes is the operator's to say. Proxies of the environment are used, as
 //! websockify does. Connections stay open between questions.
 
+use super::agent::{self, cause};
 use super::trouble::{Rest, Trouble};
 use super::{Found, Seek, Wanted};
 use crate::limits::{HTTP_THREADS, SERVICE_ANSWER_BYTES_MAX};
 use crate::route::{form, leads, source};
-use rustls::crypto::aws_lc_rs;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error, Timeout};
 
 /// How much of the time for a look-up may be spent on finding the service, and again on connecting to it.
@@ -28,25 +27,9 @@ impl Api {
     /// # Errors
     /// When the service is spoken to with TLS and the system knows no authority to judge it by.
     pub fn new(place: source::Api) -> io::Result<Api> {
-        let mut tls =
-            TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()));
-        if place.before.starts_with("https://") {
-            let found = rustls_native_certs::load_native_certs();
-            if found.certs.is_empty() {
-                let why = "--token-source: this system has no certificates of authorities (ca-certificates), so no \
-                           https:// service can be trusted; name a file of them with SSL_CERT_FILE";
-                return Err(io::Error::other(why));
-            }
-            let roots: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
-        }
-        let config = Agent::config_builder()
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_idle_connections(HTTP_THREADS)
-            .max_idle_connections_per_host(HTTP_THREADS)
+        let config = agent::builder("--token-source", &place.before, HTTP_THREADS)
+            .map_err(io::Error::other)?
             .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls.build())
             .build();
         Ok(Api { place, agent: config.into(), rest: Rest::default() })
     }
@@ -68,6 +51,10 @@ impl Api {
 
 impl Seek for Api {
     fn seek(&self, wanted: &Wanted) -> Found {
+        // Dots mean a place in the path, and cannot be escaped: such an address would be another one.
+        if matches!(wanted.token.secret(), "" | "." | "..") {
+            return Ok(None);
+        }
         if !self.rest.is_over() {
             return Err(Trouble::Resting);
         }
@@ -111,20 +98,5 @@ fn is_unreachable(error: &Error) -> bool {
                 | io::ErrorKind::NetworkUnreachable
         ),
         _ => false,
-    }
-}
-
-/// What went wrong, without the address, which has the token in it.
-fn cause(error: &Error) -> String {
-    match error {
-        Error::Timeout(_) => "no answer in time".into(),
-        Error::HostNotFound => "the name of the service is not known".into(),
-        Error::ConnectionFailed => "cannot connect".into(),
-        Error::BodyExceedsLimit(_) => format!("the answer is larger than {SERVICE_ANSWER_BYTES_MAX} bytes"),
-        Error::Io(error) => error.to_string(),
-        Error::Rustls(error) => format!("TLS: {error}"),
-        Error::Tls(what) => format!("TLS: {what}"),
-        Error::BadUri(_) | Error::Http(_) => "the address is none".into(),
-        _ => "what answers does not speak HTTP as it should".into(),
     }
 }

@@ -4,6 +4,7 @@
 //! client hears of trouble and what the operator hears. It never touches a session; an answer goes where the question
 //! came from.
 
+mod agent;
 mod files;
 mod flights;
 mod forward;
@@ -134,7 +135,9 @@ impl Way {
                 (Box::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
             }
             Source::TokenFileName(path) => (Box::new(names::Words(path.clone())), LOOKUP_THREADS),
-            Source::SocketDirectory(path) => (Box::new(names::Sockets(path.clone())), LOOKUP_THREADS),
+            Source::SocketDirectory(path) => {
+                (Box::new(names::Sockets::new(path, troubles.clone())), LOOKUP_THREADS)
+            }
             Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
             Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
             Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
@@ -167,10 +170,11 @@ impl Way {
             }
             Some(token) => token.clone(),
         };
+        // Beyond its session's time nobody would hear an answer.
         let wanted = |common: &Common| Wanted {
             token,
             is_host: common.is_host,
-            until: Instant::now() + common.timeout,
+            until: Instant::now() + common.timeout.min(question.budget),
         };
         match self {
             Way::Alone(crew, common) => {
@@ -224,6 +228,51 @@ mod tests {
         let troubles = Troubles::new("Played", &Log::silent());
         let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + wait };
         settle(&Played, &wanted, &troubles).map_or_else(|refusal| refusal.status(), |_| 101)
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_dropped() {
+        use super::super::guard::Guard;
+        let place = std::env::temp_dir().join(format!("websplice-late-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let users = place.join("users");
+        std::fs::write(&users, "me:$apr1$saltsalt$0000000000000000000000\n").unwrap();
+        std::fs::write(place.join("desk"), "h:1").unwrap();
+        let tokens = Tokens {
+            source: Source::TokenFileName(place.clone()),
+            places: vec![Place::Query],
+            cache: Duration::ZERO,
+            timeout: Duration::from_secs(60),
+        };
+        let guards = vec![Guard::Htpasswd(users)];
+        let options = Options { tokens: Some(tokens), guards, ..Options::default() };
+        let routes = Routes::start(&options, &Log::silent()).unwrap();
+        let request = Arc::new(crate::route::request::Request {
+            method: "GET".into(),
+            path: "/".into(),
+            query: None,
+            headers: Vec::new(),
+            client: None,
+            tls: None,
+            certified: None,
+        });
+        let told = |step, budget| {
+            let (tell, verdict) = channel();
+            let token = Some(Token::new("desk"));
+            let question = Question { step, request: request.clone(), token, target: None, budget };
+            routes.ask(question, Box::new(move |verdict| tell.send(verdict).unwrap()));
+            match verdict.recv_timeout(Duration::from_secs(10)).unwrap() {
+                Verdict::Routed(Ok(_)) => 101,
+                Verdict::Routed(Err(refusal)) => refusal.status(),
+                Verdict::Busy => 503,
+                _ => 0,
+            }
+        };
+        for (step, status) in [(Step::Lookup, 101), (Step::Guard(0), 401)] {
+            assert_eq!(told(step, Duration::from_secs(60)), status);
+            assert_eq!(told(step, Duration::ZERO), 503);
+        }
+        std::fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]

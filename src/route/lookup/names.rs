@@ -4,25 +4,37 @@
 //! leads nowhere.
 
 use super::stamp::read_open;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, Troubles};
 use super::{Found, Seek, Wanted};
 use crate::limits::{SOCKET_PATH_BYTES_MAX, TOKEN_SMALL_FILE_BYTES_MAX};
+use crate::observe::log::Level;
 use crate::route::leads;
 use crate::sys::beneath;
-use crate::target::Target;
+use crate::target::{Held, Target};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory with a file for each token, which holds `host:port`.
 pub(super) struct Words(pub PathBuf);
 
 /// A directory with a socket for each token.
-pub(super) struct Sockets(pub PathBuf);
+pub(super) struct Sockets {
+    path: PathBuf,
+    troubles: Troubles,
+    /// It was said that sockets cannot be held here.
+    said: AtomicBool,
+}
+
+impl Sockets {
+    pub fn new(path: &Path, troubles: Troubles) -> Sockets {
+        Sockets { path: path.to_owned(), troubles, said: AtomicBool::new(false) }
+    }
+}
 
 impl Seek for Words {
     fn seek(&self, wanted: &Wanted) -> Found {
@@ -54,26 +66,31 @@ impl Seek for Words {
 impl Seek for Sockets {
     fn seek(&self, wanted: &Wanted) -> Found {
         let Some(name) = wanted.token.as_file_name() else { return Ok(None) };
-        let path = self.0.join(name);
-        // No link is followed: what is dialled later is what lies here, not where somebody's link leads by then.
-        match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.file_type().is_socket() => {}
-            Ok(_) => return Ok(None),
-            Err(error) if is_shortage(&error) => return Err(trouble(&self.0, &error)),
-            Err(_) => return Ok(None),
-        }
+        let path = self.path.join(name);
         if path.as_os_str().as_bytes().len() > SOCKET_PATH_BYTES_MAX {
             let most = SOCKET_PATH_BYTES_MAX;
             return Err(Trouble::Met(format!(
                 "{}: a socket's path is longer than {most} bytes",
-                self.0.display()
+                self.path.display()
             )));
         }
-        Ok(Some(Arc::new(Target::Unix(path))))
+        // No link is followed, and what is found is held: it is dialled later, not what somebody puts in its place by then.
+        match beneath::hold_socket(&path) {
+            Ok(Some((socket, way))) => Ok(Some(Arc::new(Target::Held(Held::new(path, way, socket))))),
+            Ok(None) => {
+                if !self.said.swap(true, Ordering::Relaxed) {
+                    let why = "there is no /proc/self/fd here, so sockets are dialled by name, whatever the name leads to by then";
+                    self.troubles.note(Level::Warn, why);
+                }
+                Ok(Some(Arc::new(Target::Unix(path))))
+            }
+            Err(error) if is_shortage(&error) => Err(trouble(&self.path, &error)),
+            Err(_) => Ok(None),
+        }
     }
 
     fn probe(&self) -> Result<(), Trouble> {
-        is_directory(&self.0)
+        is_directory(&self.path)
     }
 }
 
@@ -90,4 +107,33 @@ fn is_shortage(error: &io::Error) -> bool {
     const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO];
     error.raw_os_error().is_some_and(|code| SHORT.contains(&code))
         || matches!(error.kind(), ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::log::Log;
+    use crate::route::token::Token;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_was_checked_is_what_is_dialled() {
+        let place = std::env::temp_dir().join(format!("websplice-names-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        let listener = UnixListener::bind(place.join("desk")).unwrap();
+        let sockets = Sockets::new(&place, Troubles::new("Played", &Log::silent()));
+        let until = Instant::now() + Duration::from_secs(10);
+        let wanted = Wanted { token: Token::new("desk"), is_host: false, until };
+        let found = sockets.seek(&wanted).unwrap().unwrap();
+        assert_eq!(found.to_string(), place.join("desk").display().to_string(), "it goes by its name");
+        let Target::Held(held) = &*found else { panic!("{found:?}") };
+        // Somebody puts another one in its place.
+        let _other = UnixListener::bind(place.join("other")).unwrap();
+        fs::rename(place.join("other"), place.join("desk")).unwrap();
+        let _stream = UnixStream::connect(&held.way).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_ok(), "the one that was looked up");
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

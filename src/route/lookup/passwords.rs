@@ -1,13 +1,15 @@
 //! Users of a password file as htpasswd(1) makes it, for `HtpasswdAuth`.
 //!
-//! Owns the file as it was last read, and which hashes count. A password that was right is remembered for a short time by
-//! a keyed digest, so that the many requests of one page cost one hash. A name that is not in the file costs as much as one
+//! Owns the file as it was last read, which hashes count, and how long a request may wait for one. A password that was right
+//! is remembered for a short time by a keyed digest, so that the many requests of one page cost one hash, and that those who
+//! were here are let in however many strangers try their luck. A file that is gone lets nobody in. A name that is not in the file costs as much as one
 //! that is, so that nobody can find out names by the clock.
 
 use super::stamp::{self, Stamp};
+use crate::http::Refusal;
 use crate::limits::{
     BCRYPT_COST_MAX, PASSWORD_BYTES_MAX, PASSWORD_CACHE_MAX, PASSWORD_CACHE_MS, PASSWORD_FILE_BYTES_MAX,
-    PLUGIN_LABEL_BYTES_MAX, SHA_CRYPT_ROUNDS_MAX,
+    PASSWORD_WAIT_MS, PLUGIN_LABEL_BYTES_MAX, SHA_CRYPT_ROUNDS_MAX,
 };
 use crate::observe::log::{Escaped, Level, Log};
 use crate::route::guard::{UNAUTHORIZED, credentials};
@@ -18,7 +20,9 @@ use aws_lc_rs::hmac;
 use md5::{Digest, Md5};
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +32,10 @@ pub(super) struct Users {
     log: Log,
     /// What digests in memory are made with: of no use outside of this process.
     key: hmac::Key,
-    read: Mutex<(Option<Stamp>, Arc<Table>)>,
+    /// No table: the file is gone.
+    read: Mutex<(Option<Stamp>, Option<Arc<Table>>)>,
+    /// What the last hash took, in microseconds.
+    cost: AtomicU64,
     known: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
@@ -49,6 +56,17 @@ enum Hash {
     Apr1(String, String),
 }
 
+/// A password to be hashed.
+pub(super) struct Work {
+    /// User and password, and where the colon is between them.
+    said: Vec<u8>,
+    at: usize,
+    hash: Hash,
+    /// The hash is that of the user, and not of somebody else.
+    is_user: bool,
+    mark: [u8; 32],
+}
+
 impl Users {
     /// Reads the file.
     ///
@@ -62,57 +80,86 @@ impl Users {
             log: log.clone(),
             key: key.map_err(|_| failed("no randomness to be had".into()))?,
             read: Mutex::default(),
+            cost: AtomicU64::new(0),
             known: Mutex::default(),
         };
         let (stamp, table) = users.load().map_err(|error| failed(error.to_string()))?;
-        *users.read.lock().unwrap_or_else(PoisonError::into_inner) = (Some(stamp), Arc::new(table));
+        *users.read.lock().unwrap_or_else(PoisonError::into_inner) = (Some(stamp), Some(Arc::new(table)));
         Ok(users)
     }
 
-    /// Whether a request may pass, by the user and password it brings.
-    pub fn answer(&self, request: &Request) -> Answer {
+    /// What can be said of a request without hashing anything; otherwise what is to be hashed. The file is looked at.
+    pub fn look(&self, request: &Request) -> Result<Answer, Work> {
+        self.sought(request).unwrap_or_else(|refusal| Ok(Err(refusal)))
+    }
+
+    fn sought(&self, request: &Request) -> Result<Result<Answer, Work>, Refusal> {
         let said = credentials(request)?;
         let at = said.iter().position(|byte| *byte == b':').ok_or(UNAUTHORIZED)?;
-        let (user, password) = (&said[..at], &said[at + 1..]);
-        let table = self.table();
+        let user = &said[..at];
+        // Nobody can tell who may come in.
+        let table = self.table().ok_or(Refusal::BUSY)?;
         let place = table.users.get(user).copied();
         // Somebody else's hash in place of one that is not there: the same one each time, and nobody can tell whose.
         let decoy = || {
             let number = u64::from_be_bytes(self.digest(&[user])[..8].try_into().unwrap_or_default());
             usize::try_from(number.checked_rem(table.hashes.len() as u64)?).ok()
         };
-        let Some(hash) = place.or_else(decoy).and_then(|at| table.hashes.get(at)) else {
-            return Err(UNAUTHORIZED);
-        };
+        let hash = place.or_else(decoy).and_then(|at| table.hashes.get(at)).ok_or(UNAUTHORIZED)?;
         let mark = self.digest(&[hash.text().as_bytes(), &said]);
         if place.is_some() && self.is_known(&mark) {
-            return Ok(pass(user));
+            return Ok(Ok(Ok(pass(user))));
         }
-        let right = password.len() <= PASSWORD_BYTES_MAX && hash.is_of(password);
-        if !(right && place.is_some()) {
+        let (hash, is_user) = (hash.clone(), place.is_some());
+        Ok(Err(Work { said, at, hash, is_user, mark }))
+    }
+
+    /// Does the hashing for a request that has waited since `asked`.
+    pub fn settle(&self, work: &Work, asked: Instant) -> Answer {
+        let begun = Instant::now();
+        if begun.duration_since(asked) >= Duration::from_millis(PASSWORD_WAIT_MS) {
+            // Nobody waits for it any more, and there may be others who do.
+            return Err(Refusal::BUSY);
+        }
+        let (user, password) = (&work.said[..work.at], &work.said[work.at + 1..]);
+        let right = password.len() <= PASSWORD_BYTES_MAX && work.hash.is_of(password);
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.cost.store(took, Ordering::Relaxed);
+        if !(right && work.is_user) {
             return Err(UNAUTHORIZED);
         }
-        self.keep(mark);
+        self.keep(work.mark);
         Ok(pass(user))
     }
 
-    /// The users as the file has them now. What was read stays in force while the file cannot be.
-    fn table(&self) -> Arc<Table> {
+    /// Whether so many hashes can be made by one thread before the last of them is too late.
+    pub fn has_time(&self, hashes: usize) -> bool {
+        let took = self.cost.load(Ordering::Relaxed);
+        took.saturating_mul(hashes as u64) <= PASSWORD_WAIT_MS * 1_000
+    }
+
+    /// The users as the file has them now. What was read stays in force while the file cannot be; where there is none,
+    /// nobody is in it.
+    fn table(&self) -> Option<Arc<Table>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp::stamp(&self.path);
         if matches!((&now, read.0), (Ok(now), Some(own)) if *now == own && own.is_settled()) {
             return read.1.clone();
         }
         match now.and_then(|_| self.load()) {
-            Ok((stamp, table)) => *read = (Some(stamp), Arc::new(table)),
-            // It is told once: without a stamp the file counts as changed, and as soon as it can be read it is.
+            Ok((stamp, table)) => *read = (Some(stamp), Some(Arc::new(table))),
             Err(error) => {
-                if read.0.take().is_some() {
+                let is_gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+                // It is told once: without a stamp the file counts as changed, and as soon as it can be read it is.
+                let is_news = read.0.take().is_some() || (is_gone && read.1.is_some());
+                if is_gone {
+                    read.1 = None;
+                }
+                if is_news {
                     let path = self.path.display().to_string();
                     let path = Escaped(&path);
-                    let line = format!(
-                        "passwords file=\"{path}\" not read, what was there stays: error=\"{error}\""
-                    );
+                    let what = if is_gone { "nobody is let in" } else { "what was there stays" };
+                    let line = format!("passwords file=\"{path}\" not read, {what}: error=\"{error}\"");
                     self.log.line(Level::Error, line);
                 }
             }
@@ -182,6 +229,11 @@ fn pass(user: &[u8]) -> Pass {
     Pass { labels: vec![("user".into(), name.into())], ..Pass::default() }
 }
 
+/// Why a hash of bcrypt is not taken.
+const TOO_COSTLY: &str =
+    "its cost of bcrypt is above 13, and so a request would wait too long; use htpasswd -B -C 12";
+const _: () = assert!(BCRYPT_COST_MAX == 13, "the text above says so");
+
 impl Hash {
     fn parse(text: &str) -> Result<Hash, &'static str> {
         const KNOWN: &str =
@@ -206,7 +258,8 @@ impl Hash {
         let parts = text.parse::<bcrypt::HashParts>().ok().filter(|_| is_bcrypt).ok_or(KNOWN)?;
         match parts.get_cost() {
             4..=BCRYPT_COST_MAX => Ok(Hash::Bcrypt(text.into())),
-            _ => Err("a cost of bcrypt that is not taken"),
+            ..4 => Err("a cost of bcrypt that is too low to be one"),
+            _ => Err(TOO_COSTLY),
         }
     }
 

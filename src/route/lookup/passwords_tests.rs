@@ -51,8 +51,12 @@ fn request(pair: &str) -> Request {
     }
 }
 
+fn answer(users: &Users, pair: &str) -> Answer {
+    users.look(&request(pair)).unwrap_or_else(|work| users.settle(&work, Instant::now()))
+}
+
 fn lets_in(users: &Users, pair: &str) -> bool {
-    match users.answer(&request(pair)) {
+    match answer(users, pair) {
         Ok(pass) => {
             let user = pair.split(':').next().unwrap();
             assert_eq!(pass.labels, [("user".into(), user.into())]);
@@ -115,14 +119,22 @@ fn a_name_that_is_not_there_never_passes_with_the_password_of_another() {
 }
 
 #[test]
-fn changes_act_at_once_and_a_lost_file_changes_nothing() {
+fn changes_act_at_once_and_a_lost_file_lets_nobody_in() {
     let file = Scratch::new("one:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n");
     let users = Users::open(&file.0, &Log::silent()).unwrap();
     assert!(lets_in(&users, "one:pass:word"));
     std::fs::write(&file.0, "two:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n").unwrap();
     assert!(!lets_in(&users, "one:pass:word"), "what was remembered is of no use without its line");
     assert!(lets_in(&users, "two:pass:word"));
+    let text = std::fs::read(&file.0).unwrap();
+    // What cannot be read changes nothing.
+    std::fs::write(&file.0, vec![b'x'; PASSWORD_FILE_BYTES_MAX + 1]).unwrap();
+    assert!(lets_in(&users, "two:pass:word"));
     std::fs::remove_file(&file.0).unwrap();
+    for _ in 0..2 {
+        assert_eq!(answer(&users, "two:pass:word").unwrap_err().status(), 503, "not even who is remembered");
+    }
+    std::fs::write(&file.0, text).unwrap();
     assert!(lets_in(&users, "two:pass:word"));
     std::fs::write(&file.0, "").unwrap();
     assert!(!lets_in(&users, "two:pass:word"));
@@ -144,4 +156,26 @@ fn what_is_remembered_is_bounded() {
         users.keep(users.digest(&[&number.to_be_bytes()]));
         assert!(users.known.lock().unwrap().len() <= PASSWORD_CACHE_MAX);
     }
+}
+
+#[test]
+fn who_is_remembered_needs_no_hash_and_who_is_late_gets_none() {
+    let file = Scratch::new(FILE);
+    let users = Users::open(&file.0, &Log::silent()).unwrap();
+    let work = users.look(&request("bcrypt:pass:word")).expect_err("it has to be hashed");
+    let late = Instant::now() - Duration::from_millis(PASSWORD_WAIT_MS);
+    assert_eq!(users.settle(&work, late).unwrap_err().status(), 503);
+    assert!(users.settle(&work, Instant::now()).is_ok());
+    assert!(matches!(users.look(&request("bcrypt:pass:word")), Ok(Ok(_))));
+    assert!(users.look(&request("bcrypt:wrong")).is_err());
+    // Two seconds each: one may wait behind another, and no third.
+    users.cost.store(2_000_000, Ordering::Relaxed);
+    assert!(users.has_time(1) && !users.has_time(2));
+}
+
+#[test]
+fn what_would_take_too_long_is_not_taken() {
+    let hash = |cost: u32| format!("$2y${cost:02}$h9DOUwOGhOMRiMxsxqyCpuj2ASmM/qJ3C4/o0Is1Sna7csmJcG5Ge");
+    assert!(Hash::parse(&hash(BCRYPT_COST_MAX)).is_ok());
+    assert_eq!(Hash::parse(&hash(BCRYPT_COST_MAX + 1)), Err(TOO_COSTLY));
 }

@@ -6,7 +6,7 @@
 
 use super::trouble::{Rest, Trouble};
 use super::{Found, Seek, Wanted};
-use crate::limits::SERVICE_ANSWER_BYTES_MAX;
+use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, SERVICE_ANSWER_BYTES_MAX};
 use crate::route::{leads, source};
 use crate::sys::resolve;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -27,6 +27,8 @@ pub(super) struct Redis {
 enum Fault {
     /// The connection is of no use any more.
     Broken(io::Error),
+    /// This one answer cannot be taken. The connection stands in the middle of it, and Redis is as well as before.
+    Odd(String),
     /// Redis refused: the first word of what it said, for the rest may repeat the question.
     Refused(String),
 }
@@ -68,32 +70,24 @@ impl Redis {
     }
 
     fn keep(&self, connection: Connection, outcome: Result<Reply, Fault>) -> Result<Reply, Fault> {
-        if !matches!(outcome, Err(Fault::Broken(_))) {
+        if !matches!(outcome, Err(Fault::Broken(_) | Fault::Odd(_))) {
             self.idle().push(connection);
         }
         outcome
     }
 
     fn connect(&self, until: Instant) -> Result<Connection, Fault> {
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in addresses(&self.place, until)? {
-            match TcpStream::connect_timeout(&address, left(until)?) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    let mut connection = Connection { stream: BufReader::new(stream) };
-                    if let Some(password) = &self.place.password {
-                        connection.ask(&[b"AUTH", password.as_bytes()], until)?;
-                    }
-                    if self.place.database != 0 {
-                        let number = self.place.database.to_string();
-                        connection.ask(&[b"SELECT", number.as_bytes()], until)?;
-                    }
-                    return Ok(connection);
-                }
-                Err(error) => last = error,
-            }
+        let stream = reach(&addresses(&self.place, until)?, until)?;
+        stream.set_nodelay(true)?;
+        let mut connection = Connection { stream: BufReader::new(stream) };
+        if let Some(password) = &self.place.password {
+            connection.ask(&[b"AUTH", password.as_bytes()], until)?;
         }
-        Err(last.into())
+        if self.place.database != 0 {
+            let number = self.place.database.to_string();
+            connection.ask(&[b"SELECT", number.as_bytes()], until)?;
+        }
+        Ok(connection)
     }
 }
 
@@ -114,6 +108,11 @@ impl Seek for Redis {
                 self.rest.begin();
                 let what =
                     if is_timeout(&error) { "no answer in time".to_owned() } else { error.to_string() };
+                return Err(trouble(&what));
+            }
+            // One token may have something strange behind it; the others are none the worse for that.
+            Err(Fault::Odd(what)) => {
+                self.rest.end();
                 return Err(trouble(&what));
             }
             Err(Fault::Refused(word)) => {
@@ -187,8 +186,7 @@ fn read_reply(from: &mut impl BufRead) -> Result<Reply, Fault> {
         ("$", digits) => {
             let bytes: usize = digits.parse().map_err(|_| nonsense())?;
             if bytes > SERVICE_ANSWER_BYTES_MAX {
-                let why = format!("a value is larger than {SERVICE_ANSWER_BYTES_MAX} bytes");
-                return Err(Fault::Broken(io::Error::other(why)));
+                return Err(Fault::Odd(format!("a value is larger than {SERVICE_ANSWER_BYTES_MAX} bytes")));
             }
             let mut value = vec![0; bytes + 2];
             from.read_exact(&mut value)?;
@@ -225,6 +223,22 @@ fn addresses(place: &source::Redis, until: Instant) -> io::Result<Vec<SocketAddr
     told.recv_timeout(left(until)?).map_err(|_| io::Error::from(ErrorKind::TimedOut))?
 }
 
+/// Connects to the first of `addresses` that can be reached. Each has its share of the time, so that one that swallows
+/// everything leaves some to the others.
+fn reach(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    let most = Duration::from_millis(DIAL_ADDRESS_TIMEOUT_MS);
+    for (address, behind) in addresses.iter().zip((0..addresses.len() as u32).rev()) {
+        let left = left(until)?;
+        let share = if behind == 0 { left } else { most.min(left / (behind + 1)) };
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -248,8 +262,28 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Reply, String> {
         read_reply(&mut &bytes[..]).map_err(|fault| match fault {
             Fault::Broken(error) => error.to_string(),
+            Fault::Odd(what) => what,
             Fault::Refused(word) => word,
         })
+    }
+
+    #[test]
+    fn an_address_that_swallows_everything_leaves_time_to_the_next() {
+        use socket2::{Domain, Socket, Type};
+        let hole = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        hole.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        hole.listen(0).unwrap();
+        let full = hole.local_addr().unwrap().as_socket().unwrap();
+        // As many as find room in its queue; whoever comes behind them hears nothing.
+        let wait = Duration::from_millis(100);
+        let filled: Vec<_> = (0..16).map_while(|_| TcpStream::connect_timeout(&full, wait).ok()).collect();
+        assert!(filled.len() < 16, "the test itself");
+        let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = (there.local_addr().unwrap(), there);
+        let until = Instant::now() + Duration::from_secs(4);
+        let stream = reach(&[full, there.0], until).expect("the second address is there");
+        assert_eq!(stream.peer_addr().unwrap(), there.0);
+        assert!(left(until).is_ok_and(|left| left > Duration::from_secs(1)), "and there is time to ask");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::route::{Pass, Step};
 use crate::session::job::{Job, Verdict};
 use crate::target::Target;
 use crate::web;
+use std::time::Duration;
 
 /// `me:secret`, as a header.
 const ME: &str = "Authorization: Basic bWU6c2VjcmV0\r\n";
@@ -80,12 +81,15 @@ fn nothing_is_looked_up_for_those_who_may_not_pass() {
     play.client(with(&upgrade("t"), ME));
     let Some(Job::Route(question)) = play.jobs.front() else { panic!("{:?}", play.jobs) };
     assert_eq!(question.step, Step::Lookup);
+    let first = question.budget;
+    play.wait(1_500);
     play.verdict(leads_to("10.0.0.9:1"));
     let Some(Job::Route(question)) = play.jobs.front() else { panic!("{:?}", play.jobs) };
     assert_eq!(
         (question.step, question.target.as_ref().unwrap().to_string().as_str()),
         (Step::Guard(0), "10.0.0.9:1")
     );
+    assert_eq!(first - question.budget, Duration::from_millis(1_500), "one deadline for all");
     assert_eq!(play.verdict(Verdict::Routed(Ok(Pass::default()))).heard(), "101");
     assert_eq!(play.dialled, ["10.0.0.9:1"]);
 }
@@ -98,6 +102,7 @@ fn a_plugin_is_told_where_the_client_would_go_and_may_say_otherwise() {
     assert_eq!(question.target.as_ref().unwrap().to_string(), "127.0.0.1:5900");
     let pass = Pass {
         target: Target::parse("10.0.0.9:1").ok().map(Into::into),
+        shown: None,
         subprotocol: Some("chat".into()),
         headers: vec![("X-Desk".into(), "7".into()), ("X-Bad".into(), "a\r\nX-Worse: b".into())],
         labels: vec![("user".into(), "me".into())],
@@ -107,7 +112,7 @@ fn a_plugin_is_told_where_the_client_would_go_and_may_say_otherwise() {
     assert!(answer.contains("\r\nSec-WebSocket-Protocol: chat\r\nX-Desk: 7\r\n"), "{answer}");
     assert!(!answer.contains("Worse"), "{answer}");
     assert_eq!(play.dialled, ["10.0.0.9:1"]);
-    assert_eq!(play.session.as_ref().unwrap().core().labels[..], [("user".into(), "me".into())]);
+    assert_eq!(play.session.as_ref().unwrap().core().labels(), [("user".into(), "me".into())]);
 }
 
 #[test]

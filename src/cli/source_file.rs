@@ -1,0 +1,67 @@
+//! `@FILE` in place of the value of an option: how secrets stay out of the list of processes.
+//!
+//! Owns the one rule for it, which all options share. It opens that file and nothing else.
+
+use super::values::quoted;
+use crate::limits::SOURCE_FILE_BYTES_MAX;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+
+/// The value itself, or the first line of the file that `@FILE` names, as it is written; a value that begins with the sign has
+/// it doubled. Files have up to [`SOURCE_FILE_BYTES_MAX`] bytes of UTF-8.
+///
+/// # Errors
+/// One line that names `option`, the file and what is wrong with it; nothing that stands in the file.
+pub fn said(option: &str, value: &str) -> Result<String, String> {
+    let Some(name) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
+    if name.starts_with('@') {
+        return Ok(name.to_owned());
+    }
+    let wrong = |why: &dyn std::fmt::Display| format!("option {option}: {}: {why}", quoted(OsStr::new(name)));
+    let mut text = String::new();
+    let file = File::open(name).map_err(|error| wrong(&error))?;
+    // However long it says it is: a device or a pipe says nothing.
+    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
+    if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
+        return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
+    }
+    match text.lines().next().filter(|line| !line.trim().is_empty()) {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(wrong(&"its first line is empty; it must hold the source")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_counts() {
+        let place = std::env::temp_dir().join(format!("websplice-said-{}", std::process::id()));
+        let word = format!("@{}", place.display());
+        let full = SOURCE_FILE_BYTES_MAX as usize;
+        for (text, expected) in [
+            (b"a:b".to_vec(), Ok("a:b")),
+            (b" a:b \r\nmore\n".to_vec(), Ok(" a:b ")),
+            (b"\na:b\n".to_vec(), Err("first line is empty")),
+            (b"".to_vec(), Err("first line is empty")),
+            (b"\xff\n".to_vec(), Err("UTF-8")),
+            (vec![b'\n'; full + 1], Err("longer than")),
+        ] {
+            std::fs::write(&place, text).unwrap();
+            match (said("--x", &word), expected) {
+                (Ok(line), Ok(expected)) => assert_eq!(line, expected),
+                (Err(why), Err(part)) => {
+                    assert!(why.starts_with("option --x: ") && why.contains(part), "{why}");
+                }
+                (got, expected) => panic!("{got:?} instead of {expected:?}"),
+            }
+        }
+        std::fs::remove_file(&place).unwrap();
+        assert!(said("--x", &word).unwrap_err().contains("No such file"));
+        assert!(said("--x", "@/dev/zero").unwrap_err().contains("longer than"), "what never ends");
+        assert_eq!(said("--x", "a@b"), Ok("a@b".into()));
+        assert_eq!(said("--x", "@@b:c"), Ok("@b:c".into()));
+    }
+}

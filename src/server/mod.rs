@@ -4,29 +4,31 @@
 //! a status that says so. It never touches a session.
 
 mod check;
-mod crew;
 mod daemon;
 mod engines;
 mod life;
 mod means;
 mod opened;
 mod pid_file;
+mod renewals;
+mod shards;
+mod watch;
 
 use crate::cli::banner;
 use crate::config::Config;
 use crate::listen::Listeners;
-use crate::observe::counters::Renewals;
-use crate::observe::log::{Escaped, Level, Log, say};
+use crate::observe::log::{Level, Log, say};
 use crate::shard::tap::Taps;
 use crate::sys::memory;
 use crate::sys::signal::Signals;
-use crate::tls::renewal::{Report, Shelf, Watcher};
+use crate::tls::renewal::Shelf;
 use crate::wrap::Plan;
-use crew::{Crew, Gate};
 use daemon::{Begun, Readiness};
 use engines::Chosen;
 use means::Means;
 use opened::Opened;
+use renewals::Watched;
+use shards::{Gate, Shards};
 use std::sync::Arc;
 
 /// What is said to `--libserver`, in websockify's words as far as they are true.
@@ -134,54 +136,19 @@ impl Parts {
         let config = Arc::new(config);
         let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
         ready.near()?;
-        let crew = Crew::start(&config, means, *chosen, gate, shelf.as_ref(), taps, log)?;
-        crew.hear(signals)?;
+        let shards = Shards::start(&config, means, *chosen, gate, shelf.as_ref(), taps, log)?;
+        shards.hear(signals)?;
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         let notices = [self.notice.clone(), means.notice.clone(), libserver];
         for notice in notices.into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
-        log.line(Level::Debug, format!("start engine={chosen} shards={}", crew.shards));
-        let program = wrapped.map(|plan| crew.start_program(plan, log)).transpose()?;
+        log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
+        let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
         let proxying = banner::proxying(&config, listeners.port);
         say(&proxying);
         log.said(Level::Info, &proxying);
         ready.reached();
-        crew.watch(material.as_ref(), taps, program, &config, log)
-    }
-}
-
-/// The files of TLS, watched, and what has become of changes.
-struct Watched {
-    watcher: Watcher,
-    renewals: Arc<Renewals>,
-}
-
-impl Watched {
-    /// Begins to watch, and to report what comes of a change.
-    fn start(shelf: &Shelf, log: &Log) -> Result<Watched, String> {
-        let warn = |log: &Log, warnings: &[String]| {
-            for warning in warnings {
-                log.line(Level::Warn, format!("tls warning=\"{}\"", Escaped(warning)));
-            }
-        };
-        warn(log, &shelf.current().warnings);
-        let renewals = Arc::<Renewals>::default();
-        let (noted, log) = (renewals.clone(), log.clone());
-        let report = move |report| match report {
-            Report::Renewed(warnings) => {
-                noted.note_taken();
-                log.line(Level::Info, "tls renewed: new sessions use the new files".into());
-                warn(&log, &warnings);
-            }
-            Report::Kept(reason) => {
-                noted.note_failed();
-                let reason = Escaped(&reason);
-                log.line(Level::Error, format!("tls not renewed, what was there stays: error=\"{reason}\""));
-            }
-        };
-        let watcher = Watcher::start(shelf.clone(), report)
-            .map_err(|error| format!("starting the watch of certificates: {error}"))?;
-        Ok(Watched { watcher, renewals })
+        shards.watch(material.as_ref(), taps, program, &config, log)
     }
 }

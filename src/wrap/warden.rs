@@ -158,8 +158,6 @@ impl<'a> Warden<'a> {
     ) -> io::Result<Option<Warden<'a>>> {
         prctl::set_child_subreaper(true)?;
         memory::limit_descriptors(task.files)?;
-        // And of huge pages what it would have without us.
-        memory::huge_pages(true);
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_block()?;
         let children = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;

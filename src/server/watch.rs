@@ -1,35 +1,24 @@
-//! The shards of a process: started together, watched while they run, and stopped in order.
+//! What the main thread does while shards run: it waits, and sees to what comes.
 //!
-//! Owns what the main thread waits for, and what follows from it: signals, time that has passed, the end of a wrapped program,
-//! shards that have ended. It never touches a session.
+//! Owns what follows from signals, time that has passed, the start and the end of a wrapped program, and shards that have
+//! ended. It never touches a session.
 
-use super::Watched;
-use super::engines::{self, Bench, Chosen};
 use super::life::Life;
-use super::means::Means;
+use super::renewals::Watched;
+use super::shards::Shards;
 use crate::config::Config;
-use crate::helpers::Helpers;
 use crate::limits::{WRAP_KILL_MS, WRAP_START_MS};
 use crate::observe::log::{Level, Log};
-use crate::shard::Setup;
-use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
-use crate::sys::cpu;
 use crate::sys::signal::Signals;
-use crate::sys::socket::Listener;
-use crate::tls::renewal::Shelf;
 use crate::wrap::{self, Plan, Program};
 use nix::sys::signal::Signal;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// What the main thread waits for.
-enum News {
+pub(super) enum News {
     /// A shard can take clients; its mailbox.
     Ready(Mailbox),
     /// A shard has ended, well or with this message.
@@ -44,76 +33,7 @@ enum News {
     ProgramGone,
 }
 
-/// Where clients come in.
-pub(super) struct Gate {
-    pub(super) sockets: Vec<Arc<Listener>>,
-    /// One that somebody else accepted, and then nobody besides.
-    pub(super) only: Option<(OwnedFd, Option<SocketAddr>)>,
-}
-
-/// The shards that run.
-pub(super) struct Crew {
-    pub(super) shards: usize,
-    /// When their clock began.
-    began: Instant,
-    balance: Balance,
-    mailboxes: Vec<Mailbox>,
-    news: Receiver<News>,
-    tell: Sender<News>,
-    helpers: Helpers,
-}
-
-impl Crew {
-    /// Starts the helpers and all shards, and waits until every one of them can take clients. From here on the shards
-    /// alone hold the listeners: when the last one lets go, they close.
-    pub(super) fn start(
-        config: &Arc<Config>,
-        means: &Means,
-        chosen: Chosen,
-        mut gate: Gate,
-        shelf: Option<&Shelf>,
-        taps: &Taps,
-        log: &Log,
-    ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
-        let began = Instant::now();
-        // One client needs no more than one shard.
-        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
-        let balance = Balance::new(shards, means.sessions_max);
-        let (tell, news) = channel();
-        for (number, &core) in means.cores.iter().take(shards).enumerate() {
-            let start = Start {
-                number,
-                core,
-                bench: Bench {
-                    chosen,
-                    listeners: gate.sockets.clone(),
-                    only: gate.only.take(),
-                    buffer_bytes: means.buffer_bytes,
-                    began,
-                },
-                config: config.clone(),
-                log: log.clone(),
-                balance: balance.clone(),
-                helpers: helpers.clone(),
-                shelf: shelf.cloned(),
-                taps: taps.clone(),
-                tell: tell.clone(),
-            };
-            let thread = std::thread::Builder::new().name(format!("shard-{number}"));
-            thread.spawn(move || start.run()).map_err(|error| format!("starting a shard: {error}"))?;
-        }
-        let mut mailboxes = Vec::new();
-        while mailboxes.len() < shards {
-            match news.recv() {
-                Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
-                Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(_) | Err(_) => return Err("a shard did not start".into()),
-            }
-        }
-        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
-    }
-
+impl Shards {
     /// Has signals heard from here on.
     pub(super) fn hear(&self, signals: Signals) -> Result<(), String> {
         let tell = self.tell.clone();
@@ -185,7 +105,7 @@ impl Crew {
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
-        let mut left = self.shards;
+        let mut left = self.count;
         let mut life = Life::new(&config.process);
         let goodbye = || {
             self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
@@ -297,60 +217,5 @@ impl Stop {
         if self.status > 128 {
             self.status = 0;
         }
-    }
-}
-
-impl Drop for Crew {
-    /// Shards may hold on to their sessions; what was started for them ends all the same.
-    fn drop(&mut self) {
-        self.helpers.stop();
-    }
-}
-
-/// What a shard's thread is started with.
-struct Start {
-    number: usize,
-    core: Option<usize>,
-    bench: Bench,
-    config: Arc<Config>,
-    log: Log,
-    balance: Balance,
-    helpers: Helpers,
-    shelf: Option<Shelf>,
-    taps: Taps,
-    tell: Sender<News>,
-}
-
-impl Start {
-    fn run(self) {
-        let (number, tell) = (self.number, self.tell.clone());
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
-        // A shard that panicked outside of a session takes the process down: half a server is worse than none.
-        let outcome = outcome.unwrap_or_else(|_| Err("panicked".into()));
-        let _ = tell.send(News::Ended(outcome.map_err(|message| format!("shard {number}: {message}"))));
-    }
-
-    fn serve(self) -> Result<(), String> {
-        if let Some(core) = self.core
-            && let Err(error) = cpu::pin(core)
-        {
-            self.log.line(
-                Level::Warn,
-                format!("shard={} could not be pinned to core {core}: {error}", self.number),
-            );
-        }
-        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
-        let listeners = bench.listeners.len();
-        let setup = |waker| {
-            let mailbox = Mailbox::new(waker);
-            let _ = tell.send(News::Ready(mailbox.clone()));
-            let replies = mailbox.clone();
-            let desk = Box::new(move |key, job| {
-                let replies = replies.clone();
-                helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
-            });
-            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
-        };
-        engines::run(bench, setup)
     }
 }

@@ -1,9 +1,11 @@
-//! The log: lines to standard error, and to a file and a syslog server if there are such, written by a thread of its own.
+//! The log: lines to standard error, and to a file and a syslog server if there are such, written by threads of its own: one
+//! that puts lines together, and one for standard error alone, which may stand still.
 //!
 //! A shard hands a line over without ever waiting: the queue is bounded, and lines that do not fit are counted and
 //! reported as one line later. Owns the form of a line and the escaping of everything that came from outside.
 
 mod file;
+mod outlet;
 mod syslog;
 
 pub use file::LogFile;
@@ -12,6 +14,7 @@ pub use syslog::Syslog;
 use crate::http::date;
 use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX, LOG_STOP_MS, LOG_WRITE_BYTES};
 use crate::sys::stdio;
+use outlet::Outlet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,10 +95,8 @@ impl Log {
         let dropped = Arc::new(AtomicU64::new(0));
         let reopen = Arc::new(AtomicBool::new(false));
         let (counter, wanted) = (dropped.clone(), reopen.clone());
-        let thread = std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write_all(&lines, &counter, &wanted, places, &mut std::io::stderr()))?;
-        Ok((Log { queue, dropped, reopen, least }, LogThread(thread)))
+        let thread = spawn(move |out| write_all(&lines, &counter, &wanted, places, out), std::io::stderr())?;
+        Ok((Log { queue, dropped, reopen, least }, thread))
     }
 
     /// A log whose lines go nowhere, for simulations.
@@ -164,13 +165,31 @@ pub fn say(text: &str) {
     stdio::complain(format!("{text}\n").as_bytes(), Duration::from_millis(LOG_STOP_MS));
 }
 
-/// Writes lines until told to stop. What cannot be written is lost: there is nobody left to tell.
+/// Starts the thread that writes lines with `work`, and one that writes to `out` what that one passes on.
+fn spawn(
+    work: impl FnOnce(&Outlet) + Send + 'static,
+    mut out: impl std::io::Write + Send + 'static,
+) -> std::io::Result<LogThread> {
+    let outlet = Arc::<Outlet>::default();
+    let way = outlet.clone();
+    let named = |name: &str| std::thread::Builder::new().name(name.into());
+    let writer = named("log-stderr").spawn(move || way.write_to(&mut out))?;
+    let thread = named("log").spawn(move || {
+        work(&outlet);
+        outlet.close();
+        // The end of this thread is the end of both. It is not waited for without a deadline.
+        let _ = writer.join();
+    })?;
+    Ok(LogThread(thread))
+}
+
+/// Writes lines until told to stop.
 fn write_all(
     lines: &Receiver<Line>,
     dropped: &AtomicU64,
     reopen: &AtomicBool,
     mut places: Places,
-    out: &mut impl std::io::Write,
+    out: &Outlet,
 ) {
     let mut text = Vec::new();
     while let Ok(first) = lines.recv() {
@@ -192,12 +211,10 @@ fn write_all(
         if lost > 0 {
             places.put(&mut text, Level::Warn, SystemTime::now(), &format!("log lines_dropped={lost}"));
         }
-        // Standard error comes last: who reads it may be asleep.
         places.flush(&mut text);
-        let _ = out.write_all(&text);
+        out.take(&text);
         text.clear();
         if stop {
-            let _ = out.flush();
             return;
         }
         std::thread::sleep(GATHER);
@@ -315,10 +332,68 @@ mod tests {
         assert_eq!(log.dropped(), 3);
         let dropped = log.dropped.clone();
         drop(log);
-        let mut out = Vec::new();
-        write_all(&lines, &dropped, &AtomicBool::new(false), Places::default(), &mut out);
+        let (outlet, mut out) = (Outlet::default(), Vec::new());
+        write_all(&lines, &dropped, &AtomicBool::new(false), Places::default(), &outlet);
+        outlet.close();
+        outlet.write_to(&mut out);
         let out = String::from_utf8(out).unwrap();
         let ends: Vec<&str> = out.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
         assert_eq!(ends, ["info line 0", "info line 1", "warn log lines_dropped=3"]);
+    }
+
+    /// A reader of standard error that takes nothing until it is let.
+    struct Asleep(Receiver<()>);
+
+    impl std::io::Write for Asleep {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // The other end is gone: it wakes, and stays awake.
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn file_and_syslog_go_on_while_standard_error_stands_still() {
+        let directory = std::env::temp_dir().join(format!("websplice-asleep-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (path, moved, device) =
+            (directory.join("log"), directory.join("moved"), directory.join("device"));
+        let heard = std::os::unix::net::UnixDatagram::bind(&device).unwrap();
+        heard.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let options = crate::config::Syslog {
+            server: crate::config::SyslogServer::Local(device),
+            legacy: false,
+            daemon: false,
+            ident: "test".into(),
+        };
+        let file = Some(LogFile::open(&path, None).unwrap());
+        let places = Places { file, syslog: Some(Syslog::find(&options).unwrap()) };
+        let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
+        let log = Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Info };
+        let (dropped, wanted) = (log.dropped.clone(), log.reopen.clone());
+        let (wake, asleep) = sync_channel(0);
+        let thread =
+            spawn(move |out| write_all(&lines, &dropped, &wanted, places, out), Asleep(asleep)).unwrap();
+        let mut message = [0; 512];
+        let mut say = |text: &str| {
+            log.line(Level::Info, text.into());
+            let count = heard.recv(&mut message).unwrap();
+            assert!(message[..count].ends_with(text.as_bytes()));
+        };
+        say("one");
+        say("two");
+        std::fs::rename(&path, &moved).unwrap();
+        log.reopen();
+        say("three");
+        say("four");
+        drop(wake);
+        log.stop(thread);
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert!(read(&moved).contains("one") && read(&path).contains("four"), "{}", read(&path));
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

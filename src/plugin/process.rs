@@ -74,6 +74,9 @@ fn live(plugin: &Plugin, desk: &Arc<Desk>) {
 /// One process from start to end. Says how it ended.
 fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     let (mut command, name) = command(plugin);
+    process::HANDED_OVER_WORDS.iter().for_each(|name| {
+        command.env_remove(name);
+    });
     if let Some(directory) = process::start_directory() {
         // Its own files are where they were when it was named.
         command.current_dir(directory);

@@ -26,7 +26,8 @@ pub struct Readiness(Option<process::Ready>);
 /// # Errors
 /// When the system refuses.
 pub fn begin(config: &Config) -> Result<Begun, String> {
-    if (config.process.daemon || config.process.user.is_some()) && !config.verbose {
+    // Whoever looks for something (-v) may look with a debugger. A program that is started does not inherit it.
+    if !config.verbose {
         process::leave_no_core();
     }
     if !config.process.daemon {

@@ -35,9 +35,9 @@ impl PidFile {
         for _ in 0..TRIES {
             match options.clone().create_new(true).mode(MODE).open(path) {
                 Ok(file) => {
-                    let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
-                    writeln!(file, "{}", std::process::id())?;
-                    return Ok(PidFile { path: path.to_owned(), file });
+                    if let Some(own) = PidFile::claim(path, file)? {
+                        return Ok(own);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -53,6 +53,19 @@ impl PidFile {
             }
         }
         Err(refusal("others keep making it too"))
+    }
+
+    /// Makes `file`, just made at `path`, this process's own; `None` if somebody else was faster. Between its making and its
+    /// lock it looks like a leftover, and may have been removed: a lock on it would then keep nobody out.
+    fn claim(path: &Path, file: File) -> io::Result<Option<PidFile>> {
+        let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        let own = file.metadata()?;
+        let there = std::fs::symlink_metadata(path);
+        if !there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
+            return Ok(None);
+        }
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Some(PidFile { path: path.to_owned(), file }))
     }
 }
 
@@ -144,6 +157,27 @@ mod tests {
         fs::write(&path, "theirs").unwrap();
         drop(mine);
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_taken_for_a_leftover_is_nobodys() {
+        let directory = std::env::temp_dir().join(format!("websplice-pid-race-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("pid");
+        let begin = || File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        // Between the making of the file and its lock another process removes it, or makes its own, or locks it.
+        let early = begin();
+        fs::remove_file(&path).unwrap();
+        assert!(PidFile::claim(&path, early).unwrap().is_none());
+        let early = begin();
+        let other = PidFile::make(&path).unwrap();
+        assert!(PidFile::claim(&path, early).unwrap().is_none());
+        assert!(path.exists());
+        drop(other);
+        let early = begin();
+        let _held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+        assert!(PidFile::claim(&path, early).unwrap().is_none());
         fs::remove_dir_all(&directory).unwrap();
     }
 }

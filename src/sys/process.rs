@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "fork, close_range and numbers of descriptors have no safe form")]
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::wait::waitpid;
 use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, setsid};
 use std::fs;
@@ -133,8 +134,11 @@ pub fn detach() -> io::Result<Role> {
     }
 }
 
-/// Sockets that a service manager has handed over to this process, in its order (sd_listen_fds(3)). Each is a copy that no
-/// program inherits; that of the manager's number stays as it is.
+/// What tells a process of sockets that were handed over to it: for no program that is started from here.
+pub const HANDED_OVER_WORDS: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// Sockets that a service manager has handed over to this process, in its order (sd_listen_fds(3)). Each is a copy; that of
+/// the manager's number stays open. No program inherits either.
 pub fn handed_over() -> io::Result<Vec<OwnedFd>> {
     let said = |name| std::env::var(name).ok()?.parse::<i32>().ok();
     // Whoever started a program that started this one meant that one.
@@ -144,9 +148,10 @@ pub fn handed_over() -> io::Result<Vec<OwnedFd>> {
 }
 
 fn copy_of(number: i32) -> io::Result<OwnedFd> {
-    // SAFETY: it is only looked at and copied, in two calls that answer EBADF to a number that is no descriptor; no other
+    // SAFETY: it is only marked and copied, in calls that answer EBADF to a number that is no descriptor; no other
     // thread is there yet to close it in between.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     descriptor.try_clone_to_owned()
 }
 
@@ -198,9 +203,50 @@ pub fn leave_no_core() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
+/// Every capability that this thread can use or could take up, as bits of their numbers.
+///
+/// # Errors
+/// What the kernel says.
+#[cfg(target_os = "linux")]
+pub fn capabilities() -> io::Result<u64> {
+    /// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h, and the structs around it.
+    const VERSION: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Sets {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let mut header = Header { version: VERSION, pid: 0 };
+    let mut sets = [Sets::default(); 2];
+    // SAFETY: both are what this version of the call reads and writes, and live until it returns.
+    let done = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    nix::errno::Errno::result(done)?;
+    // The ambient ones are part of the permitted ones.
+    let [low, high] = sets.map(|half| u64::from(half.effective | half.permitted));
+    Ok(high << 32 | low)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn capabilities_are_those_of_the_system() {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let of = |name| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(value.trim(), 16).unwrap()
+        };
+        assert_eq!(capabilities().unwrap(), of("CapPrm:") | of("CapEff:") | of("CapAmb:"));
+    }
 
     #[test]
     fn nobody_forks_beside_other_threads() {

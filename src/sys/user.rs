@@ -1,6 +1,6 @@
 //! Users: looked up by name or number, and become for good.
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, getuid};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgid, getuid};
 use std::io;
 
 /// Who a process can be.
@@ -59,10 +59,7 @@ impl Identity {
     /// When that is not permitted, or a way back is left.
     pub fn take_on(&self) -> io::Result<()> {
         if !geteuid().is_root() {
-            return match getuid().as_raw() == self.user && geteuid().as_raw() == self.user {
-                true => Ok(()),
-                false => Err(io::Error::other("only root can become somebody else")),
-            };
+            return self.is_already(getuid().as_raw() == self.user && geteuid().as_raw() == self.user);
         }
         let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
         set_groups(&groups)?;
@@ -71,6 +68,21 @@ impl Identity {
             return Err(io::Error::other("root could be had again"));
         }
         lock(self.user)
+    }
+
+    /// Without root, nothing changes: user and group must be what they are to be.
+    fn is_already(&self, is_user: bool) -> io::Result<()> {
+        if !is_user {
+            return Err(io::Error::other("only root can become somebody else"));
+        }
+        let (own, group) = ([getgid().as_raw(), getegid().as_raw()], self.group);
+        if own != [group; 2] {
+            return Err(io::Error::other(format!(
+                "only root can change the group, from {} to {group}; name the one it has, as USER:GROUP",
+                own[0]
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -116,25 +128,16 @@ fn switch(user: Uid, group: Gid) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn lock(user: u32) -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    match capabilities_of(&status) {
-        Some(kept) if user != 0 => Err(io::Error::other(format!("capabilities of root are left: {kept}"))),
-        _ => Ok(()),
+    match super::process::capabilities()? {
+        0 => Ok(()),
+        _ if user == 0 => Ok(()),
+        kept => Err(io::Error::other(format!("capabilities of root are left: {kept:#x}"))),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn lock(_: u32) -> io::Result<()> {
     Ok(())
-}
-
-/// A set of capabilities in `/proc/self/status` that can be used and is not empty.
-#[cfg(target_os = "linux")]
-fn capabilities_of(status: &str) -> Option<&str> {
-    status.lines().find(|line| {
-        let value = ["CapPrm:", "CapEff:", "CapAmb:"].iter().find_map(|name| line.strip_prefix(name));
-        value.is_some_and(|value| value.trim().bytes().any(|digit| digit != b'0'))
-    })
 }
 
 #[cfg(test)]
@@ -161,12 +164,14 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn a_capability_that_is_left_is_seen() {
-        let status =
-            |effective: &str| format!("Uid:\t1\nCapInh:\t00ff\nCapPrm:\t0000\nCapEff:\t{effective}\n");
-        assert_eq!(capabilities_of(&status("0000")), None);
-        assert_eq!(capabilities_of(&status("0400")), Some("CapEff:\t0400"));
+    fn without_root_a_group_is_not_passed_over() {
+        let (user, group) = (getuid().as_raw(), getgid().as_raw());
+        let own = Identity { user, group, groups: vec![group] };
+        assert!(own.is_already(true).is_ok());
+        assert!(own.is_already(false).is_err_and(|error| error.to_string().contains("somebody else")));
+        let other = Identity { group: group + 1, ..own };
+        let refused = other.is_already(true).unwrap_err().to_string();
+        assert!(refused.contains(&format!("from {group} to {}", group + 1)), "{refused}");
     }
 }

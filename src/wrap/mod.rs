@@ -25,7 +25,7 @@ mod words;
 pub use plan::Plan;
 
 use crate::config::WrapMode;
-use crate::limits::{WRAP_GRACE_MS_MIN, WRAP_START_MS, WRAP_WORDS_MAX};
+use crate::limits::{WRAP_GRACE_MS_MIN, WRAP_WORDS_MAX};
 use crate::observe::log::{Escaped, Level, Log};
 use said::{Exit, Said};
 use schedule::Schedule;
@@ -35,6 +35,9 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
+
+/// Called when the first start has led to something.
+type Begun = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 /// A program that is kept as its mode says.
 #[derive(Debug)]
@@ -56,19 +59,23 @@ enum Word {
 type Gone = Box<dyn FnOnce() + Send>;
 
 impl Program {
-    /// Starts the program and waits until it runs. When the server is to end because the program has, `ended` is called
-    /// with the status to pass on.
+    /// Starts the program, and calls `begun` when it runs or with one line that says why it does not. When the server is to
+    /// end because the program has, `ended` is called with the status to pass on.
     ///
     /// # Errors
-    /// When it cannot be started: one line that says why.
-    pub fn start(plan: Plan, log: &Log, ended: impl Fn(u8) + Send + 'static) -> Result<Program, String> {
+    /// When there is no thread to be had.
+    pub fn start(
+        plan: Plan,
+        log: &Log,
+        begun: impl FnOnce(Result<(), String>) + Send + 'static,
+        ended: impl Fn(u8) + Send + 'static,
+    ) -> Result<Program, String> {
         let (words, heard) = sync_channel(WRAP_WORDS_MAX);
-        let (tell, first) = sync_channel(1);
         let keeper = Keeper {
             plan,
             log: log.clone(),
             ended: Box::new(ended),
-            first: Some(tell),
+            first: Some(Box::new(begun)),
             words: words.clone(),
             wardens: Vec::new(),
             starts: 0,
@@ -80,11 +87,7 @@ impl Program {
         };
         let thread = std::thread::Builder::new().name("wrap".into());
         thread.spawn(move || keeper.keep(&heard)).map_err(|error| format!("starting a thread: {error}"))?;
-        match first.recv_timeout(Duration::from_millis(WRAP_START_MS)) {
-            Ok(Ok(())) => Ok(Program { words }),
-            Ok(Err(why)) => Err(why),
-            Err(_) => Err(format!("no word of it within {} s", WRAP_START_MS / 1000)),
-        }
+        Ok(Program { words })
     }
 
     /// Ends the program and all it has started, unless it may stay: asks first, and kills after `grace`. Calls `gone` when
@@ -110,7 +113,7 @@ struct Keeper {
     log: Log,
     ended: Box<dyn Fn(u8) + Send>,
     /// Who waits to hear whether the first start went well.
-    first: Option<SyncSender<Result<(), String>>>,
+    first: Option<Begun>,
     words: SyncSender<Word>,
     /// Wardens that live, by the number of their start: the last one's, and those of earlier starts whose programs have
     /// left something behind.
@@ -135,6 +138,10 @@ impl Keeper {
                 Ok(Word::Said(number, said)) => self.hear(number, said),
                 Ok(Word::Gone(number)) => {
                     self.wardens.retain(|(own, _)| *own != number);
+                    if self.wardens.is_empty() {
+                        // Not the warden's to do: the port may be that of a later start by then.
+                        self.plan.gone();
+                    }
                     if number == self.starts && self.running {
                         self.failed("its warden is gone");
                     }
@@ -185,7 +192,7 @@ impl Keeper {
             Said::Started(process) => {
                 self.line(Level::Debug, format_args!("wrap started pid={process}"));
                 if let Some(first) = self.first.take() {
-                    let _ = first.send(Ok(()));
+                    first(Ok(()));
                 }
             }
             Said::Failed(why) if number == self.starts => self.failed(&why),
@@ -207,7 +214,7 @@ impl Keeper {
         if let Some(first) = self.first.take() {
             self.running = false;
             self.plan.close(false);
-            let _ = first.send(Err(why.to_owned()));
+            first(Err(why.to_owned()));
             return;
         }
         self.line(Level::Error, format_args!("wrap error: {}", Escaped(why)));

@@ -91,10 +91,6 @@ impl Plan {
         } else {
             plan.old = 0;
         }
-        if plan.way == Way::Plain {
-            // The program binds by itself, and not every program does so in a way that shares.
-            plan.holders.clear();
-        }
         Ok(plan)
     }
 
@@ -181,8 +177,25 @@ impl Plan {
     }
 
     /// Starts a warden with the program.
-    pub(super) fn launch(&self) -> io::Result<(Child, UnixStream)> {
+    pub(super) fn launch(&mut self) -> io::Result<(Child, UnixStream)> {
+        if self.way == Way::Plain {
+            // The program binds by itself, and not every program does so in a way that shares.
+            self.holders.clear();
+        }
+        if let Some(directory) = &self.scratch {
+            // One that was killed leaves its socket, and the next could not bind.
+            scratch::remove_socket(directory);
+        }
         self.spawn(Some((self.program.clone(), self.words.clone())), self.way)
+    }
+
+    /// Nothing is left of the program: nobody may have its port, until it is started again.
+    pub(super) fn gone(&mut self) {
+        match self.way {
+            Way::Plain if self.new != 0 => self.holders = port::hold(self.new),
+            // What is refused here only leaves the port shared.
+            _ => drop(port::share(&self.holders, false)),
+        }
     }
 
     fn spawn(&self, program: Option<(PathBuf, Vec<OsString>)>, way: Way) -> io::Result<(Child, UnixStream)> {

@@ -1,13 +1,16 @@
-//! The port that a wrapped program is moved to: chosen once, and held from then on.
+//! The port that a wrapped program is moved to or told: chosen once, and held as far as the kernel lets two hold one.
 //!
 //! It is held with sockets that are bound and never listen, so no connection is taken and no port that the kernel chooses
-//! for somebody, a client's included, is this one. They are exclusive while no program of ours may have the port, so
-//! nobody can take it over either; and shared (`SO_REUSEADDR`, which then the program's socket has too) from the
-//! moment a program binds until all of it has gone.
+//! for somebody, a client's included, is this one. While no program of ours may have the port they are exclusive, so
+//! nobody can take it over either. Two windows remain. From the moment a moved program binds until all of it has gone they
+//! are shared (`SO_REUSEADDR`, which then the program's socket has too): while it does not listen, any user's socket with
+//! that option may have the port too, since Linux compares users for `SO_REUSEPORT` only. And a program that binds by
+//! itself may do so without the option, so nothing is held from its start until all of it has gone. Who cannot live with
+//! either is served by `{unix_socket}`.
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// How often a port is tried that has to be free in both families.
@@ -34,6 +37,24 @@ pub fn choose(not: u16) -> io::Result<(u16, Vec<OwnedFd>)> {
         }
     }
     Err(error)
+}
+
+/// Holds `port` again, as far as that can be had.
+pub fn hold(port: u16) -> Vec<OwnedFd> {
+    let again = |ip: IpAddr| {
+        let address = SocketAddr::from((ip, port));
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // For what is left of its connections; then nobody else may.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.set_reuse_address(false)?;
+        io::Result::Ok(OwnedFd::from(socket))
+    };
+    let both = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    both.into_iter().filter_map(|ip| again(ip).ok()).collect()
 }
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
@@ -81,5 +102,21 @@ mod tests {
         let (port, _holders) = choose(0).unwrap();
         let refused = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_port_that_was_let_go_is_held_again() {
+        let (port, holders) = choose(0).unwrap();
+        drop(holders);
+        let program = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        // The side that closes first keeps the port for a while.
+        drop(program.accept().unwrap());
+        drop(program);
+        drop(client);
+        let _holders = hold(port);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        assert!(socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))).is_err());
     }
 }

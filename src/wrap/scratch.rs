@@ -4,7 +4,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,13 +41,21 @@ pub fn for_interposer() -> Result<PathBuf, String> {
         fs::set_permissions(&file, Permissions::from_mode(0o555))?;
         fs::set_permissions(directory, Permissions::from_mode(0o711))
     };
-    make(&places().into_iter().filter(|place| loadable(place)).collect::<Vec<_>>(), write)
+    make(&for_others(places().into_iter().filter(|place| loadable(place)).collect()), write)
         .map_err(|tried| format!("no place for the LD_PRELOAD interposer, on a file system from which programs may be run: {tried}; set TMPDIR"))
 }
 
 /// The interposer's file in its directory.
 pub fn interposer(directory: &Path) -> PathBuf {
     directory.join(REBIND_NAME)
+}
+
+/// Removes the socket that a program has left in its directory; nothing else of that name.
+pub fn remove_socket(directory: &Path) {
+    let path = directory.join(SOCKET_NAME);
+    if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Removes a directory with what is known to be in it. What cannot be removed stays.
@@ -62,6 +70,18 @@ pub fn remove(directory: &Path) {
 fn places() -> Vec<PathBuf> {
     let named = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os);
     named.map(PathBuf::from).chain(PLACES.map(PathBuf::from)).filter(|place| place.is_absolute()).collect()
+}
+
+/// Those first where others can get to; one where they cannot is better than none.
+fn for_others(places: Vec<PathBuf>) -> Vec<PathBuf> {
+    let is_open = |place: &PathBuf| {
+        let ways = place.canonicalize().unwrap_or_else(|_| place.clone());
+        ways.ancestors()
+            .all(|way| fs::metadata(way).is_ok_and(|found| found.permissions().mode() & 0o001 != 0))
+    };
+    let (mut open, closed): (Vec<_>, Vec<_>) = places.into_iter().partition(is_open);
+    open.extend(closed);
+    open
 }
 
 /// Can a dynamic linker load a file from here? Not from a file system mounted `noexec`, and not by a path with one of the
@@ -141,5 +161,29 @@ mod tests {
         assert!(told.contains("no storage space"), "{told}");
         assert!(!loadable(Path::new("/tmp/a b")) && !loadable(Path::new("/tmp/a:b")));
         fs::remove_dir(&base).unwrap();
+    }
+
+    #[test]
+    fn the_interposer_goes_where_others_can_get_to() {
+        let (closed, _) = for_socket().unwrap();
+        let within = closed.join("within");
+        DirBuilder::new().mode(0o755).create(&within).unwrap();
+        let open = PathBuf::from("/");
+        let ordered = for_others(vec![closed.clone(), within.clone(), open.clone()]);
+        assert_eq!(ordered, [open, closed.clone(), within.clone()]);
+        fs::remove_dir(&within).unwrap();
+        remove(&closed);
+    }
+
+    #[test]
+    fn only_a_socket_is_removed_before_a_start() {
+        let (directory, socket) = for_socket().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        remove_socket(&directory);
+        assert!(!socket.exists());
+        fs::write(&socket, "no socket").unwrap();
+        remove_socket(&directory);
+        assert!(socket.exists());
+        remove(&directory);
     }
 }

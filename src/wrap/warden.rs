@@ -14,6 +14,7 @@ use super::{scratch, tree};
 use crate::config::WrapMode;
 use crate::limits::{WRAP_KILL_MS, WRAP_LINE_BYTES_MAX, WRAP_ORPHAN_GRACE_MS, WRAP_START_MS};
 use crate::sys::memory;
+use crate::sys::process;
 use crate::sys::seccomp::{self, Start};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -157,8 +158,6 @@ impl<'a> Warden<'a> {
     ) -> io::Result<Option<Warden<'a>>> {
         prctl::set_child_subreaper(true)?;
         memory::limit_descriptors(task.files)?;
-        // And of huge pages what it would have without us.
-        memory::huge_pages(true);
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_block()?;
         let children = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -209,7 +208,6 @@ impl<'a> Warden<'a> {
             }
             self.wait()?;
         }
-        self.mover.close();
         // Only a program that is started again needs it again, and only as long as there is somebody to do so.
         let again = self.task.mode == WrapMode::Respawn && self.has_server();
         if let Some(directory) = self.task.scratch.as_ref().filter(|_| !again) {
@@ -359,6 +357,9 @@ impl<'a> Warden<'a> {
 fn command(task: &Task, program: &Path, words: &[OsString]) -> Command {
     let mut command = Command::new(program);
     command.arg0(words.first().map_or(program.as_os_str(), |word| word)).args(words.iter().skip(1));
+    process::HANDED_OVER_WORDS.iter().for_each(|name| {
+        command.env_remove(name);
+    });
     for (name, port) in [("REBIND_OLD_PORT", task.old), ("REBIND_NEW_PORT", task.new)] {
         if port != 0 {
             command.env(name, port.to_string());

@@ -10,8 +10,11 @@ use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -333,6 +336,30 @@ fn users_that_are_not_there_are_refused_in_one_line() {
     ] {
         let (status, log) = run_to_end(&["--user", word, "--echo", "127.0.0.1:0"]);
         assert_eq!((status, log.as_str()), (Some(1), format!("websplice: {part}").as_str()));
+    }
+}
+
+/// Beside the engines: the process is the same. What it may leave behind is seen by who owns its files in `/proc`.
+#[test]
+fn only_who_looks_for_something_gets_a_core() {
+    let own = nix::unistd::geteuid();
+    let user = if own.is_root() { 65_534 } else { own.as_raw() };
+    // By its descriptor: another user may not reach it by its path.
+    let file = File::open(program()).expect("it is built");
+    for (words, owner) in [(&["--echo", "127.0.0.1:0"][..], 0), (&["-v", "--echo", "127.0.0.1:0"], user)] {
+        let mut server = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
+            .args(words)
+            .uid(user)
+            .current_dir("/")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let lines = BufReader::new(server.stderr.take().expect("it is piped")).lines();
+        let said = lines.map_while(Result::ok).any(|line| line.contains("proxying from "));
+        let found = fs::metadata(format!("/proc/{}/environ", server.id())).map(|found| found.uid());
+        server.kill().and_then(|()| server.wait()).expect("it can be ended");
+        assert!(said, "{words:?}");
+        assert_eq!(found.expect("it ran"), owner, "{words:?}");
     }
 }
 

@@ -21,6 +21,7 @@ on_both_engines!(
     a_lent_listener_serves_again,
     signals_reach_the_one_client,
     sockets_of_a_service_manager,
+    sockets_of_a_service_manager_go_no_further,
 );
 
 #[track_caller]
@@ -188,6 +189,23 @@ fn sockets_of_a_service_manager(engine: &str) {
         .expect("there is a shell");
     let log = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.code() == Some(1) && log.contains("standard input: no socket; "), "{log}");
+}
+
+fn sockets_of_a_service_manager_go_no_further(engine: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let program = program();
+    let program = program.to_str().expect("its path is plain");
+    let script = r#"echo "has $(ls -l /proc/$$/fd | grep -c socket:) sockets, ${LISTEN_FDS-no} ${LISTEN_PID-word}" >&2
+                    read line < "$0""#;
+    let dir = TempDir::new();
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
+    let target = format!("--unix-target={}", dir.arg("absent"));
+    let words = ["-c", &hand_over("$$"), program, "--engine", engine, "--inetd", &target];
+    let fifo = dir.arg("fifo");
+    let words = [&words[..], &["--", "sh", "-c", script, &fifo]].concat();
+    let server = Server::launch_on(OwnedFd::from(listener), "sh", &words);
+    server.wait_line("has 0 sockets, no word");
+    server.stop();
 }
 
 /// Beside the engines: none is needed to see that nothing is there.

@@ -21,6 +21,7 @@ on_both_engines!(
     a_file_that_cannot_be_opened_anew_is_kept,
     a_file_that_cannot_be_opened_is_one_line_and_status_1,
     a_full_disk_is_told_once,
+    a_start_that_fails_is_in_the_file,
     syslog_by_udp,
     syslog_by_datagrams,
     syslog_by_a_stream,
@@ -132,6 +133,25 @@ fn a_file_that_cannot_be_opened_is_one_line_and_status_1(engine: &str) {
         let (status, log) = run_to_end(&["--engine", engine, "--echo", "--log-file", &path, "127.0.0.1:0"]);
         assert_eq!(status, Some(1), "{log}");
         assert!(log.lines().count() == 1 && log.contains("--log-file: ") && log.contains(part), "{log}");
+    }
+}
+
+fn a_start_that_fails_is_in_the_file(engine: &str) {
+    let dir = TempDir::new();
+    let own = |name: &str| format!("--log-file={}", dir.arg(name));
+    let broken = dir.write("broken", "#!/no/such/interpreter\n");
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let (broken, wrapped) = (dir.arg("broken"), format!("wrapped command: {}: ", broken.display()));
+    let few = ["--echo", "--threads=2", "--buffer-memory=4MiB", "127.0.0.1:0"];
+    for (name, words, part) in [
+        ("means.log", &few[..], "--buffer-memory: 2 threads"),
+        ("wrap.log", &["127.0.0.1:0", "--", &broken], &wrapped),
+    ] {
+        let (status, log) = run_to_end(&[&["--engine", engine, &own(name)][..], words].concat());
+        assert_eq!(status, Some(1), "{log}");
+        assert!(log.contains(part), "{log}");
+        let text = fs::read_to_string(dir.join(name)).expect("it is there");
+        assert!(text.contains(part), "{text}");
     }
 }
 

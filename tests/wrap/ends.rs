@@ -6,7 +6,9 @@ use crate::support::temp::TempDir;
 use crate::support::wire::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Says its number and that of a child, both of which end on SIGTERM only if they are told to. The banner has the script in
@@ -182,4 +184,52 @@ fn two_servers_do_not_mind_each_other() {
     let servers: Vec<Server> = (0..3).map(|_| wrapping(&[], dynamic(), &["old"])).collect();
     servers.iter().for_each(carries);
     servers.into_iter().for_each(Server::stop);
+}
+
+/// A program's start can take long: reading it from a server of files, say. A lease holds it up here.
+#[test]
+fn a_signal_is_heard_while_the_program_starts() {
+    let place = TempDir::new();
+    let file = place.write("program", "#!/bin/sh\nexec sleep 600\n");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let lease = "import fcntl, signal, sys\n\
+                 signal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+                 f = open(sys.argv[1], 'r+')\n\
+                 fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
+                 print('held', flush=True)\n\
+                 sys.stdin.read()\n";
+    let mut holder = Command::new("python3")
+        .args(["-c", lease])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("there is Python");
+    let mut word = String::new();
+    let output = holder.stdout.take().expect("it is piped");
+    BufReader::new(output).read_line(&mut word).expect("it is text");
+    if word != "held\n" {
+        holder.wait().expect("it is ours");
+        eprintln!("skipped: no leases on this file system");
+        return;
+    }
+    let mut server = Command::new(program())
+        .args(["-v", "--drain-timeout=0", "127.0.0.1:0", "--"])
+        .arg(&file)
+        .arg("{port}")
+        .current_dir(place.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(server.stderr.take().expect("it is piped")).lines();
+    let begun = lines.by_ref().map_while(Result::ok).any(|line| line.contains("start engine="));
+    kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).expect("it runs");
+    until("the server ends", || !lives(server.id()));
+    let status = server.wait().expect("it is ours");
+    // Whoever holds the lease lets go at the end of its input; the program then starts, and ends for want of a server.
+    drop(holder.stdin.take());
+    holder.wait().expect("it is ours");
+    let rest: Vec<_> = lines.map_while(Result::ok).collect();
+    assert!(begun && status.code() == Some(0), "{status}: {rest:?}");
+    assert!(rest.iter().any(|line| line.contains("stop signal=SIGTERM")), "{rest:?}");
 }

@@ -117,3 +117,53 @@ fn respawn_moves_each_start_to_the_same_port() {
         server.stop();
     }
 }
+
+/// A program that was killed leaves its socket behind, and a bind to that name fails.
+#[test]
+fn respawn_recovers_a_unix_socket() {
+    let server = wrapping(&["--wrap-mode=respawn"], dynamic(), &["1", "unix={unix_socket}"]);
+    carries(&server);
+    let first = number(&server, "serving as");
+    kill(Pid::from_raw(first as i32), Signal::SIGKILL).expect("it lives");
+    server.wait_lines("serving as", 2);
+    carries(&server);
+    server.stop();
+}
+
+/// What an earlier start has left behind ends: that is not the end of the port's use.
+#[test]
+fn a_later_start_keeps_its_port() {
+    if !possible("preload") {
+        return;
+    }
+    let place = TempDir::new();
+    let fifo = place.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
+    let script = r#"w=behind; if mkdir "$0/first"; then sleep 600 & echo "left $w $!" >&2; exit 1; fi
+                    w=start; echo "second $w" >&2; read line < "$0/fifo"; exec "$1" old"#;
+    let directory = place.path().to_str().expect("a plain name");
+    let words = ["-c", script, directory, dynamic()];
+    let server = wrapping(&["--wrap-bind=preload", "--wrap-mode=respawn"], "sh", &words);
+    server.wait_line("Returned 1");
+    server.wait_line("second start");
+    let left = number(&server, "left behind");
+    let status = std::fs::read_to_string(format!("/proc/{left}/stat")).expect("it lives");
+    let warden = status.split(' ').nth(3).and_then(|word| word.parse().ok()).expect("it has a parent");
+    kill(Pid::from_raw(left as i32), Signal::SIGKILL).expect("it lives");
+    until("the first warden has ended", || !lives(warden));
+    File::options().write(true).open(&fifo).and_then(|mut fifo| fifo.write_all(b"\n")).expect("it reads");
+    server.wait_line(&format!("bound 127.0.0.1 {}", number(&server, "(port ")));
+    carries(&server);
+    server.stop();
+}
+
+/// A port that the program was told is nobody else's while the program does not run.
+#[test]
+fn a_told_port_is_held_between_two_starts() {
+    // The third start comes a while after the second.
+    let server = wrapping(&["--wrap-mode=respawn"], "sh", &["-c", ": {port}; exit 1"]);
+    server.wait_lines("Returned 1", 2);
+    let port = u16::try_from(number(&server, "(port ")).expect("a port");
+    until("it is held", || std::net::TcpListener::bind(("127.0.0.1", port)).is_err());
+    server.stop();
+}

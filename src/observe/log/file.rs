@@ -1,8 +1,11 @@
 //! The log file: appended to, and opened anew under its name when it has been moved away.
+//!
+//! A name that leads elsewhere is not followed, and what could make a writer wait is not opened: whoever may put a link or a
+//! pipe there would decide what is overwritten, or that nothing is written ever.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Who may read a log file that did not exist: its owner only, since paths of requests are in it.
@@ -23,7 +26,7 @@ impl LogFile {
     /// Opens the file at `path`, or makes one that belongs to `owner`, if that is somebody else.
     ///
     /// # Errors
-    /// When it cannot be opened for appending.
+    /// When it cannot be opened for appending, or is a link, or neither a file nor a device such as `/dev/null`.
     pub fn open(path: &Path, owner: Option<(u32, u32)>) -> io::Result<LogFile> {
         let file = match options().create_new(true).open(path) {
             Ok(file) => {
@@ -76,10 +79,62 @@ impl LogFile {
 
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.append(true).mode(MODE).custom_flags(libc::O_NOCTTY);
+    options.append(true).mode(MODE).custom_flags(libc::O_NOCTTY | libc::O_NOFOLLOW | libc::O_NONBLOCK);
     options
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    options().create(true).open(path)
+    let other = || io::Error::other("neither a file nor a device; name one, or a name that is free");
+    let file = options().create(true).open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("a symbolic link is not followed; name the file it leads to"),
+        // A pipe that nobody reads, or a socket.
+        Some(libc::ENXIO) => other(),
+        _ => error,
+    })?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(other()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn neither_links_nor_pipes_nor_sockets_are_log_files() {
+        let directory = std::env::temp_dir().join(format!("websplice-log-file-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let at = |name: &str| directory.join(name);
+        fs::write(at("theirs"), "precious").unwrap();
+        symlink(at("theirs"), at("link")).unwrap();
+        symlink(at("absent"), at("dangling")).unwrap();
+        let nobody = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&at("pipe"), nobody).unwrap();
+        nix::unistd::mkfifo(&at("read"), nobody).unwrap();
+        let _reader = OpenOptions::new().read(true).write(true).open(at("read")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        for (name, word) in [
+            ("link", "symbolic link"),
+            ("dangling", "symbolic link"),
+            ("pipe", "neither a file"),
+            ("read", "neither a file"),
+            ("socket", "neither a file"),
+        ] {
+            let error = LogFile::open(&at(name), None).unwrap_err().to_string();
+            assert!(error.contains(word), "{name}: {error}");
+        }
+        assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "precious");
+        assert!(!at("absent").exists());
+
+        let mut log = LogFile::open(&at("own"), None).unwrap();
+        fs::remove_file(at("own")).unwrap();
+        symlink(at("theirs"), at("own")).unwrap();
+        let refused = log.reopen().unwrap_err();
+        assert!(refused.contains("symbolic link"), "{refused}");
+        assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "precious");
+        drop(LogFile::open(Path::new("/dev/null"), None).unwrap());
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

@@ -1,137 +1,41 @@
-//! The shards of a process: started together, watched while they run, and stopped in order.
+//! What the main thread does while shards run: it waits, and sees to what comes.
 //!
-//! Owns what the main thread waits for, and what follows from it: signals, time that has passed, the end of a wrapped program,
-//! shards that have ended. It never touches a session.
+//! Owns what follows from signals, time that has passed, the start and the end of a wrapped program, and shards that have
+//! ended. It never touches a session.
 
-use super::Watched;
-use super::engines::{self, Bench, Chosen};
 use super::life::Life;
-use super::means::Means;
+use super::renewals::Watched;
+use super::shards::Shards;
 use crate::config::Config;
-use crate::helpers::Helpers;
-use crate::limits::WRAP_KILL_MS;
+use crate::limits::{WRAP_KILL_MS, WRAP_START_MS};
 use crate::observe::log::{Level, Log};
-use crate::shard::Setup;
-use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
-use crate::sys::cpu;
 use crate::sys::signal::Signals;
-use crate::sys::socket::Listener;
-use crate::tls::renewal::Shelf;
 use crate::wrap::{self, Plan, Program};
 use nix::sys::signal::Signal;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// What the main thread waits for.
-enum News {
+pub(super) enum News {
     /// A shard can take clients; its mailbox.
     Ready(Mailbox),
     /// A shard has ended, well or with this message.
     Ended(Result<(), String>),
     /// A signal came.
     Signal(Signal),
+    /// The wrapped program runs, or cannot be started.
+    Begun(Result<(), String>),
     /// The wrapped program has ended, and the server with it: the status to pass on.
     Program(u8),
     /// The wrapped program has been ended, with all it had started.
     ProgramGone,
 }
 
-/// Where clients come in.
-pub(super) struct Gate {
-    pub(super) sockets: Vec<Arc<Listener>>,
-    /// One that somebody else accepted, and then nobody besides.
-    pub(super) only: Option<(OwnedFd, Option<SocketAddr>)>,
-}
-
-/// The shards that run.
-pub(super) struct Crew {
-    pub(super) shards: usize,
-    /// When their clock began.
-    began: Instant,
-    balance: Balance,
-    mailboxes: Vec<Mailbox>,
-    news: Receiver<News>,
-    tell: Sender<News>,
-    helpers: Helpers,
-}
-
-impl Crew {
-    /// Starts the helpers and all shards, and waits until every one of them can take clients. From here on the shards
-    /// alone hold the listeners: when the last one lets go, they close.
-    pub(super) fn start(
-        config: &Arc<Config>,
-        means: &Means,
-        chosen: Chosen,
-        mut gate: Gate,
-        shelf: Option<&Shelf>,
-        taps: &Taps,
-        log: &Log,
-    ) -> Result<Crew, String> {
-        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
-        let began = Instant::now();
-        // One client needs no more than one shard.
-        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
-        let balance = Balance::new(shards, means.sessions_max);
-        let (tell, news) = channel();
-        for (number, &core) in means.cores.iter().take(shards).enumerate() {
-            let start = Start {
-                number,
-                core,
-                bench: Bench {
-                    chosen,
-                    listeners: gate.sockets.clone(),
-                    only: gate.only.take(),
-                    buffer_bytes: means.buffer_bytes,
-                    began,
-                },
-                config: config.clone(),
-                log: log.clone(),
-                balance: balance.clone(),
-                helpers: helpers.clone(),
-                shelf: shelf.cloned(),
-                taps: taps.clone(),
-                tell: tell.clone(),
-            };
-            let thread = std::thread::Builder::new().name(format!("shard-{number}"));
-            thread.spawn(move || start.run()).map_err(|error| format!("starting a shard: {error}"))?;
-        }
-        let mut mailboxes = Vec::new();
-        while mailboxes.len() < shards {
-            match news.recv() {
-                Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
-                Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ended(Ok(())) | News::Signal(_) | News::Program(_) | News::ProgramGone) | Err(_) => {
-                    return Err("a shard did not start".into());
-                }
-            }
-        }
-        Ok(Crew { shards, began, balance, mailboxes, news, tell, helpers })
-    }
-
-    /// Starts the wrapped program.
-    pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
-        let tell = self.tell.clone();
-        let ended = move |status| drop(tell.send(News::Program(status)));
-        Program::start(plan, log, ended).map_err(|why| format!("wrapped command: {why}"))
-    }
-
-    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
-    /// status.
-    pub(super) fn watch(
-        self,
-        signals: Signals,
-        material: Option<&Watched>,
-        taps: &Taps,
-        program: Option<Program>,
-        config: &Config,
-        log: &Log,
-    ) -> Result<u8, String> {
+impl Shards {
+    /// Has signals heard from here on.
+    pub(super) fn hear(&self, signals: Signals) -> Result<(), String> {
         let tell = self.tell.clone();
         let waiting = move || {
             while let Ok(signal) = signals.wait() {
@@ -141,7 +45,48 @@ impl Crew {
             }
         };
         let thread = std::thread::Builder::new().name("signals".into());
-        thread.spawn(waiting).map_err(|error| format!("starting the signal thread: {error}"))?;
+        thread.spawn(waiting).map(drop).map_err(|error| format!("starting the signal thread: {error}"))
+    }
+
+    /// Starts the wrapped program and waits until it runs, or until the server is told to stop.
+    pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+        let failed = |why| format!("wrapped command: {why}");
+        let (begun, ended) = (self.tell.clone(), self.tell.clone());
+        let begun = move |outcome| drop(begun.send(News::Begun(outcome)));
+        let ended = move |status| drop(ended.send(News::Program(status)));
+        let program = Program::start(plan, log, begun, ended).map_err(failed)?;
+        let last = Instant::now() + Duration::from_millis(WRAP_START_MS);
+        // What is for later, in its order.
+        let mut kept = Vec::new();
+        loop {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::Begun(outcome)) => {
+                    outcome.map_err(failed)?;
+                    break;
+                }
+                Ok(stop @ News::Signal(Signal::SIGTERM | Signal::SIGINT)) => {
+                    kept.push(stop);
+                    break;
+                }
+                Ok(other) => kept.push(other),
+                Err(_) => return Err(failed(format!("no word of it within {} s", WRAP_START_MS / 1000))),
+            }
+        }
+        // Whoever watches takes them; there is a receiver as long as this is.
+        kept.into_iter().for_each(|news| drop(self.tell.send(news)));
+        Ok(program)
+    }
+
+    /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
+    /// status.
+    pub(super) fn watch(
+        self,
+        material: Option<&Watched>,
+        taps: &Taps,
+        program: Option<Program>,
+        config: &Config,
+        log: &Log,
+    ) -> Result<u8, String> {
         let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
         let outcome = self.wait(&mut stop, material, taps, config, log);
         if let Some(program) = program {
@@ -160,7 +105,7 @@ impl Crew {
         config: &Config,
         log: &Log,
     ) -> Result<(), String> {
-        let mut left = self.shards;
+        let mut left = self.count;
         let mut life = Life::new(&config.process);
         let goodbye = || {
             self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Stop));
@@ -170,7 +115,7 @@ impl Crew {
             match self.news.recv_timeout(self.patience(stop, &life)) {
                 Ok(News::Ended(Ok(()))) => left -= 1,
                 Ok(News::Ended(Err(message))) => return Err(message),
-                Ok(News::Ready(_) | News::ProgramGone) => {}
+                Ok(News::Ready(_) | News::Begun(_) | News::ProgramGone) => {}
                 Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
                     stop.hurry = true;
                     return Ok(());
@@ -272,60 +217,5 @@ impl Stop {
         if self.status > 128 {
             self.status = 0;
         }
-    }
-}
-
-impl Drop for Crew {
-    /// Shards may hold on to their sessions; what was started for them ends all the same.
-    fn drop(&mut self) {
-        self.helpers.stop();
-    }
-}
-
-/// What a shard's thread is started with.
-struct Start {
-    number: usize,
-    core: Option<usize>,
-    bench: Bench,
-    config: Arc<Config>,
-    log: Log,
-    balance: Balance,
-    helpers: Helpers,
-    shelf: Option<Shelf>,
-    taps: Taps,
-    tell: Sender<News>,
-}
-
-impl Start {
-    fn run(self) {
-        let (number, tell) = (self.number, self.tell.clone());
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
-        // A shard that panicked outside of a session takes the process down: half a server is worse than none.
-        let outcome = outcome.unwrap_or_else(|_| Err("panicked".into()));
-        let _ = tell.send(News::Ended(outcome.map_err(|message| format!("shard {number}: {message}"))));
-    }
-
-    fn serve(self) -> Result<(), String> {
-        if let Some(core) = self.core
-            && let Err(error) = cpu::pin(core)
-        {
-            self.log.line(
-                Level::Warn,
-                format!("shard={} could not be pinned to core {core}: {error}", self.number),
-            );
-        }
-        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
-        let listeners = bench.listeners.len();
-        let setup = |waker| {
-            let mailbox = Mailbox::new(waker);
-            let _ = tell.send(News::Ready(mailbox.clone()));
-            let replies = mailbox.clone();
-            let desk = Box::new(move |key, job| {
-                let replies = replies.clone();
-                helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
-            });
-            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
-        };
-        engines::run(bench, setup)
     }
 }

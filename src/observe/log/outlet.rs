@@ -1,0 +1,101 @@
+//! What waits for standard error: written by a thread of its own, since whoever reads it may be asleep.
+//!
+//! Owns lines up to [`LOG_WRITE_BYTES`] and the count of those that found no room. It never makes the thread wait that
+//! hands lines over, so a reader that sleeps holds neither the log file nor syslog up.
+
+use super::{Level, put};
+use crate::limits::LOG_WRITE_BYTES;
+use std::io::Write;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// The way of lines to standard error.
+#[derive(Debug, Default)]
+pub struct Outlet {
+    held: Mutex<Held>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    text: Vec<u8>,
+    /// Lines that found no room since the text was taken last.
+    dropped: u64,
+    closed: bool,
+}
+
+impl Outlet {
+    /// Takes whole lines as far as there is room for them, and counts the others.
+    pub fn take(&self, lines: &[u8]) {
+        let mut held = self.held();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            // Once one is missing, so are all up to the line that says so.
+            if held.dropped > 0 || held.text.len() + line.len() > LOG_WRITE_BYTES {
+                held.dropped += 1;
+            } else {
+                held.text.extend_from_slice(line);
+            }
+        }
+        self.news.notify_one();
+    }
+
+    /// Nothing more will come.
+    pub fn close(&self) {
+        self.held().closed = true;
+        self.news.notify_one();
+    }
+
+    /// Writes what comes, until there is nothing left and nothing more will come. What cannot be written is lost: there is
+    /// nobody left to tell.
+    pub fn write_to(&self, out: &mut impl Write) {
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            let mut held = self.held();
+            while held.text.is_empty() && held.dropped == 0 {
+                if held.closed {
+                    let _ = out.flush();
+                    return;
+                }
+                held = self.news.wait(held).unwrap_or_else(PoisonError::into_inner);
+            }
+            std::mem::swap(&mut held.text, &mut text);
+            let dropped = std::mem::take(&mut held.dropped);
+            drop(held);
+            if dropped > 0 {
+                put(
+                    &mut text,
+                    Level::Warn,
+                    SystemTime::now(),
+                    &format!("log stderr_lines_dropped={dropped}"),
+                );
+            }
+            let _ = out.write_all(&text);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Whoever panicked here left whole lines.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_told_in_its_place() {
+        let outlet = Outlet::default();
+        let long = [vec![b'x'; LOG_WRITE_BYTES - 3], b"\n".to_vec()].concat();
+        outlet.take(&long);
+        outlet.take(b"too long\n\nbehind it\n");
+        outlet.close();
+        let mut out = Vec::new();
+        outlet.write_to(&mut out);
+        assert!(out.starts_with(&long));
+        let rest = String::from_utf8_lossy(&out[long.len()..]);
+        assert!(rest.ends_with("Z warn log stderr_lines_dropped=3\n"), "{rest}");
+        assert_eq!(rest.lines().count(), 1);
+    }
+}

@@ -1,0 +1,150 @@
+//! The shards of a process: started together, each on a thread of its own.
+//!
+//! Owns their threads, and what the main thread needs to speak with them. What it does while they run is `watch`'s.
+
+use super::engines::{self, Bench, Chosen};
+use super::means::Means;
+use super::watch::News;
+use crate::config::Config;
+use crate::helpers::Helpers;
+use crate::observe::log::{Level, Log};
+use crate::shard::Setup;
+use crate::shard::balance::Balance;
+use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::tap::Taps;
+use crate::sys::cpu;
+use crate::sys::socket::Listener;
+use crate::tls::renewal::Shelf;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+/// Where clients come in.
+pub(super) struct Gate {
+    pub(super) sockets: Vec<Arc<Listener>>,
+    /// One that somebody else accepted, and then nobody besides.
+    pub(super) only: Option<(OwnedFd, Option<SocketAddr>)>,
+}
+
+/// The shards that run.
+pub(super) struct Shards {
+    /// How many there are.
+    pub(super) count: usize,
+    /// When their clock began.
+    pub(super) began: Instant,
+    pub(super) balance: Balance,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) news: Receiver<News>,
+    pub(super) tell: Sender<News>,
+    pub(super) helpers: Helpers,
+}
+
+impl Shards {
+    /// Starts the helpers and all shards, and waits until every one of them can take clients. From here on the shards
+    /// alone hold the listeners: when the last one lets go, they close.
+    pub(super) fn start(
+        config: &Arc<Config>,
+        means: &Means,
+        chosen: Chosen,
+        mut gate: Gate,
+        shelf: Option<&Shelf>,
+        taps: &Taps,
+        log: &Log,
+    ) -> Result<Shards, String> {
+        let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
+        let began = Instant::now();
+        // One client needs no more than one shard.
+        let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
+        let balance = Balance::new(shards, means.sessions_max);
+        let (tell, news) = channel();
+        for (number, &core) in means.cores.iter().take(shards).enumerate() {
+            let start = Start {
+                number,
+                core,
+                bench: Bench {
+                    chosen,
+                    listeners: gate.sockets.clone(),
+                    only: gate.only.take(),
+                    buffer_bytes: means.buffer_bytes,
+                    began,
+                },
+                config: config.clone(),
+                log: log.clone(),
+                balance: balance.clone(),
+                helpers: helpers.clone(),
+                shelf: shelf.cloned(),
+                taps: taps.clone(),
+                tell: tell.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("shard-{number}"));
+            thread.spawn(move || start.run()).map_err(|error| format!("starting a shard: {error}"))?;
+        }
+        let mut mailboxes = Vec::new();
+        while mailboxes.len() < shards {
+            match news.recv() {
+                Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
+                Ok(News::Ended(Err(message))) => return Err(message),
+                Ok(_) | Err(_) => return Err("a shard did not start".into()),
+            }
+        }
+        Ok(Shards { count: shards, began, balance, mailboxes, news, tell, helpers })
+    }
+}
+
+impl Drop for Shards {
+    /// Shards may hold on to their sessions; what was started for them ends all the same.
+    fn drop(&mut self) {
+        self.helpers.stop();
+    }
+}
+
+/// What a shard's thread is started with.
+struct Start {
+    number: usize,
+    core: Option<usize>,
+    bench: Bench,
+    config: Arc<Config>,
+    log: Log,
+    balance: Balance,
+    helpers: Helpers,
+    shelf: Option<Shelf>,
+    taps: Taps,
+    tell: Sender<News>,
+}
+
+impl Start {
+    fn run(self) {
+        let (number, tell) = (self.number, self.tell.clone());
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        // A shard that panicked outside of a session takes the process down: half a server is worse than none.
+        let outcome = outcome.unwrap_or_else(|_| Err("panicked".into()));
+        let _ = tell.send(News::Ended(outcome.map_err(|message| format!("shard {number}: {message}"))));
+    }
+
+    fn serve(self) -> Result<(), String> {
+        if let Some(core) = self.core
+            && let Err(error) = cpu::pin(core)
+        {
+            self.log.line(
+                Level::Warn,
+                format!("shard={} could not be pinned to core {core}: {error}", self.number),
+            );
+        }
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
+        let listeners = bench.listeners.len();
+        let setup = |waker| {
+            let mailbox = Mailbox::new(waker);
+            let _ = tell.send(News::Ready(mailbox.clone()));
+            let replies = mailbox.clone();
+            let desk = Box::new(move |key, job| {
+                let replies = replies.clone();
+                helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
+            });
+            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
+        };
+        engines::run(bench, setup)
+    }
+}

@@ -131,8 +131,7 @@ impl Ring {
                 // A wake that nothing came behind is reported as it was said, and then any bytes are said to be urgent, and
                 // banded, which no stream is. Where the socket itself was looked at, urgent means that.
                 let urgent = result & i32::from(libc::POLLPRI | libc::POLLRDBAND) == i32::from(libc::POLLPRI);
-                let more = urgent || result & END_EVENTS != 0;
-                let what = if more { Readable::More } else { Readable::Bytes };
+                let what = if urgent || result & END_EVENTS != 0 { Readable::More } else { Readable::Bytes };
                 ready.push(Ready::Readable(token, what));
                 if !more {
                     ready.push(Ready::Unwatched(token));

@@ -36,7 +36,7 @@ mod kind {
 }
 const _: () = assert!(kind::MASK == (1 << Token::SPARE_BITS) - 1);
 
-const READ_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDBAND) as u32;
+const READ_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
 const END_EVENTS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as i32;
 
 /// One shard's ring and its listeners.
@@ -128,10 +128,7 @@ impl Ring {
         let more = cqueue::more(entry.flags());
         match word & kind::MASK {
             kind::WATCH if result >= 0 => {
-                // A wake that nothing came behind is reported as it was said, and then any bytes are said to be urgent, and
-                // banded, which no stream is. Where the socket itself was looked at, urgent means that.
-                let urgent = result & i32::from(libc::POLLPRI | libc::POLLRDBAND) == i32::from(libc::POLLPRI);
-                let what = if urgent || result & END_EVENTS != 0 { Readable::More } else { Readable::Bytes };
+                let what = if result & END_EVENTS != 0 { Readable::More } else { Readable::Bytes };
                 ready.push(Ready::Readable(token, what));
                 if !more {
                     ready.push(Ready::Unwatched(token));

@@ -415,6 +415,8 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
     let plain = *dice.pick(&[Plain::Served, Plain::Served, Plain::Redirected, Plain::Refused, Plain::Closed]);
     let plain = if keys.options.pairs.is_empty() { Plain::Served } else { plain };
     let heartbeat = if dice.chance(500) { Duration::ZERO } else { Timing::default().heartbeat };
+    // Short enough for a desk that takes its time to miss it now and then.
+    let route = if dice.chance(300) { Duration::from_millis(300) } else { Timing::default().route };
     Config {
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
@@ -425,7 +427,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         tls: keys.options.clone(),
         plain,
         upgrade: upgrade::Options::default(),
-        timing: Timing { heartbeat, ..Timing::default() },
+        timing: Timing { heartbeat, route, ..Timing::default() },
         message_bytes_max: *dice.pick(&[1000, MESSAGE_BYTES_DEFAULT]),
         engine: EngineChoice::Auto,
         threads: None,

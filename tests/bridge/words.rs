@@ -42,7 +42,7 @@ fn own_address(client: &WsClient) -> String {
 fn lines_tell_of_a_session(engine: &str) {
     let target = TcpTarget::echo();
     let server = Server::to(engine, &target);
-    let mut client = WsClient::open(server.wire(), &Handshake::new().start("GET /desk?token=7 HTTP/1.1"));
+    let mut client = WsClient::open(server.wire(), &Handshake::new().start("GET /desk?room=7 HTTP/1.1"));
     let (address, target) = (own_address(&client), target.to_string());
     client.send(&Frame::binary("hello"));
     client.expect_stream(5);
@@ -60,7 +60,7 @@ fn lines_tell_of_a_session(engine: &str) {
         assert_eq!(field(line, "client"), address, "{line}");
         assert_eq!(field(line, "target"), format!("\"{target}\""), "{line}");
     }
-    assert_eq!(field(opened[0], "path"), "\"/desk?token=7\"", "{}", opened[0]);
+    assert_eq!(field(opened[0], "path"), "\"/desk?room=7\"", "{}", opened[0]);
     for (name, expected) in [
         ("in_bytes", "12"),
         ("out_bytes", "12"),

@@ -5,36 +5,19 @@
 use super::args::Guards;
 use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::source_file;
-use super::values::quoted;
+use super::values::{quoted, text};
 use crate::config::Config;
 use crate::limits::GUARDS_MAX;
 use crate::route::guard::{Guard, NAMES};
 use crate::route::plugin::Plugin;
 use std::ffi::OsStr;
 
-/// A row without a short name.
-const fn row(
-    long: &'static str,
-    brief: &'static str,
-    detail: &'static str,
-    default: &'static str,
-    example: &'static str,
-    act: Act,
-) -> Opt {
-    Opt { long, short: None, category: Category::Access, brief, detail, default, example, act }
-}
-
 /// A free value; the option may be given several times.
 const fn many(word: &'static str) -> Value {
     Value { word, choices: &[], complete: Complete::Choices, repeats: true }
 }
 
-pub(super) fn text(value: &OsStr) -> Result<String, Refusal> {
-    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
-    value.to_str().map(str::to_owned).ok_or_else(invalid)
-}
-
-pub(super) const AUTH_PLUGIN: Opt = row(
+pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
     "auth-plugin",
     "who may connect: one of several guards",
     "May be given several times; a client must pass all of them. BasicHTTPAuth asks for the user and password of its \
@@ -60,7 +43,7 @@ pub(super) const AUTH_PLUGIN: Opt = row(
     }),
 );
 
-pub(super) const AUTH_SOURCE: Opt = row(
+pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
     "auth-source",
     "what a guard works with",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
@@ -75,7 +58,7 @@ pub(super) const AUTH_SOURCE: Opt = row(
     }),
 );
 
-pub(super) const WEB_AUTH: Opt = row(
+pub(super) const WEB_AUTH: Opt = Category::Access.row(
     "web-auth",
     "guard the files of --web too",
     "Whoever wants a file must pass the guards as well, all but SameOrigin: browsers name no origin when they ask for pages, \
@@ -85,7 +68,7 @@ pub(super) const WEB_AUTH: Opt = row(
     Act::Switch(|options| options.guards.files = true),
 );
 
-pub(super) const PYTHON: Opt = row(
+pub(super) const PYTHON: Opt = Category::Access.row(
     "python",
     "Python that runs plugins written in it",
     "The program that loads classes named with a dot: a name that is looked for in PATH, or a path. Modules are found as that \

@@ -120,6 +120,19 @@ impl Category {
         Category::Program,
     ];
 
+    /// A row of this group without a short name.
+    pub(super) const fn row(
+        self,
+        long: &'static str,
+        brief: &'static str,
+        detail: &'static str,
+        default: &'static str,
+        example: &'static str,
+        act: Act,
+    ) -> Opt {
+        Opt { long, short: None, category: self, brief, detail, default, example, act }
+    }
+
     /// Its heading.
     pub fn heading(self) -> &'static str {
         match self {

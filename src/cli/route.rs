@@ -15,25 +15,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A row without a short name.
-const fn row(
-    long: &'static str,
-    brief: &'static str,
-    detail: &'static str,
-    default: &'static str,
-    example: &'static str,
-    act: Act,
-) -> Opt {
-    Opt { long, short: None, category: Category::Access, brief, detail, default, example, act }
+/// Text; an empty value means that the option was not given.
+fn said(value: &OsStr) -> Result<Option<String>, Refusal> {
+    Ok(Some(values::text(value)?).filter(|text| !text.is_empty()))
 }
 
-fn text(value: &OsStr) -> Result<Option<String>, Refusal> {
-    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
-    let text = value.to_str().ok_or_else(invalid)?;
-    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
-}
-
-pub(super) const TOKEN_PLUGIN: Opt = row(
+pub(super) const TOKEN_PLUGIN: Opt = Category::Access.row(
     "token-plugin",
     "look targets up by tokens of clients",
     "Each WebSocket request carries a token, which leads to its target; the word target_addr:target_port is then left \
@@ -48,12 +35,12 @@ pub(super) const TOKEN_PLUGIN: Opt = row(
     "",
     "--token-plugin=TokenFile --token-source=/etc/websplice/tokens 6080",
     Act::Take(free("CLASS"), |options, value| {
-        options.route.token_plugin = text(value)?;
+        options.route.token_plugin = said(value)?;
         Ok(())
     }),
 );
 
-pub(super) const TOKEN_SOURCE: Opt = row(
+pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
     "token-source",
     "where the token plugin looks",
     "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
@@ -63,12 +50,12 @@ pub(super) const TOKEN_SOURCE: Opt = row(
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
-        options.route.token_source = text(value)?.map(Secret);
+        options.route.token_source = said(value)?.map(Secret);
         Ok(())
     }),
 );
 
-pub(super) const HOST_TOKEN: Opt = row(
+pub(super) const HOST_TOKEN: Opt = Category::Access.row(
     "host-token",
     "the name of the Host header is the token",
     "Look up the name that the client came for, in small letters, without port and brackets, instead of a token in the \
@@ -78,7 +65,7 @@ pub(super) const HOST_TOKEN: Opt = row(
     Act::Switch(|options| options.route.host_token = true),
 );
 
-pub(super) const TARGET_CONFIG: Opt = row(
+pub(super) const TARGET_CONFIG: Opt = Category::Access.row(
     "target-config",
     "the same as TokenFile with this source",
     "The old spelling of --token-plugin=TokenFile --token-source=PATH; it takes the place of both.",
@@ -90,7 +77,7 @@ pub(super) const TARGET_CONFIG: Opt = row(
     }),
 );
 
-pub(super) const TOKEN_FROM: Opt = row(
+pub(super) const TOKEN_FROM: Opt = Category::Access.row(
     "token-from",
     "where requests carry their token",
     "One or more of these, separated by commas; the first that has a token counts. query: the parameter token. cookie or \
@@ -99,7 +86,7 @@ pub(super) const TOKEN_FROM: Opt = row(
     "(query)",
     "--token-from=header:Authorization,query --target-config=/etc/websplice/tokens 6080",
     Act::Take(Value { repeats: true, ..free("PLACES") }, |options, value| {
-        let words = text(value)?.unwrap_or_default();
+        let words = said(value)?.unwrap_or_default();
         for word in words.split(',').map(str::trim) {
             let place = Place::parse(word).ok_or_else(|| Refusal::Invalid {
                 kind: "place",
@@ -114,7 +101,7 @@ pub(super) const TOKEN_FROM: Opt = row(
     }),
 );
 
-pub(super) const TOKEN_CACHE: Opt = row(
+pub(super) const TOKEN_CACHE: Opt = Category::Access.row(
     "token-cache",
     "how long answers of a service are kept",
     "What Redis or a web service said of a token is used again for this long, and that it knows nothing of one for a \
@@ -127,7 +114,7 @@ pub(super) const TOKEN_CACHE: Opt = row(
     }),
 );
 
-pub(super) const TOKEN_TIMEOUT: Opt = row(
+pub(super) const TOKEN_TIMEOUT: Opt = Category::Access.row(
     "token-timeout",
     "how long a look-up may take",
     "From the request to the answer of whoever knows tokens, connecting and waiting for a turn included. Then the client \

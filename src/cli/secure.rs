@@ -8,18 +8,6 @@ use crate::tls::{Secret, Version};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// A row without a short name.
-const fn row(
-    long: &'static str,
-    brief: &'static str,
-    detail: &'static str,
-    default: &'static str,
-    example: &'static str,
-    act: Act,
-) -> Opt {
-    Opt { long, short: None, category: Category::Tls, brief, detail, default, example, act }
-}
-
 /// A value that names a file, and may be given several times.
 const FILES: Value = Value { word: "FILE", choices: &[], complete: Complete::Files, repeats: true };
 
@@ -28,7 +16,7 @@ fn path(value: &OsStr) -> Option<PathBuf> {
     (!value.is_empty()).then(|| value.into())
 }
 
-pub(super) const CERT: Opt = row(
+pub(super) const CERT: Opt = Category::Tls.row(
     "cert",
     "certificate file for wss:// and https://",
     "A PEM file with the server's certificate, then those of its issuers, and its key unless --key names one. Clients may \
@@ -44,7 +32,7 @@ pub(super) const CERT: Opt = row(
     }),
 );
 
-pub(super) const KEY: Opt = row(
+pub(super) const KEY: Opt = Category::Tls.row(
     "key",
     "key file, if the key is not in the cert file",
     "A PEM file with the key: PKCS#8 or traditional, encrypted or not, RSA, ECDSA or Ed25519. With several --cert the \
@@ -57,7 +45,7 @@ pub(super) const KEY: Opt = row(
     }),
 );
 
-pub(super) const KEY_PASSWORD: Opt = row(
+pub(super) const KEY_PASSWORD: Opt = Category::Tls.row(
     "key-password",
     "what the keys are encrypted with",
     "The password of the keys of --cert and --key. Other users of the machine may see it in the list of processes.",
@@ -69,7 +57,7 @@ pub(super) const KEY_PASSWORD: Opt = row(
     }),
 );
 
-pub(super) const SSL_ONLY: Opt = row(
+pub(super) const SSL_ONLY: Opt = Category::Tls.row(
     "ssl-only",
     "refuse clients without TLS",
     "Plain requests for pages are redirected to https://, plain WebSockets are refused with 403. With =strict plain \
@@ -81,7 +69,7 @@ pub(super) const SSL_ONLY: Opt = row(
     }),
 );
 
-pub(super) const SSL_VERSION: Opt = row(
+pub(super) const SSL_VERSION: Opt = Category::Tls.row(
     "ssl-version",
     "oldest version of TLS for clients",
     "default, tlsv1_1 and tlsv1_2 all mean 1.2 at least, tlsv1_3 means 1.3 only. Versions before 1.2 are broken and not \
@@ -96,7 +84,7 @@ pub(super) const SSL_VERSION: Opt = row(
     }),
 );
 
-pub(super) const SSL_CIPHERS: Opt = row(
+pub(super) const SSL_CIPHERS: Opt = Category::Tls.row(
     "ssl-ciphers",
     "cipher suites that clients may use",
     "A list in the manner of OpenSSL, separated by colons, with its names or those of the standard. Unknown names are an \
@@ -110,7 +98,7 @@ pub(super) const SSL_CIPHERS: Opt = row(
     }),
 );
 
-pub(super) const VERIFY_CLIENT: Opt = row(
+pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
     "verify-client",
     "ask clients for a certificate",
     "Only clients with a certificate from an authority of --cafile are let in. Plain clients are refused with 403; with \
@@ -120,7 +108,7 @@ pub(super) const VERIFY_CLIENT: Opt = row(
     Act::Switch(|options| options.tls.verify_client = true),
 );
 
-pub(super) const CAFILE: Opt = row(
+pub(super) const CAFILE: Opt = Category::Tls.row(
     "cafile",
     "authorities for the certificates of clients",
     "A PEM file with the certificates of the authorities that --verify-client trusts.",
@@ -132,7 +120,7 @@ pub(super) const CAFILE: Opt = row(
     }),
 );
 
-pub(super) const SSL_TARGET: Opt = row(
+pub(super) const SSL_TARGET: Opt = Category::Tls.row(
     "ssl-target",
     "speak TLS to the target",
     "The target's certificate must be valid for its host and come from an authority of the system, unless one of the \
@@ -142,7 +130,7 @@ pub(super) const SSL_TARGET: Opt = row(
     Act::Switch(|options| options.tls.target.on = true),
 );
 
-pub(super) const SSL_TARGET_CA: Opt = row(
+pub(super) const SSL_TARGET_CA: Opt = Category::Tls.row(
     "ssl-target-ca",
     "authorities for the target's certificate",
     "A PEM file with the certificates of the authorities that may have signed the target's. A certificate that the target \
@@ -156,7 +144,7 @@ pub(super) const SSL_TARGET_CA: Opt = row(
     }),
 );
 
-pub(super) const SSL_TARGET_CERT: Opt = row(
+pub(super) const SSL_TARGET_CERT: Opt = Category::Tls.row(
     "ssl-target-cert",
     "certificate shown to the target",
     "A PEM file with the certificate to show when the target asks for one, and its key unless --ssl-target-key names it.",
@@ -168,7 +156,7 @@ pub(super) const SSL_TARGET_CERT: Opt = row(
     }),
 );
 
-pub(super) const SSL_TARGET_KEY: Opt = row(
+pub(super) const SSL_TARGET_KEY: Opt = Category::Tls.row(
     "ssl-target-key",
     "key of the certificate shown to the target",
     "A PEM file with the key of --ssl-target-cert.",
@@ -180,7 +168,7 @@ pub(super) const SSL_TARGET_KEY: Opt = row(
     }),
 );
 
-pub(super) const SSL_TARGET_NAME: Opt = row(
+pub(super) const SSL_TARGET_NAME: Opt = Category::Tls.row(
     "ssl-target-name",
     "name that the target's certificate is for",
     "The name to ask the target for and to verify, where it is not the target's host. A Unix socket has none of its own.",
@@ -193,7 +181,7 @@ pub(super) const SSL_TARGET_NAME: Opt = row(
     }),
 );
 
-pub(super) const SSL_TARGET_INSECURE: Opt = row(
+pub(super) const SSL_TARGET_INSECURE: Opt = Category::Tls.row(
     "ssl-target-insecure",
     "accept any certificate of the target",
     "Do not verify the target's certificate at all. Whoever can get in between can then read and change everything.",

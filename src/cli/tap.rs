@@ -10,19 +10,7 @@ use crate::tape::Options;
 use crate::tape::name::Pattern;
 use std::path::Path;
 
-/// A row without a short name.
-const fn row(
-    long: &'static str,
-    brief: &'static str,
-    detail: &'static str,
-    default: &'static str,
-    example: &'static str,
-    act: Act,
-) -> Opt {
-    Opt { long, short: None, category: Category::Watching, brief, detail, default, example, act }
-}
-
-pub(super) const RECORD: Opt = row(
+pub(super) const RECORD: Opt = Category::Watching.row(
     "record",
     "record sessions to FILE.number",
     "Write what each session carries, in both directions and decrypted, to a file of its own, which noVNC's playback page \
@@ -41,7 +29,7 @@ pub(super) const RECORD: Opt = row(
     }),
 );
 
-pub(super) const RECORD_NAME: Opt = row(
+pub(super) const RECORD_NAME: Opt = Category::Watching.row(
     "record-name",
     "what recordings are called",
     "The name of each recording, with these fields: {name} is the last part of the path of --record, {number} the number of \
@@ -59,7 +47,7 @@ pub(super) const RECORD_NAME: Opt = row(
     }),
 );
 
-pub(super) const RECORD_SIZE: Opt = row(
+pub(super) const RECORD_SIZE: Opt = Category::Watching.row(
     "record-size",
     "size at which a recording's next file begins",
     "Most bytes of a file. The session then goes on in a next one, with .part2, .part3 and so on behind the name; each \
@@ -72,7 +60,7 @@ pub(super) const RECORD_SIZE: Opt = row(
     }),
 );
 
-pub(super) const RECORD_BUFFER: Opt = row(
+pub(super) const RECORD_BUFFER: Opt = Category::Watching.row(
     "record-buffer",
     "memory for what waits to be recorded",
     "Most bytes, of all sessions together, that may wait for the disk. What does not fit is lost to the recording, and to \
@@ -85,7 +73,7 @@ pub(super) const RECORD_BUFFER: Opt = row(
     }),
 );
 
-pub(super) const TRAFFIC: Opt = row(
+pub(super) const TRAFFIC: Opt = Category::Watching.row(
     "traffic",
     "write a letter for everything that passes",
     "On standard output: } for each message of a client and { for what its target sends, > and < when it has been sent \

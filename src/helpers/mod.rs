@@ -9,14 +9,11 @@ use crate::crew::Crew;
 use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
 use crate::observe::log::Log;
 use crate::route::lookup::Routes;
-use crate::session::job::{Job, Verdict};
+use crate::session::job::{Job, Reply, Verdict};
 use crate::sys::resolve;
 use crate::web::files::{self, Root};
 use crate::web::{Fetch, Served, builtin};
 use std::io;
-
-/// Takes a verdict to where it is waited for.
-pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
 
 /// The way to all helpers; cheap to clone.
 #[derive(Clone, Debug)]

@@ -16,15 +16,12 @@ use crate::limits::{PLUGIN_START_MS, PLUGIN_STOP_MS};
 use crate::observe::log::Log;
 use crate::route::Question;
 use crate::route::plugin::Plugin;
-use crate::session::job::Verdict;
+use crate::session::job::Reply;
 use desk::Desk;
 pub use message::Kind;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Takes a verdict to where it is waited for.
-pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
 
 /// A plugin that is kept running. Its process ends with this.
 pub struct Running {

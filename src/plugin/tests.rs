@@ -7,6 +7,7 @@ use crate::route::plugin::Program;
 use crate::route::request::Request;
 use crate::route::token::Token;
 use crate::route::{Pass, Step};
+use crate::session::job::Verdict;
 use pace::Pace;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};

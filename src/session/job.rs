@@ -33,6 +33,9 @@ pub enum Job {
     Route(Box<route::Question>),
 }
 
+/// Takes a verdict to where it is waited for.
+pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
+
 /// A helper's answer.
 #[derive(Debug)]
 pub enum Verdict {

@@ -25,7 +25,7 @@ use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
 use crate::observe::log::{Escaped, Level, Log};
 use crate::plugin::{Kind, Running};
-use crate::session::job::Verdict;
+use crate::session::job::{Reply, Verdict};
 use crate::target::Target;
 use flights::Flights;
 use guards::Guards;
@@ -34,9 +34,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trouble::{Trouble, Troubles};
-
-/// Takes a verdict to where it is waited for.
-type Reply = Box<dyn FnOnce(Verdict) + Send>;
 
 /// What a source says of a token: what it leads to, that it is not known, or that the source is of no use just now.
 type Found = Result<Option<Arc<Target>>, Trouble>;

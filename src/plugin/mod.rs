@@ -49,7 +49,7 @@ impl Running {
         }
     }
 
-    /// Asks about a request. The answer goes to `reply`, as a refusal when there is none in time; [`Verdict::Busy`] at once
+    /// Asks about a request. The answer goes to `reply`, as a refusal when there is none in time; [`Verdict::Busy`](crate::session::job::Verdict::Busy) at once
     /// when too many questions wait or nobody is there to answer.
     pub fn ask(&self, question: Question, reply: Reply) {
         self.desk.ask(question, reply);

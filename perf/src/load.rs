@@ -5,6 +5,7 @@
 //! buffer in the core's own cache. It never measures CPU time and knows no peers: it connects to a port and listens on
 //! another, and whether somebody stands between the two is not its business.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -19,7 +20,7 @@ use rustls::ClientConfig;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::client::Client;
-use crate::frames;
+use crate::frames::{self, Follower};
 use crate::rows::Kind;
 use crate::schedule::Schedule;
 use crate::sys;
@@ -112,8 +113,14 @@ pub struct Shared {
     pub pattern: Vec<u8>,
     /// The same with the clients' mask on it.
     pub masked: Vec<u8>,
-    /// One period of masked frames.
-    pub frames: Vec<u8>,
+    /// Whether bulk is compared byte for byte, or sampled.
+    pub whole: bool,
+    /// Number of the next message or stream: none of them has that of another, whatever session it is of.
+    numbers: u64,
+    /// The streams that arrive somewhere.
+    streams: HashSet<u64>,
+    /// Where the clock says what is sent: what was meant to be before this does not count.
+    since: Instant,
     /// The receive buffer; taken out while its bytes are looked at.
     pub buffer: Vec<u8>,
     /// What a client sends when it has handled its event.
@@ -132,6 +139,30 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Whether `piece` is what must come next of the stream that `follower` follows, and that stream is nobody else's.
+    pub fn follow(&mut self, follower: &mut Follower, piece: &[u8]) -> bool {
+        let known = follower.number();
+        let is_right = follower.follow(&self.pattern, piece, self.whole);
+        match (known, follower.number()) {
+            (None, Some(number)) => is_right && number <= self.numbers && self.streams.insert(number),
+            _ => is_right,
+        }
+    }
+
+    /// The number of the next message or stream.
+    pub fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Notes how late it is what was meant to be at `meant`, unless that is not to be counted.
+    pub fn note_lateness(&mut self, meant: Instant) {
+        if meant >= self.since {
+            let late = Instant::now().saturating_duration_since(meant);
+            self.latency.saturating_record(late.as_nanos() as u64);
+        }
+    }
+
     /// What the next client asks for.
     pub fn next_path(&mut self) -> &str {
         let at = self.asked;
@@ -218,8 +249,11 @@ impl Load {
             inputs: None,
             pictures: None,
             masked: frames::masked(&pattern),
-            frames: frames::frame_stream(&pattern),
             pattern,
+            whole: true,
+            numbers: 0,
+            streams: HashSet::new(),
+            since: Instant::now(),
             buffer: vec![0; RECEIVE_BYTES],
             outgoing: Vec::new(),
             flowing: false,
@@ -336,6 +370,7 @@ impl Load {
         self.under_way += self.shared.count.sent as i64 - self.shared.count.received as i64;
         self.shared.count = Count::default();
         self.shared.latency.reset();
+        self.shared.since = Instant::now();
     }
 
     /// Bytes, or messages, that were sent and have not arrived: what count counts of the row.
@@ -414,6 +449,19 @@ impl Load {
             self.connect(ended)?;
         }
         Ok(())
+    }
+
+    /// Has the clock end now: only what is due already is still to be sent.
+    pub fn end_the_clock(&mut self) {
+        let now = Instant::now();
+        for schedule in [&mut self.shared.inputs, &mut self.shared.pictures].into_iter().flatten() {
+            schedule.end_at(now);
+        }
+    }
+
+    /// Whether nothing is due any more by the clock, or there is none.
+    pub fn is_clock_over(&self) -> bool {
+        [&self.shared.inputs, &self.shared.pictures].into_iter().flatten().all(Schedule::is_over)
     }
 
     /// Sends what is due by the clock; returns whether there is a clock to look at.

@@ -12,10 +12,10 @@ use std::time::Instant;
 use nix::sys::epoll::EpollFlags;
 
 use crate::frames::{self, Follower, Piece, Reader, Stream};
-use crate::load::{Fate, Link, Shared};
 use crate::messages::{self, Parcels};
 use crate::queue::{Queue, send_pieces, send_some};
 use crate::rows::Kind;
+use crate::shared::{Fate, Link, Shared};
 use crate::target::PICTURE_BYTES;
 use crate::tls::Seal;
 

@@ -2,11 +2,11 @@
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
 //! The storeys of this small house, from the ground up: [`sys`] [`say`] [`rows`] [`pace`] [`schedule`] [`frames`] [`messages`]
-//! [`queue`] [`cores`] [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`], the [`tokens`]
-//! and the [`services`] that know them, and one of our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of
-//! rows, what it takes to [`begin`] and what goes on [`beside`] others, [`measure`], and on top [`stats`], [`coverage`], [`judge`], [`goals`], [`chart`]
-//! [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
-//! order of things and never measures itself.
+//! [`queue`] [`cores`] [`procfs`], then [`tls`], what is [`shared`] by [`client`] and [`target`] with the [`load`] that carries
+//! them, [`peers`] with [`extras`], the [`tokens`] and the [`services`] that know them, and those of our own, the [`floor`] with its
+//! [`pipes`] and the [`bridge_floor`], that are [`running`], the [`courses`] of rows, what it takes to [`begin`] and what goes on
+//! [`beside`] others, [`measure`], and on top [`stats`], [`coverage`], [`judge`], [`goals`], [`chart`] [`plots`] [`report`],
+//! [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the order of things and never measures itself.
 
 mod begin;
 mod beside;
@@ -41,6 +41,7 @@ mod running;
 mod say;
 mod schedule;
 mod services;
+mod shared;
 mod stats;
 mod sys;
 mod target;
@@ -232,10 +233,8 @@ fn measure_rows(
         |(row, peer): &Turn| Cell { row: row.name.into(), peer: peer.name().into(), rounds: Vec::new() };
     let mut cells: Vec<Cell> = turns.iter().map(empty).collect();
     let rounds = turns.iter().map(|(row, _)| options.pace.of(row).rounds).max().unwrap_or_default();
-    let mut made = 0;
-    for (round, at) in
-        (0..rounds).flat_map(|round| plan::order(turns, round).into_iter().map(move |at| (round, at)))
-    {
+    let in_round = |round| plan::order(turns, round).into_iter().map(move |at| (round, at));
+    for (made, (round, at)) in (0..rounds).flat_map(in_round).enumerate() {
         if start.elapsed().as_secs_f64() > limit {
             progress.skip(turns, &options.pace, made);
             cells.retain(|cell| !cell.rounds.is_empty());
@@ -246,7 +245,6 @@ fn measure_rows(
         if sys::interrupted() {
             return Err("interrupted".into());
         }
-        made += 1;
         let stands = progress.step(row, &options.pace, start.elapsed());
         let head = if row.together.is_empty() { String::new() } else { format!("{:<23}", row.name) };
         let told = told(row, &result);

@@ -7,10 +7,10 @@ use std::io::{ErrorKind, Read};
 use nix::sys::epoll::EpollFlags;
 
 use crate::frames::{Follower, Stream};
-use crate::load::{Fate, Link, Shared};
 use crate::messages::{Parcels, put_message};
 use crate::queue::{Queue, send_pieces};
 use crate::rows::Kind;
+use crate::shared::{Fate, Link, Shared};
 
 /// Most of a bulk stream that is offered to a socket at a time, and of how many pieces: its number, and two at the pattern's end.
 const SEND_BYTES: usize = 256 * 1024;

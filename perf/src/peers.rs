@@ -300,7 +300,8 @@ impl Peer {
             }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };
-                command.args(["--engine", engine, "--threads", &row.shards.to_string()]);
+                // The others log nothing either, as they are configured here.
+                command.args(["--engine", engine, "--threads", &row.shards.to_string(), "--quiet"]);
                 command.args(row.tokens.map_or(&[][..], Knower::own_arguments));
                 between(&mut command, &from, &to, tokens);
             }

@@ -171,7 +171,8 @@ fn missing(before: &Cell, new: &Run) -> Option<Pair> {
 
 /// The facts that both runs state differently.
 fn differing(old: &Run, new: &Run) -> Vec<[String; 3]> {
-    let told = old.facts.iter().filter(|(name, _)| !PASSING.contains(&name.as_str()));
+    let told =
+        old.facts.iter().filter(|(name, _)| !PASSING.contains(&name.as_str()) && !name.starts_with(OURS));
     told.filter_map(|(name, value)| {
         let (_, now) = new.facts.iter().find(|(other, now)| other == name && now != value)?;
         Some([name.clone(), value.clone(), now.clone()])
@@ -316,8 +317,14 @@ mod tests {
             let facts = facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             Run { facts, ..run("down-1", &[("websplice-ring", [100.0; 3])]) }
         };
-        let old = with(&[("date", "1"), ("kernel", "6.1"), ("machine", "x"), ("only then", "y")]);
-        let new = with(&[("date", "2"), ("kernel", "6.2"), ("machine", "x")]);
+        let old = with(&[
+            ("date", "1"),
+            ("kernel", "6.1"),
+            ("machine", "x"),
+            ("only then", "y"),
+            ("websplice-ring", "0.1"),
+        ]);
+        let new = with(&[("date", "2"), ("kernel", "6.2"), ("machine", "x"), ("websplice-ring", "0.2")]);
         let text = Comparison::of(&old, &new).markdown();
         assert!(text.starts_with(
             "The runs were not made alike:\n\n- kernel differs: 6.1 — then, 6.2 — now\n\nAbove"

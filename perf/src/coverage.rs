@@ -29,6 +29,8 @@ pub struct Coverage {
     pub left_out: Vec<(String, String)>,
     /// Rounds of most rows.
     pub rounds: usize,
+    /// Whether rows that are judged by their 99th percentile were as short as others.
+    pub quick: bool,
     /// Most sessions that descriptors allow.
     pub sessions_max: usize,
 }
@@ -49,15 +51,14 @@ impl Coverage {
         (0 < self.sessions_max && self.sessions_max < wanted).then_some(self.sessions_max)
     }
 
-    /// Whether every row was measured.
+    /// Whether every row was measured, all of it.
     pub fn has_all_rows(&self, cells: &[Cell]) -> bool {
-        ROWS.iter()
-            .all(|row| cells.iter().any(|cell| cell.row == row.name) && self.why_not(row.name).is_none())
+        ROWS.iter().all(|row| self.why_not(row.name).is_none() && works(cells, |cell| cell.row == row.name))
     }
 
     /// Whether every peer was measured that a run takes by default.
     pub fn has_all_peers(&self, cells: &[Cell]) -> bool {
-        PEERS.iter().all(|peer| cells.iter().any(|cell| cell.peer == peer.name()))
+        PEERS.iter().all(|peer| works(cells, |cell| cell.peer == peer.name()))
     }
 
     /// Whether it is what is published: all rows, all peers, and rounds enough.
@@ -85,19 +86,23 @@ impl Coverage {
         let rows: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         let peers: Vec<&str> =
             PEERS.iter().map(|peer| peer.name()).chain(self.extras.iter().map(String::as_str)).collect();
-        let mut tell = |what: &str, all: &[&str], asked: &[String], is_there: &dyn Fn(&str) -> bool| {
+        let mut tell = |what: &str, all: &[&str], asked: &[String], is_of: fn(&Cell, &str) -> bool| {
+            let is_there = |name: &str| works(cells, |cell| is_of(cell, name));
             let there = all.iter().filter(|name| is_there(name)).count();
             facts.push((format!("{what} measured"), format!("{there} of {}", all.len())));
             let why = |name: &&str| {
-                let why = self.why_not(name);
-                let usual = if has(asked, name) { "not reached" } else { "not asked for" };
-                (why.unwrap_or(usual).to_owned(), (*name).to_owned())
+                let usual = match (has(asked, name), cells.iter().any(|cell| is_of(cell, name))) {
+                    (false, _) => "not asked for",
+                    (true, false) => "not reached",
+                    (true, true) => "failed in every round, see below",
+                };
+                (self.why_not(name).unwrap_or(usual).to_owned(), (*name).to_owned())
             };
             let missing = all.iter().filter(|name| !is_there(name)).map(why);
             facts.push((format!("{what} not measured"), by_reason(missing)));
         };
-        tell("rows", &rows, &self.rows, &|name| cells.iter().any(|cell| cell.row == name));
-        tell("peers", &peers, &self.peers, &|name| cells.iter().any(|cell| cell.peer == name));
+        tell("rows", &rows, &self.rows, |cell, name| cell.row == name);
+        tell("peers", &peers, &self.peers, |cell, name| cell.peer == name);
         let short = self.left_out.iter().filter(|(name, _)| cells.iter().any(|cell| cell.row == *name));
         let short: Vec<String> = short.map(|(name, why)| format!("{name}: {why}")).collect();
         if !short.is_empty() {
@@ -110,6 +115,11 @@ impl Coverage {
     fn why_not(&self, name: &str) -> Option<&str> {
         self.left_out.iter().find(|(other, _)| other == name).map(|(_, why)| why.as_str())
     }
+}
+
+/// Whether one of the cells that `are` so has a figure.
+fn works(cells: &[Cell], are: impl Fn(&Cell) -> bool) -> bool {
+    cells.iter().any(|cell| are(cell) && cell.rounds.iter().any(Result::is_ok))
 }
 
 fn has(names: &[String], name: &str) -> bool {
@@ -197,9 +207,14 @@ mod tests {
             "{rows}"
         );
         assert!(rows.contains("not asked for: down-16, "), "{rows}");
-        assert_eq!(said("peers measured"), format!("2 of {}", PEERS.len() + 1));
+        assert_eq!(said("peers measured"), format!("1 of {}", PEERS.len() + 1));
         let peers = said("peers not measured");
-        assert!(peers.contains("not installed: nginx") && peers.contains("node, mine;"), "{peers}");
+        assert!(
+            peers.contains("not installed: nginx")
+                && peers.contains("node, mine;")
+                && peers.contains("see below: python"),
+            "{peers}"
+        );
         assert_eq!(said("rows cut short"), "start: no time left");
         assert_eq!(said("failed in every round"), "it stalled: python in down-1");
         assert!(Coverage::default().facts(&cells).is_empty());

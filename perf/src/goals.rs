@@ -3,6 +3,7 @@
 //! A table and its verdicts. It never changes how anything is measured.
 
 use crate::judge::{Told, is_noise, judge};
+use crate::pace::is_about_the_tail;
 use crate::report::Run;
 use crate::rows::{Kind, ROWS, row};
 use crate::stats::{ADDED_P50, ADDED_P99, BESIDE, Cell, Figure, IMBALANCE, P99, Spread, capacity, headline};
@@ -258,6 +259,11 @@ impl Goal {
         }
     }
 
+    /// Whether it is about what happens once in a hundred messages, in a row that is to be long for that.
+    fn is_tail(&self) -> bool {
+        is_about_the_tail(row(self.row)) && self.figure().0.head.contains("p99")
+    }
+
     /// What `reached` says of the goal.
     fn judged(&self, reached: &Spread) -> Told {
         judge(reached, self.factor, matches!(self.against, Against::Bound))
@@ -302,6 +308,10 @@ fn verdict(run: &Run, peer: &str, goal: &Goal) -> Option<Verdict> {
     let wanted = row(goal.row).open();
     if let Some(held) = run.coverage.held_of(wanted) {
         let text = format!("{head} | {held} of {wanted} sessions held: limit of descriptors");
+        return Some(Verdict { text, outcome: Outcome::NotJudged });
+    }
+    if run.coverage.quick && goal.is_tail() {
+        let text = format!("{head} | too short a run for it");
         return Some(Verdict { text, outcome: Outcome::NotJudged });
     }
     let Some(reached) = reached else {

@@ -242,3 +242,16 @@ fn what_held_fewer_sessions_than_it_is_about_is_not_judged() {
     assert!(table(&run).contains("| 9500 of 21000 sessions held: limit of descriptors | not judged |"));
     assert!(check(&run, false).unwrap_err().contains("no goal can be judged"));
 }
+
+#[test]
+fn a_short_run_judges_no_tail() {
+    let sample = Sample {
+        curve: vec![(0.5, 11.0), (0.99, 21.0)],
+        direct: vec![(0.5, 10.0), (0.99, 20.0)],
+        ..Sample::default()
+    };
+    let mut run = run_of(vec![same("latency", RING, sample)]);
+    assert_eq!(outcomes(&run), [Met, Met]);
+    run.coverage.quick = true;
+    assert_eq!(outcomes(&run), [Met, NotJudged]);
+}

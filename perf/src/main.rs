@@ -154,6 +154,7 @@ fn coverage_of(options: &Options) -> Coverage {
         extras: peers(true),
         left_out: Vec::new(),
         rounds: options.pace.rounds,
+        quick: options.pace.quick,
         sessions_max: options.pace.sessions_max,
     }
 }

@@ -53,7 +53,7 @@ impl Pace {
 }
 
 /// Whether a row is judged by its 99th percentile.
-fn is_about_the_tail(row: &Row) -> bool {
+pub fn is_about_the_tail(row: &Row) -> bool {
     matches!(row.kind, Kind::Latency | Kind::Desktop)
 }
 

@@ -261,8 +261,12 @@ impl Peer {
         let tls = text.lines().skip(1).find(|line| {
             ["Running on OpenSSL", "built with OpenSSL"].iter().any(|words| line.starts_with(words))
         });
-        let words = [first, tls.unwrap_or_default()].map(str::trim);
-        Some(words.join(" ").trim_end().to_owned())
+        let told = match self {
+            Self::Haproxy | Self::HaproxySplice | Self::Nginx => "(buffers of 64 KiB)",
+            _ => "",
+        };
+        let words = [first, tls.unwrap_or_default(), told].map(str::trim);
+        Some(words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
     }
 
     /// How it is started for `row`, listening on `port` and relaying to `target`, or to where `tokens` say, on its cores; `None`

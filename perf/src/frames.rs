@@ -276,12 +276,15 @@ impl Reader {
     }
 }
 
-/// Follows one [`Stream`] and checks it: whole where that is asked for, and otherwise both ends of every piece and every
-/// sixteenth piece whole.
+/// Bytes of one probe of a piece, and how far two are apart.
+const PROBE_BYTES: usize = 64;
+const PROBE_EVERY: usize = 4096;
+
+/// Follows one [`Stream`] and checks it: whole where that is asked for, and otherwise by probes and every sixteenth piece whole.
 ///
-/// A lost, doubled or reordered piece shifts everything behind it and so shows at the next end; bytes of another stream are from
-/// another place of the pattern and show as well; a wrong byte inside a piece shows by sampling. Totals are compared by the
-/// caller when the stream has been drained.
+/// Whatever is lost, doubled, reordered or of another stream is from another place of the pattern, and shows at the next probe as
+/// soon as it is longer than the way to it; a single wrong byte between two probes shows by sampling. Totals are compared by
+/// the caller when the stream has been drained.
 #[derive(Debug, Default)]
 pub struct Follower {
     head: [u8; NUMBER_BYTES],
@@ -292,7 +295,6 @@ pub struct Follower {
 impl Follower {
     /// Whether `piece` is what must come next; moves forward by its length.
     pub fn follow(&mut self, pattern: &[u8], mut piece: &[u8], whole: bool) -> bool {
-        const EDGE: usize = 64;
         if self.at < NUMBER_BYTES as u64 {
             let at = self.at as usize;
             let (head, rest) = piece.split_at(piece.len().min(NUMBER_BYTES - at));
@@ -306,12 +308,13 @@ impl Follower {
         let start = place(offset(u64::from_le_bytes(self.head)), self.at);
         self.at += piece.len() as u64;
         self.pieces += 1;
-        if whole || self.pieces % 16 == 1 || piece.len() <= 2 * EDGE {
+        if whole || self.pieces % 16 == 1 || piece.len() <= 2 * PROBE_BYTES {
             return is_pattern(pattern, start, piece);
         }
-        let tail = piece.len() - EDGE;
-        is_pattern(pattern, start, &piece[..EDGE])
-            && is_pattern(pattern, (start + tail) % pattern.len(), &piece[tail..])
+        let last = piece.len() - PROBE_BYTES;
+        let probe =
+            |at: usize| is_pattern(pattern, (start + at) % pattern.len(), &piece[at..at + PROBE_BYTES]);
+        (0..last).step_by(PROBE_EVERY).all(probe) && probe(last)
     }
 
     /// The number of the stream, once it has come.

@@ -84,6 +84,16 @@ fn a_swapped_buffer_of_any_size_is_seen() {
 }
 
 #[test]
+fn buffers_swapped_inside_one_piece_are_seen() {
+    let pattern = pattern();
+    let mut wire = taken(&mut Stream::bare(9), &pattern, 300_000, 1 << 20);
+    wire[100_000..110_000].rotate_left(5000);
+    let (first, rest) = wire.split_at(1000);
+    let mut follower = Follower::default();
+    assert!(follower.follow(&pattern, first, false) && !follower.follow(&pattern, rest, false));
+}
+
+#[test]
 fn bytes_of_another_session_are_seen() {
     let pattern = pattern();
     let begin = |number| taken(&mut Stream::bare(number), &pattern, 300_000, 1 << 20);

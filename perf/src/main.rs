@@ -1,7 +1,7 @@
 //! Measures websplice and its peers side by side.
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
-//! The storeys of this small house, from the ground up: [`sys`] [`say`] [`rows`] [`pace`] [`schedule`] [`frames`] [`messages`]
+//! The storeys of this small house, from the ground up: [`sys`] [`mod@say`] [`rows`] [`pace`] [`schedule`] [`frames`] [`messages`]
 //! [`queue`] [`cores`] [`procfs`], then [`tls`], what is [`shared`] by [`client`] and [`target`] with the [`load`] that carries
 //! them, [`peers`] with [`extras`], the [`tokens`] and the [`services`] that know them, and those of our own, the [`floor`] with its
 //! [`pipes`] and the [`bridge_floor`], that are [`running`], the [`courses`] of rows, what it takes to [`begin`] and what goes on
@@ -133,7 +133,8 @@ fn run(mut options: Options) -> Result<(), String> {
         cells: Vec::new(),
     };
     let start = Instant::now();
-    measure_all(&mut run, options, &present, &mut progress, start)?;
+    let limit = if options.pace.quick { QUICK_LIMIT } else { f64::INFINITY };
+    measure_all(&mut run, options, &present, &mut progress, (start, limit))?;
     say!("\n{}", run.markdown());
     say!("{} in all", plan::spoken(start.elapsed().as_secs_f64()));
     for place in write_out(options, &run, true)? {
@@ -187,15 +188,14 @@ fn leave_out(options: &mut Options, coverage: &mut Coverage) -> Result<Vec<Peer>
     Ok(present)
 }
 
-/// Measures row after row into `run`, and writes down after each what there is.
+/// Measures row after row into `run` until so many seconds after `start`, and writes down after each row what there is.
 fn measure_all(
     run: &mut Run,
     options: &Options,
     present: &[Peer],
     progress: &mut Progress,
-    start: Instant,
+    (start, limit): (Instant, f64),
 ) -> Result<(), String> {
-    let limit = if options.pace.quick { QUICK_LIMIT } else { f64::INFINITY };
     for rows in options.rows.chunk_by(|row, next| row.is_beside(next)) {
         let turns = plan::turns(rows, present);
         let gone = start.elapsed();
@@ -206,7 +206,7 @@ fn measure_all(
             for row in rows {
                 say!("\n{} ({})", row.title, row.name);
             }
-            let (cells, complete) = measure_rows(&turns, options, progress, start, limit)?;
+            let (cells, complete) = measure_rows(&turns, options, progress, (start, limit))?;
             late = !complete;
             run.cells.extend(cells);
         }
@@ -227,8 +227,7 @@ fn measure_rows(
     turns: &[Turn],
     options: &Options,
     progress: &mut Progress,
-    start: Instant,
-    limit: f64,
+    (start, limit): (Instant, f64),
 ) -> Result<(Vec<Cell>, bool), String> {
     let empty =
         |(row, peer): &Turn| Cell { row: row.name.into(), peer: peer.name().into(), rounds: Vec::new() };
@@ -343,6 +342,32 @@ fn write_report(path: &Path, run: &Run) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_without_time_left_are_skipped_and_named() {
+        let folder = std::env::temp_dir().join(format!("websplice-perf-time-{}", std::process::id()));
+        let words = ["--quick", "--rows=down-1,up-1", "--peers=none", "--scratch"];
+        let words = words.iter().map(|word| word.to_string()).chain([folder.to_string_lossy().into_owned()]);
+        let Ok(Errand::Measure(options)) = Errand::parse(lexopt::Parser::from_args(words), "") else {
+            panic!("the words are legal");
+        };
+        let turns = plan::turns(&options.rows, &options.peers);
+        let mut progress = Progress::new(&turns, &options.pace);
+        let start = Instant::now();
+        let mut run = Run { coverage: coverage_of(&options), ..Run::default() };
+        measure_all(&mut run, &options, &options.peers, &mut progress, (start, 0.0))
+            .expect("nothing is measured");
+        assert!(run.cells.is_empty());
+        let named: Vec<&str> = run.coverage.left_out.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(named, ["down-1", "up-1"]);
+        let text = fs::read_to_string(folder.join(REPORT)).expect("a report");
+        assert!(text.contains("no time left: down-1, up-1"), "{text}");
+        let mut progress = Progress::new(&turns, &options.pace);
+        let (cells, complete) =
+            measure_rows(&turns, &options, &mut progress, (start, 0.0)).expect("nothing again");
+        assert!(cells.is_empty() && !complete);
+        fs::remove_dir_all(&folder).expect("the folder is ours");
+    }
 
     #[test]
     fn plots_that_a_run_did_not_make_are_not_left_beside_its_report() {

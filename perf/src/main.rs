@@ -78,11 +78,11 @@ fn main() -> ExitCode {
         Ok(Errand::Compare { old, new }) => compare_saved(&old, &new),
         Ok(Errand::Report(file)) => report_saved(&file),
         Ok(Errand::Help) => {
-            say!("{}", options::help());
+            say!("{}", options::help().trim_end());
             Ok(())
         }
         Err(error) => {
-            complain!("websplice-perf: {error}\n\n{}", options::help());
+            complain!("websplice-perf: {error}\n\n{}", options::help().trim_end());
             return ExitCode::from(2);
         }
     };

@@ -246,7 +246,7 @@ pub const ROWS: [Row; 56] = [
     quick(plain("latency", "64-byte messages by the clock, at 70 % of capacity", Kind::Latency, 64)),
     quick(plain("setup", "Set-up, one echo, close; 16 at a time", Kind::Setup, 16)),
     plain("idle", "Memory of an idle session", Kind::Idle, 5000),
-    quick(plain("start", "Start until the first connection is taken", Kind::Start, 1)),
+    plain("start", "Start until the first connection is taken", Kind::Start, 1),
     few(plain("down-4", "Bulk down, 4 sessions", Kind::Down, 4)),
     few(plain("down-64", "Bulk down, 64 sessions", Kind::Down, 64)),
     few(plain("down-256", "Bulk down, 256 sessions", Kind::Down, 256)),

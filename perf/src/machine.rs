@@ -19,6 +19,8 @@ use crate::services::REDIS;
 const AUTOGROUP: &str = "/proc/self/autogroup";
 const FIRST_NICE: &str = "-20";
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+/// What every process may choose: one list for the whole system, namespaces included.
+const CONGESTION_ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// Descriptors that a whole run would like: two for each of 21,000 sessions, and some.
 const DESCRIPTORS_WANTED: u64 = 65_536;
@@ -105,7 +107,10 @@ const UNPACED: [&str; 2] = ["cubic", "reno"];
 const IP: &str = "ip";
 
 fn set_congestion(name: &str) -> Result<(), String> {
-    fs::write(CONGESTION, name).map_err(|error| format!("{name}: {error}"))
+    fs::write(CONGESTION, name).map_err(|error| {
+        let allowed = first_line(CONGESTION_ALLOWED);
+        format!("{name}: {error}; a network namespace may have what {CONGESTION_ALLOWED} lists: {allowed}")
+    })
 }
 
 /// Moves this process into a network namespace of its own, with loopback up. It vanishes with the last process of the run.

@@ -185,6 +185,9 @@ fn leave_out(options: &mut Options, coverage: &mut Coverage) -> Result<Vec<Peer>
         }
         None => true,
     });
+    if present.is_empty() {
+        return Err("no peer is left to be measured".into());
+    }
     Ok(present)
 }
 

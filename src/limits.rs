@@ -215,8 +215,6 @@ pub const PLUGIN_LINE_BYTES_MAX: usize = 64 * 1024;
 pub const PLUGIN_LOG_LINES: u32 = 20;
 /// Most secrets of one request that are masked in what a plugin writes. At the limit: the others are not.
 pub const PLUGIN_SECRETS_MAX: usize = 128;
-/// Shortest text that is masked, in bytes: what is shorter is a part of everything.
-pub const PLUGIN_SECRET_BYTES_MIN: usize = 3;
 /// Most that is read of what a plugin has said before it ended, in bytes: what a pipe holds. At the limit: the rest is lost.
 pub const PLUGIN_LEFT_BYTES_MAX: usize = 64 * 1024;
 /// A process of a plugin that lived this long starts its successor without delay.
@@ -236,6 +234,9 @@ pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
+/// Shortest secret that is hidden wherever it stands in what is logged, in bytes. What is shorter is a part of everything:
+/// such a token is hidden as a word of its own, and no other secret is.
+pub const SECRET_BYTES_MIN: usize = 3;
 /// Longest token, in bytes. At the limit: 404, as for one that is unknown.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Default of how long one look-up of a token may take, its wait for a helper included, in milliseconds. At the limit: 503.

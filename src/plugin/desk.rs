@@ -261,14 +261,10 @@ impl Desk {
             self.tell(Level::Debug, "late", &format!("an answer that nobody waits for, id {id}"));
             return;
         };
-        let mut answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
+        let answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
             self.tell(Level::Warn, "error", &why);
             Err(Refusal::BUSY)
         });
-        if let Ok(pass) = &mut answer {
-            let token = ask.question.token.as_ref();
-            pass.shown = pass.target.as_ref().and_then(|target| secrets::veiled(target, token));
-        }
         (ask.reply)(Verdict::Routed(answer));
     }
 

@@ -157,7 +157,26 @@ pub const EVENTS_PER_TURN: usize = 1024;
 /// Most shards, whatever the machine has.
 pub const SHARDS_MAX: usize = 256;
 
-/// Threads for each kind of blocking work: for name look-ups, and for files.
+/// Most threads that look names up. They come as they are needed, one for each name that is being looked up. At the limit: names
+/// wait, but for those that this machine knows by itself.
+pub const NAME_THREADS_MAX: usize = 64;
+/// Most threads besides, for `localhost` and the names in `/etc/hosts`, when those are taken by names that are stuck.
+pub const NAME_LOCAL_THREADS_MAX: usize = 4;
+/// How long a thread that looks names up waits for another one. Then it ends.
+pub const NAME_IDLE_MS: u64 = 10_000;
+/// From the question for a name to its answer, the wait for a thread included. At the limit: there is none, and nobody waits
+/// any more until the system has given one. Resolvers ask their next server after five seconds, so this is longer.
+pub const NAME_TIMEOUT_MS: u64 = 8_000;
+/// Longest that the addresses of a name, or that it has none, are used again, in milliseconds; less if `--token-cache` is less.
+pub const NAME_CACHE_MS: u64 = 1_000;
+/// Most names whose answers are kept. At the limit: all are forgotten.
+pub const NAME_CACHE_MAX: usize = 1024;
+/// Sessions that may wait for names, those that wait for the same one included. At the limit: close 1011.
+pub const NAME_WAITERS_MAX: usize = 64 * 1024;
+/// Most bytes of `/etc/hosts` that are looked at, when it matters which names are in there. At the limit: the others count as
+/// foreign.
+pub const NAMES_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Threads for files.
 pub const HELPER_THREADS: usize = 4;
 /// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
@@ -344,7 +363,7 @@ const _: () = {
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
-    assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
+    assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS && NAME_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);

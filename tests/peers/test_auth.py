@@ -442,6 +442,48 @@ def test_a_lookup_of_ones_own(keep, engine, target, module):
     assert "good" not in server.said() and "bug is not" not in server.said(), server.said()
 
 
+NOTED = """
+    class Noted:
+        def __init__(self, source):
+            self.port, self.book = source.split(",")
+
+        def lookup(self, token):
+            with open(self.book, "a") as book:
+                book.write(token + "\\n")
+            return ("127.0.0.1", int(self.port)) if token.startswith("good") else None
+"""
+
+
+def test_equal_tokens_are_looked_up_once_in_a_while(keep, engine, target, module, tmp_path):
+    echo, book = target("echo"), tmp_path / "book"
+    words = ["--token-plugin=desks.Noted", f"--token-source={echo.port},{book}"]
+
+    def asked(server, token, times):
+        for _ in range(times):
+            assert (comes_back(server, f"?token={token}") if token == "good" else ask(server, f"?token={token}")[0] == 404)
+        found = book.read_text().split()
+        book.unlink()
+        return found
+
+    server = leads(keep, engine, module("desks", NOTED), *words, "--token-cache=60")
+    assert asked(server, "good", 3) == ["good"]
+    assert asked(server, "bad", 1) == ["bad"]
+    # A new process may say something else.
+    server.child.send_signal(signal.SIGHUP)
+    until(lambda: comes_back(server, "?token=good") and book.exists(), "it is asked again")
+    book.unlink()
+    # Tokens that are good for once need each request to be asked about.
+    server = leads(keep, engine, module("desks", NOTED), *words, "--token-cache=0")
+    assert asked(server, "good", 3) == ["good"] * 3
+    # So do commands, which are told the whole request and may answer by any of it.
+    script = tmp_path / "desk.sh"
+    script.write_text("read -r hello; echo '{\"ready\":true}'; while read -r line; do id=${line#*:}; id=${id%%,*}\n"
+                      f"echo good >> {book}; echo \"{{\\\"id\\\":$id,\\\"allow\\\":"
+                      f"{{\\\"target\\\":\\\"127.0.0.1:{echo.port}\\\"}}}}\"; done\n")  # fmt: skip
+    server = leads(keep, engine, "", f"--token-plugin=exec:exec sh {script}", "--token-cache=60")
+    assert asked(server, "good", 3) == ["good"] * 3
+
+
 def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
     path = place / "desk"
     with socket.socket(socket.AF_UNIX) as listener:

@@ -332,7 +332,7 @@ pub const SUBPROTOCOLS_MAX: usize = 16;
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
 /// Most `--auth-plugin`s.
 pub const GUARDS_MAX: usize = 16;
-/// Longest file that `--auth-source=@FILE` and `--token-source=@FILE` are read from, in bytes. At the limit: start error.
+/// Longest file that the `@FILE` of `--auth-source`, `--token-source` and `--key-password` is read from, in bytes. At the limit: start error.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;

@@ -445,6 +445,10 @@ fn a_secret_can_come_from_a_file() {
     assert_eq!(refused(&server, &Handshake::new()).status, 401);
     opens(&server, &Handshake::new().set("Authorization", ME)).expect("it is the password");
     server.stop();
+    // So can that of a key.
+    let (status, said) = run_to_end(&["--echo", "--key-password=@/absent/password", "127.0.0.1:0"]);
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("option --key-password: '/absent/password': No such file"), "{said}");
 }
 
 #[test]

@@ -2,17 +2,15 @@
 
 import base64
 import http.server
-import os
 import pathlib
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
-from support import ROOT, Bridge, ask, surroundings, until
+from support import ROOT, UPGRADE, Bridge, ask, surroundings, until
 
 pytestmark = pytest.mark.usefixtures("ours")
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from jwcrypto import jwe, jwk, jwt
+from jwcrypto import jwk, jwt
 from services import Redis, Service
 from support import Bridge, ask, surroundings, until
 from websockets.sync.client import connect
@@ -109,9 +109,9 @@ def test_the_real_class_of_redis(keep, engine, target, module, form):
     assert hushes(server), server.said()
 
 
-@pytest.mark.parametrize("kind", ["HS256", "RS256", "A256KW"])
+@pytest.mark.parametrize("kind", ["HS256", "RS256"])
 def test_the_real_class_of_web_tokens(keep, engine, target, module, tmp_path, kind):
-    """Signed with a secret or a private key, and encrypted around that; what it says of bad ones has none of them in it."""
+    """Signed with a secret or a private key; what it says of bad ones has none of them in it. Encrypted ones it cannot read."""
     echo = target("echo")
     key = jwk.JWK.generate(kty="RSA", size=2048) if kind == "RS256" else jwk.JWK.generate(kty="oct", size=256)
     (tmp_path / "key").write_bytes(
@@ -119,12 +119,8 @@ def test_the_real_class_of_web_tokens(keep, engine, target, module, tmp_path, ki
     )
 
     def made(**claims):
-        token = jwt.JWT(header={"alg": "RS256" if kind == "RS256" else "HS256"},
-                        claims={"host": "127.0.0.1", "port": echo.port, **claims})  # fmt: skip
+        token = jwt.JWT(header={"alg": kind}, claims={"host": "127.0.0.1", "port": echo.port, **claims})
         token.make_signed_token(key)
-        if kind == "A256KW":
-            sealed = jwe.JWE(token.serialize().encode(), json.dumps({"alg": "A256KW", "enc": "A256CBC-HS512"}), recipient=key)
-            return sealed.serialize(compact=True)
         return token.serialize()
 
     server = leads(keep, engine, module("sitecustomize", TALKATIVE), "-v", "--token-plugin=websockify.token_plugins.JWTTokenApi",

@@ -150,7 +150,7 @@ impl Route {
             }
             Wish::File(fetch, after) => {
                 let line = std::mem::take(&mut self.line);
-                Answer::begin(std::mem::take(fetch), *after, line, answered, rest, core, cx)
+                Answer::begin(std::mem::take(fetch), headers, *after, line, answered, rest, core, cx)
             }
         }
     }

@@ -74,10 +74,14 @@ impl<K: Kernel> Shard<K> {
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
         let core = session.core();
-        let (id, client, token) = (core.id, Client(core.client), Token(core.token));
+        let (id, client, token, labels) =
+            (core.id, Client(core.client), Token(core.token), Labels(core.labels()));
         self.setup.log.line(
             level,
-            format!("http id={id} client={client} request=\"{}\" status={status}{token}", Escaped(line)),
+            format!(
+                "http id={id} client={client} request=\"{}\" status={status}{token}{labels}",
+                Escaped(line)
+            ),
         );
     }
 

@@ -3,6 +3,7 @@
 use super::job::{Job, Verdict};
 use super::opening::{Head, SERVER};
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
+use crate::http::refusal::Header;
 use crate::http::{After, Refusal};
 use crate::limits::RETRY_MS;
 use crate::pool::{Lease, Reservation};
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub(super) struct Answer {
     after: After,
     head_only: bool,
+    /// What its route adds to the answer.
+    headers: Vec<Header>,
     /// Method and request target, for the log.
     line: Box<str>,
     /// Requests answered before this one.
@@ -39,6 +42,7 @@ impl Answer {
     /// Has the file looked for.
     pub fn begin(
         fetch: Box<Fetch>,
+        headers: Vec<Header>,
         after: After,
         line: Box<str>,
         answered: u32,
@@ -52,7 +56,15 @@ impl Answer {
         core.ask(Job::Fetch(fetch), cx);
         core.arm(cx.now + cx.config.timing.write, cx);
         let rest = rest.map(Lease::kept);
-        Next::Go(Phase::Answer(Box::new(Answer { after, head_only, line, answered, rest, file: None })))
+        Next::Go(Phase::Answer(Box::new(Answer {
+            after,
+            head_only,
+            headers,
+            line,
+            answered,
+            rest,
+            file: None,
+        })))
     }
 
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
@@ -87,7 +99,11 @@ impl Answer {
     }
 
     fn fetched(&mut self, fetched: Served, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Served { response, body } = fetched;
+        let Served { mut response, body } = fetched;
+        let mut added = std::mem::take(&mut self.headers);
+        // What the answer has of its own is about the file, and true.
+        added.retain(|(name, _)| response.value(name).is_none());
+        response = added.into_iter().fold(response, |response, (name, value)| response.header(name, value));
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
         response.write(self.after, SERVER, cx.date, &mut bytes);

@@ -28,6 +28,14 @@ pub(super) struct Answer {
     file: Option<Pieces>,
 }
 
+/// What is to be answered.
+pub(super) struct Page {
+    pub fetch: Box<Fetch>,
+    /// What its route adds.
+    pub headers: Vec<Header>,
+    pub after: After,
+}
+
 /// What is still to be read of a file.
 #[derive(Debug)]
 struct Pieces {
@@ -41,15 +49,14 @@ struct Pieces {
 impl Answer {
     /// Has the file looked for.
     pub fn begin(
-        fetch: Box<Fetch>,
-        headers: Vec<Header>,
-        after: After,
+        page: Page,
         line: Box<str>,
         answered: u32,
         rest: Option<Lease>,
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Next {
+        let Page { fetch, headers, after } = page;
         let head_only = fetch.head_only;
         // Where one client is served at a time, the next is not kept waiting by one that has its page.
         let after = if cx.config.process.once { After::Close } else { after };

@@ -1,6 +1,6 @@
 //! The opening, in story order: a head comes in, is judged, and becomes a bridge, an answer or a refusal.
 
-use super::answer::Answer;
+use super::answer::{Answer, Page};
 use super::bridge::Bridge;
 use super::route::{Route, Wish};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
@@ -159,7 +159,7 @@ impl Head {
         match decision {
             Decision::Open(mut opening) => opening.open(rest, core, cx),
             Decision::Fetch { fetch, after, line } => {
-                Answer::begin(fetch, Vec::new(), after, line, self.answered, rest, core, cx)
+                Answer::begin(Page { fetch, headers: Vec::new(), after }, line, self.answered, rest, core, cx)
             }
             Decision::Route { wish, request, line } => {
                 Route::begin(wish, *request, line, self.answered, rest, core, cx)

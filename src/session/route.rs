@@ -4,7 +4,7 @@
 //! one deadline covers all steps, and whoever is asked is never waited for longer than that. Which steps there are, and
 //! in which order, is `route`'s to say.
 
-use super::answer::Answer;
+use super::answer::{Answer, Page};
 use super::core::Told;
 use super::job::{Job, Verdict};
 use super::opening::{Opening, refuse};
@@ -150,7 +150,8 @@ impl Route {
             }
             Wish::File(fetch, after) => {
                 let line = std::mem::take(&mut self.line);
-                Answer::begin(std::mem::take(fetch), headers, *after, line, answered, rest, core, cx)
+                let page = Page { fetch: std::mem::take(fetch), headers, after: *after };
+                Answer::begin(page, line, answered, rest, core, cx)
             }
         }
     }

@@ -251,7 +251,8 @@ fn spoiled_tables_and_answers_do_no_harm() {
             let found = table.find(&Token::new(token.trim()), dice.chance(500));
             assert!(found.is_none_or(|target| target.to_string().len() <= 4 * text.len()), "{text:?}");
         }
-        let bytes = spoiled(*dice.pick(&answers), &mut dice);
+        let answer: &[u8] = dice.pick::<&[u8]>(&answers);
+        let bytes = spoiled(answer, &mut dice);
         let text = String::from_utf8_lossy(&bytes);
         for target in [leads::json(&bytes), leads::word(&text), leads::value(&text), leads::pair(&text, "1")]
         {

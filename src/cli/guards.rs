@@ -134,12 +134,12 @@ fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Re
     let Some(built_in) = Guard::built_in(name, source) else {
         let (name, known) = (quoted(OsStr::new(name)), NAMES.join(", "));
         return Err(format!(
-            "option --auth-plugin: no such plugin: {name} (choose from {known}, a Python class with a dot, or exec:COMMAND)"
+            "option --auth-plugin: {name}: no such plugin; use one of {known}, a Python class with a dot, or exec:COMMAND"
         ));
     };
     match built_in.map_err(option)? {
         Guard::ClientCertCn(_) if !config.tls.verify_client => {
-            Err(option("ClientCertCNAuth needs --verify-client: without it no name is verified".into()))
+            Err(option("ClientCertCNAuth: no name is verified; add --verify-client".into()))
         }
         Guard::Htpasswd(path) => Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", &path)?)),
         other => Ok(other),

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Where programs are looked up if the environment has no PATH, as execvp(3) does.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
+/// What is said of a file that is no program.
+const NOT_EXECUTABLE: &str = "may not be executed; chmod +x it, or name another program";
 
 pub(super) const MODE: Opt = Opt {
     long: "wrap-mode",
@@ -103,11 +105,11 @@ pub(super) fn settle(words: &[OsString], options: &Options) -> Result<Wrap, Stri
 /// The absolute path of the file that a shell would run for this name.
 fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     if name.as_bytes().contains(&b'/') {
-        let path = std::path::absolute(name).map_err(|_| "the working directory is gone")?;
+        let path = std::path::absolute(name).map_err(|_| "the working directory is gone; write an absolute path")?;
         return match path.is_file() {
             true if can_run(&path) => Ok(path),
-            true => Err("may not be executed"),
-            false => Err("no such program"),
+            true => Err(NOT_EXECUTABLE),
+            false => Err("no such program; check its path"),
         };
     }
     let places = std::env::var_os("PATH").unwrap_or_else(|| PATH_DEFAULT.into());
@@ -116,8 +118,8 @@ fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     let files: Vec<_> = candidates.filter(|path| !name.is_empty() && path.is_file()).collect();
     match files.iter().find(|path| can_run(path)) {
         Some(path) => Ok(path.clone()),
-        None if files.is_empty() => Err("no such program in the directories of PATH"),
-        None => Err("may not be executed"),
+        None if files.is_empty() => Err("no such program in the directories of PATH; install it, or write its path"),
+        None => Err(NOT_EXECUTABLE),
     }
 }
 

@@ -32,6 +32,14 @@ impl Plan {
         Err("-- COMMAND: wrap mode is Linux's own; start the program by itself and name its port".into())
     }
 
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn check(wrap: &Wrap, port: u16, target: Option<&Target>, files: u64, log: &Log) -> Result<(), String> {
+        Plan::prepare(wrap, port, target, files, log).map(drop)
+    }
+
     /// Where clients are to be carried.
     pub fn target(&self) -> Option<&Target> {
         match *self {}

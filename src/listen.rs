@@ -149,9 +149,9 @@ fn everywhere<T>(port: u16, open: impl Fn(&[SocketAddr]) -> io::Result<T>) -> io
 }
 
 fn may_listen(addresses: &[SocketAddr]) -> io::Result<()> {
-    addresses.iter().try_for_each(|address| {
-        socket::may_listen(*address).map_err(|error| at_address(*address, error))
-    })
+    addresses
+        .iter()
+        .try_for_each(|address| socket::may_listen(*address).map_err(|error| at_address(*address, error)))
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
@@ -244,8 +244,12 @@ fn at_address(address: SocketAddr, error: io::Error) -> io::Error {
     let (word, remedy) = match error.raw_os_error() {
         Some(libc::EAFNOSUPPORT) => return error,
         Some(libc::EADDRINUSE) => ("source_port", "end the server that has it, or name another port"),
-        Some(libc::EACCES) => ("source_port", "name a higher port, or start as root or with CAP_NET_BIND_SERVICE"),
-        Some(libc::EADDRNOTAVAIL) => ("source_addr", "name an address of this machine, or none for all of them"),
+        Some(libc::EACCES) => {
+            ("source_port", "name a higher port, or start as root or with CAP_NET_BIND_SERVICE")
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            ("source_addr", "name an address of this machine, or none for all of them")
+        }
         _ => ("source_addr", "name another address or port"),
     };
     named(&format!("{word}: {address}"), with_remedy(error, remedy))

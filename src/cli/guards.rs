@@ -139,7 +139,7 @@ fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Re
     };
     match built_in.map_err(option)? {
         Guard::ClientCertCn(_) if !config.tls.verify_client => {
-            Err(option("ClientCertCNAuth: no name is verified; add --verify-client".into()))
+            Err(option("ClientCertCNAuth needs --verify-client; without it no name is verified".into()))
         }
         Guard::Htpasswd(path) => Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", &path)?)),
         other => Ok(other),

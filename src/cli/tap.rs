@@ -91,7 +91,10 @@ pub(super) fn settle(tap: &Tap) -> Result<Option<Options>, String> {
     let Some(path) = &tap.record else { return Ok(None) };
     let said = |what: &str| format!("option --record: {}: {what}", path.display());
     let absolute = std::path::absolute(path).map_err(|error| said(&error.to_string()))?;
-    let base = absolute.file_name().ok_or_else(|| said("there is no name of a file in it; write one behind the directory"))?.to_owned();
+    let base = absolute
+        .file_name()
+        .ok_or_else(|| said("there is no name of a file in it; write one behind the directory"))?
+        .to_owned();
     let pattern = tap.name.clone().unwrap_or_default();
     if !pattern.fits(&base) {
         return Err(said("its last part is too long for the names of recordings; name a shorter one"));

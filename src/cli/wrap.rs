@@ -105,7 +105,8 @@ pub(super) fn settle(words: &[OsString], options: &Options) -> Result<Wrap, Stri
 /// The absolute path of the file that a shell would run for this name.
 fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     if name.as_bytes().contains(&b'/') {
-        let path = std::path::absolute(name).map_err(|_| "the working directory is gone; write an absolute path")?;
+        let path =
+            std::path::absolute(name).map_err(|_| "the working directory is gone; write an absolute path")?;
         return match path.is_file() {
             true if can_run(&path) => Ok(path),
             true => Err(NOT_EXECUTABLE),
@@ -118,7 +119,9 @@ fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     let files: Vec<_> = candidates.filter(|path| !name.is_empty() && path.is_file()).collect();
     match files.iter().find(|path| can_run(path)) {
         Some(path) => Ok(path.clone()),
-        None if files.is_empty() => Err("no such program in the directories of PATH; install it, or write its path"),
+        None if files.is_empty() => {
+            Err("no such program in the directories of PATH; install it, or write its path")
+        }
         None => Err(NOT_EXECUTABLE),
     }
 }

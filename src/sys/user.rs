@@ -65,7 +65,9 @@ impl Identity {
         set_groups(&groups)?;
         switch(Uid::from_raw(self.user), Gid::from_raw(self.group))?;
         if self.user != 0 && (nix::unistd::setuid(Uid::from_raw(0)).is_ok() || geteuid().is_root()) {
-            return Err(io::Error::other("root could be had again; start it with another user of the system"));
+            return Err(io::Error::other(
+                "root could be had again; start it with another user of the system",
+            ));
         }
         lock(self.user)
     }
@@ -73,7 +75,9 @@ impl Identity {
     /// Without root, nothing changes: user and group must be what they are to be.
     fn is_already(&self, is_user: bool) -> io::Result<()> {
         if !is_user {
-            return Err(io::Error::other("only root can become somebody else; start it as root, or leave --user out"));
+            return Err(io::Error::other(
+                "only root can become somebody else; start it as root, or leave --user out",
+            ));
         }
         let (own, group) = ([getgid().as_raw(), getegid().as_raw()], self.group);
         if own != [group; 2] {

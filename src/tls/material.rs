@@ -52,13 +52,12 @@ pub fn load(options: &Options) -> Result<Material, String> {
         None => None,
         Some(target) => Some(Arc::new(client(target, &mut warnings)?)),
     };
-    let target_name =
-        match options.target.as_ref().and_then(|target| target.name.as_ref()) {
-            None => None,
-            Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
-                format!("--ssl-target-name: \"{name}\" is neither a host name nor an address; write one")
-            })?),
-        };
+    let target_name = match options.target.as_ref().and_then(|target| target.name.as_ref()) {
+        None => None,
+        Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
+            format!("--ssl-target-name: \"{name}\" is neither a host name nor an address; write one")
+        })?),
+    };
     Ok(Material { server, client, target_name, warnings })
 }
 
@@ -100,9 +99,10 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
         )?;
     let builder = if options.verify_client {
         let (roots, _) = roots("--cafile", options.cafile.as_deref())?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| format!("--verify-client: {error}; name the file of the authority with --cafile"))?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
+                |error| format!("--verify-client: {error}; name the file of the authority with --cafile"),
+            )?;
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()
@@ -129,9 +129,10 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
         Trust::Anyone
     } else {
         let (roots, given) = roots("--ssl-target-ca", options.ca.as_deref())?;
-        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| format!("--ssl-target: {error}; name the file of the authority with --ssl-target-ca"))?;
+        let paths =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
+                |error| format!("--ssl-target: {error}; name the file of the authority with --ssl-target-ca"),
+            )?;
         Trust::Known { paths, given }
     };
     let verifier = Verifier { trust, provider: provider.clone() };
@@ -191,13 +192,16 @@ fn certified(
     let key = pem::private_key(&key_sections, password)
         .map_err(|error| format!("{key_named} {error}"))?
         .ok_or_else(|| match pair.key {
-        Some(_) => format!("{key_named} holds no private key; name the file that does"),
-        None => format!("{cert} holds no private key; add it, or name the key's own file with {}", words.key),
+            Some(_) => format!("{key_named} holds no private key; name the file that does"),
+            None => {
+                format!("{cert} holds no private key; add it, or name the key's own file with {}", words.key)
+            }
+        })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        format!(
+            "{key_named} is damaged or of no supported kind; use RSA, ECDSA (P-256, P-384, P-521) or Ed25519"
+        )
     })?;
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| format!("{key_named} is damaged or of no supported kind; use RSA, ECDSA (P-256, P-384, P-521) or Ed25519"))?;
     if key_status.mode() & 0o077 != 0 {
         warnings.push(format!("{key_named} can be read by others; chmod 600 {key_file}"));
     }
@@ -231,8 +235,8 @@ fn mismatch(certified: CertifiedKey, pair: &Pair, cert_named: &str, key_named: &
 
 /// The names in a certificate, when now is within its time.
 fn checked(leaf: &CertificateDer<'_>, named: &str) -> Result<Vec<String>, String> {
-    let certificate = Certificate::from_der(leaf)
-        .map_err(|error| format!("{named} is damaged ({error}); get it anew"))?;
+    let certificate =
+        Certificate::from_der(leaf).map_err(|error| format!("{named} is damaged ({error}); get it anew"))?;
     let body = certificate.tbs_certificate();
     let (begin, end) = (body.validity().not_before, body.validity().not_after);
     let now = SystemTime::now();
@@ -279,14 +283,17 @@ fn roots(option: &str, file: Option<&Path>) -> Result<(RootCertStore, Vec<Certif
         return Err(format!("{named} holds no certificates; give the PEM file of the authority"));
     }
     for certificate in &certificates {
-        roots.add(certificate.clone()).map_err(|error| format!("{named} cannot be used: {error}; get it anew"))?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("{named} cannot be used: {error}; get it anew"))?;
     }
     Ok((roots, certificates))
 }
 
 /// A whole file, which must be an ordinary one of ordinary size.
 fn read(named: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
-    let unreadable = |error| format!("{named} cannot be read: {error}; check who owns it and its permissions");
+    let unreadable =
+        |error| format!("{named} cannot be read: {error}; check who owns it and its permissions");
     let status = fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("{named} does not exist; make it, or name another"),
         _ => unreadable(error),
@@ -298,7 +305,9 @@ fn read(named: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
     let most = PEM_FILE_BYTES_MAX as u64 + 1;
     fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(unreadable)?;
     if text.len() > PEM_FILE_BYTES_MAX {
-        return Err(format!("{named} is too long for one; name a file of at most {PEM_FILE_BYTES_MAX} bytes"));
+        return Err(format!(
+            "{named} is too long for one; name a file of at most {PEM_FILE_BYTES_MAX} bytes"
+        ));
     }
     Ok((text, status))
 }

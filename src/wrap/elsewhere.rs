@@ -36,7 +36,13 @@ impl Plan {
     ///
     /// # Errors
     /// Always.
-    pub fn check(wrap: &Wrap, port: u16, target: Option<&Target>, files: u64, log: &Log) -> Result<(), String> {
+    pub fn check(
+        wrap: &Wrap,
+        port: u16,
+        target: Option<&Target>,
+        files: u64,
+        log: &Log,
+    ) -> Result<(), String> {
         Plan::prepare(wrap, port, target, files, log).map(drop)
     }
 

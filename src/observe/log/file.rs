@@ -56,9 +56,8 @@ impl LogFile {
     pub fn reopen(&mut self) -> Result<(), String> {
         // A failure to write belongs to the file before.
         let _ = self.file.write_all(&std::mem::take(&mut self.held));
-        self.file =
-            open(&self.path, options().create(true))
-                .map_err(|error| format!("log file not reopened: {}", self.complaint(&error)))?;
+        self.file = open(&self.path, options().create(true))
+            .map_err(|error| format!("log file not reopened: {}", self.complaint(&error)))?;
         self.failing = false;
         Ok(())
     }

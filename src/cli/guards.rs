@@ -19,7 +19,7 @@ const fn many(word: &'static str) -> Value {
 
 pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
     "auth-plugin",
-    "who may connect: one of several guards",
+    "check who may connect; may be given repeatedly",
     "May be given several times; a client must pass all of them. BasicHTTPAuth asks for the user and password of its \
      source, USER:PASSWORD. HtpasswdAuth asks for a user and password of a file as htpasswd(1) makes it: bcrypt, SHA-crypt \
      or apr1. ExpectOrigin lets in pages from the origins of its source, separated by blanks, such as https://desk.example. \
@@ -45,7 +45,7 @@ pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
 
 pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
     "auth-source",
-    "what a guard works with",
+    "password, file or names for the auth plugin",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
      is, is said there. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
      list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
@@ -60,7 +60,7 @@ pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
 
 pub(super) const WEB_AUTH: Opt = Category::Access.row(
     "web-auth",
-    "guard the files of --web too",
+    "check who may get the files of --web, too",
     "Whoever wants a file must pass the guards as well, all but SameOrigin: browsers name no origin when they ask for pages, \
      which is why ExpectOrigin refuses them. A plugin is told of no target then.",
     "",

@@ -19,7 +19,7 @@ pub(super) const MODE: Opt = Opt {
     long: "wrap-mode",
     short: None,
     category: Category::Target,
-    brief: "what the end of a wrapped program means",
+    brief: "when COMMAND ends: exit, ignore it or respawn",
     detail: "Behind -- stands a program to run beside the server, and no target: the server takes the program's port, and \
              the program is moved to another port of this machine, without knowing it. To a program that can be told where \
              to listen, write {port} for that port, or {unix_socket} for the path of a Unix socket in a directory of \
@@ -44,7 +44,7 @@ pub(super) const BIND: Opt = Opt {
     long: "wrap-bind",
     short: None,
     category: Category::Target,
-    brief: "how a wrapped program is moved to its port",
+    brief: "how COMMAND is moved to another port",
     detail: "seccomp: the server sees each bind() of the program and of all it starts, static ones too, and has those that \
              ask for its own TCP port go elsewhere. Unless the server runs as root, programs started so cannot gain \
              privileges: sudo and the like fail in them. preload: a library in the program does so, which does not reach \

@@ -88,6 +88,8 @@ pub struct Options {
     pub subprotocols: Vec<String>,
     /// `--lenient-handshake`
     pub lenient_handshake: bool,
+    /// `--server-header`: text for a header, or nothing.
+    pub server_header: Box<str>,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
     /// `--auth-plugin` and what goes with it.
@@ -292,6 +294,7 @@ impl Default for Options {
             web_index: None,
             subprotocols: Vec::new(),
             lenient_handshake: false,
+            server_header: env!("CARGO_PKG_NAME").into(),
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),

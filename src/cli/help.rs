@@ -23,7 +23,7 @@ pub const DESCRIPTION: &str = "Browsers can only speak WebSocket. This server ac
 const START: (&str, &str, &str) = (
     "To show a VNC desktop in a browser, with noVNC in /usr/share/novnc:",
     "--web=/usr/share/novnc 6080 localhost:5901",
-    "and open http://localhost:6080/vnc.html. More: --help",
+    "and open http://localhost:6080/vnc.html in the browser.",
 );
 
 /// The forms of a command line, without the program's name.

@@ -88,6 +88,7 @@ fn complete(args: &Args) -> Result<Config, String> {
             subprotocols: options.subprotocols.clone(),
             lenient: args.compatible() || options.lenient_handshake,
         },
+        server_header: options.server_header.clone(),
         plain: plain(&options.tls),
         tls,
         message_bytes_max: options.message_bytes_max,

@@ -142,6 +142,20 @@ pub const TABLE: &[Opt] = &[
         act: Act::Switch(|options| options.lenient_handshake = true),
     },
     Opt {
+        long: "server-header",
+        short: None,
+        category: Category::WebSocket,
+        brief: "what the Server header says; empty: no header",
+        detail: "Every answer says in its Server header what it comes from; the version is never said unless it is written \
+                 here. An empty TEXT leaves the header out, for those who tell strangers nothing.",
+        default: "websplice",
+        example: "--server-header= 6080 localhost:5901",
+        act: Act::Take(free("TEXT"), |options, value| {
+            options.server_header = values::header(value)?.into();
+            Ok(())
+        }),
+    },
+    Opt {
         long: "max-message",
         short: None,
         category: Category::WebSocket,

@@ -97,6 +97,12 @@ fn tell(places: Places, message: &str) {
     }
 }
 
+/// Tells standard error at once, and the other places too.
+fn tell_all(text: &str, log: &Log) {
+    say(text);
+    log.said(Level::Info, text);
+}
+
 /// Serves with what is open, and takes it away again. Whatever goes wrong in here the log hears.
 fn serve_opened(
     config: Config,
@@ -155,18 +161,16 @@ impl Parts {
         ready.near()?;
         let shards = Shards::start(&config, means, *chosen, gate, shelf.as_ref(), taps, log)?;
         shards.hear(signals)?;
+        log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
+        let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
+        // Only now nothing is left that could fail: a start that does is one line.
+        tell_all(&banner::settings(&config).join("\n"), log);
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         let notices = [self.notice.clone(), means.notice.clone(), libserver];
         for notice in notices.into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
-        log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
-        let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
-        // Only now nothing is left that could fail: a start that does is one line.
-        for part in [banner::settings(&config).join("\n"), banner::proxying(&config, listeners.port)] {
-            say(&part);
-            log.said(Level::Info, &part);
-        }
+        tell_all(&banner::proxying(&config, listeners.port), log);
         ready.reached();
         shards.watch(material.as_ref(), taps, program, &config, log)
     }

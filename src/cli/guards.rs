@@ -46,8 +46,8 @@ pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
 pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
     "auth-source",
     "password, file or names for the auth plugin",
-    "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
-     is, is said there. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
+    "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What each \
+     takes is said at --auth-plugin. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
      list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
      @ itself is written with @@.",
     "",

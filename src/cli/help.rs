@@ -16,8 +16,8 @@ pub const DESCRIPTION: &str = "Browsers can only speak WebSocket. This server ac
     long as they stay unambiguous; short ones may be joined. Without source_addr it listens on all interfaces; port 0 \
     takes any free port, and the start messages name it. A target port may be the name of a service. IPv6 addresses \
     are written in brackets: [::1]:6080. An empty target_addr is this machine.\n\n\
-    Called as websockify or run it behaves as its namesake in two matters: it accepts sloppy handshakes and lists \
-    directories of --web.";
+    Called as websockify or run it behaves as its namesake in two matters: --lenient-handshake is on, and directories \
+    of --web are listed.";
 
 /// What most come for: a line before the command line, its words without the program's name, and a line behind it.
 const START: (&str, &str, &str) = (
@@ -27,9 +27,10 @@ const START: (&str, &str, &str) = (
 );
 
 /// The forms of a command line, without the program's name.
-pub const FORMS: [&str; 5] = [
+pub const FORMS: [&str; 6] = [
     "[options] [source_addr:]source_port target_addr:target_port",
     "[options] --unix-target=FILE [source_addr:]source_port",
+    "[options] --token-plugin=CLASS [source_addr:]source_port",
     "[options] --echo [source_addr:]source_port",
     "[options] --unix-listen=FILE target_addr:target_port",
     "[options] [source_addr:]source_port -- COMMAND [ARGUMENTS]",
@@ -113,9 +114,11 @@ pub fn of(category: Category) -> impl Iterator<Item = &'static Opt> {
     TABLE.iter().filter(move |opt| opt.category == category)
 }
 
-/// What there is to know about an option: its detail, its values and its default, in paragraphs.
+/// What there is to know about an option: what it is for, its detail, its values and its default, in paragraphs.
 pub fn full_text(opt: &Opt) -> String {
-    let mut out = opt.detail.to_owned();
+    let mut brief = opt.brief.chars();
+    let first: String = brief.next().into_iter().flat_map(char::to_uppercase).collect();
+    let mut out = format!("{first}{}.\n\n{}", brief.as_str(), opt.detail);
     if let Some(value) = opt.value().filter(|value| !value.choices.is_empty()) {
         out += &format!("\n\n{} is one of: {}.", value.word, value.choices.join(", "));
     }

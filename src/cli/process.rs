@@ -126,7 +126,7 @@ pub(super) const PID_FILE: Opt = Opt {
     short: None,
     category: Category::Program,
     brief: "write the process number to FILE",
-    detail: "Write the number of the process that serves to FILE, and remove FILE at the end. It is locked meanwhile: a second \
+    detail: "It is the number of the process that serves. FILE is removed at the end, and locked meanwhile: a second \
              server with the same FILE does not start, and a leftover is replaced. Symbolic links are not followed.",
     default: "",
     example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",

@@ -58,8 +58,7 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
 pub(super) const HOST_TOKEN: Opt = Category::Access.row(
     "host-token",
     "take the name in the Host header as the token",
-    "Look up the name that the client came for, in small letters, without port and brackets, instead of a token in the \
-     query.",
+    "The name counts in small letters and without port and brackets. Tokens in the query are not looked at then.",
     "",
     "--host-token --token-plugin=TokenFile --token-source=/etc/websplice/hosts 6080",
     Act::Switch(|options| options.route.host_token = true),

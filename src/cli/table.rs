@@ -78,7 +78,7 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Target,
         brief: "carry clients to a Unix socket",
-        detail: "Carry clients to the Unix stream socket at FILE; @NAME is a socket in the abstract namespace of Linux. \
+        detail: "A stream socket, at the path FILE; @NAME is one in the abstract namespace of Linux. \
                  The word target_addr:target_port is then left out.\n\n\
                  An empty FILE means that the option was not given.",
         default: "",
@@ -253,7 +253,7 @@ pub const TABLE: &[Opt] = &[
         category: Category::Timing,
         brief: "ping each client this often; 0: never",
         detail: "Send a WebSocket ping this often. A pong, or anything else, must come within two intervals, at most \
-                 15 seconds, or the client is gone. This keeps middle boxes from cutting quiet sessions. All durations \
+                 15 seconds, or the client is gone. This keeps proxies and firewalls from cutting quiet sessions. All durations \
                  take ms, s, m, h or d, and bare numbers are seconds.",
         default: "30s",
         example: "--heartbeat=45 6080 localhost:5901",
@@ -439,7 +439,7 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Help,
         brief: "show name, version and commit, and exit",
-        detail: "Show name, version and commit on standard output and exit.",
+        detail: "They go to standard output, on one line.",
         default: "",
         example: "--version",
         act: Act::Ask(|_| Command::Version),
@@ -449,7 +449,7 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Help,
         brief: "print man page or shell completions, and exit",
-        detail: "Print the man page in roff, or completions for a shell, on standard output and exit.",
+        detail: "The man page is in roff. Completions are to be sourced, or put where the shell looks for them.",
         default: "",
         example: "--generate=bash",
         act: Act::AskFor(choice("KIND", &["man", "bash", "zsh", "fish"]), |value| {

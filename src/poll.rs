@@ -74,7 +74,14 @@ impl Poll {
             Some(Duration::ZERO) => ask(wait),
             // An error ends the looking; should it last, the next wait meets it again.
             _ if spin.look(|| ask(Some(Duration::ZERO)).unwrap_or(true)) => Ok(true),
-            _ => spin.sleep(|| ask(wait)),
+            wait => {
+                let gather = spin.gather().filter(|gather| wait.is_none_or(|wait| wait > *gather));
+                spin.sleep(|| {
+                    // A sleep lasts longer by the slack of timers, 50 us on Linux.
+                    gather.into_iter().for_each(|gather| std::thread::sleep(gather / 2));
+                    ask(wait)
+                })
+            }
         };
         outcome.map(|_| ())
     }

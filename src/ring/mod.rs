@@ -38,6 +38,8 @@ const READ_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
 const WRITE_EVENTS: u32 = libc::POLLOUT as u32;
 /// Of several shards that wait at one listener only one is woken for a client.
 const ACCEPT_EVENTS: u32 = libc::POLLIN as u32 | libc::EPOLLEXCLUSIVE as u32;
+/// Completions for which a wait that gathers ends before its time.
+const GATHERED: usize = 64;
 const END_EVENTS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as i32;
 
 /// One shard's ring and its listeners.
@@ -98,13 +100,11 @@ impl Ring {
             }
             _ if !self.ring.completion().is_empty() || self.look() => self.ring.submit(),
             wait => {
+                let gather = self.spin.gather().filter(|_| self.ring.params().is_feature_min_timeout());
                 let ring = &mut self.ring;
                 self.spin.sleep(|| match wait {
-                    Some(wait) => {
-                        let time = Timespec::from(wait);
-                        ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
-                    }
-                    None => ring.submit_and_wait(1),
+                    Some(wait) => sleep(ring, SubmitArgs::new().timespec(&Timespec::from(wait)), gather),
+                    None => sleep(ring, SubmitArgs::new(), gather),
                 })
             }
         };
@@ -165,6 +165,16 @@ impl Ring {
                 ready.push(Ready::Woken);
             }
             _ => {}
+        }
+    }
+}
+
+/// Submits, and waits for one completion, or for what comes within `gather` if that is more.
+fn sleep(ring: &IoUring, args: SubmitArgs<'_, '_>, gather: Option<Duration>) -> io::Result<usize> {
+    match gather {
+        None => ring.submitter().submit_with_args(1, &args),
+        Some(gather) => {
+            ring.submitter().submit_with_args(GATHERED, &args.min_wait_usec(gather.subsec_micros()))
         }
     }
 }

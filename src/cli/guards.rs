@@ -37,7 +37,7 @@ pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
             options.guards.plugins.push(name);
         }
         if options.guards.plugins.len() > GUARDS_MAX {
-            return Err(Refusal::Message(format!("option --auth-plugin: more than {GUARDS_MAX} guards")));
+            return Err(Refusal::Message(format!("option --auth-plugin: more than {GUARDS_MAX} guards; leave some out")));
         }
         Ok(())
     }),

@@ -125,7 +125,9 @@ pub const TABLE: &[Opt] = &[
             }
             if options.subprotocols.len() > limits::SUBPROTOCOLS_MAX {
                 let most = limits::SUBPROTOCOLS_MAX;
-                return Err(Refusal::Message(format!("option --subprotocol: more than {most} names")));
+                return Err(Refusal::Message(format!(
+                    "option --subprotocol: more than {most} names; leave some out"
+                )));
             }
             Ok(())
         }),

@@ -274,6 +274,45 @@ fn warnings_of_a_start_are_told_by_a_check() {
     }
 }
 
+/// As a container's profile does: io_uring_setup (425 everywhere) fails with EPERM for what is run behind it.
+const FORBIDS_RING: &str = "\
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+rules = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *rule) for rule in rules))
+filter = ctypes.create_string_buffer(struct.pack('HP', len(rules), ctypes.addressof(code)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn an_engine_that_is_refused_is_told_by_a_check() {
+    let dir = TempDir::new();
+    let behind = |args: &[&str]| {
+        let mut python = Command::new("python3");
+        python.args(["-c", FORBIDS_RING]).arg(program()).args(args).current_dir(dir.path());
+        let said = python.output().expect("there is Python");
+        (
+            said.status.code(),
+            String::from_utf8_lossy(&said.stderr).replace(&*program().to_string_lossy(), "websplice"),
+        )
+    };
+    let args = ["--check", "0", "a:1"];
+    let line = line_of(&args, behind(&args), 78);
+    assert!(
+        line.starts_with("--engine auto: engine=poll instead of ring: io_uring_setup: EPERM; "),
+        "{line}"
+    );
+    assert!(line.ends_with("; say --engine poll if that is meant"), "{line}");
+    let args = ["--engine=ring", "0", "a:1"];
+    let line = line_of(&args, behind(&args), 1);
+    assert!(line.starts_with("--engine ring: io_uring_setup: EPERM; ") && line.contains(" -> "), "{line}");
+    let args = ["--check", "--engine=ring", "0", "a:1"];
+    assert_eq!(line_of(&args, behind(&args), 78), line);
+    let args = ["--check", "--engine=poll", "0", "a:1"];
+    assert_eq!(behind(&args).0, Some(0));
+}
+
 /// Whoever looks at logs only finds there why there is no server.
 #[test]
 fn what_fails_before_the_first_thread_reaches_the_logs_that_are_open() {

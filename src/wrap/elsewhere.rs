@@ -57,7 +57,12 @@ impl Program {
     ///
     /// # Errors
     /// None.
-    pub fn start(plan: Plan, _: &Log, _: impl Fn(u8) + Send + 'static) -> Result<Program, String> {
+    pub fn start(
+        plan: Plan,
+        _: &Log,
+        _: impl FnOnce(Result<(), String>) + Send + 'static,
+        _: impl Fn(u8) + Send + 'static,
+    ) -> Result<Program, String> {
         match plan {}
     }
 

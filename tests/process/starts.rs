@@ -111,6 +111,13 @@ const ROWS: &[Row] = &[
         &["--auth-source", "absent", "No such file"],
         1,
     ),
+    (
+        "--auth-plugin=BasicHTTPAuth|--auth-source=@absent|0|a:1",
+        &["--auth-source", "'absent'", "No such file"],
+        1,
+    ),
+    ("--token-plugin=TokenRedis|--token-source=@empty|0", &["--token-source", "'empty'", "is empty"], 1),
+    ("--token-plugin=TokenRedis|--token-source=@folder|0", &["--token-source", "'folder'", "directory"], 1),
     ("--auth-plugin=ForwardAuth|--auth-source=x|0|a:1", &["--auth-plugin", "'x'", "no URL"], 1),
     (
         "--auth-plugin=ClientCertCNAuth|--auth-source=x|0|a:1",

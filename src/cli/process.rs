@@ -171,7 +171,8 @@ pub(super) const CHECK: Opt = Opt {
     category: Category::Help,
     brief: "check the configuration and exit",
     detail: "Check the command line, certificates and keys, files and directories, names, users and the engine, without \
-             opening a port or making a file; plugins are started and ended. What a start would only warn of counts as wrong. \
+             opening a port or making a file; plugins are started and ended. What a start would only warn of counts as wrong, but for what the \
+             system does not grant here and may grant a service. \
              That another server listens there does not: it may be the one to be replaced. Prints \"configuration ok\" and \
              exits with status 0, or says in one line what is wrong and exits with 78.",
     default: "",

@@ -1,6 +1,7 @@
 //! `--check`: everything that can be found out about a configuration without serving, in the order of a start and by its own
 //! predicates. Nothing is made or removed, and no port of the configuration is bound: it may well be taken by the server
-//! that the next start takes the place of. What a start would only warn of counts as wrong.
+//! that the next start takes the place of. What a start would only warn of counts as wrong where it is said of the
+//! configuration, and is but a warning where it is said of the system: a service may be granted what this shell is not.
 
 use super::means::Means;
 use super::{LIBSERVER, engines, opened};
@@ -44,8 +45,14 @@ fn check(config: &Config) -> Result<(), String> {
     }
     let helpers = Helpers::start(config, &log).map_err(|error| error.to_string())?;
     helpers.stop();
+    warnings.into_iter().chain(said.first()).map(Err).next().unwrap_or(Ok(()))?;
     let engine = notice.map(|notice| format!("--engine auto: {notice}; say --engine poll if that is meant"));
-    let libserver = config.process.libserver.then(|| format!("--libserver: {LIBSERVER}; leave it out"));
-    let wrong = warnings.into_iter().chain(engine).chain(means.notice).chain(libserver).chain(said.first());
-    wrong.map(Err).next().unwrap_or(Ok(()))
+    let libserver = config
+        .process
+        .libserver
+        .then(|| format!("--libserver: {}; leave it out", LIBSERVER.trim_start_matches("warning: ")));
+    for warning in engine.into_iter().chain(means.notice).chain(libserver) {
+        say(&format!("{}: warning: {warning}", config.program));
+    }
+    Ok(())
 }

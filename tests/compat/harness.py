@@ -25,7 +25,7 @@ import threading
 import time
 
 from support import BINARY, Process, until
-from wire import Connection
+from wire import DEADLINE, Connection
 
 HERE = pathlib.Path(__file__).resolve().parent
 THEIRS, OURS = "theirs", "ours"
@@ -144,7 +144,7 @@ class Server(Process):
         with self.news:
             return len(self.lines)
 
-    def since(self, mark, pattern, seconds=8.0):
+    def since(self, mark, pattern, seconds=20.0):
         """Waits for a line behind the mark that the pattern finds, and returns it."""
         seen = re.compile(pattern)
 
@@ -202,9 +202,11 @@ class Half:
             raise
 
     def program(self, called):
-        """The path of the program under the name it is called by."""
+        """The path of the program under the name it is called by; for theirs also a path, where it is not to be found beside
+        what Debian puts around it."""
         if self.name == THEIRS:
-            return f"/usr/bin/{called}"
+            return called if called.startswith("/") else f"/usr/bin/{called}"
+        called = called.rpartition("/")[2]
         path = self.place / ".bin" / called
         path.parent.mkdir(exist_ok=True)
         if not path.is_symlink():
@@ -222,6 +224,10 @@ class Half:
         text = re.sub(rf"\b{self.port}\b", "PORT", text)
         return re.sub(rf"\b{self.target.port}\b", "TARGET", text) if self.target else text
 
+    def patience(self, seconds):
+        """How long to wait for what theirs never does: so long there, and until it is a failure here."""
+        return seconds if self.name == THEIRS else DEADLINE
+
     def start(self, *words, **options):
         """Starts the program with these words; it ends with the half."""
         server = Server(self, [self.fill(word) for word in words], **options)
@@ -234,20 +240,20 @@ class Half:
         words = [*group.words, *(word for word in (group.listen, group.to) if word), *group.tail]
         self.server = self.start(*words, env={name: self.fill(value) for name, value in group.env.items()})
         if group.ready:
-            self.server.wait_for(group.ready, 20)
+            self.server.wait_for(group.ready, 30)
         return self
 
     def connect(self, tls=None, name="gateway.test", family=socket.AF_INET):
         """A new connection to the server; with a context, over TLS."""
         host = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]
-        stream = socket.create_connection((host, self.port), 8)
+        stream = socket.create_connection((host, self.port), DEADLINE)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Connection(tls.wrap_socket(stream, server_hostname=name) if tls else stream)
 
     def connect_unix(self, path):
         """A new connection to a Unix socket in the half's directory."""
         stream = socket.socket(socket.AF_UNIX)
-        stream.settimeout(8)
+        stream.settimeout(DEADLINE)
         stream.connect(str(self.place / path))
         return Connection(stream)
 
@@ -416,7 +422,7 @@ class Hand:
         self.listener = socket.socket(family)
         self.listener.bind(where)
         self.listener.listen(64)
-        self.listener.settimeout(8)
+        self.listener.settimeout(DEADLINE)
         self.port = self.listener.getsockname()[1] if family != socket.AF_UNIX else 1
 
     def take(self):

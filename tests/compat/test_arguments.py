@@ -25,7 +25,7 @@ def fails(line, program="websockify", env=None):
 
     def do(half):
         run = half.start(*typed(line), program=program, env=env)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         run.wait_for(r"\(end of output\)")
         said = run.said().replace("(end of output)", "")
         error = LAST.fullmatch(said)
@@ -40,12 +40,12 @@ def starts(line, program="websockify", family=socket.AF_INET):
 
     def do(half):
         run = half.start(*typed(line), program=program)
-        run.wait_for("proxying from", 15)
+        run.wait_for("proxying from", 30)
         half.server = run
         with half.connect(family=family) as client:
             assert client.send(request()).answer().code in (200, 405)
         run.tell(signal.SIGTERM)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         banner = [line for line in run.said().splitlines() if line.startswith(("  - ", "WebSocket server settings"))]
         return Seen(status=status, banner=[half.blank(line) for line in banner], printed=run.output())
 
@@ -57,12 +57,12 @@ def outcome(line):
 
     def do(half):
         run = half.start(*typed(line))
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         said = run.said()
         line_ = re.search(".*proxying from.*", said)
         error = LAST.fullmatch(said.replace("(end of output)", ""))
         return Seen(runs=bool(line_), line=line_ and half.blank(line_[0]), error=error and half.blank(error[2]),
-                    status=None if line_ else run.child.wait(5))  # fmt: skip
+                    status=None if line_ else run.child.wait(20))  # fmt: skip
 
     return do
 
@@ -90,7 +90,7 @@ def reached(line):
     """Over which families a server is reached."""
 
     def do(half):
-        half.start(*typed(line)).wait_for("proxying from", 15)
+        half.start(*typed(line)).wait_for("proxying from", 30)
         seen = Seen()
         for name, family in (("v4", socket.AF_INET), ("v6", socket.AF_INET6)):
             try:

@@ -87,10 +87,10 @@ def begin(*words):
 
     def do(half):
         half.server = run = half.start(*words, "127.0.0.1:$port", "127.0.0.1:$target")
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         if "proxying from" in run.said():
             return come(basic("a:b"), "Origin: http://good.example")(half)
-        return Seen(status=run.child.wait(5), said=run.said())
+        return Seen(status=run.child.wait(20), said=run.said())
 
     return do
 

@@ -30,7 +30,7 @@ class Syslog:
     def __init__(self, path=None):
         self.socket = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(str(path) if path else ("127.0.0.1", 0))
-        self.socket.settimeout(3)
+        self.socket.settimeout(5)
         self.port = None if path else self.socket.getsockname()[1]
         self.lines = []
 
@@ -106,7 +106,7 @@ def settled(half):
             return None
         return found if streams == {"/dev/null"} else None
 
-    return until(pid, "the daemon listens, with nothing but /dev/null", 10)
+    return until(pid, "the daemon listens, with nothing but /dev/null", 30)
 
 
 def gone(pid):
@@ -122,7 +122,7 @@ def stop(half, sign=signal.SIGKILL):
     pid = listener(half.port)
     if pid:
         os.kill(pid, sign)
-        until(lambda: gone(pid), "the daemon has ended", 10)
+        until(lambda: gone(pid), "the daemon has ended", 30)
     return pid
 
 
@@ -133,7 +133,7 @@ def daemon(*words, look=lambda half, pid: {}, tokens=False):
         where = ["127.0.0.1:$port"] + ([] if tokens else ["127.0.0.1:$target"])
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start("-D", *words, *where)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         if status:
             return Seen(status=status)
         pid = settled(half)
@@ -141,7 +141,7 @@ def daemon(*words, look=lambda half, pid: {}, tokens=False):
         if not tokens:
             seen |= talk(half)
         os.kill(pid, signal.SIGTERM)
-        until(lambda: gone(pid), "the daemon has ended", 10)
+        until(lambda: gone(pid), "the daemon has ended", 30)
         return seen
 
     return do
@@ -183,7 +183,7 @@ def fails(*words, before=None):
     def do(half):
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start("-D", *words)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         run.wait_for(r"\(end of output\)")
         return Seen(status=status, said=half.blank(run.said()))
 
@@ -221,8 +221,8 @@ def log_at(name):
 def log_nowhere(half):
     """A log file in a directory that is not there."""
     run = half.start("--log-file=$place/absent/log", "127.0.0.1:$port", "127.0.0.1:$target")
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return Seen(status=run.child.wait(5), said=half.blank(run.said()))
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return Seen(status=run.child.wait(20), said=half.blank(run.said()))
 
 
 def rotated(half):
@@ -231,7 +231,7 @@ def rotated(half):
     (half.place / "log").rename(half.place / "log.1")
     half.server.tell(signal.SIGHUP)
     if half.name == "theirs":
-        return Seen(status=half.server.child.wait(10))
+        return Seen(status=half.server.child.wait(20))
     until(lambda: (half.place / "log").exists(), "the file is there again")
     talk(half, "/rotated")
     until(lambda: "/rotated" in (half.place / "log").read_text(), "the session is in the new file")
@@ -263,7 +263,8 @@ def says(work, pattern, ours=None):
     def do(half):
         mark = half.server.mark()
         work(half)
-        line = half.server.since(mark, pattern if half.name == "theirs" or not ours else ours)
+        # Theirs either says it at once or never.
+        line = half.server.since(mark, pattern if half.name == "theirs" or not ours else ours, half.patience(6))
         return Seen(line=half.blank(line or ""))
 
     return do
@@ -302,7 +303,7 @@ def daemon_syslog(pattern):
     def do(half):
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start(*half.group.words, "127.0.0.1:$port", "127.0.0.1:$target")
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         if status:
             return Seen(status=status)
         pid = settled(half)
@@ -310,7 +311,7 @@ def daemon_syslog(pattern):
             talk(half)
         line = half.syslog.wait_for(pattern)
         os.kill(pid, signal.SIGTERM)
-        until(lambda: gone(pid), "the daemon has ended", 10)
+        until(lambda: gone(pid), "the daemon has ended", 30)
         return Seen(status=status, line=line and half.blank(line))
 
     return do

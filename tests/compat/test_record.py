@@ -123,10 +123,10 @@ def unfinished(half):
 def no_directory(half):
     """A directory that is not there: at start, or what becomes of a session."""
     half.server = run = half.start(*half.group.words, "127.0.0.1:$port", "127.0.0.1:$target")
-    run.wait_for(r"proxying from|\(end of output\)", 15)
+    run.wait_for(r"proxying from|\(end of output\)", 30)
     said = run.said()
     if "proxying from" not in said:
-        return Seen(starts=False, status=run.child.wait(5), said=half.blank(said))
+        return Seen(starts=False, status=run.child.wait(20), said=half.blank(said))
     with half.connect() as client:
         code = client.send(upgrade()).answer().code
         return Seen(client.farewell(), starts=True, code=code)

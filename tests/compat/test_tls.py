@@ -159,8 +159,8 @@ def plain(data):
         mark = half.server.mark()
         with half.connect() as client:
             seen = client.send(data).answer().seen()
-        return Seen(seen, log=half.server.since(mark, "non-SSL connection received but disallowed",
-            2) if seen["code"] == 0 else None)
+        log = half.server.since(mark, "non-SSL connection received but disallowed") if seen["code"] == 0 else None
+        return Seen(seen, log=log)
 
     return do
 
@@ -184,8 +184,8 @@ def renewed(half):
     (half.place / "new").write_text(fresh.both.read_text())
     (half.place / "new").rename(half.place / "self.copy")
     start = time.monotonic()
-    until(lambda: shown() == serial(fresh.cert), "the new certificate is shown", 6)
-    return Seen(before=before, quick=time.monotonic() - start < 4)
+    until(lambda: shown() == serial(fresh.cert), "the new certificate is shown", 20)
+    return Seen(before=before, quick=time.monotonic() - start < 10)
 
 
 def start(*words):
@@ -193,9 +193,9 @@ def start(*words):
 
     def do(half):
         half.server = run = half.start(*words, "127.0.0.1:$port", "127.0.0.1:$target")
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         said = run.said()
-        seen = secured()(half) if "proxying from" in said else Seen(status=run.child.wait(5))
+        seen = secured()(half) if "proxying from" in said else Seen(status=run.child.wait(20))
         banner = [line for line in said.splitlines() if line.startswith("  - ")]
         return Seen(seen, starts="proxying from" in said, said=half.blank(said), banner=banner)
 
@@ -205,8 +205,8 @@ def start(*words):
 def unix_target(half):
     """A start with TLS to a Unix target; if there is a server, what the target gets."""
     half.server = run = half.start(*half.group.words, "127.0.0.1:$port")
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return target(False)(half) if "proxying from" in run.said() else Seen(status=run.child.wait(5), said=run.said())
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return target(False)(half) if "proxying from" in run.said() else Seen(status=run.child.wait(20), said=run.said())
 
 
 def target(speak_first):
@@ -214,7 +214,7 @@ def target(speak_first):
 
     def do(half):
         with half.connect() as client:
-            client.stream.settimeout(3)
+            client.stream.settimeout(half.patience(3))
             code = client.send(upgrade()).answer().code
             try:
                 got = client.frame()
@@ -225,7 +225,7 @@ def target(speak_first):
 
     def first(half):
         with half.connect() as client:
-            client.stream.settimeout(3)
+            client.stream.settimeout(half.patience(3))
             code = client.send(upgrade()).answer().code
             # The tickets of TLS 1.3 come behind the handshake; data that comes with them would hide the defect.
             time.sleep(0.3)

@@ -246,11 +246,11 @@ def at_start(*words, setup=token_names):
 
     def do(half):
         run = half.start(*words, "127.0.0.1:$port")
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         said = run.said()
         started = "proxying from" in said
         line = re.search(".*proxying from.*", said)
-        return Seen(starts=started, status=None if started else run.child.wait(5), said=half.blank(said),
+        return Seen(starts=started, status=None if started else run.child.wait(20), said=half.blank(said),
             line=line and half.blank(line[0]))
 
     return do

@@ -75,11 +75,11 @@ def begins(prepare):
     def do(half):
         prepare(half.place / "sock")
         half.server = run = half.start(*half.group.words, half.group.to)
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         said = run.said()
         if "proxying from" not in said:
             path = half.place / "sock"
-            return Seen(starts=False, status=run.child.wait(5), kept=path.is_file() and path.read_text(), said=half.blank(said))
+            return Seen(starts=False, status=run.child.wait(20), kept=path.is_file() and path.read_text(), said=half.blank(said))
         return Seen(over("sock")(half), starts=True)
 
     return do
@@ -94,8 +94,8 @@ def stale(path):
 def nowhere(half):
     """A directory that is not there."""
     run = half.start("--unix-listen=$place/absent/sock", "127.0.0.1:$target")
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return Seen(status=run.child.wait(5), said=half.blank(run.said()))
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return Seen(status=run.child.wait(20), said=half.blank(run.said()))
 
 
 def relative(half):
@@ -118,15 +118,15 @@ def inetd(family, where):
         listener.bind(address)
         listener.listen(16)
         half.server = run = half.start("--inetd", "127.0.0.1:$target", stdin=listener)
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         banner = [half.blank(line) for line in run.said().splitlines()]
         try:
             stream = socket.socket(family)
-            stream.settimeout(3)
+            stream.settimeout(half.patience(3))
             stream.connect(listener.getsockname())
             listener.close()
             with Connection(stream) as client:
-                client.stream.settimeout(3)
+                client.stream.settimeout(half.patience(3))
                 code = client.send(upgrade()).answer().code
                 seen = Seen(code=code) if code != 101 else talked(client)
         except (OSError, AssertionError) as error:
@@ -151,11 +151,11 @@ def nowait(half):
     half.server = run = half.start("--inetd", "127.0.0.1:$target", stdin=far)
     far.close()
     with Connection(stream) as client:
-        client.stream.settimeout(3)
+        client.stream.settimeout(half.patience(3))
         try:
             code = client.send(upgrade()).answer().code
             seen = talked(client) if code == 101 else Seen(code=code)
-            seconds, status = elapsed(lambda: run.child.wait(8)) if code == 101 else (None, None)
+            seconds, status = elapsed(lambda: run.child.wait(20)) if code == 101 else (None, None)
             return Seen(seen, status=status)
         except (AssertionError, OSError):
             spins = run.since(0, "handler exception") is not None
@@ -166,8 +166,8 @@ def no_socket(half):
     """A server whose standard input is no socket."""
     with open(os.devnull, "rb") as nothing:
         run = half.start("--inetd", "127.0.0.1:$target", stdin=nothing)
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return Seen(status=run.child.wait(8), said=run.said())
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return Seen(status=run.child.wait(20), said=run.said())
 
 
 FINE = {"code": 101, "got": (BINARY, b"hello"), "close": "1000 bye"}

@@ -77,7 +77,7 @@ PYTHON = "$python"
 def begin(half, *words, ready="proxying from"):
     """Starts the server with these words and waits for its line."""
     half.server = half.start(*words)
-    half.server.wait_for(rf"{ready}|\(end of output\)", 15)
+    half.server.wait_for(rf"{ready}|\(end of output\)", 30)
     return half.server
 
 
@@ -118,7 +118,7 @@ def leaves(*words):
     def do(half):
         start = time.monotonic()
         run = begin(half, *words)
-        status = run.child.wait(10)
+        status = run.child.wait(20)
         run.wait_for(r"\(end of output\)")
         return Seen(status=status, seconds=time.monotonic() - start, said=half.blank(run.said()))
 
@@ -159,7 +159,7 @@ def stopped(*words):
         path = half.place / "running"
         pid = int(until(lambda: path.exists() and path.read_text(), "the program runs"))
         run.tell(signal.SIGTERM)
-        status = run.child.wait(12)
+        status = run.child.wait(20)
         alive = True
         if half.name == "ours" and not words:
             until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the program has ended", 8)

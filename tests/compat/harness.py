@@ -5,6 +5,7 @@ each must answer: the same, or ours better by a rule of the reference, and then 
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -117,7 +118,9 @@ class Forked:
     def send_signal(self, sign):
         """As of a Popen."""
         if self.poll() is None:
-            os.kill(self.pid, sign)
+            # It may have ended a moment ago without that being known here yet.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sign)
 
 
 class Server(Process):
@@ -132,7 +135,8 @@ class Server(Process):
                              env={**os.environ, **(env or {})})  # fmt: skip
 
     def _spawn(self, command, **options):
-        if self.half.name == OURS:
+        # What is put in front of the C library only gets into a program that is really started.
+        if self.half.name == OURS or "LD_PRELOAD" in options["env"]:
             return super()._spawn(command, **options)
         stdin = options["stdin"]
         with open(os.devnull, "rb") as nothing:
@@ -205,6 +209,8 @@ class Half:
         """The path of the program under the name it is called by; for theirs also a path, where it is not to be found beside
         what Debian puts around it."""
         if self.name == THEIRS:
+            if "LD_PRELOAD" in self.group.env:
+                return str(pathlib.Path(sys.executable).parent / called)
             return called if called.startswith("/") else f"/usr/bin/{called}"
         called = called.rpartition("/")[2]
         path = self.place / ".bin" / called

@@ -6,10 +6,12 @@ import signal
 import socket
 
 from harness import Echo, Group, better, files, has, same
+from services import two_addresses
 from support import until
 from wire import Seen, request
 
 PLACE = Group("arguments", target=Echo, setup=files({"web/index.html": "x", "tokens": "t: 127.0.0.1:1\n", "file": "x"}))
+TWO = Group("arguments-two-addresses", target=Echo, setup=two_addresses, listen="two.test:$port", env={"LD_PRELOAD": "$two"})
 GO = "127.0.0.1:$port 127.0.0.1:$target"
 LAST = re.compile(r"(?s)(?:.*\n)?([\w.-]+): error: ([^\n]*)\n*")
 
@@ -101,6 +103,26 @@ def reached(line):
         return seen
 
     return do
+
+
+def both_addresses(half):
+    """At which addresses of a name with two a server is reached."""
+    half.serve()
+    seen = Seen()
+    for host in ("127.0.0.2", "127.0.0.3"):
+        with socket.socket() as probe:
+            seen[host] = probe.connect_ex((host, half.port)) == 0
+    return seen
+
+
+def beyond(half):
+    """A port to listen on that is 65536 too high: what is said, or where the server is reached."""
+    run = half.start(f"127.0.0.1:{half.port + 65536}", "127.0.0.1:$target")
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    if "proxying from" in run.said():
+        half.connect().end()
+        return Seen(runs=True)
+    return Seen(runs=False, status=run.child.wait(20), said=run.said())
 
 
 def usage(ident, line, said, **more):
@@ -223,6 +245,10 @@ ROWS = [
              {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"},
                  alone=True)
       for what, port, line in (("target", 70000, "127.0.0.1:$port a:70000"), ("target", 65536, "127.0.0.1:$port a:65536"))),
+    better("usage-listen-port-too-high", PLACE, beyond, "F 1.2: ports out of range are refused; theirs wrap around", {"runs": True},
+           {"runs": False, "status": 2, "said": has("Error parsing listen port", "is above 65535")}, alone=True),
+    better("runs-two-addresses", TWO, both_addresses, "F 2.1: bind all returned addresses", {"127.0.0.2": True, "127.0.0.3": False},
+           {"127.0.0.2": True, "127.0.0.3": True}, alone=True),
     better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
            {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},
            {"runs": True, "line": re.compile(r"  - proxying from 127\.0\.0\.1:[1-9]\d+ to 127\.0\.0\.1:TARGET")}, alone=True),

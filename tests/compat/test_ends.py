@@ -6,7 +6,8 @@ import socket
 import struct
 import time
 
-from harness import Group, Hand, between, better, elapsed, has, same
+from harness import Echo, Group, Hand, between, better, elapsed, has, same
+from services import two_addresses
 from test_tls import pair
 from wire import BINARY, CLOSE, PING, PONG, Late, Seen, close, closing, frame, request, upgrade
 
@@ -37,6 +38,8 @@ UNKNOWN = Group("ends-unknown", to="no-such-host.invalid:5900")
 PORT_0 = Group("ends-port-0", to="127.0.0.1:0")
 NO_SOCKET = Group("ends-no-socket", ("--unix-target=$place/absent",), to="")
 ALONE = Group("ends-alone", target=Hand)
+TWO = Group("ends-two-addresses", target=lambda: Echo(greeting=b"B", where=("127.0.0.3", 0)), setup=two_addresses,
+            to="two.test:$target", env={"LD_PRELOAD": "$two"})  # fmt: skip
 MUTE = Group("ends-mute", target=Full)
 BEAT = Group("ends-heartbeat", ("--heartbeat=1",), target=Hand)
 SILENT = Group("ends-silent", target=Hand)
@@ -73,6 +76,13 @@ def refused_with_data(half):
         got = client.frame()
         client.rest()
         return Seen(close=got and closing(got[1]), end=client.ended)
+
+
+def over_two(half):
+    """A target with two addresses, of which only the second one listens."""
+    with opened(half) as client:
+        got = client.frame()
+        return Seen(got=got[1] if got[0] == BINARY else closing(got[1]))
 
 
 def target_ends(*chunks):
@@ -304,6 +314,7 @@ ROWS = [
           ("refused", NOBODY, "127.0.0.1:1", 'target="127.0.0.1:1"'),
           ("unknown-host", UNKNOWN, "no-such-host.invalid:5900", 'target="no-such-host.invalid:5900"'),
           ("no-socket", NO_SOCKET, "None:None", 'target="PLACE/absent"'))),
+    better("target-second-address", TWO, over_two, "F 2.6: all addresses are tried", {"got": FAILED}, {"got": b"B"}),
     better("target-never-answers", MUTE, connecting, "F 2.6: stay responsive while connecting", {"got": "silence"},
            {"got": (PONG, b"?"), "close": "1000 bye"}),
     # Ends.

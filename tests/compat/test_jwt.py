@@ -6,7 +6,7 @@ import time
 from harness import Group, better, same
 from jwcrypto import jwe, jwk, jws, jwt
 from services import Two
-from test_tokens import CLEAR, REFUSAL, SILENCE, come, write
+from test_tokens import ABSENT, CLEAR, FAILURE, REFUSAL, SILENCE, come, write
 
 SECRET = jwk.JWK.generate(kty="oct", size=512)
 RSA = jwk.JWK.generate(kty="RSA", size=2048)
@@ -149,8 +149,8 @@ ROWS = [
     refused("jwt-header-key", WITH_RSA, signed("RS256", OTHER, header={"jwk": json.loads(OTHER.export_public())})),
     refused("jwt-nonsense", WITH_RSA, come("/?token=nonsense")),
     refused("jwt-empty-parts", WITH_RSA, come("/?token=..")),
-    refused("jwt-absent", WITH_RSA, come("/")),
-    refused("jwt-key-absent", NO_KEY, signed("RS256", RSA), ours={"code": lambda code: 400 <= code < 600}),
+    refused("jwt-absent", WITH_RSA, come("/"), ours=ABSENT),
+    refused("jwt-key-absent", NO_KEY, signed("RS256", RSA), ours=FAILURE),
     # Encrypted ones.
     *(better(f"jwe-{alg.lower()}", WITH_PRIVATE, nested(alg, "A256GCM", RSA, "RS256", RSA), NESTED, SILENCE, LEADS)
       for alg in ("RSA-OAEP", "RSA-OAEP-256")),

@@ -21,6 +21,8 @@ RELATIVE = Group("unix-relative", ("--unix-listen=sock", "--web=$place/web"), ta
     setup=files({"web/x": "x"}))
 TARGET = Group("unix-target", ("--unix-target=$place/echo.sock",), to="", setup=lambda half: keep(half,
     unix_echo(half.place / "echo.sock", b"")))
+PERCENT = Group("unix-target-percent", ("--unix-target=$place/%s.sock",), to="",
+    setup=lambda half: keep(half, unix_echo(half.place / "%s.sock", b"")))
 BOTH = listen("both", "--unix-target=$place/echo.sock", to="", setup=lambda half: keep(half,
     unix_echo(half.place / "echo.sock", b"")))
 INETD = Group("inetd", ("--inetd",), target=Echo, listen="")
@@ -30,6 +32,8 @@ def talk(client):
     """An echo over a connection that is not yet upgraded."""
     code = client.send(upgrade()).answer().code
     got = client.send(frame(BINARY, b"hello")).frame()
+    if got is None:
+        return Seen(code=code, got=None)
     client.send(close(1000, "bye"))
     return Seen(code=code, got=got, close=closing(client.frame()[1]), rest=client.rest())
 
@@ -178,6 +182,7 @@ ROWS = [
     *(same(f"unix-listen-mode-{said}", MODE[said], mode, mode=oct(int(said.removeprefix("0o"), 8)))
       for said in ("600", "660", "777", "0640")),
     same("unix-target", TARGET, over_tcp, **FINE),
+    better("unix-target-percent", PERCENT, over_tcp, "F 9: a % in a path means nothing (defect 20)", {"code": 101, "got": None}, FINE),
     same("unix-both", BOTH, over("sock"), **FINE),
     same("unix-banner", PLAIN, banner, said=has("  - Listen on unix socket PLACE/sock")),
     better("unix-banner-proxying", PLAIN, banner, "F 6.2: the source is named",

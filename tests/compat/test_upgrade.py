@@ -85,6 +85,8 @@ ROWS = [
          reason="Missing Sec-WebSocket-Key header"),
     same("upgrade-both-absent", ECHO, ask(upgrade(leave=["Sec-WebSocket-Key", "Sec-WebSocket-Version"])), code=400,
          reason="Missing Sec-WebSocket-Version header"),
+    *(better(f"upgrade-{name.lower()}-twice", ECHO, ask(upgrade("/", f"{name}: {value}")), "S H6: two headers that decide are refused",
+             {"code": 101}, {"code": 400}) for name, value in (("Host", "gateway.test"), ("Sec-WebSocket-Key", ACCEPT))),
     same("upgrade-key-short", ECHO, ask(upgrade(key="short")), code=101, echo=b"ping"),
     same("upgrade-key-words", ECHO, ask(upgrade(key="not base64 at all!")), code=101, echo=b"ping"),
     same("upgrade-key-not-ascii", ECHO, ask(upgrade(key="schl\u00fcssel")), code=400),

@@ -1,6 +1,7 @@
 """Plain HTTP: methods, files, directories, conditions, listings, and what is refused."""
 
 import email.utils
+import gzip
 import os
 import re
 
@@ -12,6 +13,7 @@ PAST = email.utils.formatdate(OLD, usegmt=True)
 LATER = email.utils.formatdate(OLD + 5, usegmt=True)
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 TEXT = "".join(f"line {number}\n" for number in range(50))
+PACKED = gzip.compress(b"plain")
 TYPES = {
     "a.js": "text/javascript", "a.mjs": "text/javascript", "a.css": "text/css", "a.html": "text/html",
     "a.htm": "text/html", "a.json": "application/json", "a.svg": "image/svg+xml", "a.wasm": "application/wasm",
@@ -28,7 +30,7 @@ def web(half):
              "web/100%.txt": "percent", "web/ü.txt": "umlaut", "web/empty.txt": "", "secret.txt": "secret",
              "web/index/index.html": "<p>index", "web/both/index.html": "html", "web/both/index.htm": "htm",
              "web/htm/index.htm": "<p>htm", "web/list/b.txt": "b", "web/list/A.txt": "a", "web/list/dir": None,
-             "web/list/<i>.txt": "markup", "web/then": "then"}  # fmt: skip
+             "web/packed.css": "plain", "web/packed.css.gz": PACKED, "web/list/<i>.txt": "markup", "web/then": "then"}  # fmt: skip
     files(tree)(half)
     (half.place / "web/link.txt").symlink_to(half.place / "secret.txt")
     (half.place / "web/inside.txt").symlink_to("text.txt")
@@ -130,6 +132,9 @@ ROWS = [
            {"code": 200, "body": b"secret"}, {"code": 404}),
     better("http-file-nul", WEB, get("/sub/%00"), "S W1: NUL is answered, not met with silence", {"code": 0}, {"code": 400}),
     better("http-file-range", WEB, get("/text.txt", "Range: bytes=0-3"), "F 2.4: ranges", {"code": 200}, {"code": 206}),
+    better("http-file-gzip", WEB, get("/packed.css", "Accept-Encoding: gzip"), "F 2.4: compressed files", {"body": b"plain",
+           "content-encoding": None}, {"body": PACKED, "content-encoding": "gzip"}),
+    same("http-file-no-gzip", WEB, get("/packed.css"), body=b"plain", content_encoding=None),
     better("http-file-etag", WEB, get("/text.txt"), "F 2.4: a tag", {"etag": None}, {"etag": lambda tag: tag is not None}),
     better("http-file-no-cache", WEB, get("/text.txt"), "F 2.4: caches ask again", {"cache-control": None},
            {"cache-control": "no-cache"}),

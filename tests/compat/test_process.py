@@ -9,6 +9,7 @@ import socket
 from harness import Echo, Group, better, files, has, same
 from services import keep
 from support import until
+from test_tls import NAME, context, pair
 from wire import BINARY, PING, Seen, close, closing, frame, request, upgrade
 
 
@@ -22,6 +23,9 @@ VERBOSE = group("verbose", "-v", "--web=$place/web", setup=files({"web/text.txt"
 TRAFFIC = group("traffic", "--traffic")
 LOG = group("log", "--log-file=$place/log", "--web=$place/web", setup=files({"web/x": "x"}))
 LOG_RELATIVE = group("log-relative", "--log-file=log", "--web=$place/web", setup=files({"web/x": "x"}))
+
+
+TLS6 = group("tls6", "--cert=$both", setup=pair, listen="[::1]:$port")
 
 
 class Syslog:
@@ -77,6 +81,14 @@ def talk(half, path="/", *lines):
         got = client.send(frame(BINARY, b"hello")).frame()
         client.send(close(1000, "bye"))
         return Seen(code=code, got=got, close=closing(client.frame()[1]), rest=client.rest())
+
+
+def talk_tls(half):
+    """A session over TLS and IPv6."""
+    with half.connect(context(), NAME, socket.AF_INET6) as client:
+        client.send(upgrade()).answer()
+        client.send(frame(BINARY, b"hello")).frame()
+        client.send(close(1000)).frame()
 
 
 def listener(port):
@@ -169,6 +181,13 @@ def proxying(half, pid):
     until(lambda: "proxying from" in (half.place / "log").read_text(), "the line is in the file")
     lines = [half.blank(line) for line in (half.place / "log").read_text().splitlines()]
     return {"lines": lines}
+
+
+def recorded(half, pid):
+    """The mode of a recording."""
+    talk(half)
+    path = until(lambda: next(half.place.glob("rec.*"), None), "there is a recording")
+    return {"mode": oct(path.stat().st_mode & 0o777)}
 
 
 def relative_token(half, pid):
@@ -334,6 +353,8 @@ ROWS = [
     better("daemon-umask", PLAIN, daemon(look=umask), "F 8.3: the umask is kept sane", {"umask": 0},
            {"umask": lambda mask: mask & 0o022 == 0o022},
            alone=True),
+    better("daemon-record-mode", PLAIN, daemon("--record=$place/rec", look=recorded), "F 5: recordings are their owner's",
+           {"mode": "0o666"}, {"mode": "0o600"}, alone=True),
     better("daemon-relative-token-source", PLAIN, daemon("--token-plugin=TokenFile", "--token-source=tokens",
            look=relative_token, tokens=True),
            "F 1.3: relative to where it was started", {"code": 0}, {"code": 101}, alone=True),
@@ -384,6 +405,8 @@ ROWS = [
     better("says-end", PLAIN, says(talk, "Client closed connection", "end=client_closed"),
            "F 6.2: a line at the end of each session",
            {"line": ""}, {"line": has("in_bytes=5", "out_bytes=5", "duration=", "close=1000")}),
+    better("says-tls", TLS6, says(talk_tls, "WebSocket connection", "end=client_closed"), "F 6.2: TLS is told, on IPv6 too",
+           {"line": has("Plain non-SSL (ws://) WebSocket connection")}, {"line": has("tls=TLSv1.3,")}),
     better("says-404", PLAIN, says(get("/absent"), "code 404", "status=404"), "F 6.2: with time and peer",
            {"line": has("code 404, message File not found")}, {"line": has("status=404", "client=127.0.0.1:")}),
     better("says-request-verbose", VERBOSE, says(get("/text.txt"), '"GET /text.txt HTTP/1.1" 200', "status=200"),

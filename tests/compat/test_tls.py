@@ -57,12 +57,22 @@ def context(low=ssl.TLSVersion.TLSv1_2, high=ssl.TLSVersion.TLSv1_3, cert=None, 
     return secure
 
 
+def short_key(place):
+    """A certificate with an RSA key that nobody should use any more."""
+    openssl("req", "-x509", "-newkey", "rsa:1024", "-nodes", "-days", "2", "-subj", f"/CN={NAME}", "-addext",
+            f"subjectAltName=DNS:{NAME}", "-keyout", place / "short.key", "-out", place / "short.crt")  # fmt: skip
+    both = place / "short.pem"
+    both.write_text((place / "short.crt").read_text() + (place / "short.key").read_text())
+    return both
+
+
 def pair(half):
     """The certificate of a server, as a note of the half: certificate and key in one file and in two."""
     server = signed("server")
     encrypted = half.place / "encrypted.key"
     openssl("pkey", "-in", server.key, "-aes256", "-passout", "pass:secret", "-out", encrypted)
     half.note |= {"both": server.both, "cert": server.cert, "key": server.key, "ca": authority().cert, "encrypted": encrypted}
+    half.note["short"] = short_key(half.place)
     shutil.copy(server.both, half.place / "self.copy")
     files({"web/text.txt": "text"})(half)
 
@@ -295,6 +305,8 @@ ROWS = [
            {"starts": True, **REFUSED}, {"starts": False, "status": 1}, alone=True),
     better("tls-cert-without-key", COMMAND, start("--cert=$cert"), EARLY, {"starts": True, **REFUSED},
            {"starts": False, "status": 1}, alone=True),
+    better("tls-key-of-1024-bits", COMMAND, start("--cert=$short"), EARLY, {"starts": True, **REFUSED},
+           {"starts": False, "status": 1, "said": has("RSA")}, alone=True),
     better("tls-cafile-missing", COMMAND, start("--cert=$both", "--verify-client", "--cafile=$place/absent.pem"), EARLY,
            {"starts": True, **REFUSED}, {"starts": False, "status": 1, "said": has("PLACE/absent.pem")}, alone=True),
     # Targets.

@@ -9,7 +9,8 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "peers"))
 
-from harness import WANTED, Loaded, Pairs  # noqa: E402  (the path above has to be there first)
+from harness import WANTED, Pairs  # noqa: E402  (the path above has to be there first)
+from loaded import Loaded  # noqa: E402
 from support import BINARY, without_excuse  # noqa: E402
 
 NOT_YET = HERE / "not-yet.txt"

@@ -245,9 +245,11 @@ ROWS = [
              {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"},
                  alone=True)
       for what, port, line in (("target", 70000, "127.0.0.1:$port a:70000"), ("target", 65536, "127.0.0.1:$port a:65536"))),
-    better("usage-listen-port-too-high", PLACE, beyond, "F 1.2: ports out of range are refused; theirs wrap around", {"runs": True},
+    better("usage-listen-port-too-high", PLACE, beyond, "F 1.2: ports out of range are refused; theirs wrap around",
+           {"runs": True},
            {"runs": False, "status": 2, "said": has("Error parsing listen port", "is above 65535")}, alone=True),
-    better("runs-two-addresses", TWO, both_addresses, "F 2.1: bind all returned addresses", {"127.0.0.2": True, "127.0.0.3": False},
+    better("runs-two-addresses", TWO, both_addresses, "F 2.1: bind all returned addresses", {"127.0.0.2": True,
+           "127.0.0.3": False},
            {"127.0.0.2": True, "127.0.0.3": True}, alone=True),
     better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
            {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},

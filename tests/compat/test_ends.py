@@ -1,5 +1,7 @@
 """How sessions begin and end: targets that refuse, close or reset, clients that leave, servers that stop, and deadlines."""
 
+import os
+import pathlib
 import select
 import signal
 import socket
@@ -8,6 +10,7 @@ import time
 
 from harness import Echo, Group, Hand, between, better, elapsed, has, same
 from services import two_addresses
+from support import until
 from test_tls import pair
 from wire import BINARY, CLOSE, PING, PONG, Late, Seen, close, closing, frame, request, upgrade
 
@@ -83,6 +86,35 @@ def over_two(half):
     with opened(half) as client:
         got = client.frame()
         return Seen(got=got[1] if got[0] == BINARY else closing(got[1]))
+
+
+def urgent(half):
+    """What comes of a target that sends an urgent byte between two others, as telnet does."""
+    with opened(half) as client:
+        target = half.target.take()
+        target.send(b"a")
+        assert client.data(1) == b"a"
+        target.stream.send(b"!", socket.MSG_OOB)
+        target.send(b"b")
+        target.end()
+        return client.farewell()
+
+
+def keep_alive(half):
+    """After how many idle seconds the server asks the client's machine whether it is still there."""
+    with opened(half) as client:
+        target, ours = half.target.take(), client.stream.getsockname()[1]
+        wanted = (f"0100007F:{half.port:04X}", f"0100007F:{ours:04X}")
+
+        def timer():
+            lines = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
+            kind, _, when = next(line[5] for line in lines if (line[1], line[2]) == wanted).partition(":")
+            # Anything that is sent has a timer of its own first.
+            return int(when, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else None
+
+        seconds = until(timer, "the connection is idle")
+        target.end()
+        return Seen(seconds=seconds)
 
 
 def target_ends(*chunks):
@@ -303,7 +335,8 @@ def killed(half):
 ROWS = [
     # Targets that cannot be reached.
     same("target-refused", NOBODY, refused, **REFUSED),
-    better("target-refused-with-data", NOBODY, refused_with_data, "F 2.6: half-close, drain, then close: no reset overtakes 1011",
+    better("target-refused-with-data", NOBODY, refused_with_data,
+           "F 2.6: half-close, drain, then close: no reset overtakes 1011",
            {"end": "reset"}, {"close": FAILED, "end": "fin"}),
     same("target-unknown-host", UNKNOWN, refused, **REFUSED),
     same("target-port-0", PORT_0, refused, **REFUSED),
@@ -317,6 +350,9 @@ ROWS = [
     better("target-second-address", TWO, over_two, "F 2.6: all addresses are tried", {"got": FAILED}, {"got": b"B"}),
     better("target-never-answers", MUTE, connecting, "F 2.6: stay responsive while connecting", {"got": "silence"},
            {"got": (PONG, b"?"), "close": "1000 bye"}),
+    better("target-urgent", HAND, urgent, "F 2.7: an urgent byte is a byte of the stream", {"data": b"b"}, {"data": b"!b"}),
+    better("client-keep-alive", HAND, keep_alive, "F 10: dead clients are noticed (wish 9)", {"seconds": between(3600, 7300)},
+           {"seconds": between(1, 600)}),
     # Ends.
     same("target-closes", HAND, target_ends(), data=b"", close="1000 Target closed", ended="closed"),
     same("target-closes-with-data", HAND, target_ends(b"goodbye"), data=b"goodbye", close="1000 Target closed", ended="closed"),
@@ -348,7 +384,8 @@ ROWS = [
     better("head-deadlines", HELD, held, "F 2.2: bound the whole handshake, and idle connections", {"http": None, "tls": None,
            "idle": None}, {name: between(8, 14) for name in ("http", "tls", "idle")}, alone=True),
     # Processes.
-    better("process-one", ALONE, crowd, "F 9: no process a connection (defect 1)", {"processes": 4}, {"processes": 1}, alone=True),
+    better("process-one", ALONE, crowd, "F 9: no process a connection (defect 1)", {"processes": 4}, {"processes": 1},
+           alone=True),
     better("process-killed", ALONE, killed, "F 9: nothing outlives the server and holds its port (defect 13)",
            {"got": b"still", "taken": True}, {"got": b"", "taken": False}, alone=True),
 ]  # fmt: skip

@@ -30,7 +30,8 @@ def web(half):
              "web/100%.txt": "percent", "web/ü.txt": "umlaut", "web/empty.txt": "", "secret.txt": "secret",
              "web/index/index.html": "<p>index", "web/both/index.html": "html", "web/both/index.htm": "htm",
              "web/htm/index.htm": "<p>htm", "web/list/b.txt": "b", "web/list/A.txt": "a", "web/list/dir": None,
-             "web/packed.css": "plain", "web/packed.css.gz": PACKED, "web/list/<i>.txt": "markup", "web/then": "then"}  # fmt: skip
+             "web/packed.css": "plain", "web/packed.css.gz": PACKED, "web/list/<i>.txt": "markup",
+             "web/then": "then"}  # fmt: skip
     files(tree)(half)
     (half.place / "web/link.txt").symlink_to(half.place / "secret.txt")
     (half.place / "web/inside.txt").symlink_to("text.txt")
@@ -104,7 +105,8 @@ ROWS = [
          content_type=re.compile("text/plain.*"), content_length=str(len(TEXT)), last_modified=PAST, then="open"),
     same("http-file-empty", WEB, get("/empty.txt", then=True), code=200, body=b"", content_length="0", then="open"),
     same("http-file-query", WEB, get("/text.txt?token=1&x=y"), code=200, body=TEXT.encode()),
-    better("http-file-fragment", WEB, get("/text.txt#part"), "S H12: a # in the target is refused, it is never sent by a client",
+    better("http-file-fragment", WEB, get("/text.txt#part"),
+           "S H12: a # in the target is refused, it is never sent by a client",
            {"code": 200, "body": TEXT.encode()}, {"code": 400}),
     same("http-file-escaped", WEB, get("/a%20b.txt"), code=200, body=b"blank"),
     same("http-file-escaped-percent", WEB, get("/100%25.txt"), code=200, body=b"percent"),
@@ -209,7 +211,8 @@ ROWS = [
            {"server": re.compile(r"WebSockify Python/\d.*")}, {"server": re.compile(r"websplice/[\d.]+")}),
     # What is shorter than theirs.
     better("http-target-of-9000", WEB, get("/" + "a" * 9000), "S H1: a target has at most 8 KiB", {"code": 404}, {"code": 414}),
-    better("http-header-of-20000", WEB, get("/text.txt", "X-Long: " + "a" * 20000), "S H1: a head has at most 16 KiB", {"code": 200},
+    better("http-header-of-20000", WEB, get("/text.txt", "X-Long: " + "a" * 20000), "S H1: a head has at most 16 KiB",
+           {"code": 200},
            {"code": 431}),
     better("http-head-of-20000", WEB, get("/text.txt", *(f"X-{number}: {'a' * 200}" for number in range(90))),
            "S H1: a head has at most 16 KiB", {"code": 200}, {"code": 431}),
@@ -217,7 +220,8 @@ ROWS = [
     same("http-header-of-8000", WEB, get("/text.txt", "X-Long: " + "a" * 8000), code=200),
     better("http-expect", WEB, get("/text.txt", "Expect: 100-continue", "Content-Length: 4"),
            "N 2.3: bodies are never read, so nobody is asked for one", {"code": 100}, {"code": 200, "connection": "close"}),
-    better("http-host-twice", WEB, get("/text.txt", "Host: other.test"), "S H6: two headers that decide are refused", {"code": 200},
+    better("http-host-twice", WEB, get("/text.txt", "Host: other.test"), "S H6: two headers that decide are refused",
+           {"code": 200},
            {"code": 400}),
 ]  # fmt: skip
 

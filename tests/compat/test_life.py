@@ -37,6 +37,14 @@ def talk(half, leave=True):
     return client, target
 
 
+def leave(client, target):
+    """Ends a session that stayed."""
+    client.send(close(1000))
+    client.rest()
+    client.end()
+    target.end()
+
+
 def ended(half, seconds=20):
     """The exit status, the seconds it took, and the last lines."""
     start = time.monotonic()
@@ -80,10 +88,7 @@ def once_second(half):
     client, target = talk(half, leave=False)
     with half.connect() as second:
         second.send(upgrade())
-        client.send(close(1000))
-        client.rest()
-        client.end()
-        target.end()
+        leave(client, target)
         seen = ended(half)
         return Seen(seen, second=second.answer().code)
 
@@ -104,10 +109,7 @@ def for_a_time_with_session(half):
     client.send(frame(BINARY, b"still"))
     got = target.take(5)
     alive = half.server.child.poll() is None
-    client.send(close(1000))
-    client.rest()
-    client.end()
-    target.end()
+    leave(client, target)
     return Seen(ended(half), line=line, got=got, alive=alive)
 
 
@@ -125,19 +127,8 @@ def for_a_time_late(half):
                 answer = "waits"
     except ConnectionRefusedError:
         answer = "refused"
-    client.send(close(1000))
-    client.rest()
-    client.end()
-    target.end()
+    leave(client, target)
     return Seen(answer=answer)
-
-
-def idle(half):
-    """Nobody comes."""
-    start = time.monotonic()
-    half.serve()
-    seen = ended(half)
-    return Seen(seen, lived=time.monotonic() - start)
 
 
 def idle_after_session(half):
@@ -146,10 +137,7 @@ def idle_after_session(half):
     client, target = talk(half, leave=False)
     time.sleep(3.2)
     alive = half.server.child.poll() is None
-    client.send(close(1000))
-    client.rest()
-    client.end()
-    target.end()
+    leave(client, target)
     return Seen(ended(half), alive=alive)
 
 
@@ -182,7 +170,7 @@ ROWS = [
            {"answer": lambda answer: answer in ("refused", 0, 503)}, alone=True),
     same("timeout-0", FOR_EVER, stays, alone=True, alive=True),
     same("timeout-negative", BEFORE, at_once, alone=True, status=0, seconds=between(0, 8)),
-    same("idle-timeout", IDLE, idle, alone=True, status=0, lived=between(1.8, 10),
+    same("idle-timeout", IDLE, for_a_time, alone=True, status=0, lived=between(1.8, 10),
            said=has("listener exit due to --idle-timeout 2")),
     same("idle-timeout-after-session", IDLE, idle_after_session, alone=True, status=0, alive=True, seconds=between(1.0, 10),
          said=has("listener exit due to --idle-timeout 2")),

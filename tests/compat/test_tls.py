@@ -128,7 +128,7 @@ TARGET_PLAIN = Group("tls-target-plain", ("--ssl-target",), target=lambda: Echo(
 TARGET_UNIX = Group("tls-target-unix", ("--ssl-target", "--unix-target=$place/echo.sock"), to="",
                     setup=lambda half: keep(half, unix_echo(half.place / "echo.sock", b"plain")))  # fmt: skip
 COMMAND = Group("tls-command", target=Echo, setup=pair)
-V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+V12 = ssl.TLSVersion.TLSv1_2
 
 
 def secured(make=context, name=NAME):

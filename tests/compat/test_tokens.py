@@ -64,6 +64,8 @@ brackets: [::1]:{six.port}
     write(half, "listed/one", f"one: {first}\n")
     write(half, "listed/two", f"two: {second}\n")
     write(half, "listed/.dot", f"dot: {second}\n")
+    write(half, "nested/one", f"one: {first}\n")
+    write(half, "nested/within/two", f"two: {second}\n")
 
 
 def six(half):
@@ -165,8 +167,8 @@ def plugin(name, source, setup, *words, **more):
     return Group(f"tokens-{name}-{source}", tuple(options), **{"target": Two, "setup": setup, "to": "", **more})
 
 
-FILE, BROKEN, NO_PORT, LISTED, NO_FILE = (plugin("TokenFile", f"$place/{name}", token_file)
-                                 for name in ("tokens", "broken", "noport", "listed", "nowhere"))  # fmt: skip
+FILE, BROKEN, NO_PORT, LISTED, NESTED, NO_FILE = (plugin("TokenFile", f"$place/{name}", token_file)
+                                                  for name in ("tokens", "broken", "noport", "listed", "nested", "nowhere"))  # fmt: skip
 RELATIVE = plugin("TokenFile", "tokens", token_file, "--web=$place/listed")
 READ_ONLY = plugin("ReadOnlyTokenFile", "$place/tokens", token_file)
 OLD = Group("tokens-target-config", ("--target-config=tokens",), target=Two, setup=token_file, to="")
@@ -341,6 +343,9 @@ ROWS = [
     *denied(NO_PORT, "tokenfile", ("no-port", "noport")),
     *leads(LISTED, "tokenfile-directory", ("one", "one", b"A"), ("two", "two", b"B"), ("dot", "dot", b"B")),
     *denied(LISTED, "tokenfile-directory", ("unknown", "three")),
+    better("tokenfile-directory-nested", NESTED, token("one"), "M 3.2: a directory within is passed over, as in master", SILENCE,
+           {"code": 101, "got": b"A"}),
+    *denied(NESTED, "tokenfile-directory-nested", ("within", "two")),
     *leads(READ_ONLY, "readonlytokenfile", ("first", "first", b"A"), ("unix", "unix", b"U")),
     *denied(READ_ONLY, "readonlytokenfile", ("unknown", "absent")),
     *leads(OLD, "target-config", ("first", "first", b"A"), ("second", "second", b"B")),
@@ -361,7 +366,8 @@ ROWS = [
             ("directory", "sub")),
     better("tokenfilename-path", NAMES, token("anywhere/first"), "S A4: a token is a plain name", {"code": 101, "got": b"A"},
            REFUSAL),
-    better("tokenfilename-ipv6", NAMES, token("six"), "F 3.2: IPv6 addresses in every source", SILENCE, {"code": 101, "got": b"6"}),
+    better("tokenfilename-ipv6", NAMES, token("six"), "F 3.2: IPv6 addresses in every source", SILENCE, {"code": 101,
+           "got": b"6"}),
     *denied(NAMES, "tokenfilename", ("garbage", "garbage"), ours=FAILURE),
     # UnixDomainSocketDirectory.
     *leads(SOCKETS, "unixdirectory", ("one", "one", b"U")),
@@ -386,7 +392,8 @@ ROWS = [
            {"asked": "/text/a%2Fb", "got": b"B"}),
     better("basetokenapi-ipv6", TEXTS, token("six"), "F 3.2: accept IPv6", SILENCE, {"code": 101, "got": b"6"}),
     better("basetokenapi-slow", TEXTS, late("slow"), "F 10: look-ups have a time-out (wish 12)",
-           {"code": 101, "got": b"A", "seconds": lambda seconds: seconds > 4}, {**FAILURE, "seconds": lambda seconds: seconds < 4}),
+           {"code": 101, "got": b"A", "seconds": lambda seconds: seconds > 4},
+           {**FAILURE, "seconds": lambda seconds: seconds < 4}),
     better("basetokenapi-redirect", TEXTS, token("moved"), "S A5: no redirects", {"code": 101, "got": b"A"},
            FAILURE),
     *denied(NO_SERVICE, "basetokenapi", ("dead", "first"), ours=FAILURE),

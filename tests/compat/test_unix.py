@@ -182,7 +182,8 @@ ROWS = [
     *(same(f"unix-listen-mode-{said}", MODE[said], mode, mode=oct(int(said.removeprefix("0o"), 8)))
       for said in ("600", "660", "777", "0640")),
     same("unix-target", TARGET, over_tcp, **FINE),
-    better("unix-target-percent", PERCENT, over_tcp, "F 9: a % in a path means nothing (defect 20)", {"code": 101, "got": None}, FINE),
+    better("unix-target-percent", PERCENT, over_tcp, "F 9: a % in a path means nothing (defect 20)", {"code": 101,
+           "got": None}, FINE),
     same("unix-both", BOTH, over("sock"), **FINE),
     same("unix-banner", PLAIN, banner, said=has("  - Listen on unix socket PLACE/sock")),
     better("unix-banner-proxying", PLAIN, banner, "F 6.2: the source is named",

@@ -3,18 +3,21 @@
 websockify finds the library that moves ports where Debian's package puts it; what pip installs has none.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import sys
 import time
 
 import pytest
 from harness import PROGRAM, Echo, Group, better, has, same
 from services import build
-from support import seccomp_refused, until
+from support import SYS_PIDFD_GETFD, seccomp_refused, until
 from wire import BINARY, Seen, closing, frame, upgrade
 
 ECHO = """
@@ -172,7 +175,8 @@ def told(half):
     path = half.place / "told"
     said = json.loads(until(lambda: path.exists() and path.read_text(), "the program tells"))
     new = said.get("REBIND_NEW_PORT", "")
-    return Seen(preload="rebind" in said.get("LD_PRELOAD", ""), old=said.get("REBIND_OLD_PORT") == str(half.port), new=new.isdigit() and int(new) > 0, inherited="PATH" in said)
+    return Seen(preload="rebind" in said.get("LD_PRELOAD", ""), old=said.get("REBIND_OLD_PORT") == str(half.port),
+                new=new.isdigit() and int(new) > 0, inherited="PATH" in said)  # fmt: skip
 
 
 def static(half):
@@ -183,6 +187,34 @@ def static(half):
 
 # About 1, 1, 9 and 4 seconds; both look once a second, and a busy machine looks late.
 RESPAWNS = ((0.3, 4), (0.3, 4), (6, 13), (2, 8))
+def undelayed(half):
+    """Whether what is sent to the program waits to be joined with more: the server's own socket says so."""
+    run = begin(half, *GO)
+    until(lambda: (half.place / "running").exists(), "the program runs")
+    with half.connect() as client:
+        assert client.send(upgrade()).answer().code == 101
+        assert client.send(frame(BINARY, b"hello")).frame() == (BINARY, b"hello")
+        new = int(re.search(r"\(port (\d+)\)", run.said())[1])
+        for pid in run.group():
+            links = {entry.name: os.readlink(entry) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+            for number in (int(name) for name, link in links.items() if link.startswith("socket:")):
+                # Those that listen, and those of other kinds, have no port on the other side.
+                with taken(pid, number) as held, contextlib.suppress(OSError, IndexError):
+                    if held.family == socket.AF_INET and held.getpeername()[1] == new:
+                        return Seen(undelayed=held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+    return Seen(undelayed=None)
+
+
+def taken(pid, number):
+    """A socket of another process, which keeps it."""
+    process = os.pidfd_open(pid)
+    held = ctypes.CDLL(None, use_errno=True).syscall(SYS_PIDFD_GETFD, process, number, 0)
+    os.close(process)
+    if held < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return socket.socket(fileno=held)
+
+
 def seccomp(work):
     """The same where the kernel lets ports be moved from outside; elsewhere the row cannot be shown."""
 
@@ -215,6 +247,8 @@ ROWS = [
            "\n".join(lines)}, {"got": b"hello"}, alone=True),
     better("wrap-percent", PLACE, carried(*GO, "100%s", seconds=3), "F 9: a % in the command means nothing (defect 20)",
            {"got": lambda got: got != b"hello"}, {"got": b"hello"}, alone=True),
+    better("wrap-undelayed", PLACE, seccomp(undelayed), "F 2.6: TCP_NODELAY towards wrapped programs too", {"undelayed": False},
+           {"undelayed": True}, alone=True),
     same("wrap-exit-0", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "0"), alone=True, status=0),
     better("wrap-exit-3", PLACE, leaves("127.0.0.1:$port", "--", PYTHON, "leave.py", "3"), "F 7: the status is passed on",
            {"status": 0},
@@ -237,7 +271,8 @@ ROWS = [
     better("wrap-ipv6", PLACE, carried("127.0.0.1:$port", "--", PYTHON, "echo.py", "::", "$port", seconds=4),
            "F 7: binds of IPv6 are moved",
            {"got": lambda got: got != b"hello"}, {"got": b"hello"}, alone=True),
-    better("wrap-static", PLACE, seccomp(static), "F 7: static programs too (section 10, wish 20)", {"got": lambda got: got != b"hello"},
+    better("wrap-static", PLACE, seccomp(static), "F 7: static programs too (section 10, wish 20)",
+           {"got": lambda got: got != b"hello"},
            {"got": b"hello"}, alone=True),
     better("wrap-unix-listen", PLACE, carried("--unix-listen=$place/sock", "--", PYTHON, "echo.py", "127.0.0.1", "{port}",
            unix=True, seconds=4),

@@ -147,8 +147,11 @@ def test_application(bridge, engine, browser, desktop, shots):
     watch_a_desktop(browser, APPLICATION, server.url(APPLICATION.path), desktop, shots / f"application-{engine}.png")
 
 
-@pytest.mark.parametrize(("novnc", "ending"), [(DEBIAN_NOVNC, "terminate"), (DEBIAN_NOVNC, "interrupt"), (NEWER_NOVNC, "terminate")],
-                         ids=["package-terminate", "package-interrupt", "newer-terminate"])  # fmt: skip
+@pytest.mark.parametrize(("novnc", "ending"), [
+    pytest.param(DEBIAN_NOVNC, "terminate", id="package-terminate"),
+    pytest.param(DEBIAN_NOVNC, "interrupt", id="package-interrupt"),
+    pytest.param(NEWER_NOVNC, "terminate", id="newer-terminate"),
+])
 def test_launcher(browser, desktop, engine, wrapper, keep, place, shots, novnc, ending):
     """The launcher of the Debian package, or of a newer noVNC, unchanged, with our binary first in PATH as `websockify`."""
     path = f"{wrapper.parent}:{os.environ['PATH']}"

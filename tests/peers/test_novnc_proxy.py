@@ -14,21 +14,12 @@ import urllib.error
 import urllib.request
 
 import pytest
-from desktop import Desktop
+from desktop import SCREEN
 from rfb import desktop as rfb
 from support import BUILT, Process, free_port, until
 
 OLD, NEW = pathlib.Path("/usr/share/novnc"), BUILT / "peers/novnc-1.6.0"
-SCREEN = "websplice test"
 NAME = "localhost"
-
-
-@pytest.fixture(scope="module")
-def screen(tmp_path_factory):
-    """One desktop for all sessions of this module."""
-    desktop = Desktop(tmp_path_factory.mktemp("desktop"))
-    yield desktop
-    desktop.end()
 
 
 @pytest.fixture(params=[OLD, NEW], ids=["1.3.0", "1.6.0"])
@@ -117,8 +108,8 @@ def pinged(port):
     """Whether a session is sent an empty ping, beside the greeting of the desktop."""
     with socket.create_connection(("127.0.0.1", port), 20) as client:
         client.settimeout(20)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                       b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")  # fmt: skip
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                       b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")  # fmt: skip
         got = b""
         while not got.endswith(b"\x89\x00"):
             got += (more := client.recv(4096))

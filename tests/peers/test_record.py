@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from desktop import COLOUR, OTHER_COLOUR, Desktop
-from support import BUILT, OURS, Bridge, Process, free_port, until
+from support import BUILT, Process, free_port, until
 from test_browser import APPLICATION, COUNT, DEBIAN_NOVNC, browser, sees  # noqa: F401 - fixtures are used by name
 from test_clients import open_session
 

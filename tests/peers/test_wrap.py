@@ -83,11 +83,12 @@ def test_vncserver(way, wrapped, place):
     outlives the server and ends by its own command."""
     session = place / "session"
     display = next(number for number in range(60, 99) if not os.path.exists(f"/tmp/.X{number}-lock"))
-    session.write_text(f"#!/bin/sh\ncd {place}\nexec xterm -bg '{hexed(COLOUR)}' -geometry 100x40+0+0 -e sh -c 'touch ready; exec sh'\n")
+    terminal = f"xterm -bg '{hexed(COLOUR)}' -geometry 100x40+0+0 -e sh -c 'touch ready; exec sh'"
+    session.write_text(f"#!/bin/sh\ncd {place}\nexec {terminal}\n")
     session.chmod(0o755)
     environment = {**os.environ, "HOME": str(place), "XDG_RUNTIME_DIR": str(place), "ENV": "", "PS1": "$ "}
-    server = wrapped(way, ["vncserver", "-SecurityTypes", "None", "-localhost", "yes", "-rfbport", "PORT", "-geometry", "800x600", "-xstartup",
-                           session, f":{display}"], "--wrap-mode=ignore", env=environment)  # fmt: skip
+    server = wrapped(way, ["vncserver", "-SecurityTypes", "None", "-localhost", "yes", "-rfbport", "PORT", "-geometry",
+                           "800x600", "-xstartup", session, f":{display}"], "--wrap-mode=ignore", env=environment)  # fmt: skip
     try:
         server.wait_for(r"Wrapped command exited \(or daemon\)\. Returned 0", 30)
         until((place / "ready").exists, "the terminal is there")

@@ -59,8 +59,8 @@ sim: ## The shard on its simulated network alone; SIM_SEED=N replays one seed.
 bench: ## Time codec, unmasking and request heads.
 	cargo bench --locked --bench head --bench mask --bench ws
 
-perf: ## Measure the server beside its peers into perf/RESULTS.md; QUICK=1, ROWS=a,b*, PEERS=a,b, PERF_PEERS='name=command'.
-	scripts/perf-peers.sh $(or $(subst $(comma), ,$(PEERS)),$(if $(QUICK),$(QUICK_PEERS)))
+perf: ## Measure the server beside its peers; all of it into perf/RESULTS.md, a part (QUICK=1, ROWS=a,b*, PEERS=a,b) under target/perf.
+	scripts/perf-peers.sh $(foreach peer,$(or $(subst $(comma), ,$(PEERS)),$(if $(QUICK),$(QUICK_PEERS))),'$(peer)')
 	cargo build --release --locked --workspace
 	PERF_PEERS='$(PERF_PEERS)' target/release/websplice-perf $(if $(QUICK),--quick) $(if $(ROWS),--rows '$(ROWS)') \
 		$(if $(PEERS),--peers '$(PEERS)') $(PERF_FLAGS)

@@ -2,9 +2,9 @@
 # Installs the peers that `make perf` measures against, by name and only where they are absent: HAProxy and nginx with its
 # stream module and socat from the distribution, websockify from PyPI with numpy in an environment of its own, websocat from
 # crates.io, node-websockify from npm. Everything but the distribution's packages goes under target/peers, and no service is
-# started. A peer that cannot be installed is named and left out; the run goes on without it.
+# started. A peer that cannot be installed is named here and left out; the run goes on without it, and its report names it too.
 #
-# Usage: scripts/perf-peers.sh [peer...]      (default: haproxy nginx socat python websocat node)
+# Usage: scripts/perf-peers.sh [peer...]      (default: all; a star stands for anything, as in the run's own --peers)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -65,11 +65,24 @@ install_node() {
         missing node 'npm install failed'
 }
 
-[ "$#" -gt 0 ] || set -- haproxy nginx socat python websocat node
-for peer; do
-    case $peer in
-        haproxy | nginx | socat | python | websocat | node) "install_$peer" ;;
-        haproxy-splice | 'haproxy*') install_haproxy ;;
-        *) ;; # Ours, or told by the user: nothing to install. The run itself refuses names that nobody has.
-    esac
+# Patterns are for names of peers here, and not for files.
+set -f
+[ "$#" -gt 0 ] || set -- '*'
+
+# Whether one of the patterns of $2 and more fits the name $1.
+is_wanted() {
+    name=$1
+    shift
+    for pattern; do
+        # shellcheck disable=SC2254 # It is meant as a pattern.
+        case $name in $pattern) return 0 ;; esac
+    done
+    return 1
+}
+
+# The other peers are ours, or told by the user: nothing to install. The run itself refuses names that nobody has.
+for peer in haproxy nginx socat python websocat node; do
+    if is_wanted "$peer" "$@" || { [ "$peer" = haproxy ] && is_wanted haproxy-splice "$@"; }; then
+        "install_$peer"
+    fi
 done

@@ -52,12 +52,23 @@ pub struct Config {
     /// A program to run beside, whose port this server has taken. Its target is `target`; where that is port 0 of the
     /// loopback, the port is chosen when the server starts.
     pub wrap: Option<Wrap>,
-    /// Also log what is only useful when looking for something.
-    pub verbose: bool,
+    /// How much is logged.
+    pub verbosity: Verbosity,
     /// How the process begins and ends.
     pub process: Process,
     /// Where log lines go besides standard error.
     pub logs: Logs,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// What needs an operator, and no sessions.
+    Quiet,
+    /// Sessions too.
+    Usual,
+    /// Also what is only useful when looking for something.
+    Verbose,
 }
 
 /// Where log lines go besides standard error.

@@ -7,13 +7,13 @@ use crate::engine::{Kernel, Readable, Ready, Spin, Token};
 use crate::limits::EVENTS_PER_TURN;
 use crate::sys::address::Address;
 use crate::sys::pipe::{self, Pipe};
-use crate::sys::socket;
+use crate::sys::socket::{self, Stream};
 use crate::sys::wake::{WakeSource, Waker};
 use mio::unix::SourceFd;
 use mio::{Events, Interest};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +74,14 @@ impl Poll {
             Some(Duration::ZERO) => ask(wait),
             // An error ends the looking; should it last, the next wait meets it again.
             _ if spin.look(|| ask(Some(Duration::ZERO)).unwrap_or(true)) => Ok(true),
-            _ => spin.sleep(|| ask(wait)),
+            wait => {
+                let gather = spin.gather().filter(|gather| wait.is_none_or(|wait| wait > *gather));
+                spin.sleep(|| {
+                    // A sleep lasts longer by the slack of timers, 50 us on Linux.
+                    gather.into_iter().for_each(|gather| std::thread::sleep(gather / 2));
+                    ask(wait)
+                })
+            }
         };
         outcome.map(|_| ())
     }
@@ -84,7 +91,7 @@ impl Poll {
     }
 
     /// One accept for each listener that wants one and may have one.
-    fn accept_armed(&mut self, ready: &mut Vec<Ready<OwnedFd>>) {
+    fn accept_armed(&mut self, ready: &mut Vec<Ready<Stream>>) {
         for index in 0..self.listeners.len() {
             if !self.listeners[index].armed {
                 continue;
@@ -103,21 +110,32 @@ fn token_of(token: Token) -> mio::Token {
     mio::Token(token.word() as usize | kind::SOCKET)
 }
 
+/// What is told of a socket from when it is watched.
+fn interest(socket: &Stream) -> Interest {
+    match socket.is_local() {
+        true => socket::READING,
+        false => socket::READING.add(Interest::WRITABLE),
+    }
+}
+
 impl Kernel for Poll {
-    type Socket = OwnedFd;
+    type Socket = Stream;
     type Pipe = Pipe;
 
-    fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+    fn watch(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
         let source = &mut SourceFd(&socket.as_raw_fd());
-        self.poll.registry().register(source, token_of(token), socket::READING)
+        self.poll.registry().register(source, token_of(token), interest(socket))
     }
 
-    fn want_write(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+    fn want_write(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
+        if !socket.is_local() {
+            return Ok(());
+        }
         let source = &mut SourceFd(&socket.as_raw_fd());
         self.poll.registry().reregister(source, token_of(token), socket::READING.add(Interest::WRITABLE))
     }
 
-    fn retire(&mut self, token: Token, socket: OwnedFd, _wanted: bool) {
+    fn retire(&mut self, token: Token, socket: Stream, _wanted: bool) {
         // Closing the only descriptor of a socket takes it out of the poller; reports that are already waiting are
         // recognised as stale by their token.
         drop(socket);
@@ -128,7 +146,7 @@ impl Kernel for Poll {
         self.listeners[index].armed = true;
     }
 
-    fn accept(&mut self, index: usize) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    fn accept(&mut self, index: usize) -> io::Result<(Stream, Option<SocketAddr>)> {
         let listener = &mut self.listeners[index];
         let Some(socket) = listener.socket.as_ref().filter(|_| listener.waiting) else {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -146,7 +164,7 @@ impl Kernel for Poll {
         }
     }
 
-    fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<OwnedFd>>) -> io::Result<()> {
+    fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<Stream>>) -> io::Result<()> {
         ready.extend(self.closed.drain(..).map(Ready::Closed));
         let wait = if self.has_accept_to_try() || !ready.is_empty() { Some(Duration::ZERO) } else { wait };
         self.wait(wait)?;
@@ -183,11 +201,11 @@ impl Kernel for Poll {
         self.wake.waker()
     }
 
-    fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+    fn receive(&mut self, socket: &Stream, into: &mut [u8]) -> io::Result<usize> {
         socket::receive(socket, into)
     }
 
-    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+    fn send(&mut self, socket: &Stream, bytes: &[u8], more: bool) -> io::Result<usize> {
         socket::send(socket, bytes, more)
     }
 
@@ -195,36 +213,35 @@ impl Kernel for Poll {
         Pipe::open(bytes)
     }
 
-    fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> io::Result<usize> {
+    fn splice_in(&mut self, socket: &Stream, pipe: &Pipe, most: usize) -> io::Result<usize> {
         pipe.fill(socket, most)
     }
 
-    fn unblock(&mut self, socket: &OwnedFd) -> io::Result<()> {
+    fn unblock(&mut self, socket: &Stream) -> io::Result<()> {
         pipe::unblock(socket)
     }
 
-    fn splice_out(&mut self, pipe: &Pipe, socket: &OwnedFd, most: usize) -> io::Result<usize> {
+    fn splice_out(&mut self, pipe: &Pipe, socket: &Stream, most: usize) -> io::Result<usize> {
         pipe.drain(socket, most)
     }
 
-    fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<Stream> {
         let socket = socket::connect(address)?;
-        self.poll.registry().register(
-            &mut SourceFd(&socket.as_raw_fd()),
-            token_of(token),
-            socket::READING.add(Interest::WRITABLE),
-        )?;
+        let interest = socket::READING.add(Interest::WRITABLE);
+        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token_of(token), interest)?;
         Ok(socket)
     }
 
-    fn connected(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
+    fn connected(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
         socket::connected(socket)?;
-        // It is registered since its connect; this way what has arrived since then is told again, and only that.
+        if !socket.is_local() {
+            return Ok(());
+        }
         let source = &mut SourceFd(&socket.as_raw_fd());
-        self.poll.registry().reregister(source, token_of(token), socket::READING)
+        self.poll.registry().reregister(source, token_of(token), interest(socket))
     }
 
-    fn shut(&mut self, socket: &OwnedFd) {
+    fn shut(&mut self, socket: &Stream) {
         socket::shut(socket);
     }
 }

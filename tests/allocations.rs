@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use websplice::config::{Config, EngineChoice, Listen, Timing};
+use websplice::config::{Config, EngineChoice, Listen, Timing, Verbosity};
 use websplice::engine::{Engine, Kernel};
 use websplice::http::upgrade;
 use websplice::limits::{CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
@@ -87,7 +87,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         record: None,
         traffic: false,
         wrap: None,
-        verbose: false,
+        verbosity: Verbosity::Usual,
         process: Default::default(),
         logs: Default::default(),
     }

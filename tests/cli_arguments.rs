@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 use websplice::cli::{self, Args, Command, Document, Options, Outcome, WebRoot};
-use websplice::config::{EngineChoice, Listen};
+use websplice::config::{EngineChoice, Listen, Verbosity};
 use websplice::limits;
 use websplice::target::Target;
 use websplice::tls::Version;
@@ -123,11 +123,14 @@ type Check = fn(&Options) -> bool;
 /// Each line is completed with `6080 a:1`, in front and behind.
 const OPTIONS: &[(&str, Check)] = &[
     ("", |o| *o == Options::default()),
-    ("-v", |o| o.verbose && !o.prefer_ipv6),
-    ("--verbose", |o| o.verbose),
-    ("--verb", |o| o.verbose),
-    ("-v -v", |o| o.verbose),
-    ("-6v", |o| o.verbose && o.prefer_ipv6),
+    ("-v", |o| o.verbosity == Verbosity::Verbose && !o.prefer_ipv6),
+    ("--verbose", |o| o.verbosity == Verbosity::Verbose),
+    ("--verb", |o| o.verbosity == Verbosity::Verbose),
+    ("--quiet", |o| o.verbosity == Verbosity::Quiet),
+    ("-v --quiet", |o| o.verbosity == Verbosity::Quiet),
+    ("--quiet -v", |o| o.verbosity == Verbosity::Verbose),
+    ("-v -v", |o| o.verbosity == Verbosity::Verbose),
+    ("-6v", |o| o.verbosity == Verbosity::Verbose && o.prefer_ipv6),
     ("--web=/srv/www", |o| o.web == Some(WebRoot::Dir("/srv/www".into()))),
     ("--web www", |o| o.web == Some(WebRoot::Dir("www".into()))),
     ("--web=a --web=b", |o| o.web == Some(WebRoot::Dir("b".into()))),
@@ -358,7 +361,7 @@ fn a_configuration_is_complete() {
     assert_eq!(config.web_root, Some(here));
     assert_eq!(config.web.unwrap().index.as_deref(), Some("vnc.html"));
     assert_eq!(config.upgrade.subprotocols, ["chat"]);
-    assert!(config.verbose);
+    assert_eq!(config.verbosity, Verbosity::Verbose);
     let Outcome::Run(config) = dispatch(argv("websplice", "--web=builtin: --echo 0")) else { panic!() };
     assert_eq!((config.web.is_some(), config.web_root), (true, None));
 }

@@ -3,7 +3,7 @@
 #[path = "../benches/counts/table.rs"]
 mod table;
 
-use table::{TOLERANCE, Table, Verdict, collected};
+use table::{TOLERANCE, Table, Verdict, collected, is_ci};
 
 fn sample() -> Table {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -47,11 +47,20 @@ fn counts_beyond_the_tolerance_are_told() {
 #[test]
 fn other_surroundings_are_named() {
     let table = sample();
-    assert_eq!(table.differs(&table.surroundings), None);
+    assert!(table.differs(&table.surroundings).is_empty());
     let mut here = sample().surroundings;
     here[0].1 = "rustc 2.0".to_owned();
-    let said = table.differs(&here).expect("another compiler");
-    assert_eq!(said, "the table is for compiler 'rustc 1.0', and here it is 'rustc 2.0'");
+    assert_eq!(table.differs(&here), ["the table is for compiler 'rustc 1.0', and here it is 'rustc 2.0'"]);
+    here.remove(1);
+    let said = table.differs(&here);
+    assert_eq!((said.len(), said[1].ends_with("here it is 'unknown'")), (2, true), "{said:?}");
+}
+
+#[test]
+fn a_missing_tool_is_an_error_where_ci_is_set() {
+    let said = |value: &str| is_ci(Some(value.as_ref()));
+    assert!(said("true") && said("1") && said("yes"));
+    assert!(!said("") && !said("false") && !said("0") && !is_ci(None));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Text in, verdicts out. It never runs anything.
 
+use std::ffi::OsStr;
 use std::fmt;
 
 /// How far a count may be from the table's, in both directions: what got much cheaper is worth a new line, or later losses would
@@ -80,13 +81,13 @@ impl Table {
         text
     }
 
-    /// What of the table's surroundings is not so `here`.
-    pub fn differs(&self, here: &[(String, String)]) -> Option<String> {
-        let other =
-            |(name, value): &&(String, String)| here.iter().any(|(there, now)| there == name && now != value);
-        let (name, value) = self.surroundings.iter().find(other)?;
-        let now = here.iter().find(|(there, _)| there == name).map_or("", |(_, now)| now);
-        Some(format!("the table is for {name} '{value}', and here it is '{now}'"))
+    /// All of the table's surroundings that are not so `here`.
+    pub fn differs(&self, here: &[(String, String)]) -> Vec<String> {
+        let other = |(name, value): &(String, String)| {
+            let now = here.iter().find(|(there, _)| there == name).map_or("unknown", |(_, now)| now);
+            (now != value).then(|| format!("the table is for {name} '{value}', and here it is '{now}'"))
+        };
+        self.surroundings.iter().filter_map(other).collect()
     }
 
     /// What is to be said of `counted` instructions of `case`.
@@ -101,6 +102,11 @@ impl Table {
             _ => Verdict::Cheaper(*before, share),
         }
     }
+}
+
+/// Whether `variable`, the value of CI, says that this is continuous integration, where what cannot be checked is a failure.
+pub fn is_ci(variable: Option<&OsStr>) -> bool {
+    variable.is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
 /// The number of instructions in what callgrind says at its end.

@@ -14,7 +14,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use socket2::{Domain, Socket, Type};
 
 use crate::frames;
-use crate::measure::{Meters, Pace, Sample, at, curve_of};
+use crate::measure::{Meters, Sample, at, curve_of};
+use crate::pace::Pace;
 use crate::queue::send_some;
 use crate::running::Running;
 use crate::schedule::Schedule;

@@ -1,10 +1,12 @@
 //! The floor of bridging: what [`crate::floor`] is for relaying, with the messages that WebSocket adds.
 //!
-//! A bridge takes one request and sends one answer before any payload, and hears and answers one close behind it. This
-//! makes exactly those calls, on one thread with edge-triggered epoll: the answer is always the one to the harness's own
-//! request, a frame is taken to be whole when it comes and to be taken whole when it goes, and only small binary and close
-//! frames exist. So it can carry small messages and set-ups of a client that behaves, and nothing else: it is no server,
-//! it is what the kernel alone costs. It never measures anything.
+//! A bridge takes one request and sends one answer before any payload, and hears and answers one close behind it. Then it tells the
+//! target that nothing follows, and closes only when the target has ended too: to close at once may reset the connection and destroy
+//! what the target has not read yet. This makes exactly those calls, on one thread with edge-triggered epoll: the answer is always
+//! the one to the harness's own request, a client's frame is small and taken to be whole when it comes, whatever the target sends
+//! in one piece is one frame and taken to be taken whole when it goes, and only binary and close frames exist. So it can
+//! carry small messages, pictures and set-ups of a client that behaves, and nothing else: it is no server, it is what
+//! the kernel alone costs. It never measures anything.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,24 +18,34 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 use crate::floor::{Begun, EVENTS, Floor, LISTENER};
 use crate::frames;
 
-/// Bytes of the one buffer: many times what a client of the set-up and small message rows sends at once.
-const BUFFER_BYTES: usize = 16 * 1024;
-/// Header of an unmasked frame of less than 126 bytes (RFC 6455 section 5.2).
+/// Bytes of the one buffer: many times what a client or a target of its rows sends at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// Header of an unmasked frame of less than 126 bytes (RFC 6455 section 5.2), and the longest.
 const HEADER_BYTES: usize = 2;
-/// That of a masked one.
+const HEADER_BYTES_MAX: usize = 10;
+/// Header of a masked frame of less than 126 bytes.
 const MASKED_HEADER_BYTES: usize = HEADER_BYTES + 4;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 
 /// A client and its target.
 struct Pair {
-    client: OwnedFd,
+    /// `None` when it has ended.
+    client: Option<OwnedFd>,
+    /// `None` before there was a request, and when it has ended.
     target: Option<OwnedFd>,
     /// What came for the target before it was connected.
     early: Vec<u8>,
     connected: bool,
-    /// The client's close is answered: only its end is awaited.
+    /// The client's close is answered: only the ends of both are awaited.
     closing: bool,
+}
+
+impl Pair {
+    /// Over when both have ended.
+    fn over(&self) -> Result<(), Over> {
+        if self.client.is_none() && self.target.is_none() { Err(Over) } else { Ok(()) }
+    }
 }
 
 /// Why a pair ends: it is over, or something was not as this floor needs it.
@@ -100,8 +112,13 @@ impl Bridge {
             });
             let every = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             self.begun.epoll.add(&client, EpollEvent::new(every, 2 * slot as u64))?;
-            self.pairs[slot] =
-                Some(Pair { client, target: None, early: Vec::new(), connected: false, closing: false });
+            self.pairs[slot] = Some(Pair {
+                client: Some(client),
+                target: None,
+                early: Vec::new(),
+                connected: false,
+                closing: false,
+            });
         }
         Ok(())
     }
@@ -109,7 +126,12 @@ impl Bridge {
     /// Takes what a client sent: its request, a message, its close, its end.
     fn hear_client(&mut self, slot: usize) -> Result<(), Over> {
         let Some(pair) = &mut self.pairs[slot] else { return Ok(()) };
-        let length = match recv(pair.client.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+        let Some(client) = pair.client.as_ref().map(OwnedFd::as_raw_fd) else { return Ok(()) };
+        let length = match recv(client, &mut self.buffer, MsgFlags::empty()) {
+            Ok(0) if pair.closing => {
+                pair.client = None;
+                return pair.over();
+            }
             Ok(0) => return Err(Over),
             Ok(length) => length,
             Err(Errno::EAGAIN) => return Ok(()),
@@ -121,7 +143,7 @@ impl Bridge {
         let mut from = 0;
         if pair.target.is_none() {
             let end = self.buffer[..length].windows(4).position(|four| four == b"\r\n\r\n").ok_or(Over)?;
-            whole(pair.client.as_raw_fd(), frames::ANSWER.as_bytes())?;
+            whole(client, frames::ANSWER.as_bytes())?;
             pair.target = Some(dial(&self.begun, self.order.target, slot)?);
             from = end + 4;
         }
@@ -139,9 +161,12 @@ impl Bridge {
                     let at = payload.start - HEADER_BYTES;
                     frame.copy_within(..1, at);
                     frame[at + 1] = payload.len() as u8;
-                    whole(pair.client.as_raw_fd(), &frame[at..payload.end])?;
-                    shutdown(pair.client.as_raw_fd(), Shutdown::Write).map_err(|_| Over)?;
-                    (pair.target, pair.closing) = (None, true);
+                    whole(client, &frame[at..payload.end])?;
+                    shutdown(client, Shutdown::Write).map_err(|_| Over)?;
+                    pair.closing = true;
+                    if let (Some(target), true) = (&pair.target, pair.connected) {
+                        shutdown(target.as_raw_fd(), Shutdown::Write).map_err(|_| Over)?;
+                    }
                     return Ok(());
                 }
                 _ => return Err(Over),
@@ -163,19 +188,49 @@ impl Bridge {
             if !pair.early.is_empty() {
                 whole(target.as_raw_fd(), &pair.early)?;
             }
+            if pair.closing {
+                shutdown(target.as_raw_fd(), Shutdown::Write).map_err(|_| Over)?;
+            }
         }
         if !flags.contains(EpollFlags::EPOLLIN) {
             return Ok(());
         }
-        match recv(target.as_raw_fd(), &mut self.buffer[HEADER_BYTES..], MsgFlags::empty()) {
-            Ok(length @ 1..=125) => {
-                self.buffer[..HEADER_BYTES].copy_from_slice(&[BINARY, length as u8]);
-                whole(pair.client.as_raw_fd(), &self.buffer[..HEADER_BYTES + length])
+        loop {
+            match recv(target.as_raw_fd(), &mut self.buffer[HEADER_BYTES_MAX..], MsgFlags::empty()) {
+                Ok(0) if pair.closing => {
+                    pair.target = None;
+                    return pair.over();
+                }
+                // Nobody wants it any more; its end may be right behind it, without an edge of its own.
+                Ok(1..) if pair.closing => {}
+                Ok(length @ 1..) => {
+                    let client = pair.client.as_ref().ok_or(Over)?;
+                    let begin = put_header(&mut self.buffer, length);
+                    whole(client.as_raw_fd(), &self.buffer[begin..HEADER_BYTES_MAX + length])?;
+                    if length < BUFFER_BYTES - HEADER_BYTES_MAX {
+                        return Ok(());
+                    }
+                }
+                Err(Errno::EAGAIN) => return Ok(()),
+                Ok(0) | Err(_) => return Err(Over),
             }
-            Err(Errno::EAGAIN) => Ok(()),
-            Ok(_) | Err(_) => Err(Over),
         }
     }
+}
+
+/// Puts the header of an unmasked binary frame right before its `length` bytes, which begin at [`HEADER_BYTES_MAX`]; returns where it
+/// begins.
+fn put_header(buffer: &mut [u8], length: usize) -> usize {
+    let wide = (length as u64).to_be_bytes();
+    let (second, extended) = match length {
+        0..126 => (length as u8, &wide[8..]),
+        126..65_536 => (126, &wide[6..]),
+        _ => (127, &wide[..]),
+    };
+    let begin = HEADER_BYTES_MAX - HEADER_BYTES - extended.len();
+    buffer[begin..begin + HEADER_BYTES].copy_from_slice(&[BINARY, second]);
+    buffer[begin + HEADER_BYTES..HEADER_BYTES_MAX].copy_from_slice(extended);
+    begin
 }
 
 fn dial(begun: &Begun, target: SocketAddr, slot: usize) -> Result<OwnedFd, Over> {
@@ -231,8 +286,10 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn one_session_from_its_request_to_its_close() {
+    const PAYLOAD: &[u8] = b"the needed calls, and nothing else";
+
+    /// A bridge, a client whose first message arrived, and the target's end of that session.
+    fn session() -> (Bridge, TcpStream, TcpStream) {
         let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let to = target.local_addr().expect("bound");
@@ -243,20 +300,71 @@ mod tests {
         client.write_all(&frames::request(front.port(), "/")).expect("a request");
         let answer = read(&mut bridge, &mut client, frames::ANSWER.len());
         assert_eq!(frames::answer_end(&answer), Ok(Some(answer.len())));
-
-        let payload = *b"the needed calls, and nothing else";
-        client.write_all(&frames::client_frame(BINARY & 0xf, &payload)).expect("a message");
+        client.write_all(&frames::client_frame(BINARY & 0xf, PAYLOAD)).expect("a message");
         let (mut served, _) = target.accept().expect("a connection");
-        assert_eq!(read(&mut bridge, &mut served, payload.len()), payload);
-        served.write_all(&payload).expect("an echo");
+        assert_eq!(read(&mut bridge, &mut served, PAYLOAD.len()), PAYLOAD);
+        (bridge, client, served)
+    }
+
+    /// Turns until `done`.
+    fn turn_until(bridge: &mut Bridge, mut done: impl FnMut(&Bridge) -> bool) {
+        let start = std::time::Instant::now();
+        while !done(bridge) {
+            assert!(start.elapsed() < PATIENCE, "it did not come to that");
+            bridge.turn(EpollTimeout::from(1u16)).expect("a turn");
+        }
+    }
+
+    #[test]
+    fn pictures_come_whole_with_the_header_of_their_length() {
+        let (mut bridge, mut client, mut served) = session();
+        for (length, header) in [(1, &[BINARY, 1][..]), (125, &[BINARY, 125]), (126, &[BINARY, 126, 0, 126])]
+        {
+            served.write_all(&vec![7; length]).expect("a piece");
+            let frame = read(&mut bridge, &mut client, header.len() + length);
+            assert!(
+                frame.starts_with(header) && frame[header.len()..].iter().all(|byte| *byte == 7),
+                "{length}"
+            );
+        }
+        let picture: Vec<u8> = (0..20 * 1024).map(|at: usize| (at % 251) as u8).collect();
+        served.write_all(&picture).expect("a picture");
+        assert_eq!(
+            read(&mut bridge, &mut client, 4 + picture.len()),
+            [&[BINARY, 126, 80, 0], &picture[..]].concat()
+        );
+        let mut buffer = vec![0; HEADER_BYTES_MAX];
+        assert_eq!((put_header(&mut buffer, 70_000), &buffer[..2]), (0, &[BINARY, 127][..]));
+        assert_eq!(buffer[2..], 70_000u64.to_be_bytes());
+    }
+
+    #[test]
+    fn a_target_is_told_of_the_end_and_may_end_in_its_own_time() {
+        let (mut bridge, mut client, mut served) = session();
+        client.write_all(&frames::close_frame()).expect("a close");
+        assert_eq!(read(&mut bridge, &mut client, 4), [CLOSE, 2, 3, 232]);
+        assert_eq!(served.read(&mut [0]).expect("an end and no reset"), 0);
+        drop(client);
+        turn_until(&mut bridge, |bridge| bridge.pairs[0].as_ref().is_some_and(|pair| pair.client.is_none()));
+        served.write_all(b"last words that nobody wants").expect("it is still there");
+        drop(served);
+        turn_until(&mut bridge, |bridge| bridge.pairs[0].is_none());
+        assert_eq!(bridge.free, [0]);
+    }
+
+    #[test]
+    fn one_session_from_its_request_to_its_close() {
+        let payload = PAYLOAD;
+        let (mut bridge, mut client, mut served) = session();
+        served.write_all(payload).expect("an echo");
         let echoed = read(&mut bridge, &mut client, HEADER_BYTES + payload.len());
-        assert_eq!(echoed, [&[BINARY, payload.len() as u8][..], &payload].concat());
+        assert_eq!(echoed, [&[BINARY, payload.len() as u8][..], payload].concat());
 
         client.write_all(&frames::close_frame()).expect("a close");
         assert_eq!(read(&mut bridge, &mut client, 4), [CLOSE, 2, 3, 232]);
         assert_eq!(client.read(&mut [0]).expect("an end"), 0);
-        drop(client);
-        bridge.turn(EpollTimeout::from(1000u16)).expect("a turn");
-        assert!(bridge.pairs.iter().all(Option::is_none) && bridge.free == [0]);
+        drop((client, served));
+        turn_until(&mut bridge, |bridge| bridge.pairs.iter().all(Option::is_none));
+        assert_eq!(bridge.free, [0]);
     }
 }

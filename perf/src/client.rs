@@ -1,7 +1,7 @@
 //! The client's end of one session: WebSocket or bare payload, over TLS or TCP, from connecting to the end of the stream.
 //!
-//! It owns the session's stage and checks what arrives. It never waits and never opens or closes sockets. Everything it
-//! sends was built beforehand; only a message's number is masked on the spot.
+//! It owns the session's stage and checks what arrives. It never waits and never opens or closes sockets. What it
+//! sends is masked beforehand; only numbers are masked on the spot.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
@@ -11,16 +11,19 @@ use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
 
-use crate::frames::{self, FRAME_BYTES, FRAME_PAYLOAD_BYTES, Follower, Piece, Reader};
-use crate::load::{Fate, Link, Shared};
+use crate::frames::{self, Follower, Piece, Reader, Stream};
 use crate::messages::{self, Parcels};
-use crate::queue::{Queue, send_some};
+use crate::queue::{Queue, send_pieces, send_some};
 use crate::rows::Kind;
+use crate::shared::{Fate, Link, Shared};
 use crate::target::PICTURE_BYTES;
 use crate::tls::Seal;
 
 /// Most of the bulk stream that is sealed at a time: four records, one send.
 const SEAL_BYTES: usize = 64 * 1024;
+/// Most of it that is offered to a socket at a time, and of how many pieces: headers, and frames that the pattern's end cuts.
+const SEND_BYTES: usize = 256 * 1024;
+const PIECES: usize = 40;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
@@ -45,14 +48,12 @@ pub struct Client {
     last: bool,
     reader: Reader,
     follower: Follower,
-    /// Wire bytes sent by a bulk sender.
-    sent: u64,
+    /// What a bulk sender sends.
+    bulk: Stream,
     /// Messages that the socket has yet to take.
     queue: Queue,
     /// Whether an echo is answered by the next message.
     active: bool,
-    /// Number of the last message of a session whose echoes decide when the next is sent.
-    sequence: u64,
     /// Messages whose echo is due, with the times from which their latency counts, and how much of the first one's came.
     due: VecDeque<(u64, Instant)>,
     echoed: usize,
@@ -70,10 +71,9 @@ impl Client {
             last: false,
             reader: Reader::default(),
             follower: Follower::default(),
-            sent: 0,
+            bulk: Stream::default(),
             queue: Queue::default(),
             active: false,
-            sequence: 0,
             due: VecDeque::new(),
             echoed: 0,
             pictures: Parcels::default(),
@@ -85,7 +85,11 @@ impl Client {
     /// Data may flow now.
     pub fn go(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
         match shared.kind {
-            Kind::Up | Kind::Both => link.want(shared, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT),
+            Kind::Up | Kind::Both => {
+                let number = shared.next_number();
+                self.bulk = if shared.websocket { Stream::framed(number) } else { Stream::bare(number) };
+                link.want(shared, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT)
+            }
             Kind::Echo => {
                 self.active = true;
                 self.put_next(shared, Instant::now());
@@ -172,15 +176,15 @@ impl Client {
     }
 
     fn put_next(&mut self, shared: &mut Shared, since: Instant) {
-        self.sequence += 1;
+        let number = shared.next_number();
         shared.count.sent += 1;
-        self.due.push_back((self.sequence, since));
-        put(shared, self.sequence);
+        self.due.push_back((number, since));
+        put(shared, number);
     }
 
     /// Sends what was put together while one event was handled.
     fn flush(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
-        if self.sent > 0 {
+        if !self.bulk.is_fresh() {
             // A bulk sender has its own way, and its socket may be full.
             return Ok(());
         }
@@ -207,32 +211,27 @@ impl Client {
 
     /// Sends what the socket takes. When data is to stop, only the rest of the frame that was begun.
     fn send_bulk(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
-        let (stream, step) = if shared.websocket {
-            (&shared.frames, FRAME_BYTES as u64)
-        } else {
-            (&shared.pattern, FRAME_PAYLOAD_BYTES as u64)
-        };
-        let start = (self.sent % stream.len() as u64) as usize;
-        let bytes = if shared.flowing {
-            &stream[start..]
-        } else {
-            let rest = self.sent.next_multiple_of(step) - self.sent;
-            &stream[start..start + rest as usize]
-        };
-        let taken = match &mut self.seal {
-            Some(seal) if seal.outgoing().is_empty() && !bytes.is_empty() => {
-                let bytes = &bytes[..bytes.len().min(SEAL_BYTES)];
-                seal.seal(bytes)?;
-                bytes.len()
+        let most = if shared.flowing { SEND_BYTES } else { self.bulk.rest_of_frame() };
+        let pattern = if shared.websocket { &shared.masked } else { &shared.pattern };
+        let mut pieces = Vec::with_capacity(PIECES);
+        let (taken, wanted) = match &mut self.seal {
+            Some(seal) if seal.outgoing().is_empty() && most > 0 => {
+                self.bulk.next(pattern, most.min(SEAL_BYTES), &mut pieces, PIECES);
+                pieces.iter().for_each(|piece| shared.outgoing.extend_from_slice(piece));
+                seal.seal(&shared.outgoing)?;
+                let length = shared.outgoing.len();
+                shared.outgoing.clear();
+                (length, most)
             }
-            Some(_) => 0,
-            None => send_some(&link.socket, bytes).map_err(send_failed)?,
+            Some(_) => (0, most),
+            None => {
+                self.bulk.next(pattern, most, &mut pieces, PIECES);
+                (send_pieces(&link.socket, &pieces).map_err(send_failed)?, most)
+            }
         };
-        let payload = |wire| if shared.websocket { frames::frame_stream_payload(wire) } else { wire };
-        let before = self.sent;
-        self.sent += taken as u64;
-        shared.count.sent += payload(self.sent) - payload(before);
-        let mut left = taken < bytes.len();
+        drop(pieces);
+        shared.count.sent += self.bulk.took(taken);
+        let mut left = taken < wanted;
         if let Some(seal) = &mut self.seal {
             let sent = send_some(&link.socket, seal.outgoing()).map_err(send_failed)?;
             seal.went(sent);
@@ -301,7 +300,7 @@ impl Client {
         match shared.kind {
             Kind::Down | Kind::Both => {
                 shared.count.received += payload.len() as u64;
-                if self.follower.follow(&shared.pattern, payload) {
+                if shared.follow(&mut self.follower, payload) {
                     Ok(())
                 } else {
                     Err("the client received other bytes than the target sent".into())
@@ -314,18 +313,20 @@ impl Client {
     }
 
     fn picture(&mut self, payload: &[u8], shared: &mut Shared) -> Result<(), String> {
-        let Shared { pictures: Some(schedule), count, latency, pattern, .. } = shared else {
+        let Some(schedule) = shared.pictures else {
             return Err("a picture came before it was sent".into());
         };
+        let pattern = std::mem::take(&mut shared.pattern);
         let (last, mut astray) = (&mut self.last_picture, false);
-        self.pictures.take(pattern, PICTURE_BYTES, payload, |number| {
+        let taken = self.pictures.take(&pattern, PICTURE_BYTES, payload, |number| {
             astray |= !schedule.follows(*last, number);
             *last = Some(number);
-            count.received += 1;
-            count.messages += 1;
-            let late = Instant::now().saturating_duration_since(schedule.meant(number));
-            latency.saturating_record(late.as_nanos() as u64);
-        })?;
+            shared.count.received += 1;
+            shared.count.messages += 1;
+            shared.note_lateness(schedule.meant(number));
+        });
+        shared.pattern = pattern;
+        taken?;
         if astray { Err("pictures were lost, doubled or reordered".into()) } else { Ok(()) }
     }
 
@@ -354,7 +355,11 @@ impl Client {
         shared.count.messages += 1;
         shared.count.received += 1;
         let now = Instant::now();
-        shared.latency.saturating_record(now.saturating_duration_since(since).as_nanos() as u64);
+        if shared.kind == Kind::Latency {
+            shared.note_lateness(since);
+        } else {
+            shared.latency.saturating_record(now.saturating_duration_since(since).as_nanos() as u64);
+        }
         match shared.kind {
             Kind::Echo if shared.flowing && self.active => self.put_next(shared, now),
             Kind::Setup => self.say_goodbye(shared),

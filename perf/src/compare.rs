@@ -30,6 +30,8 @@ pub enum Verdict {
     Lost,
     /// There was none.
     New,
+    /// It was asked for, and was not even tried.
+    Missing,
 }
 
 /// One peer in one row, in both runs.
@@ -51,7 +53,12 @@ pub struct Comparison {
     pairs: Vec<Pair>,
     /// Rows and peers that one of the two runs did not measure.
     left_out: usize,
+    /// Facts that the two runs do not share: name, old and new.
+    facts: Vec<[String; 3]>,
 }
+
+/// Facts that differ between any two runs and say nothing of what can be compared.
+const PASSING: [&str; 4] = ["date", "commit", "command", "load average at start"];
 
 impl Comparison {
     /// Holds `new` against `old`.
@@ -66,12 +73,22 @@ impl Comparison {
         }
         let met = pairs.len();
         let left_out = old.cells.len() + new.cells.len() - 2 * met;
-        Self { pairs, left_out }
+        pairs.extend(old.cells.iter().filter_map(|cell| missing(cell, new)));
+        Self { pairs, left_out, facts: differing(old, new) }
     }
 
     /// A table of all that is common to both.
     pub fn markdown(&self) -> String {
-        let mut text = format!(
+        let mut text = String::new();
+        for [name, old, new] in &self.facts {
+            let _ = writeln!(text, "- {name} differs: {old} — then, {new} — now");
+        }
+        if !text.is_empty() {
+            text.insert_str(0, "The runs were not made alike:\n\n");
+            text.push('\n');
+        }
+        let _ = write!(
+            text,
             "Above 1 is better. Where there is a reference, figures are compared by their ratio to it. Worse or better: by more \
              than {:.0} %, and without overlap of the rounds.\n\n| row | peer | figure | old | new | against | change | verdict |\n\
              |---|---|---|---|---|---|---|---|\n",
@@ -85,6 +102,7 @@ impl Comparison {
                 Verdict::Worse => "**worse**",
                 Verdict::Lost => "**lost**",
                 Verdict::New => "new",
+                Verdict::Missing => "**missing**",
             };
             let _ = writeln!(
                 text,
@@ -109,16 +127,57 @@ impl Comparison {
     /// # Errors
     /// What did, a line each; or that there was nothing to compare.
     pub fn check(&self) -> Result<(), String> {
+        let bad = |pair: &&Pair| {
+            pair.peer.starts_with(OURS)
+                && matches!(pair.verdict, Verdict::Worse | Verdict::Lost | Verdict::Missing)
+        };
         if self.pairs.is_empty() {
             return Err("the two runs have no row and peer in common".into());
         }
-        let bad = |pair: &&Pair| {
-            pair.peer.starts_with(OURS) && matches!(pair.verdict, Verdict::Worse | Verdict::Lost)
+        let told = |pair: &Pair| {
+            let why = match pair.verdict {
+                Verdict::Lost => " (no figure any more)",
+                Verdict::Missing => " (not measured any more)",
+                _ => "",
+            };
+            format!("{} {}{why}", pair.row.name, pair.peer)
         };
-        let worse: Vec<String> =
-            self.pairs.iter().filter(bad).map(|pair| format!("{} {}", pair.row.name, pair.peer)).collect();
+        let worse: Vec<String> = self.pairs.iter().filter(bad).map(told).collect();
         if worse.is_empty() { Ok(()) } else { Err(format!("worse beyond noise: {}", worse.join(", "))) }
     }
+}
+
+/// A figure of ours that the old run had, and the new one, which was asked for it, has not.
+fn missing(before: &Cell, new: &Run) -> Option<Pair> {
+    let row = ROWS.iter().find(|row| row.name == before.row)?;
+    let old = before.spread(headline(row.kind).0)?;
+    // Runs that were saved without what they were asked for were asked for the rows that they have.
+    let is_asked = if new.coverage.is_known() {
+        new.coverage.is_asked(row.name, &before.peer)
+    } else {
+        new.cells.iter().any(|cell| cell.row == row.name)
+    };
+    let is_missing = new.cell(row.name, &before.peer).is_none();
+    (before.peer.starts_with(OURS) && is_asked && is_missing).then(|| Pair {
+        row,
+        peer: before.peer.clone(),
+        old: Some(old),
+        new: None,
+        reference: None,
+        change: None,
+        verdict: Verdict::Missing,
+    })
+}
+
+/// The facts that both runs state differently.
+fn differing(old: &Run, new: &Run) -> Vec<[String; 3]> {
+    let told =
+        old.facts.iter().filter(|(name, _)| !PASSING.contains(&name.as_str()) && !name.starts_with(OURS));
+    told.filter_map(|(name, value)| {
+        let (_, now) = new.facts.iter().find(|(other, now)| other == name && now != value)?;
+        Some([name.clone(), value.clone(), now.clone()])
+    })
+    .collect()
 }
 
 fn pair(row: &'static Row, old: &Cell, new: &Cell, old_run: &Run, new_run: &Run) -> Pair {
@@ -175,6 +234,7 @@ fn judged(before: Spread, now: Spread, more: bool) -> (f64, Verdict) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coverage::Coverage;
     use crate::measure::Sample;
 
     /// A run of one row, with work per CPU second.
@@ -226,6 +286,50 @@ mod tests {
         let lost = run("down-1", &[("websplice-ring", [-1.0; 3]), ("python", [50.0; 3])]);
         assert!(Comparison::of(&old, &lost).check().is_err());
         assert_eq!(Comparison::of(&lost, &old).check(), Ok(()), "a new figure is no loss");
+    }
+
+    #[test]
+    fn figures_of_ours_that_are_asked_for_and_missing_are_a_failure() {
+        let old = run(
+            "down-1",
+            &[("websplice-ring", [100.0; 3]), ("websplice-poll", [90.0; 3]), ("node", [1.0; 3])],
+        );
+        let mut new = run("down-1", &[("websplice-ring", [100.0; 3])]);
+        let said = Comparison::of(&old, &new).check().unwrap_err();
+        assert_eq!(said, "worse beyond noise: down-1 websplice-poll (not measured any more)");
+        assert!(Comparison::of(&old, &new).markdown().contains("| websplice-poll |"));
+        let asked = |peers: &[&str]| Coverage {
+            rows: vec!["down-1".into()],
+            peers: peers.iter().map(|name| (*name).to_owned()).collect(),
+            ..Coverage::default()
+        };
+        new.coverage = asked(&["websplice-ring"]);
+        assert_eq!(Comparison::of(&old, &new).check(), Ok(()), "it was not asked for");
+        new.coverage = asked(&["websplice-ring", "websplice-poll", "node"]);
+        assert!(Comparison::of(&old, &new).check().is_err());
+        let nothing = Run { coverage: asked(&["websplice-ring"]), ..Run::default() };
+        assert!(Comparison::of(&old, &nothing).check().unwrap_err().contains("websplice-ring (not measured"));
+    }
+
+    #[test]
+    fn runs_that_were_not_made_alike_say_so_first() {
+        let with = |facts: &[(&str, &str)]| {
+            let facts = facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            Run { facts, ..run("down-1", &[("websplice-ring", [100.0; 3])]) }
+        };
+        let old = with(&[
+            ("date", "1"),
+            ("kernel", "6.1"),
+            ("machine", "x"),
+            ("only then", "y"),
+            ("websplice-ring", "0.1"),
+        ]);
+        let new = with(&[("date", "2"), ("kernel", "6.2"), ("machine", "x"), ("websplice-ring", "0.2")]);
+        let text = Comparison::of(&old, &new).markdown();
+        assert!(text.starts_with(
+            "The runs were not made alike:\n\n- kernel differs: 6.1 — then, 6.2 — now\n\nAbove"
+        ));
+        assert!(Comparison::of(&new, &new).markdown().starts_with("Above 1"));
     }
 
     #[test]

@@ -3,8 +3,18 @@
 //! Everything here is pure. It owns no socket, and it checks only what a measurement needs: that the bytes which arrive
 //! are the bytes which were sent, in order. It is not a conformance test.
 
-/// Period of the payload pattern. Small enough to stay in a core's own cache beside a receive buffer of the same size.
-pub const PATTERN_BYTES: usize = 256 * 1024;
+use std::io::IoSlice;
+
+/// Period of the payload pattern: four times a prime, so that no number of buffers below that prime is a whole number of
+/// periods, whatever power of two a buffer has: a swapped, doubled or lost buffer cannot look right. Small enough to stay in a
+/// core's own cache beside a receive buffer of about the same size.
+pub const PATTERN_BYTES: usize = 4 * PRIME;
+const PRIME: usize = 65_521;
+/// How far the patterns of two streams, or of two messages, with neighbouring numbers are apart; four times a number without a
+/// factor in common with the prime, so that as many of them as the prime says begin at places of their own.
+const STRIDE: usize = 4 * 7919;
+/// Bytes at the begin of a stream or a message that hold its number.
+pub const NUMBER_BYTES: usize = 8;
 /// Payload of one masked frame of the bulk rows.
 pub const FRAME_PAYLOAD_BYTES: usize = 16 * 1024;
 /// Header of such a frame: two bytes, two of length, four of mask (RFC 6455 section 5.2).
@@ -29,8 +39,8 @@ const OPCODE_CLOSE: u8 = 8;
 
 // Masked pattern is a pattern of its own only if the mask fits it.
 const _: () = assert!(PATTERN_BYTES.is_multiple_of(4));
-// The stream of prebuilt frames repeats exactly when the pattern does.
-const _: () = assert!(PATTERN_BYTES.is_multiple_of(FRAME_PAYLOAD_BYTES));
+// So do frames and numbers only if they begin where the mask does.
+const _: () = assert!(FRAME_PAYLOAD_BYTES.is_multiple_of(4) && NUMBER_BYTES.is_multiple_of(4));
 
 /// One period of payload: pseudo-random, so that a shifted or repeated piece cannot look right.
 pub fn pattern() -> Vec<u8> {
@@ -42,6 +52,7 @@ pub fn pattern() -> Vec<u8> {
         state ^= state << 17;
         bytes.extend_from_slice(&state.to_le_bytes());
     }
+    bytes.truncate(PATTERN_BYTES);
     bytes
 }
 
@@ -61,12 +72,100 @@ pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// One period of the pattern as masked 16 KiB frames, ready to be sent over and over.
-pub fn frame_stream(pattern: &[u8]) -> Vec<u8> {
-    pattern.chunks(FRAME_PAYLOAD_BYTES).flat_map(|payload| client_frame(OPCODE_BINARY, payload)).collect()
+/// Where in the pattern position zero of stream or message `number` is.
+pub fn offset(number: u64) -> usize {
+    (number % PRIME as u64) as usize * STRIDE % PATTERN_BYTES
 }
 
-/// Payload bytes among the first `wire` bytes of the frame stream.
+/// `number` as it travels, with the mask on it or without.
+pub fn number_bytes(number: u64, is_masked: bool) -> [u8; NUMBER_BYTES] {
+    let mut bytes = number.to_le_bytes();
+    if is_masked {
+        bytes.iter_mut().zip(MASK.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    bytes
+}
+
+/// Header of every frame of the bulk rows (RFC 6455 section 5.2).
+const FRAME_HEADER: [u8; FRAME_HEADER_BYTES] = {
+    let length = (FRAME_PAYLOAD_BYTES as u16).to_be_bytes();
+    [0x80 | OPCODE_BINARY, 0x80 | 126, length[0], length[1], MASK[0], MASK[1], MASK[2], MASK[3]]
+};
+
+/// A stream of bulk: its number, then pattern from the number's own place on, without end; bare, or as masked frames.
+#[derive(Debug, Default)]
+pub struct Stream {
+    number: u64,
+    head: [u8; NUMBER_BYTES],
+    framed: bool,
+    /// Bytes of it that were taken, on the wire.
+    wire: u64,
+}
+
+impl Stream {
+    /// Stream `number`, bare.
+    pub fn bare(number: u64) -> Self {
+        Self { number, head: number_bytes(number, false), framed: false, wire: 0 }
+    }
+
+    /// Stream `number` in frames.
+    pub fn framed(number: u64) -> Self {
+        Self { number, head: number_bytes(number, true), framed: true, wire: 0 }
+    }
+
+    /// Whether nothing of it was taken.
+    pub fn is_fresh(&self) -> bool {
+        self.wire == 0
+    }
+
+    /// Its next pieces, at most so many and of at most `most` bytes in all; those of the pattern are of `pattern`, which has the
+    /// mask on it if the stream is framed.
+    pub fn next<'a>(&'a self, pattern: &'a [u8], most: usize, pieces: &mut Vec<IoSlice<'a>>, count: usize) {
+        let (mut wire, end) = (self.wire, self.wire.saturating_add(most as u64));
+        while wire < end && pieces.len() < count {
+            let within = wire % FRAME_BYTES as u64;
+            let piece = if self.framed && within < FRAME_HEADER_BYTES as u64 {
+                &FRAME_HEADER[within as usize..]
+            } else {
+                let (at, left) = if self.framed {
+                    (frame_stream_payload(wire), FRAME_BYTES - within as usize)
+                } else {
+                    (wire, usize::MAX)
+                };
+                let rest = if at < NUMBER_BYTES as u64 {
+                    &self.head[at as usize..]
+                } else {
+                    &pattern[place(offset(self.number), at)..]
+                };
+                &rest[..rest.len().min(left)]
+            };
+            let piece = &piece[..piece.len().min((end - wire) as usize)];
+            wire += piece.len() as u64;
+            pieces.push(IoSlice::new(piece));
+        }
+    }
+
+    /// That `count` bytes of it were taken; returns how many of them were payload.
+    pub fn took(&mut self, count: usize) -> u64 {
+        let payload = |wire| if self.framed { frame_stream_payload(wire) } else { wire };
+        let before = payload(self.wire);
+        self.wire += count as u64;
+        payload(self.wire) - before
+    }
+
+    /// Bytes until the end of the frame that was begun, or of what would be one: zero between two.
+    pub fn rest_of_frame(&self) -> usize {
+        let step = if self.framed { FRAME_BYTES } else { FRAME_PAYLOAD_BYTES } as u64;
+        (self.wire.next_multiple_of(step) - self.wire) as usize
+    }
+}
+
+/// Where position `at` of what begins at `offset` is in the pattern.
+fn place(offset: usize, at: u64) -> usize {
+    ((offset as u64 + at) % PATTERN_BYTES as u64) as usize
+}
+
+/// Payload bytes among the first `wire` bytes of a framed stream.
 pub fn frame_stream_payload(wire: u64) -> u64 {
     let (frames, rest) = (wire / FRAME_BYTES as u64, wire % FRAME_BYTES as u64);
     frames * FRAME_PAYLOAD_BYTES as u64 + rest.saturating_sub(FRAME_HEADER_BYTES as u64)
@@ -177,32 +276,55 @@ impl Reader {
     }
 }
 
-/// Follows one stream of pattern bytes and checks it: both ends of every piece, and every sixteenth piece whole.
+/// Bytes of one probe of a piece, and how far two are apart.
+const PROBE_BYTES: usize = 64;
+const PROBE_EVERY: usize = 4096;
+
+/// Follows one [`Stream`] and checks it: whole where that is asked for, and otherwise by probes and every sixteenth piece whole.
 ///
-/// A lost, doubled or reordered piece shifts everything behind it and so shows at the next end; a wrong byte inside
-/// shows by sampling. Totals are compared by the caller when the stream has been drained.
+/// Whatever is lost, doubled, reordered or of another stream is from another place of the pattern, and shows at the next probe as
+/// soon as it is longer than the way to it; a single wrong byte between two probes shows by sampling. Totals are compared by
+/// the caller when the stream has been drained.
 #[derive(Debug, Default)]
 pub struct Follower {
+    head: [u8; NUMBER_BYTES],
     at: u64,
     pieces: u64,
 }
 
 impl Follower {
     /// Whether `piece` is what must come next; moves forward by its length.
-    pub fn follow(&mut self, pattern: &[u8], piece: &[u8]) -> bool {
-        const EDGE: usize = 64;
-        let start = (self.at % pattern.len() as u64) as usize;
+    pub fn follow(&mut self, pattern: &[u8], mut piece: &[u8], whole: bool) -> bool {
+        if self.at < NUMBER_BYTES as u64 {
+            let at = self.at as usize;
+            let (head, rest) = piece.split_at(piece.len().min(NUMBER_BYTES - at));
+            self.head[at..at + head.len()].copy_from_slice(head);
+            self.at += head.len() as u64;
+            piece = rest;
+        }
+        if piece.is_empty() {
+            return true;
+        }
+        let start = place(offset(u64::from_le_bytes(self.head)), self.at);
         self.at += piece.len() as u64;
         self.pieces += 1;
-        if self.pieces % 16 == 1 || piece.len() <= 2 * EDGE {
-            return same(pattern, start, piece);
+        if whole || self.pieces % 16 == 1 || piece.len() <= 2 * PROBE_BYTES {
+            return is_pattern(pattern, start, piece);
         }
-        let tail = piece.len() - EDGE;
-        same(pattern, start, &piece[..EDGE]) && same(pattern, (start + tail) % pattern.len(), &piece[tail..])
+        let last = piece.len() - PROBE_BYTES;
+        let probe =
+            |at: usize| is_pattern(pattern, (start + at) % pattern.len(), &piece[at..at + PROBE_BYTES]);
+        (0..last).step_by(PROBE_EVERY).all(probe) && probe(last)
+    }
+
+    /// The number of the stream, once it has come.
+    pub fn number(&self) -> Option<u64> {
+        (self.at >= NUMBER_BYTES as u64).then(|| u64::from_le_bytes(self.head))
     }
 }
 
-fn same(pattern: &[u8], mut start: usize, mut piece: &[u8]) -> bool {
+/// Whether `piece` is what the repeated pattern has from `start` on.
+pub fn is_pattern(pattern: &[u8], mut start: usize, mut piece: &[u8]) -> bool {
     while !piece.is_empty() {
         let length = piece.len().min(pattern.len() - start);
         if piece[..length] != pattern[start..start + length] {
@@ -215,64 +337,5 @@ fn same(pattern: &[u8], mut start: usize, mut piece: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reader_skips_headers_at_every_split() {
-        let mut wire = vec![0x82, 5];
-        wire.extend(b"hello");
-        wire.extend([0x89, 2, b'h', b'b', 0x82, 126, 0, 200]);
-        wire.extend([7; 200]);
-        wire.extend([0x82, 127, 0, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3, 0x88, 0]);
-        for split in 0..=wire.len() {
-            let (mut reader, mut got, mut closes) = (Reader::default(), Vec::new(), 0);
-            for mut part in [&wire[..split], &wire[split..]] {
-                while let Some(piece) = reader.next(&mut part).expect("legal frames") {
-                    match piece {
-                        Piece::Payload(bytes) => got.extend_from_slice(bytes),
-                        Piece::Close => closes += 1,
-                    }
-                }
-            }
-            assert_eq!((got.len(), &got[..5], &got[205..], closes), (208, &b"hello"[..], &[1, 2, 3][..], 1));
-        }
-    }
-
-    #[test]
-    fn reader_refuses_masked_frames() {
-        assert!(Reader::default().next(&mut &[0x82u8, 0x85][..]).is_err());
-    }
-
-    #[test]
-    fn follower_sees_shift_loss_and_damage() {
-        let pattern = pattern();
-        let mut good = Follower::default();
-        for piece in pattern.chunks(1000).chain(pattern.chunks(777)) {
-            assert!(good.follow(&pattern, piece));
-        }
-        let mut shifted = Follower::default();
-        assert!(shifted.follow(&pattern, &pattern[..1000]));
-        assert!(!shifted.follow(&pattern, &pattern[1001..2001]));
-        let mut damaged = pattern[..1000].to_vec();
-        damaged[500] ^= 1;
-        assert!(!Follower::default().follow(&pattern, &damaged));
-    }
-
-    #[test]
-    fn frame_stream_counts_its_payload() {
-        let stream = frame_stream(&pattern());
-        assert_eq!(stream.len() % FRAME_BYTES, 0);
-        assert_eq!(frame_stream_payload(stream.len() as u64), PATTERN_BYTES as u64);
-        assert_eq!(frame_stream_payload(8), 0);
-        assert_eq!(frame_stream_payload(FRAME_BYTES as u64 + 9), FRAME_PAYLOAD_BYTES as u64 + 1);
-    }
-
-    #[test]
-    fn answers_are_told_apart() {
-        let good = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n\x02");
-        assert_eq!(answer_end(good.as_bytes()), Ok(Some(good.len() - 1)));
-        assert_eq!(answer_end(b"HTTP/1.1 101 Swi"), Ok(None));
-        assert!(answer_end(b"HTTP/1.1 403 Forbidden\r\n\r\n").is_err());
-    }
-}
+#[path = "frames_tests.rs"]
+mod tests;

@@ -2,22 +2,21 @@
 //!
 //! A table and its verdicts. It never changes how anything is measured.
 
+use crate::judge::{Told, is_noise, judge};
+use crate::pace::is_about_the_tail;
 use crate::report::Run;
 use crate::rows::{Kind, ROWS, row};
 use crate::stats::{ADDED_P50, ADDED_P99, BESIDE, Cell, Figure, IMBALANCE, P99, Spread, capacity, headline};
 
 const RING: &str = "websplice-ring";
 const POLL: &str = "websplice-poll";
-/// The limits of relaying, with copying and without: what a goal comes down to where the better of them does not reach it.
-const FLOORS: [&str; 2] = ["floor-epoll", "floor-splice"];
+/// The limits of relaying, with copying, without, and with small frames: what a goal comes down to where the best of those that
+/// ran does not reach it.
+const FLOORS: [&str; 3] = ["floor-epoll", "floor-splice", "floor-ws"];
 /// That of set-ups: a bridge has to take and answer a request and a close, a relay has not.
 const SETUP_FLOORS: [&str; 1] = ["floor-ws"];
 /// The share of the floor that is to be reached then.
 const FLOOR_SHARE: f64 = 0.95;
-/// The ring engine against the other, in every row: the little that is lacking to one is noise.
-const RING_TO_POLL: f64 = 0.97;
-/// Where rounds scatter more than that, the best of them has to reach this: then the run does not tell the two apart.
-const LEVEL: f64 = 1.0;
 
 /// What a row is held against.
 #[derive(Clone, Copy)]
@@ -43,7 +42,7 @@ struct Goal {
     factor: f64,
     /// Another figure than the row's own; less of it is better.
     figure: Option<Figure>,
-    /// Whether a spread that reaches [`LEVEL`] is enough.
+    /// Whether what cannot be told from noise is enough ([`is_noise`]).
     noise: bool,
 }
 
@@ -79,7 +78,7 @@ const RING_GOALS: [Goal; 31] = [
     goal("echo-1000", "haproxy", 1.0 / 0.75),
     goal("setup", "haproxy", 1.0),
     goal("desktops", "haproxy", 1.0 / 0.8),
-    Goal { noise: true, ..by(P99, goal("desktops", "haproxy", RING_TO_POLL)) },
+    by(P99, goal("desktops", "haproxy", 1.0)),
     bound("idle", 1.0),
     bound("tls-idle", 5.0),
     goal("tls-down-1", "nginx", 1.2),
@@ -138,9 +137,28 @@ struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Met,
+    /// Behind by no more than noise, where that is enough.
+    WithinNoise,
     /// The limit itself does not reach it, and ours is as near to the limit as it is to be.
     AtTheFloor,
     Missed,
+    /// The figures scatter too widely to say.
+    NotTold,
+    /// The row was not what the goal is about.
+    NotJudged,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Met => "yes",
+            Self::WithinNoise => "within noise",
+            Self::AtTheFloor => "at the floor",
+            Self::Missed => "**no**",
+            Self::NotTold => "**not told**",
+            Self::NotJudged => "not judged",
+        }
+    }
 }
 
 /// All goals that the run says something about.
@@ -152,7 +170,7 @@ fn verdicts(run: &Run) -> Vec<Verdict> {
     // What is held against itself says nothing of two engines.
     for row in ROWS.iter().filter(|row| row.kind != Kind::Beside) {
         let bridges = Goal { against: Against::Bridges, ..goal(row.name, "", 1.0) };
-        let engines = Goal { noise: true, ..goal(row.name, POLL, RING_TO_POLL) };
+        let engines = Goal { noise: true, ..goal(row.name, POLL, 1.0) };
         all.extend([bridges, engines].iter().filter_map(|goal| verdict(run, RING, goal)));
     }
     all
@@ -165,37 +183,39 @@ pub fn table(run: &Run) -> String {
         return String::new();
     }
     let mut text = format!(
-        "\n## Goals\n\nThe median decides. Against websplice-poll, websplice-ring may be behind by what this run cannot tell \
-         from noise: the goal is met where the median is at least {RING_TO_POLL} or the best round at least {LEVEL:.2}. Where \
-         no floor reaches a goal itself, {FLOOR_SHARE} of the better one is enough: \"at the floor\".\n\n\
+        "\n## Goals\n\nThe median decides. \"Not told\": fewer than three rounds, or the bar is inside the interval of the median, \
+         and that is wider than twice the distance between the two and than a quarter of the bar. \"At the floor\": no floor \
+         reaches the goal itself, and ours is at least {FLOOR_SHARE} of the best of them. \"Within noise\", of the two engines \
+         beside each other only: behind by at most 3 %, with the bar inside the interval of the median.\n\n\
          | peer | row | goal | reached | met |\n|---|---|---|---|---|\n"
     );
     for Verdict { text: columns, outcome } in verdicts {
-        let word = match outcome {
-            Outcome::Met => "yes",
-            Outcome::AtTheFloor => "at the floor",
-            Outcome::Missed => "**no**",
-        };
-        text += &format!("| {columns} | {word} |\n");
+        text += &format!("| {columns} | {} |\n", outcome.word());
     }
     text
 }
 
-/// Whether all goals that the run says something about are met.
+/// Whether all goals that the run can judge are met; goals that it cannot tell are not, unless `let_untold`.
 ///
 /// # Errors
-/// Those that are not, a line each; or that the run says nothing about any.
-pub fn check(run: &Run) -> Result<(), String> {
+/// Those that are not, a line each; or that the run can judge none.
+pub fn check(run: &Run, let_untold: bool) -> Result<(), String> {
     let verdicts = verdicts(run);
-    if verdicts.is_empty() {
+    if verdicts.iter().all(|it| it.outcome == Outcome::NotJudged) {
         return Err("no goal can be judged: take rows and peers of which there are goals".into());
     }
-    let missed = verdicts.into_iter().filter(|it| it.outcome == Outcome::Missed);
-    let missed: Vec<String> = missed.map(|it| it.text).collect();
-    match missed.len() {
-        0 => Ok(()),
-        count => Err(format!("goals that are not met: {count}\n{}", missed.join("\n"))),
-    }
+    let of = |outcome: Outcome, what: &str| {
+        let texts: Vec<&str> =
+            verdicts.iter().filter(|it| it.outcome == outcome).map(|it| it.text.as_str()).collect();
+        if texts.is_empty() {
+            return String::new();
+        }
+        format!("goals that {what}: {}\n{}\n", texts.len(), texts.join("\n"))
+    };
+    let missed = of(Outcome::Missed, "are not met");
+    let untold = if let_untold { String::new() } else { of(Outcome::NotTold, "the figures do not tell") };
+    let all = missed + &untold;
+    if all.is_empty() { Ok(()) } else { Err(all.trim_end().to_owned()) }
 }
 
 impl Goal {
@@ -239,11 +259,38 @@ impl Goal {
         }
     }
 
-    fn met(&self, reached: Spread) -> bool {
-        match self.against {
-            Against::Bound => reached.median <= self.factor,
-            _ => reached.median >= self.factor || self.noise && reached.max >= LEVEL,
+    /// Whether it is about what happens once in a hundred messages, in a row that is to be long for that.
+    fn is_tail(&self) -> bool {
+        is_about_the_tail(row(self.row)) && self.figure().0.head.contains("p99")
+    }
+
+    /// What `reached` says of the goal.
+    fn judged(&self, reached: &Spread) -> Told {
+        judge(reached, self.factor, matches!(self.against, Against::Bound))
+    }
+
+    /// Whether the limit of relaying is an excuse: not for what is held against another bridge or our other engine, which have
+    /// the same limit.
+    fn has_floor(&self) -> bool {
+        !matches!(self.against, Against::Bridges | Against::Peer(POLL))
+    }
+
+    /// What became of it, where `own` reached so much; and how near to the floor that is, if that matters.
+    fn outcome(&self, run: &Run, own: &Cell, reached: &Spread) -> (Outcome, Option<Spread>) {
+        match self.judged(reached) {
+            Told::Yes => return (Outcome::Met, None),
+            Told::Nothing => return (Outcome::NotTold, None),
+            Told::No if self.noise && is_noise(reached, self.factor) => return (Outcome::WithinNoise, None),
+            Told::No => {}
         }
+        let floor = if self.has_floor() { to_floor(run, own, self) } else { None };
+        let Some((floor_misses, share)) = floor else { return (Outcome::Missed, None) };
+        let outcome = match (judge(&share, FLOOR_SHARE, false), floor_misses) {
+            (Told::No, _) => Outcome::Missed,
+            (Told::Yes, true) => Outcome::AtTheFloor,
+            _ => Outcome::NotTold,
+        };
+        (outcome, Some(share))
     }
 }
 
@@ -251,41 +298,45 @@ impl Goal {
 fn verdict(run: &Run, peer: &str, goal: &Goal) -> Option<Verdict> {
     let own = run.cell(goal.row, peer)?;
     let (reached, name) = goal.reached(run, own)?;
-    let (row, factor) = (goal.row, goal.factor);
+    let factor = goal.factor;
     let asked = match (goal.against, goal.figure) {
         (Against::Bound, _) => format!("at most {factor} {name}"),
         (_, Some(figure)) => format!("{factor:.2} times {name} in {}", figure.head),
         _ => format!("{factor:.2} times {name}"),
     };
-    let head = format!("{peer} | {row} | {asked}");
+    let head = format!("{peer} | {} | {asked}", goal.row);
+    let wanted = row(goal.row).open();
+    if let Some(held) = run.coverage.held_of(wanted) {
+        let text = format!("{head} | {held} of {wanted} sessions held: limit of descriptors");
+        return Some(Verdict { text, outcome: Outcome::NotJudged });
+    }
+    if run.coverage.quick && goal.is_tail() {
+        let text = format!("{head} | too short a run for it");
+        return Some(Verdict { text, outcome: Outcome::NotJudged });
+    }
     let Some(reached) = reached else {
         return Some(Verdict { text: format!("{head} | no figure"), outcome: Outcome::Missed });
     };
-    if goal.met(reached) {
-        return Some(Verdict { text: format!("{head} | {reached}"), outcome: Outcome::Met });
-    }
-    match to_floor(run, own, goal) {
-        Some(share) if share.median >= FLOOR_SHARE => Some(Verdict {
-            text: format!("{head} | {reached}; {share} of floor"),
-            outcome: Outcome::AtTheFloor,
-        }),
-        Some(share) => {
-            Some(Verdict { text: format!("{head} | {reached}; {share} of floor"), outcome: Outcome::Missed })
-        }
-        None => Some(Verdict { text: format!("{head} | {reached}"), outcome: Outcome::Missed }),
-    }
+    let (outcome, share) = goal.outcome(run, own, &reached);
+    let share = share.map_or(String::new(), |share| format!("; {share} of floor"));
+    let failed = own.rounds.iter().filter(|round| round.is_err()).count();
+    let failed = if failed == 0 { String::new() } else { format!("; {failed} rounds failed") };
+    Some(Verdict { text: format!("{head} | {reached}{share}{failed}"), outcome })
 }
 
-/// How near to the floor `own` is, where the floor does not reach the goal either.
-fn to_floor(run: &Run, own: &Cell, goal: &Goal) -> Option<Spread> {
+/// Whether the best floor misses the goal for certain, and how near to it `own` is; `None` where it reaches the goal, or none ran.
+fn to_floor(run: &Run, own: &Cell, goal: &Goal) -> Option<(bool, Spread)> {
     let (figure, more) = goal.figure();
     let floors = if goal.row == "setup" { &SETUP_FLOORS[..] } else { &FLOORS };
     let floor = run.best(goal.row, floors, figure, more)?;
     let (there, _) = goal.reached(run, floor)?;
-    if goal.met(there?) {
-        return None;
-    }
-    if more { own.ratio(figure, floor, figure) } else { floor.ratio(figure, own, figure) }
+    let misses = match goal.judged(&there?) {
+        Told::Yes => return None,
+        Told::No => true,
+        Told::Nothing => false,
+    };
+    let share = if more { own.ratio(figure, floor, figure) } else { floor.ratio(figure, own, figure) };
+    Some((misses, share?))
 }
 
 #[cfg(test)]

@@ -7,26 +7,22 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rustls::ClientConfig;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::client::Client;
-use crate::frames;
 use crate::rows::Kind;
 use crate::schedule::Schedule;
+use crate::shared::{Fate, Link, Shared};
 use crate::sys;
 use crate::target::Target;
 
-/// Bytes of the one receive buffer.
-const RECEIVE_BYTES: usize = 256 * 1024;
 /// Queue of the target's listener: as many as the kernel allows.
 const BACKLOG: i32 = 4096;
 /// Most events taken from the kernel in one wait.
@@ -38,8 +34,6 @@ const LISTENER: u64 = u64::MAX;
 /// Most short sessions in one window. Each leaves its ports in TIME_WAIT, on the client's leg or the target's; beyond about
 /// 14,000, half of the usual range, `connect` has to search for a free one and the search is what would be measured.
 const SESSIONS_MAX: u64 = 8000;
-/// Longest round trip that is told apart, in nanoseconds.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// How long one wait may last, in milliseconds, so that deadlines and interrupts are seen.
 const WAIT_MS: u16 = 20;
 /// Most scheduled sends between two looks at what came, so that a burst does not hold up the receipts.
@@ -47,122 +41,6 @@ const BEATS_MAX: usize = 64;
 /// Most clients of one source address to one port: well below the usual range of ports, beyond half of which the kernel
 /// searches.
 const PORTS_EACH: usize = 10_000;
-
-/// What has been counted since the last [`Load::reset`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Count {
-    /// Payload bytes handed to the kernel by the sending ends; where the clock says what is sent, messages.
-    pub sent: u64,
-    /// Payload bytes that arrived and were checked at the receiving ends; where the clock says what is sent, messages.
-    pub received: u64,
-    /// Messages that came back, or pictures that arrived.
-    pub messages: u64,
-    /// Sessions that ran from connect to the end of the stream.
-    pub sessions: u64,
-    /// TLS handshakes that ended well.
-    pub secured: u64,
-    /// Of these, resumptions.
-    pub resumed: u64,
-    /// Sessions that ended by a reset instead of an orderly end.
-    pub resets: u64,
-}
-
-impl Count {
-    /// Whether nothing came to its end.
-    pub fn is_empty(&self) -> bool {
-        self.received == 0 && self.messages == 0 && self.sessions == 0
-    }
-}
-
-/// What happens to a socket after an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It stays.
-    Keep,
-    /// It is closed.
-    Close,
-}
-
-/// What clients and targets share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What the sessions do.
-    pub kind: Kind,
-    /// Payload of one message, in bytes.
-    pub message: usize,
-    /// Whether every session begins with an echo.
-    pub greet: bool,
-    /// Whether clients speak WebSocket, or send the bare payload.
-    pub websocket: bool,
-    /// What clients ask for in their upgrade request.
-    pub path: &'static str,
-    /// The same where they come with tokens: each with the next of these, over and over.
-    pub paths: Vec<String>,
-    /// How many asked for one of these.
-    asked: usize,
-    /// Where clients connect to.
-    pub port: u16,
-    /// TLS between clients and the peer, if there is any.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// What clients are to send and when, if the clock says so.
-    pub inputs: Option<Schedule>,
-    /// What targets are to send and when, if the clock says so.
-    pub pictures: Option<Schedule>,
-    /// One period of payload.
-    pub pattern: Vec<u8>,
-    /// The same with the clients' mask on it.
-    pub masked: Vec<u8>,
-    /// One period of masked frames.
-    pub frames: Vec<u8>,
-    /// The receive buffer; taken out while its bytes are looked at.
-    pub buffer: Vec<u8>,
-    /// What a client sends when it has handled its event.
-    pub outgoing: Vec<u8>,
-    /// Whether data is to flow; when not, senders stop at the next boundary.
-    pub flowing: bool,
-    /// Clients that are ready for data, of those that are connected.
-    pub opened: usize,
-    /// Target connections taken.
-    pub accepted: usize,
-    /// What was counted.
-    pub count: Count,
-    /// Round trips, in nanoseconds.
-    pub latency: Histogram<u64>,
-    epoll: Epoll,
-}
-
-impl Shared {
-    /// What the next client asks for.
-    pub fn next_path(&mut self) -> &str {
-        let at = self.asked;
-        self.asked += 1;
-        if self.paths.is_empty() { self.path } else { &self.paths[at % self.paths.len()] }
-    }
-}
-
-/// A socket and what it waits for.
-#[derive(Debug)]
-pub struct Link {
-    /// The socket, non-blocking.
-    pub socket: Socket,
-    slot: u64,
-    interest: EpollFlags,
-}
-
-impl Link {
-    /// Waits for `interest` from now on.
-    pub fn want(&mut self, shared: &Shared, interest: EpollFlags) -> Result<(), String> {
-        if interest != self.interest {
-            let mut event = EpollEvent::new(interest, self.slot);
-            shared
-                .epoll
-                .modify(self.socket.as_fd(), &mut event)
-                .map_err(|error| format!("epoll: {error}"))?;
-            self.interest = interest;
-        }
-        Ok(())
-    }
-}
 
 #[derive(Debug)]
 enum Side {
@@ -204,31 +82,7 @@ impl Load {
         listener.set_nonblocking(true)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-        let pattern = frames::pattern();
-        let shared = Shared {
-            kind,
-            message,
-            greet: matches!(kind, Kind::Setup | Kind::Idle | Kind::Shards),
-            websocket: false,
-            path: "/",
-            paths: Vec::new(),
-            asked: 0,
-            port: 0,
-            tls: None,
-            inputs: None,
-            pictures: None,
-            masked: frames::masked(&pattern),
-            frames: frames::frame_stream(&pattern),
-            pattern,
-            buffer: vec![0; RECEIVE_BYTES],
-            outgoing: Vec::new(),
-            flowing: false,
-            opened: 0,
-            accepted: 0,
-            count: Count::default(),
-            latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are legal"),
-            epoll,
-        };
+        let shared = Shared::new(kind, message, epoll);
         Ok(Self {
             shared,
             listener,
@@ -308,7 +162,7 @@ impl Load {
         });
         let event = EpollEvent::new(interest, slot as u64);
         self.shared.epoll.add(&socket, event).map_err(|error| format!("epoll: {error}"))?;
-        self.slots[slot] = Some((Link { socket, slot: slot as u64, interest }, side));
+        self.slots[slot] = Some((Link::new(socket, slot as u64, interest), side));
         Ok(slot)
     }
 
@@ -334,8 +188,7 @@ impl Load {
     /// Forgets what was counted, but for what is under way.
     pub fn reset(&mut self) {
         self.under_way += self.shared.count.sent as i64 - self.shared.count.received as i64;
-        self.shared.count = Count::default();
-        self.shared.latency.reset();
+        self.shared.reset();
     }
 
     /// Bytes, or messages, that were sent and have not arrived: what count counts of the row.
@@ -414,6 +267,19 @@ impl Load {
             self.connect(ended)?;
         }
         Ok(())
+    }
+
+    /// Has the clock end now: only what is due already is still to be sent.
+    pub fn end_the_clock(&mut self) {
+        let now = Instant::now();
+        for schedule in [&mut self.shared.inputs, &mut self.shared.pictures].into_iter().flatten() {
+            schedule.end_at(now);
+        }
+    }
+
+    /// Whether nothing is due any more by the clock, or there is none.
+    pub fn is_clock_over(&self) -> bool {
+        [&self.shared.inputs, &self.shared.pictures].into_iter().flatten().all(Schedule::is_over)
     }
 
     /// Sends what is due by the clock; returns whether there is a clock to look at.

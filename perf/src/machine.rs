@@ -9,15 +9,18 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cores;
-use crate::options::Options;
+use crate::options::{Congestion, Options};
 use crate::peers::{Peer, found_in_path};
 use crate::rows::{Knower, Row};
+use crate::say::complain;
 use crate::services::REDIS;
 
 /// How the scheduler treats this session against others (sched(7), "The autogroup feature").
 const AUTOGROUP: &str = "/proc/self/autogroup";
 const FIRST_NICE: &str = "-20";
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+/// What every process may choose: one list for the whole system, namespaces included.
+const CONGESTION_ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// Descriptors that a whole run would like: two for each of 21,000 sessions, and some.
 const DESCRIPTORS_WANTED: u64 = 65_536;
@@ -60,50 +63,115 @@ impl First {
 impl Drop for First {
     fn drop(&mut self) {
         if let Err(error) = fs::write(AUTOGROUP, &self.before) {
-            eprintln!("{AUTOGROUP} could not be put back to {}: {error}", self.before);
+            complain!("{AUTOGROUP} could not be put back to {}: {error}", self.before);
         }
     }
 }
 
-/// Moves this process into a network namespace of its own, with loopback up and `congestion` as the default of every
-/// socket in it. It vanishes with the last process of the run.
-pub fn enter_own_network(congestion: &str) -> Result<(), String> {
-    let told = |what: &str, error: &dyn std::fmt::Display| format!("--congestion: {what}: {error}");
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| told("a network namespace", &error))?;
-    let up =
-        Command::new("ip").args(["link", "set", "lo", "up"]).status().map_err(|error| told("ip", &error))?;
-    if !up.success() {
-        return Err(told("loopback", &up));
+/// Sees to the congestion control that the run's sockets have by default; says in words which that is and why.
+///
+/// # Errors
+/// What stands in the way of one that was asked for by name, or of a network of the run's own once it was begun.
+pub fn choose_congestion(wanted: &Congestion) -> Result<String, String> {
+    let system = first_line(CONGESTION);
+    match wanted {
+        Congestion::System => Ok(format!("{system}, the system's, as asked for")),
+        Congestion::Named(name) => {
+            enter_own_network()
+                .and_then(|()| set_congestion(name))
+                .map_err(|why| format!("--congestion: {why}"))?;
+            Ok(format!("{name} for all, in a network namespace of the run's own, as asked for"))
+        }
+        Congestion::Usual if UNPACED.contains(&system.as_str()) => {
+            Ok(format!("{system} for all, the system's"))
+        }
+        Congestion::Usual => match enter_own_network() {
+            Err(why) => {
+                Ok(format!("{system}, the system's, which some avoid on loopback and others keep: {why}"))
+            }
+            Ok(()) => {
+                let set = UNPACED.iter().find(|name| set_congestion(name).is_ok());
+                let name = set.ok_or("no congestion control may be set in a network namespace")?;
+                Ok(format!(
+                    "{name} for all, in a network namespace of the run's own; the system's is {system}"
+                ))
+            }
+        },
     }
-    fs::write(CONGESTION, congestion).map_err(|error| told(congestion, &error))
 }
 
-/// Facts for the head of the report.
-pub fn facts(options: &Options, peers: &[Peer]) -> Vec<(String, String)> {
+/// Congestion controls that do not pace by a timer, which on loopback would measure the timer, in the order in which they are
+/// taken. A network namespace may have the first only where the system allows it to everybody.
+const UNPACED: [&str; 2] = ["cubic", "reno"];
+/// Brings loopback up.
+const IP: &str = "ip";
+
+fn set_congestion(name: &str) -> Result<(), String> {
+    fs::write(CONGESTION, name).map_err(|error| {
+        let allowed = first_line(CONGESTION_ALLOWED);
+        format!("{name}: {error}; a network namespace may have what {CONGESTION_ALLOWED} lists: {allowed}")
+    })
+}
+
+/// Moves this process into a network namespace of its own, with loopback up. It vanishes with the last process of the run.
+fn enter_own_network() -> Result<(), String> {
+    if !found_in_path(IP).exists() {
+        return Err(format!("no {IP} in PATH, which a network namespace needs (apt install iproute2)"));
+    }
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("a network namespace: {error}"))?;
+    let up = Command::new(found_in_path(IP)).args(["link", "set", "lo", "up"]).status();
+    match up {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("loopback in a network namespace: {IP} ended with {status}")),
+        Err(error) => Err(format!("loopback in a network namespace: {IP}: {error}")),
+    }
+}
+
+/// The command line as it was given.
+fn arguments() -> String {
+    let quoted = |word: std::ffi::OsString| {
+        let word = word.to_string_lossy().into_owned();
+        if word.contains(char::is_whitespace) { format!("'{word}'") } else { word }
+    };
+    let told = std::env::var("PERF_PEERS").ok().filter(|told| !told.trim().is_empty());
+    let told = told.map(|told| format!("PERF_PEERS='{told}'"));
+    let words = std::iter::once("websplice-perf".to_owned()).chain(std::env::args_os().skip(1).map(quoted));
+    told.into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Facts for the head of the report; `congestion` says what was chosen.
+pub fn facts(options: &Options, peers: &[Peer], congestion: &str) -> Vec<(String, String)> {
     let cores = cores::chosen();
     let mut facts = vec![
         ("date".to_owned(), output("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
         ("commit".to_owned(), output("git", &["describe", "--always", "--dirty"])),
         ("machine".to_owned(), machine()),
         ("kernel".to_owned(), first_line("/proc/sys/kernel/osrelease")),
-        ("congestion control".to_owned(), first_line(CONGESTION)),
+        ("command".to_owned(), arguments()),
+        (
+            "--first".to_owned(),
+            if options.first { "yes: the scheduler preferred the run to others" } else { "no" }.to_owned(),
+        ),
+        ("congestion control".to_owned(), congestion.to_owned()),
         ("load average at start".to_owned(), first_line("/proc/loadavg")),
         (
             "cores".to_owned(),
             format!(
-                "peer on {}, clients and targets on {}; two shards on {} and {}{}",
+                "peer on {}, clients and targets on {}{}; two shards on {} and {}{}",
                 cores.peer,
                 cores.load,
+                if cores.siblings {
+                    ", which are two threads of one core: there was no other choice"
+                } else {
+                    ""
+                },
                 cores.peer,
                 cores.second,
                 if cores.apart() { "" } else { ", which is the load's too" }
             ),
         ),
         ("sessions at most".to_owned(), format!("{} by the limit of descriptors", options.pace.sessions_max)),
-        (
-            "rounds".to_owned(),
-            format!("{} of {:?} each, after {:?}", options.rounds, options.pace.window, options.pace.warm_up),
-        ),
+        ("rounds".to_owned(), options.pace.told(&options.rows)),
     ];
     for peer in peers {
         if let Some(version) = peer.version(&options.programs) {

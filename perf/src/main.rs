@@ -1,12 +1,12 @@
 //! Measures websplice and its peers side by side.
 //!
 //! For each row, rounds go over all peers in turn (A B C A B C), so that what the machine does meanwhile hits all alike.
-//! The storeys of this small house, from the ground up: [`sys`] [`rows`] [`schedule`] [`frames`] [`messages`] [`queue`] [`cores`]
-//! [`procfs`], then [`tls`] [`client`] and [`target`] with the [`load`] that carries them, [`peers`] with [`extras`], the [`tokens`]
-//! and the [`services`] that know them, and one of our own, the [`floor`] with its [`pipes`], that are [`running`], the [`courses`] of
-//! rows, what it takes to [`begin`] and what goes on [`beside`] others, [`measure`], and on top [`stats`], [`goals`], [`chart`]
-//! [`plots`] [`report`], [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the
-//! order of things and never measures itself.
+//! The storeys of this small house, from the ground up: [`sys`] [`mod@say`] [`rows`] [`pace`] [`schedule`] [`frames`] [`messages`]
+//! [`queue`] [`cores`] [`procfs`], then [`tls`], what is [`shared`] by [`client`] and [`target`] with the [`load`] that carries
+//! them, [`peers`] with [`extras`], the [`tokens`] and the [`services`] that know them, and those of our own, the [`floor`] with its
+//! [`pipes`] and the [`bridge_floor`], that are [`running`], the [`courses`] of rows, what it takes to [`begin`] and what goes on
+//! [`beside`] others, [`measure`], and on top [`stats`], [`coverage`], [`judge`], [`goals`], [`chart`] [`plots`] [`report`],
+//! [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the order of things and never measures itself.
 
 mod begin;
 mod beside;
@@ -17,15 +17,18 @@ mod compare;
 mod configurations;
 mod cores;
 mod courses;
+mod coverage;
 mod extras;
 mod floor;
 mod frames;
 mod goals;
+mod judge;
 mod load;
 mod machine;
 mod measure;
 mod messages;
 mod options;
+mod pace;
 mod peers;
 mod pipes;
 mod plan;
@@ -35,8 +38,10 @@ mod queue;
 mod report;
 mod rows;
 mod running;
+mod say;
 mod schedule;
 mod services;
+mod shared;
 mod stats;
 mod sys;
 mod target;
@@ -44,17 +49,25 @@ mod tls;
 mod tokens;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use coverage::{Coverage, NO_TIME};
 use measure::Sample;
-use options::{Errand, Options};
+use options::{Errand, Options, Out};
 use peers::Peer;
-use plan::{Progress, Turn};
+use plan::{Progress, QUICK_LIMIT, Turn};
 use report::Run;
 use rows::{Key, Knower, Row};
+use say::{complain, say};
 use stats::{Cell, Spread, figures, headline};
+
+/// Where whole runs are published.
+const PUBLISHED: &str = "perf/RESULTS.md";
+/// Name of a report beside the samples.
+const REPORT: &str = "RESULTS.md";
 
 fn main() -> ExitCode {
     let told = std::env::var("PERF_PEERS").unwrap_or_default();
@@ -63,22 +76,21 @@ fn main() -> ExitCode {
         Ok(Errand::Floor(order)) if order.way == floor::By::Message => bridge_floor::run(order),
         Ok(Errand::Floor(order)) => floor::run(order),
         Ok(Errand::Compare { old, new }) => compare_saved(&old, &new),
-        Ok(Errand::Report(file)) => {
-            saved(&file).and_then(|run| write_report(&PathBuf::from("perf/RESULTS.md"), &run))
-        }
+        Ok(Errand::Report(file)) => report_saved(&file),
         Ok(Errand::Help) => {
-            print!("{}", options::help());
+            say!("{}", options::help().trim_end());
             Ok(())
         }
         Err(error) => {
-            eprintln!("websplice-perf: {error}\n\n{}", options::help());
+            complain!("websplice-perf: {error}\n\n{}", options::help().trim_end());
             return ExitCode::from(2);
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if say::is_nobody_there() => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("websplice-perf: {error}");
+            complain!("websplice-perf: {error}");
             ExitCode::FAILURE
         }
     }
@@ -91,25 +103,20 @@ fn run(mut options: Options) -> Result<(), String> {
     let sessions = machine::raise_descriptor_limit()?;
     // A little more is let in than comes, so that nobody waits at the door.
     (options.pace.sessions_max, options.programs.sessions_max) = (sessions, sessions.min(22_000) + 100);
-    options.rows.retain(|row| is_possible(row));
-    if options.rows.is_empty() {
-        return Err("no row is left to be measured".into());
-    }
+    let mut coverage = coverage_of(&options);
+    let present = leave_out(&mut options, &mut coverage)?;
     let options = &options;
-    let present = present_peers(options);
     let turns = plan::turns(&options.rows, &present);
-    let mut progress = Progress::new(&turns, options.rounds, &options.pace);
-    println!("{} rows, {} peers: {}", options.rows.len(), present.len(), progress.outlook());
+    let mut progress = Progress::new(&turns, &options.pace);
+    say!("{} rows, {} peers: {}", options.rows.len(), present.len(), progress.outlook());
     if let Some(row) = options.rows.iter().find(|row| row.open() > sessions) {
-        println!("descriptors allow {sessions} sessions: {} and others hold no more", row.name);
+        say!("descriptors allow {sessions} sessions: {} and others hold no more", row.name);
     }
     if options.list {
-        turns.iter().for_each(|(row, peer)| println!("  {:<24}{}", row.name, peer.name()));
+        turns.iter().for_each(|(row, peer)| say!("  {:<24}{}", row.name, peer.name()));
         return Ok(());
     }
-    if let Some(name) = &options.congestion {
-        machine::enter_own_network(name)?;
-    }
+    let congestion = machine::choose_congestion(&options.congestion)?;
     let _preference = if options.first { Some(machine::First::ask()?) } else { None };
     let cores = cores::settle()?;
     for key in [Key::Ecdsa, Key::Rsa] {
@@ -117,75 +124,137 @@ fn run(mut options: Options) -> Result<(), String> {
             tls::make_certificate(&options.programs.scratch, key)?;
         }
     }
-    println!("peers on core {}, load on core {}; {} rounds", cores.peer, cores.load, options.rounds);
+    say!("peers on core {}, load on core {}; congestion control: {congestion}", cores.peer, cores.load);
     let bridge = |peer: &&Peer| peer.path().is_some() && !peer.ours() && **peer != Peer::FloorWs;
     let mut run = Run {
-        facts: machine::facts(options, &present),
+        facts: machine::facts(options, &present, &congestion),
+        coverage,
         bridges: present.iter().filter(bridge).map(|peer| peer.name().to_owned()).collect(),
         cells: Vec::new(),
     };
     let start = Instant::now();
-    for rows in options.rows.chunk_by(|row, next| row.is_beside(next)) {
-        for row in rows {
-            println!("\n{} ({})", row.title, row.name);
-        }
-        let cells = measure_rows(&plan::turns(rows, &present), options, &mut progress, start)?;
-        run.cells.extend(cells);
-        // Written each time, so that an interrupted run is not lost.
-        write_out(options, &run)?;
+    let limit = if options.pace.quick { QUICK_LIMIT } else { f64::INFINITY };
+    measure_all(&mut run, options, &present, &mut progress, (start, limit))?;
+    say!("\n{}", run.markdown());
+    say!("{} in all", plan::spoken(start.elapsed().as_secs_f64()));
+    for place in write_out(options, &run, true)? {
+        say!("written: {}", place.display());
     }
-    println!("\n{}", run.markdown());
-    println!("{} in all", plan::spoken(start.elapsed().as_secs_f64()));
-    if options.check { goals::check(&run) } else { Ok(()) }
+    if options.check { goals::check(&run, options.let_untold) } else { Ok(()) }
 }
 
-/// Whether whoever knows a row's tokens is there; a row without is named and left out.
-fn is_possible(row: &Row) -> bool {
-    match row.tokens.and_then(Knower::lacks) {
-        Some(program) => {
-            eprintln!("{}: no {program} in PATH; left out", row.name);
-            false
-        }
-        None => true,
-    }
-}
-
-/// The peers whose program is there; the others are named and left out.
-fn present_peers(options: &Options) -> Vec<Peer> {
-    let there = |peer: &Peer| match peer.lacks(&options.programs) {
-        Some(file) => {
-            eprintln!("{}: no {}; left out", peer.name(), file.display());
-            false
-        }
-        None => true,
+/// What a run is to measure, as long as nothing is left out.
+fn coverage_of(options: &Options) -> Coverage {
+    let peers = |extra: bool| {
+        let is_so = move |peer: &&Peer| !extra || matches!(peer, Peer::Extra(_));
+        options.peers.iter().filter(is_so).map(|peer| peer.name().to_owned()).collect()
     };
-    options.peers.iter().copied().filter(there).collect()
+    Coverage {
+        rows: options.rows.iter().map(|row| row.name.to_owned()).collect(),
+        peers: peers(false),
+        extras: peers(true),
+        left_out: Vec::new(),
+        rounds: options.pace.rounds,
+        quick: options.pace.quick,
+        sessions_max: options.pace.sessions_max,
+    }
 }
 
-/// Measures rows that share their rounds.
+/// Leaves out rows whose source of tokens is not there, and peers whose program is not; returns the peers that are. What is left
+/// out is named.
+fn leave_out(options: &mut Options, coverage: &mut Coverage) -> Result<Vec<Peer>, String> {
+    let mut note = |name: &str, why: String| {
+        complain!("{name}: {why}; left out");
+        coverage.left_out.push((name.to_owned(), why));
+    };
+    options.rows.retain(|row| match row.tokens.and_then(Knower::lacks) {
+        Some(program) => {
+            note(row.name, format!("no {program} in PATH"));
+            false
+        }
+        None => true,
+    });
+    if options.rows.is_empty() {
+        return Err("no row is left to be measured".into());
+    }
+    let mut present = options.peers.clone();
+    present.retain(|peer| match peer.lacks(&options.programs) {
+        Some(why) => {
+            note(peer.name(), why);
+            false
+        }
+        None => true,
+    });
+    if present.is_empty() {
+        return Err("no peer is left to be measured".into());
+    }
+    Ok(present)
+}
+
+/// Measures row after row into `run` until so many seconds after `start`, and writes down after each row what there is.
+fn measure_all(
+    run: &mut Run,
+    options: &Options,
+    present: &[Peer],
+    progress: &mut Progress,
+    (start, limit): (Instant, f64),
+) -> Result<(), String> {
+    for rows in options.rows.chunk_by(|row, next| row.is_beside(next)) {
+        let turns = plan::turns(rows, present);
+        let gone = start.elapsed();
+        let mut late = gone.as_secs_f64() + progress.expected(&turns, &options.pace, gone) > limit;
+        if late {
+            progress.skip(&turns, &options.pace, 0);
+        } else {
+            for row in rows {
+                say!("\n{} ({})", row.title, row.name);
+            }
+            let (cells, complete) = measure_rows(&turns, options, progress, (start, limit))?;
+            late = !complete;
+            run.cells.extend(cells);
+        }
+        if late {
+            for row in rows {
+                say!("{}: {NO_TIME}", row.name);
+                run.coverage.left_out.push((row.name.to_owned(), NO_TIME.to_owned()));
+            }
+        }
+        // Written each time, so that an interrupted run is not lost.
+        write_out(options, run, false)?;
+    }
+    Ok(())
+}
+
+/// Measures rows that share their rounds, as long as there is time; returns what was measured, and whether that is all.
 fn measure_rows(
     turns: &[Turn],
     options: &Options,
     progress: &mut Progress,
-    start: Instant,
-) -> Result<Vec<Cell>, String> {
+    (start, limit): (Instant, f64),
+) -> Result<(Vec<Cell>, bool), String> {
     let empty =
         |(row, peer): &Turn| Cell { row: row.name.into(), peer: peer.name().into(), rounds: Vec::new() };
     let mut cells: Vec<Cell> = turns.iter().map(empty).collect();
-    for round in 1..=options.rounds {
-        for ((row, peer), cell) in turns.iter().zip(&mut cells) {
-            let result = measure::measure(row, *peer, &options.programs, &options.pace);
-            if sys::interrupted() {
-                return Err("interrupted".into());
-            }
-            let stands = progress.step(row, &options.pace, start.elapsed());
-            let head = if row.together.is_empty() { String::new() } else { format!("{:<23}", row.name) };
-            let told = told(row, &result);
-            println!("  round {round} of {}  {head}{:<15} {told}  [{stands}]", options.rounds, peer.name());
-            cell.rounds.push(result);
+    let rounds = turns.iter().map(|(row, _)| options.pace.of(row).rounds).max().unwrap_or_default();
+    let in_round = |round| plan::order(turns, round).into_iter().map(move |at| (round, at));
+    for (made, (round, at)) in (0..rounds).flat_map(in_round).enumerate() {
+        if start.elapsed().as_secs_f64() > limit {
+            progress.skip(turns, &options.pace, made);
+            cells.retain(|cell| !cell.rounds.is_empty());
+            return Ok((cells, false));
         }
+        let (row, peer) = turns[at];
+        let result = measure::measure(row, peer, &options.programs, &options.pace.of(row));
+        if sys::interrupted() {
+            return Err("interrupted".into());
+        }
+        let stands = progress.step(row, &options.pace, start.elapsed());
+        let head = if row.together.is_empty() { String::new() } else { format!("{:<23}", row.name) };
+        let told = told(row, &result);
+        say!("  round {} of {rounds}  {head}{:<15} {told}  [{stands}]", round + 1, peer.name());
+        cells[at].rounds.push(result);
     }
-    Ok(cells)
+    Ok((cells, true))
 }
 
 /// What a measurement found, in a few words.
@@ -211,8 +280,21 @@ fn saved(file: &Path) -> Result<Run, String> {
 
 fn compare_saved(old: &Path, new: &Path) -> Result<(), String> {
     let comparison = compare::Comparison::of(&saved(old)?, &saved(new)?);
-    println!("{}", comparison.markdown());
+    say!("{}", comparison.markdown());
     comparison.check()
+}
+
+/// Writes the report of a saved run to where such a run's report goes.
+fn report_saved(file: &Path) -> Result<(), String> {
+    let run = saved(file)?;
+    let place = if run.coverage.is_whole(&run.cells) {
+        PathBuf::from(PUBLISHED)
+    } else {
+        Path::new(options::LAST).with_file_name(REPORT)
+    };
+    write_report(&place, &run)?;
+    say!("written: {}", place.display());
+    Ok(())
 }
 
 /// Writes a file, and the folder for it if that is missing.
@@ -221,18 +303,83 @@ fn written(path: &Path, text: &str) -> Result<(), String> {
     folder.and_then(|()| fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn write_out(options: &Options, run: &Run) -> Result<(), String> {
+/// Writes samples and report; what is published only at the end, and only of a whole run. Returns where the report is.
+fn write_out(options: &Options, run: &Run, at_end: bool) -> Result<Vec<PathBuf>, String> {
     let text = serde_json::to_string_pretty(run).map_err(|error| format!("JSON: {error}"))?;
     written(&options.programs.scratch.join("last.json"), &text)?;
     if let Some(path) = &options.json {
         written(path, &text)?;
     }
-    options.out.as_ref().map_or(Ok(()), |path| write_report(path, run))
+    let mut places = match &options.out {
+        Out::Usual => vec![options.programs.scratch.join(REPORT)],
+        Out::File(path) => vec![path.clone()],
+        Out::Nowhere => Vec::new(),
+    };
+    if at_end && options.out == Out::Usual && run.coverage.is_whole(&run.cells) {
+        places.push(PUBLISHED.into());
+    }
+    places.iter().try_for_each(|path| write_report(path, run))?;
+    Ok(places)
 }
 
-/// The report, and its plots in a folder beside it.
+/// The report, and its plots in a folder beside it; plots of an earlier run that this one does not have are removed.
 fn write_report(path: &Path, run: &Run) -> Result<(), String> {
     written(path, &run.markdown())?;
     let folder = path.with_file_name("plots");
-    plots::all(run).iter().try_for_each(|plot| written(&folder.join(format!("{}.svg", plot.name)), &plot.svg))
+    let made = plots::all(run);
+    for name in plots::NAMES {
+        let file = folder.join(format!("{name}.svg"));
+        match made.iter().find(|plot| plot.name == name) {
+            Some(plot) => written(&file, &plot.svg)?,
+            None => match fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(format!("{}: {error}", file.display()));
+                }
+                _ => {}
+            },
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_without_time_left_are_skipped_and_named() {
+        let folder = std::env::temp_dir().join(format!("websplice-perf-time-{}", std::process::id()));
+        let words = ["--quick", "--rows=down-1,up-1", "--peers=none", "--scratch"];
+        let words = words.iter().map(|word| word.to_string()).chain([folder.to_string_lossy().into_owned()]);
+        let Ok(Errand::Measure(options)) = Errand::parse(lexopt::Parser::from_args(words), "") else {
+            panic!("the words are legal");
+        };
+        let turns = plan::turns(&options.rows, &options.peers);
+        let mut progress = Progress::new(&turns, &options.pace);
+        let start = Instant::now();
+        let mut run = Run { coverage: coverage_of(&options), ..Run::default() };
+        measure_all(&mut run, &options, &options.peers, &mut progress, (start, 0.0))
+            .expect("nothing is measured");
+        assert!(run.cells.is_empty());
+        let named: Vec<&str> = run.coverage.left_out.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(named, ["down-1", "up-1"]);
+        let text = fs::read_to_string(folder.join(REPORT)).expect("a report");
+        assert!(text.contains("no time left: down-1, up-1"), "{text}");
+        let mut progress = Progress::new(&turns, &options.pace);
+        let (cells, complete) =
+            measure_rows(&turns, &options, &mut progress, (start, 0.0)).expect("nothing again");
+        assert!(cells.is_empty() && !complete);
+        fs::remove_dir_all(&folder).expect("the folder is ours");
+    }
+
+    #[test]
+    fn plots_that_a_run_did_not_make_are_not_left_beside_its_report() {
+        let folder = std::env::temp_dir().join(format!("websplice-perf-plots-{}", std::process::id()));
+        let stale = folder.join("plots/latency.svg");
+        let other = folder.join("plots/of-somebody-else.svg");
+        written(&stale, "old").and_then(|()| written(&other, "kept")).expect("a folder");
+        write_report(&folder.join(REPORT), &Run::default()).expect("a report");
+        assert!(!stale.exists() && other.exists());
+        fs::remove_dir_all(&folder).expect("the folder is ours");
+    }
 }

@@ -14,24 +14,12 @@ use crate::beside;
 use crate::cores;
 use crate::courses;
 use crate::load::Load;
+use crate::pace::Pace;
 use crate::peers::{Peer, Programs};
 use crate::procfs;
 use crate::rows::{Kind, Row};
 use crate::running::Running;
 use crate::tls;
-
-/// How long things run.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Before the window, with data flowing.
-    pub warm_up: Duration,
-    /// The window.
-    pub window: Duration,
-    /// Sessions of the idle row.
-    pub idle_sessions: usize,
-    /// Most sessions in any row.
-    pub sessions_max: usize,
-}
 
 /// What one measurement found. Times in seconds, of the window alone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -48,7 +36,8 @@ pub struct Sample {
     pub peer_core: f64,
     /// CPU time of the load.
     pub load_cpu: f64,
-    /// Round trip, or set-up to echo, in microseconds: median and 99th percentile. Closed loop, so under load only.
+    /// Round trip, or set-up to echo, in microseconds: median and 99th percentile. Of a closed loop, so under load only, but where
+    /// the clock says what is sent.
     pub latency_p50: f64,
     /// See `latency_p50`.
     pub latency_p99: f64,
@@ -176,9 +165,12 @@ pub fn free_port() -> Result<u16, String> {
 /// Runs the load for `length` and reads the meters before and after.
 pub fn window(load: &mut Load, peer: Option<&Running>, length: Duration) -> Result<Sample, String> {
     load.reset();
+    // What is compared whole before and after the window is sampled in it, or comparing would be what limits the load.
+    load.shared.whole = false;
     let before = Meters::read(peer);
     load.run_for(length)?;
     let after = Meters::read(peer);
+    load.shared.whole = true;
     let mut sample = after.since(&before);
     if peer.is_some() && sample.peer_cpu == 0.0 {
         return Err("the peer did not run at all in the window".into());
@@ -186,16 +178,16 @@ pub fn window(load: &mut Load, peer: Option<&Running>, length: Duration) -> Resu
     if load.shared.kind != Kind::Idle && load.shared.count.is_empty() {
         return Err("nothing arrived in the window".into());
     }
-    if !load.shared.latency.is_empty() {
-        sample.curve = curve(load);
-        (sample.latency_p50, sample.latency_p99) = (at(&sample.curve, 0.5), at(&sample.curve, 0.99));
-    }
+    note_latency(&mut sample, load);
     Ok(sample)
 }
 
-/// What the load found of latency.
-pub fn curve(load: &Load) -> Vec<(f64, f64)> {
-    curve_of(&load.shared.latency)
+/// Notes what the load found of latency, if anything.
+pub fn note_latency(sample: &mut Sample, load: &Load) {
+    if !load.shared.latency.is_empty() {
+        sample.curve = curve_of(&load.shared.latency);
+        (sample.latency_p50, sample.latency_p99) = (at(&sample.curve, 0.5), at(&sample.curve, 0.99));
+    }
 }
 
 /// The latencies that are kept, in microseconds, of those in `latency`, in nanoseconds.

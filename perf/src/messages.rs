@@ -1,21 +1,13 @@
-//! Messages of any size: each carries its number and is pattern behind it, so that every byte of it can be checked.
+//! Messages of any size: each carries its number and is pattern behind it, from a place that is the number's own, so that every
+//! byte of it can be checked and none of another message looks right.
 //!
 //! Everything here is pure. It owns no socket and no clock.
 
-use crate::frames::{MASK, OPCODE_BINARY};
-
-/// Bytes of a message that hold its number, if it is so long.
-pub const NUMBER_BYTES: usize = 8;
-
-// Behind the number the mask begins anew.
-const _: () = assert!(NUMBER_BYTES.is_multiple_of(4));
+use crate::frames::{MASK, NUMBER_BYTES, OPCODE_BINARY, is_pattern, number_bytes, offset};
 
 /// Appends message `number` of `size` bytes to `out`, bare: its number, as much of it as fits, then pattern.
 pub fn put_message(out: &mut Vec<u8>, pattern: &[u8], number: u64, size: usize) {
-    let bytes = number.to_le_bytes();
-    let head = size.min(NUMBER_BYTES);
-    out.extend_from_slice(&bytes[..head]);
-    put_pattern(out, pattern, head, size);
+    put(out, number_bytes(number, false), pattern, offset(number), size);
 }
 
 /// Appends the same message as one masked binary frame; `masked` is the masked pattern.
@@ -33,20 +25,18 @@ pub fn put_frame(out: &mut Vec<u8>, masked: &[u8], number: u64, size: usize) {
         }
     }
     out.extend_from_slice(&MASK);
-    let head = size.min(NUMBER_BYTES);
-    out.extend(
-        number.to_le_bytes().iter().zip(MASK.iter().cycle()).take(head).map(|(byte, mask)| byte ^ mask),
-    );
-    put_pattern(out, masked, head, size);
+    put(out, number_bytes(number, true), masked, offset(number), size);
 }
 
-/// Positions `from..to` of the repeated pattern.
-fn put_pattern(out: &mut Vec<u8>, pattern: &[u8], mut from: usize, to: usize) {
-    while from < to {
-        let at = from % pattern.len();
-        let length = (to - from).min(pattern.len() - at);
-        out.extend_from_slice(&pattern[at..at + length]);
-        from += length;
+/// The first `size` bytes of a number and of what the repeated pattern has behind it.
+fn put(out: &mut Vec<u8>, number: [u8; NUMBER_BYTES], pattern: &[u8], offset: usize, size: usize) {
+    let mut at = size.min(NUMBER_BYTES);
+    out.extend_from_slice(&number[..at]);
+    while at < size {
+        let from = (offset + at) % pattern.len();
+        let length = (size - at).min(pattern.len() - from);
+        out.extend_from_slice(&pattern[from..from + length]);
+        at += length;
     }
 }
 
@@ -60,16 +50,7 @@ pub fn is_message(pattern: &[u8], number: u64, mut at: usize, mut piece: &[u8]) 
         }
         (at, piece) = (at + length, rest);
     }
-    while !piece.is_empty() {
-        let from = at % pattern.len();
-        let length = piece.len().min(pattern.len() - from);
-        let (head, rest) = piece.split_at(length);
-        if head != &pattern[from..from + length] {
-            return false;
-        }
-        (at, piece) = (at + length, rest);
-    }
-    true
+    is_pattern(pattern, (offset(number) + at) % pattern.len(), piece)
 }
 
 /// Takes apart a stream of messages of one size, whose numbers are told by themselves, and checks all of it.
@@ -126,6 +107,12 @@ mod tests {
                 assert!(is_message(&pattern, 0x0102_0304_0506, 0, &message[..cut]), "{size} {cut}");
                 assert!(is_message(&pattern, 0x0102_0304_0506, cut, &message[cut..]), "{size} {cut}");
             }
+            let mut other = Vec::new();
+            put_message(&mut other, &pattern, 0x0102_0304_0507, size);
+            let behind = NUMBER_BYTES.min(size - 1);
+            assert!(
+                !is_message(&pattern, 0x0102_0304_0506, behind, &other[behind..]) || size <= NUMBER_BYTES
+            );
             for at in [0, size / 3, size - 1] {
                 message[at] ^= 1;
                 assert!(!is_message(&pattern, 0x0102_0304_0506, 0, &message), "{size} {at}");

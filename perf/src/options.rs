@@ -9,7 +9,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::extras;
 use crate::floor::{By, Floor};
-use crate::measure::Pace;
+use crate::pace::Pace;
 use crate::peers::{PEERS, Peer, Programs};
 use crate::rows::{ROWS, Row};
 
@@ -28,23 +28,28 @@ Usage: websplice-perf [options]
                            system calls alone; --paced leaves its sockets the system's congestion control
                            even where that is BBR
 
-  --quick            short windows, and a choice of rows and peers: a first look in less than three minutes
+  --quick            short windows, and a choice of rows and peers: a first look in less than three minutes, in which
+                     rows are left out and named when time runs short
   --rows A,B         only these rows; a star at the end of a name stands for anything
   --peers X,Y        only these peers
   --list             show what would be measured and how long it would take, and measure nothing
-  --rounds N         rounds over all peers (default 3, quick 2)
-  --window MS        length of one measurement in milliseconds (default 700, quick 300)
+  --rounds N         rounds over all peers (default 3; latency and desktops at least 5, but with --quick)
+  --window MS        length of one measurement in milliseconds (default 700, quick 200; latency and desktops at
+                     least 2000, but with --quick)
   --idle N           sessions of the idle rows (default 5000)
-  --congestion NAME  run everything in a network namespace of its own with this congestion control as
-                     the default (needs root); without it, peers keep the system's default
+  --congestion NAME  run everything in a network namespace of its own with this congestion control as the
+                     default (needs root), or with 'system' in the system's. Not said: cubic, or reno where a
+                     namespace may not have that, and the system's where there can be no namespace
   --first            ask the scheduler to prefer this login session while the run lasts (needs root): for
                      machines that others use as well
   --bin FILE         the websplice binary (default target/release/websplice)
   --peer-dir DIR     what scripts/perf-peers.sh installed (default target/peers)
   --scratch DIR      peers' logs and configurations, and every sample in last.json (default target/perf)
   --json FILE        write every sample to FILE as well
-  --out FILE         write the report to FILE (default perf/RESULTS.md, `-` for none), and plots beside it
+  --out FILE         write the report to FILE (`-` for none), and plots beside it. Not said: target/perf/RESULTS.md,
+                     and at the end perf/RESULTS.md if all rows ran with all peers in three rounds or more
   --check            exit with 1, after the report is written, unless all goals that the run can judge are met
+  --let-untold       with --check: goals of which the run's figures scatter too widely to tell are no failure
   --help             this text
 
 More peers can be told in the variable PERF_PEERS, as name=command or tcp:name=command, separated by semicolons.
@@ -73,6 +78,35 @@ fn folded(words: &[&str]) -> String {
         length += word.len() + 1;
     }
     text.trim_end().to_owned()
+}
+
+/// The pace of a short run.
+pub const QUICK_WINDOW: Duration = Duration::from_millis(200);
+pub const QUICK_WARM_UP: Duration = Duration::from_millis(100);
+const WINDOW: Duration = Duration::from_millis(700);
+const WARM_UP_MIN: Duration = Duration::from_millis(150);
+const ROUNDS: usize = 3;
+
+/// Which congestion control is the default of the run's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Congestion {
+    /// One that does not pace, where that can be.
+    Usual,
+    /// The system's.
+    System,
+    /// This one, or the run fails.
+    Named(String),
+}
+
+/// Where the report goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// Beside the samples, and where reports are published if the run is whole.
+    Usual,
+    /// Into this file.
+    File(PathBuf),
+    /// Nowhere.
+    Nowhere,
 }
 
 /// What is to be done.
@@ -162,22 +196,22 @@ pub struct Options {
     pub rows: Vec<&'static Row>,
     /// The peers to run them with.
     pub peers: Vec<Peer>,
-    /// Rounds over all peers.
-    pub rounds: usize,
-    /// How long things run.
+    /// How long things run, and how often.
     pub pace: Pace,
     /// Whether the scheduler is asked for preference.
     pub first: bool,
-    /// Congestion control of the run's own network namespace.
-    pub congestion: Option<String>,
+    /// The sockets' congestion control.
+    pub congestion: Congestion,
     /// Where programs are.
     pub programs: Programs,
     /// Where the samples go.
     pub json: Option<PathBuf>,
     /// Where the report goes.
-    pub out: Option<PathBuf>,
+    pub out: Out,
     /// Whether a goal that is not met is a failure.
     pub check: bool,
+    /// Whether one that cannot be told is none.
+    pub let_untold: bool,
     /// Whether nothing is to be measured.
     pub list: bool,
 }
@@ -190,7 +224,8 @@ impl Options {
         let (mut rows, mut peers): (_, Option<Vec<Peer>>) = (None, None);
         let (mut rounds, mut window, mut idle) = (None, None, 5000);
         let (mut quick, mut first, mut check, mut list) = (false, false, false, false);
-        let (mut congestion, mut json, mut out) = (None, None, Some(PathBuf::from("perf/RESULTS.md")));
+        let (mut congestion, mut json, mut out) = (Congestion::Usual, None, Out::Usual);
+        let mut let_untold = false;
         let mut programs = Programs {
             websplice: "target/release/websplice".into(),
             peers: "target/peers".into(),
@@ -211,17 +246,16 @@ impl Options {
                 Long("peers") => {
                     peers = Some(picked(&parser.value()?.string()?, &known, |peer| peer.name())?);
                 }
+                Long("let-untold") => let_untold = true,
                 Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
                 Long("window") => window = Some(Duration::from_millis(parser.value()?.parse()?)),
                 Long("idle") => idle = parser.value()?.parse()?,
-                Long("congestion") => congestion = Some(parser.value()?.string()?),
+                Long("congestion") => congestion = congestion_of(parser.value()?.string()?),
                 Long("bin") => programs.websplice = parser.value()?.into(),
                 Long("peer-dir") => programs.peers = parser.value()?.into(),
                 Long("scratch") => programs.scratch = parser.value()?.into(),
                 Long("json") => json = Some(parser.value()?.into()),
-                Long("out") => {
-                    out = Some(PathBuf::from(parser.value()?)).filter(|path| path.as_os_str() != "-")
-                }
+                Long("out") => out = out_of(parser.value()?.into()),
                 other => return Err(other.unexpected()),
             }
         }
@@ -230,13 +264,25 @@ impl Options {
             let told = |peer: &Peer| matches!(peer, Peer::Extra(_));
             known.into_iter().filter(|peer| peer.quick() || told(peer) || !quick).collect()
         });
-        let rounds = rounds.unwrap_or(if quick { 2 } else { 3 });
-        let usual = Duration::from_millis(if quick { 300 } else { 700 });
-        let window = window.unwrap_or(usual);
-        let warm_up = (window / 3).max(Duration::from_millis(150));
-        let pace = Pace { warm_up, window, idle_sessions: idle, sessions_max: 0 };
-        Ok(Some(Self { rows, peers, rounds, pace, first, congestion, programs, json, out, check, list }))
+        let window = window.unwrap_or(if quick { QUICK_WINDOW } else { WINDOW });
+        let pace = Pace {
+            warm_up: (window / 3).max(if quick { QUICK_WARM_UP } else { WARM_UP_MIN }),
+            window,
+            rounds: rounds.unwrap_or(ROUNDS),
+            quick,
+            idle_sessions: idle,
+            sessions_max: 0,
+        };
+        Ok(Some(Self { rows, peers, pace, first, congestion, programs, json, out, check, let_untold, list }))
     }
+}
+
+fn congestion_of(name: String) -> Congestion {
+    if name == "system" { Congestion::System } else { Congestion::Named(name) }
+}
+
+fn out_of(path: PathBuf) -> Out {
+    if path.as_os_str() == "-" { Out::Nowhere } else { Out::File(path) }
 }
 
 /// Those of `all` that are named in a list with commas, in the order of `all`.
@@ -313,6 +359,19 @@ mod tests {
     fn goals_are_checked_when_asked() {
         let check = |words: &[&str]| parse(words).expect("legal").expect("no help").check;
         assert_eq!([check(&["--check", "--quick"]), check(&["--quick"])], [true, false]);
+    }
+
+    #[test]
+    fn the_usual_is_told_from_what_is_said() {
+        let said = |words: &[&str]| parse(words).expect("legal").expect("no help");
+        let usual = said(&[]);
+        assert_eq!((usual.congestion, usual.out, usual.pace.rounds), (Congestion::Usual, Out::Usual, 3));
+        let told = said(&["--congestion=cubic", "--out=x.md", "--let-untold"]);
+        assert_eq!(told.congestion, Congestion::Named("cubic".into()));
+        assert!(told.out == Out::File("x.md".into()) && told.let_untold);
+        let none = said(&["--congestion=system", "--out=-", "--quick"]);
+        assert_eq!((none.congestion, none.out, none.pace.quick), (Congestion::System, Out::Nowhere, true));
+        assert_eq!((none.pace.window, none.pace.rounds), (QUICK_WINDOW, 3));
     }
 
     #[test]

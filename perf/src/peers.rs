@@ -39,7 +39,7 @@ pub enum Peer {
     WebspliceRing,
     /// websplice on mio.
     WebsplicePoll,
-    /// HAProxy in TCP mode, without splice.
+    /// HAProxy in TCP mode with buffers of 64 KiB, without splice.
     Haproxy,
     /// HAProxy in TCP mode, with splice and large pipes.
     HaproxySplice,
@@ -164,8 +164,8 @@ impl Peer {
         if self == Self::FloorSplice && row.kind != Kind::Down {
             return false;
         }
-        // It knows small messages only.
-        if self == Self::FloorWs && row.kind != Kind::Setup {
+        // It knows small messages up, and no bulk.
+        if self == Self::FloorWs && !matches!(row.kind, Kind::Setup | Kind::Desktop) {
             return false;
         }
         // Nobody's figures are there as what the load can do; beside another measurement they are taken anyway.
@@ -208,10 +208,25 @@ impl Peer {
         }
     }
 
-    /// Whether all that it needs is there; if not, what is lacking.
-    pub fn lacks(self, programs: &Programs) -> Option<PathBuf> {
+    /// Whether all that it needs is there; if not, what is lacking and where it comes from.
+    pub fn lacks(self, programs: &Programs) -> Option<String> {
         let module = (self == Self::Node).then(|| node_folder(programs).join("node_modules/@maximegris"));
-        self.program(programs).into_iter().chain(module).find(|file| !file.exists())
+        let missing = self.program(programs).into_iter().chain(module).find(|file| !file.exists());
+        if let Some(file) = missing {
+            let from = match self {
+                Self::WebspliceRing | Self::WebsplicePoll => "cargo build --release",
+                Self::Haproxy | Self::HaproxySplice => "apt install haproxy",
+                Self::Nginx => "apt install nginx-light libnginx-mod-stream",
+                Self::Socat => "apt install socat",
+                Self::Python | Self::Websocat | Self::Node => "scripts/perf-peers.sh",
+                _ => "told by PERF_PEERS",
+            };
+            return Some(format!("not installed, no {} ({from})", file.display()));
+        }
+        if self == Self::Nginx && !has_stream_module(&self.program(programs)?) {
+            return Some("installed without its stream module (apt install libnginx-mod-stream)".into());
+        }
+        None
     }
 
     /// What the program says it is, in one line, and which TLS library it runs on where it says that too.
@@ -246,8 +261,12 @@ impl Peer {
         let tls = text.lines().skip(1).find(|line| {
             ["Running on OpenSSL", "built with OpenSSL"].iter().any(|words| line.starts_with(words))
         });
-        let words = [first, tls.unwrap_or_default()].map(str::trim);
-        Some(words.join(" ").trim_end().to_owned())
+        let told = match self {
+            Self::Haproxy | Self::HaproxySplice | Self::Nginx => "(buffers of 64 KiB)",
+            _ => "",
+        };
+        let words = [first, tls.unwrap_or_default(), told].map(str::trim);
+        Some(words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
     }
 
     /// How it is started for `row`, listening on `port` and relaying to `target`, or to where `tokens` say, on its cores; `None`
@@ -285,7 +304,8 @@ impl Peer {
             }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };
-                command.args(["--engine", engine, "--threads", &row.shards.to_string()]);
+                // The others log nothing either, as they are configured here.
+                command.args(["--engine", engine, "--threads", &row.shards.to_string(), "--quiet"]);
                 command.args(row.tokens.map_or(&[][..], Knower::own_arguments));
                 between(&mut command, &from, &to, tokens);
             }
@@ -316,6 +336,23 @@ impl Peer {
         sys::confine(&mut command, cores::chosen().of_peer(row.all_cores()));
         Ok(Some(command))
     }
+}
+
+/// Whether this nginx can relay streams: by a module that is installed beside it, or one that it was built with.
+fn has_stream_module(program: &Path) -> bool {
+    let built_with = || {
+        let output = Command::new(program).arg("-V").output();
+        output.is_ok_and(|output| is_built_in(&String::from_utf8_lossy(&output.stderr)))
+    };
+    NGINX_MODULES.iter().any(|folder| Path::new(folder).join("ngx_stream_module.so").exists()) || built_with()
+}
+
+/// Where distributions have nginx's modules.
+const NGINX_MODULES: [&str; 2] = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"];
+
+/// Whether the arguments of a build say that the stream module is part of it: "dynamic" would be a file of its own.
+fn is_built_in(arguments: &str) -> bool {
+    arguments.split_whitespace().any(|word| word == "--with-stream")
 }
 
 /// Tells a bridge where to listen, and where to relay to or who knows that.
@@ -372,6 +409,25 @@ mod tests {
         assert_eq!(told(&Source::default()), ["l:1", "t:2"]);
         let source = Source { arguments: vec!["--token-plugin=X".into()], ..Source::default() };
         assert_eq!(told(&source), ["--token-plugin=X", "l:1"]);
+    }
+
+    #[test]
+    fn a_module_of_its_own_is_not_built_in() {
+        assert!(is_built_in("configure arguments: --with-http_ssl_module --with-stream --with-threads"));
+        assert!(!is_built_in("configure arguments: --with-stream=dynamic --with-stream_ssl_module"));
+    }
+
+    #[test]
+    fn what_is_lacking_is_told_with_where_it_comes_from() {
+        let nowhere = Programs {
+            websplice: "/nowhere/websplice".into(),
+            peers: "/nowhere".into(),
+            scratch: "/nowhere".into(),
+            sessions_max: 0,
+        };
+        let said = Peer::Python.lacks(&nowhere).expect("it is lacking");
+        assert_eq!(said, "not installed, no /nowhere/python/bin/websockify (scripts/perf-peers.sh)");
+        assert!(Peer::None.lacks(&nowhere).is_none() && Peer::Floor.lacks(&nowhere).is_none());
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub struct Plot {
 const MEMORY: Figure = Figure { head: "MiB", of: |s| s.pss_each * s.sessions / 1024.0 / 1024.0 };
 const SESSIONS: Axis = Axis { label: "sessions open", scale: Scale::Log, tick: whole };
 
+/// The names of all plots that there can be.
+pub const NAMES: [&str; 6] =
+    ["throughput-sessions", "cpu-message-size", "latency", "memory-sessions", "cpu-sessions", "cores"];
+
 /// All plots that the run has points for.
 pub fn all(run: &Run) -> Vec<Plot> {
     let bulk = |row: &Row| row.kind == Kind::Down && row.secure.is_none() && !row.all_cores();
@@ -97,7 +101,7 @@ fn lines(run: &Run, fit: impl Fn(&Row) -> bool, x: impl Fn(&Row, &Cell) -> f64, 
     let mut lines: Vec<Line> = Vec::new();
     for cell in &run.cells {
         let Some(row) = rows.iter().find(|row| row.name == cell.row) else { continue };
-        let Some(Spread { median, min, max }) = cell.spread(figure) else { continue };
+        let Some(Spread { median, min, max, .. }) = cell.spread(figure) else { continue };
         let point = (x(row, cell), median, min, max);
         match lines.iter_mut().find(|line| line.name == cell.peer) {
             Some(line) => line.points.push(point),
@@ -135,7 +139,7 @@ fn middle(samples: &[&Sample], curve: impl Fn(&Sample) -> &Vec<(f64, f64)>) -> V
     quantiles
         .filter_map(|wanted| {
             let values = samples.iter().map(|sample| crate::measure::at(curve(sample), wanted)).collect();
-            Spread::of(values).map(|Spread { median, min, max }| (wanted, median, min, max))
+            Spread::of(values).map(|Spread { median, min, max, .. }| (wanted, median, min, max))
         })
         .collect()
 }
@@ -153,15 +157,16 @@ fn cores(run: &Run) -> Chart {
         }
     }
     Chart {
-        title: "One core and two: what shards could move",
-        note: "MB for a CPU second, times cores, shared as sessions are; not seen at once where the load needs a core",
+        title: "One core and two: what shards could move, derived",
+        note: "not measured at once: MB for a CPU second, times cores, divided by the share of the fullest shard",
         x: Axis { label: "shards", scale: Scale::Linear, tick: even },
-        y: Axis { label: "MB per second", scale: Scale::Linear, tick: whole },
+        y: Axis { label: "MB per second, derived", scale: Scale::Linear, tick: whole },
         lines: if run.cells.iter().any(|cell| cell.row == row("cores-2").name) { lines } else { Vec::new() },
     }
 }
 
-fn whole(value: f64) -> String {
+/// A whole number with its thousands apart.
+pub fn whole(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -222,17 +227,7 @@ mod tests {
         ];
         let run = Run { cells, ..Run::default() };
         let names: Vec<&str> = all(&run).iter().map(|plot| plot.name).collect();
-        assert_eq!(
-            names,
-            [
-                "throughput-sessions",
-                "cpu-message-size",
-                "latency",
-                "memory-sessions",
-                "cpu-sessions",
-                "cores"
-            ]
-        );
+        assert_eq!(names, NAMES);
         assert!(
             all(&run).iter().all(|plot| plot.svg.contains("websplice-ring") && !plot.svg.contains("NaN"))
         );

@@ -2,7 +2,7 @@
 //!
 //! It owns the bytes and never the socket, and never waits.
 
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 
 use nix::sys::epoll::EpollFlags;
 use socket2::Socket;
@@ -55,6 +55,17 @@ pub fn send_some(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
         return Ok(0);
     }
     match (&*socket).write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        other => other,
+    }
+}
+
+/// The same with pieces, which go in one call.
+pub fn send_pieces(socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    if pieces.is_empty() {
+        return Ok(0);
+    }
+    match socket.send_vectored(pieces) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         other => other,
     }

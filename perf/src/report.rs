@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Coverage;
 use crate::goals;
 use crate::plots;
 use crate::rows::{Kind, ROWS, Row};
@@ -24,6 +25,9 @@ const OVERVIEW: [&str; 4] = ["haproxy", "haproxy-splice", "nginx", "python"];
 pub struct Run {
     /// Facts about the machine and the run, in order: name and value.
     pub facts: Vec<(String, String)>,
+    /// What was to be measured, and what was left out.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// Peers that are WebSocket bridges and not ours.
     #[serde(default)]
     pub bridges: Vec<String>,
@@ -47,11 +51,12 @@ impl Run {
 
     /// The whole report in Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = String::from(
-            "# Results\n\nWritten by `make perf`; `README.md` beside this file says what is measured and how to read it.\n\n",
+        let mut text = format!(
+            "# {}\n\nWritten by `make perf`; `perf/README.md` says what is measured and how to read it.\n\n",
+            self.coverage.title(&self.cells)
         );
         text += "| what | value |\n|---|---|\n";
-        for (name, value) in &self.facts {
+        for (name, value) in self.facts.iter().chain(&self.coverage.facts(&self.cells)) {
             let _ = writeln!(text, "| {name} | {} |", value.replace('|', "/"));
         }
         text += "\nMedians of all rounds (smallest–largest); columns without brackets show the median alone. CPU time is that of the peer's process tree and the softirq \
@@ -112,7 +117,16 @@ impl Run {
         let (figure, more) = headline(row.kind);
         let columns = figures(row);
         let direction = if more { "more" } else { "less" };
-        let _ = writeln!(text, "\n## {} (`{}`; {direction} is better)\n", row.title, row.name);
+        let title = match self.coverage.held_of(row.open()) {
+            Some(held) => format!(
+                "{}, but {} of {} held: limit of descriptors",
+                row.title,
+                whole(held),
+                whole(row.open())
+            ),
+            None => row.title.to_owned(),
+        };
+        let _ = writeln!(text, "\n## {title} (`{}`; {direction} is better)\n", row.name);
         let named = if row.secure.is_some() { &TLS_REFERENCES[..] } else { &REFERENCES[..] };
         let mut references: Vec<(String, &Cell)> = named
             .iter()
@@ -151,6 +165,11 @@ impl Run {
     }
 }
 
+/// A number with its thousands apart.
+fn whole(number: usize) -> String {
+    plots::whole(number as f64)
+}
+
 /// Whether the load may be what limits a row.
 fn can_be_bound(row: &Row) -> bool {
     matches!(row.kind, Kind::Down | Kind::Up | Kind::Both | Kind::Echo | Kind::Setup)
@@ -179,6 +198,23 @@ mod tests {
         let overview = "| `echo-64` | 1.11 CPU us per message | 1.12 (1.12–1.12) | – | – | 9.00 (9.00–9.00) | 3.00 (3.00–3.00) (node) |";
         assert!(text.contains(overview), "{text}");
         assert!(text.contains("| websplice-ring | 1.11 (1.11–1.11) | 0.889"), "{text}");
+    }
+
+    #[test]
+    fn a_row_that_held_fewer_says_so() {
+        let cell =
+            Cell { row: "held-20000".into(), peer: "nginx".into(), rounds: vec![Ok(Sample::default())] };
+        let run = |sessions_max| {
+            let coverage = Coverage { rows: vec!["held-20000".into()], sessions_max, ..Coverage::default() };
+            Run { coverage, cells: vec![cell.clone()], ..Run::default() }.markdown()
+        };
+        let title = "\n## 20,000 sessions open, 16 active, but 9,500 of 20,000 held: limit of descriptors (`held-20000`;";
+        assert!(run(9500).contains(title), "{}", run(9500));
+        assert!(!run(20_000).contains("of descriptors"));
+        assert!(
+            run(9500).starts_with("# Results of a part of the rows")
+                && run(9500).contains("| rows measured | 1 of")
+        );
     }
 
     #[test]

@@ -14,22 +14,34 @@ pub struct Schedule {
     every: f64,
     next: u64,
     actors: u64,
+    /// Events from this moment on are not handed out.
+    end: Option<Instant>,
 }
 
 impl Schedule {
     /// `rate` events a second over all `actors`, from `start` on.
     pub fn new(start: Instant, rate: f64, actors: usize) -> Self {
-        Self { start, every: 1e9 / rate, next: 0, actors: actors.max(1) as u64 }
+        Self { start, every: 1e9 / rate, next: 0, actors: actors.max(1) as u64, end: None }
     }
 
     /// The next event that is due at `now`: its number and who is to act. Each is handed out once.
     pub fn due(&mut self, now: Instant) -> Option<(u64, usize)> {
-        if self.meant(self.next) > now {
+        if self.meant(self.next) > now || self.is_over() {
             return None;
         }
         let number = self.next;
         self.next += 1;
         Some((number, (number % self.actors) as usize))
+    }
+
+    /// Events from `end` on will not be: those before it, and only those, are still handed out.
+    pub fn end_at(&mut self, end: Instant) {
+        self.end = Some(end);
+    }
+
+    /// Whether all events before the end were handed out; without an end there are always more.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| self.meant(self.next) >= end)
     }
 
     /// When event `number` was meant to be.
@@ -57,6 +69,20 @@ mod tests {
         let due: Vec<_> = std::iter::from_fn(|| schedule.due(late)).collect();
         assert_eq!(due, [(1, 1), (2, 2), (3, 0), (4, 1)]);
         assert_eq!(schedule.meant(2), start + Duration::from_millis(2));
+    }
+
+    #[test]
+    fn what_was_due_before_the_end_is_still_handed_out() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut schedule = Schedule::new(start, 1000.0, 1);
+        assert_eq!(schedule.due(start), Some((0, 0)));
+        schedule.end_at(after(3));
+        assert!(!schedule.is_over());
+        let due: Vec<u64> =
+            std::iter::from_fn(|| schedule.due(after(100))).map(|(number, _)| number).collect();
+        assert_eq!(due, [1, 2]);
+        assert!(schedule.is_over() && schedule.due(after(200)).is_none());
     }
 
     #[test]

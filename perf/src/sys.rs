@@ -35,6 +35,11 @@ pub fn catch_interrupts() -> nix::Result<()> {
     Ok(())
 }
 
+/// Raises the flag as a signal would.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
 /// Whether SIGINT or SIGTERM came since the start.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)

@@ -6,20 +6,23 @@ use std::io::{ErrorKind, Read};
 
 use nix::sys::epoll::EpollFlags;
 
-use crate::frames::Follower;
-use crate::load::{Fate, Link, Shared};
+use crate::frames::{Follower, Stream};
 use crate::messages::{Parcels, put_message};
-use crate::queue::{Queue, send_some};
+use crate::queue::{Queue, send_pieces};
 use crate::rows::Kind;
+use crate::shared::{Fate, Link, Shared};
 
+/// Most of a bulk stream that is offered to a socket at a time, and of how many pieces: its number, and two at the pattern's end.
+const SEND_BYTES: usize = 256 * 1024;
+const PIECES: usize = 3;
 /// Bytes of one picture of a desktop.
 pub const PICTURE_BYTES: usize = 20 * 1024;
 
 /// One connection that the target took.
 #[derive(Debug, Default)]
 pub struct Target {
-    /// Pattern bytes sent so far by a source.
-    at: u64,
+    /// What a source sends.
+    bulk: Option<Stream>,
     follower: Follower,
     /// Echoes and pictures that the socket has yet to take.
     queue: Queue,
@@ -75,10 +78,12 @@ impl Target {
     fn send(&mut self, link: &mut Link, shared: &mut Shared) -> Result<(), String> {
         let told = |error| format!("target's send: {error}");
         if matches!(shared.kind, Kind::Down | Kind::Both) && shared.flowing {
-            let start = (self.at % shared.pattern.len() as u64) as usize;
-            let sent = send_some(&link.socket, &shared.pattern[start..]).map_err(told)? as u64;
-            self.at += sent;
-            shared.count.sent += sent;
+            let bulk = self.bulk.get_or_insert_with(|| Stream::bare(shared.next_number()));
+            let mut pieces = Vec::with_capacity(PIECES);
+            bulk.next(&shared.pattern, SEND_BYTES, &mut pieces, PIECES);
+            let sent = send_pieces(&link.socket, &pieces).map_err(told)?;
+            drop(pieces);
+            shared.count.sent += bulk.took(sent);
             return Ok(());
         }
         self.queue.resume(&link.socket).map_err(told)?;
@@ -97,7 +102,7 @@ impl Target {
             Kind::Down => Err("the source was sent something".into()),
             Kind::Up | Kind::Both => {
                 shared.count.received += length as u64;
-                if self.follower.follow(&shared.pattern, bytes) {
+                if shared.follow(&mut self.follower, bytes) {
                     Ok(Fate::Keep)
                 } else {
                     Err("the target received other bytes than the client sent".into())

@@ -3,7 +3,7 @@
 //! Everything here is checked and typed, but nothing is resolved: paths are as written and no default depends on the
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
-use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, WrapBind, WrapMode};
+use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, Verbosity, WrapBind, WrapMode};
 use crate::limits;
 use crate::route::token::Place;
 use crate::tape::name::Pattern;
@@ -62,8 +62,8 @@ pub struct Args {
 /// What was said with options, each field starting at its default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// `--verbose`
-    pub verbose: bool,
+    /// `--quiet` or `--verbose`, whichever came last.
+    pub verbosity: Verbosity,
     /// `--prefer-ipv6`
     pub prefer_ipv6: bool,
     /// `--unix-listen`, as written.
@@ -269,7 +269,7 @@ pub struct UsageError {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            verbose: false,
+            verbosity: Verbosity::Usual,
             prefer_ipv6: false,
             unix_listen: None,
             unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,

@@ -93,7 +93,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         record: tap::settle(&options.tap)?,
         traffic: options.tap.traffic,
         wrap,
-        verbose: options.verbose,
+        verbosity: options.verbosity,
         process: process(&options.process)?,
         logs: logs(args)?,
     };

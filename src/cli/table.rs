@@ -10,7 +10,7 @@ use super::process;
 use super::route;
 use super::values::{self, Zero};
 use super::{secure, tap, wrap};
-use crate::config::EngineChoice;
+use crate::config::{EngineChoice, Verbosity};
 use crate::limits;
 use crate::target::Target;
 
@@ -397,7 +397,18 @@ pub const TABLE: &[Opt] = &[
         detail: "Also log what is only useful when looking for something.",
         default: "",
         example: "-v6 6080 localhost:5901",
-        act: Act::Switch(|options| options.verbose = true),
+        act: Act::Switch(|options| options.verbosity = Verbosity::Verbose),
+    },
+    Opt {
+        long: "quiet",
+        short: None,
+        category: Category::Program,
+        brief: "log warnings and errors only",
+        detail: "Log warnings and errors, the settings at the start, and what is asked for with a signal, but no sessions. \
+                 Of --quiet and --verbose the last one counts.",
+        default: "",
+        example: "--quiet 6080 localhost:5901",
+        act: Act::Switch(|options| options.verbosity = Verbosity::Quiet),
     },
     Opt {
         long: "help",

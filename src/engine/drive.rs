@@ -16,7 +16,7 @@
 
 use super::splice::{Bulk, Measure, Pipes};
 use super::{Completion, Kernel, Operation, Readable, Ready, Token};
-use crate::limits::{COMPLETIONS_PER_TURN, HOT_BYTES, TURN_BYTES};
+use crate::limits::{COMPLETIONS_PER_TURN, EVENTS_PER_TURN, HOT_BYTES, TURN_BYTES};
 use crate::pool::{Lease, Pool};
 use crate::slab::Pages;
 use crate::sys::address::Address;
@@ -115,7 +115,7 @@ impl<K: Kernel> Engine<K> {
             done: VecDeque::new(),
             run: VecDeque::new(),
             starved: VecDeque::new(),
-            ready: Vec::new(),
+            ready: Vec::with_capacity(EVENTS_PER_TURN),
             budget: COMPLETIONS_PER_TURN,
             bytes_budget: TURN_BYTES,
             starved_count: 0,
@@ -312,11 +312,12 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Watching ended by itself (an overflowing queue does that): edges may have been missed, so read once in any case.
+    /// Watching ended by itself (an overflowing queue does that): edges may have been missed, so read and write once in any
+    /// case.
     fn watch_again(&mut self, token: Token) {
         let Some(entry) = self.known(token) else { return };
         entry.readable = true;
-        let armed = entry.receiving.is_some();
+        let (armed, stuck) = (entry.receiving.is_some(), entry.parked.is_some());
         if let Some(socket) = &self.sockets[token.place()].socket
             && let Err(error) = self.kernel.watch(token, socket)
         {
@@ -326,6 +327,9 @@ impl<K: Kernel> Engine<K> {
         }
         if armed {
             self.enqueue(token);
+        }
+        if stuck {
+            self.push_out(token);
         }
     }
 

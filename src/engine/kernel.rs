@@ -17,10 +17,11 @@ pub trait Kernel {
     /// A pipe that carries bytes from one socket to another out of sight.
     type Pipe;
 
-    /// Reports from now on, until [`Kernel::retire`], whenever bytes or the end of the stream *arrive* (edges).
+    /// Reports from now on, until [`Kernel::retire`], whenever bytes or the end of the stream *arrive* (edges). It may report
+    /// besides whenever output *becomes* possible.
     fn watch(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
-    /// Reports once when a watched socket can be written to, at once if it can be now.
+    /// Sees to a report when a watched socket can be written to, after a call on it found that it could not.
     fn want_write(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
     /// Stops watching, then closes. [`Ready::Closed`] is the last word about the token. `wanted` says that a write report is

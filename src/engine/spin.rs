@@ -1,8 +1,9 @@
 //! Looking for a moment before falling asleep: when the next event is a few microseconds away, a sleep and its wake-up
-//! cost more than the wait itself. Behind bulk they do not: what comes meanwhile waits in the sockets and is moved at once.
+//! cost more than the wait itself. Behind bulk it is the other way round: a sleep is to last for a moment at least, for what
+//! comes meanwhile waits in the sockets and is moved at once.
 //!
-//! Owns the judgement whether that pays just now, from how the last waits went. It never looks by itself, and where
-//! looking does not pay it soon stops: an idle shard spends nothing on it, and a busy one next to nothing.
+//! Owns the judgement what pays just now, from how the last waits went. It never waits by itself, and where looking does not
+//! pay it soon stops: an idle shard spends nothing on it, and a busy one next to nothing.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 const LOOK_MAX: Duration = Duration::from_micros(50);
 /// A sleep of at most this may have been one that looking would have spared: the wake-up itself takes tens of microseconds.
 const SLEEP_SHORT: Duration = Duration::from_micros(200);
-/// Behind a turn that brought so much, a sleep costs little beside what was done.
+/// Behind a turn that brought so much, more is on its way.
 const BULK_BYTES: usize = 64 * 1024;
+/// How long a sleep behind bulk lasts at least: at two gigabytes a second, for 200 KB, which a pipe holds.
+const GATHER: Duration = Duration::from_micros(100);
 /// Looks between two offers of the core to whoever else wants it.
 const LOOKS_PER_YIELD: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
@@ -58,6 +61,11 @@ impl Spin {
         // Found late is found in vain: while the core was lent to somebody else, a sleeper would have been woken sooner.
         self.looked(found && began.elapsed() <= LOOK_MAX);
         found
+    }
+
+    /// How long the next sleep is to last, whatever comes; the end of a wait that is shorter goes before.
+    pub fn gather(&self) -> Option<Duration> {
+        self.bulk.then_some(GATHER)
     }
 
     /// Sleeps by `sleep`, and judges by how long that took.
@@ -129,12 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_behind_bulk() {
+    fn behind_bulk_nobody_looks_and_sleeps_gather() {
         let mut spin = Spin::default();
         spin.slept(SLEEP_SHORT);
         spin.brought(BULK_BYTES);
         assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 0);
+        assert_eq!(spin.gather(), Some(GATHER));
         spin.brought(BULK_BYTES - 1);
+        assert_eq!(spin.gather(), None);
         assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 1);
     }
 

@@ -118,17 +118,26 @@ impl Log {
 
     /// Hands a line over, or counts it when the queue is full.
     pub fn line(&self, level: Level, text: String) {
-        if self.takes(level) && self.queue.try_send(Line::Text(level, SystemTime::now(), text)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.takes(level) {
+            self.hand_over(Line::Text(level, SystemTime::now(), text));
         }
+    }
+
+    /// Hands a line over that somebody has asked for, however little is logged.
+    pub fn answer(&self, text: String) {
+        self.hand_over(Line::Text(Level::Info, SystemTime::now(), text));
     }
 
     /// Tells the other places, line by line, what standard error has been told with [`say`].
     pub fn said(&self, level: Level, text: &str) {
         for line in text.lines() {
-            if self.queue.try_send(Line::Said(level, SystemTime::now(), line.to_owned())).is_err() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+            self.hand_over(Line::Said(level, SystemTime::now(), line.to_owned()));
+        }
+    }
+
+    fn hand_over(&self, line: Line) {
+        if self.queue.try_send(line).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

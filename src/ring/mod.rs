@@ -1,9 +1,8 @@
-//! The io_uring kernel: readiness, accepts and closes through one ring per shard (Linux 6.1 and later).
+//! The io_uring kernel: readiness through one ring per shard (Linux 6.1 and later).
 //!
-//! The ring delivers multishot polls, accepts and closes; bytes move by plain non-blocking calls, which measured cheaper
-//! than receives and sends as ring requests for everything but the smallest messages. Nothing that the kernel could
-//! still write to is ever lent to it, so dropping the ring is always sound. Must be created, used and dropped on one
-//! thread (`SINGLE_ISSUER`).
+//! The ring delivers polls; bytes move, clients are accepted and sockets closed by plain non-blocking calls, which measured
+//! cheaper than requests for everything but the smallest messages. Nothing that the kernel could write to is ever lent to
+//! it, so dropping the ring is always sound. Must be created, used and dropped on one thread (`SINGLE_ISSUER`).
 
 #![expect(unsafe_code, reason = "requests are handed to the kernel as raw entries")]
 
@@ -14,13 +13,13 @@ pub use setup::{Refusal, error_name, refusal_of, supported};
 use crate::engine::{Kernel, Readable, Ready, Spin, Token};
 use crate::sys::address::Address;
 use crate::sys::pipe::{self, Pipe};
-use crate::sys::socket;
+use crate::sys::socket::{self, Stream};
 use crate::sys::wake::{WakeSource, Waker};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,15 +27,19 @@ use std::time::Duration;
 mod kind {
     pub const WATCH: u64 = 0;
     pub const WRITE: u64 = 1;
-    pub const CLOSE: u64 = 2;
-    pub const IGNORE: u64 = 3;
-    pub const ACCEPT: u64 = 4;
-    pub const WAKE: u64 = 5;
+    pub const IGNORE: u64 = 2;
+    pub const ACCEPT: u64 = 3;
+    pub const WAKE: u64 = 4;
     pub const MASK: u64 = 0x7f;
 }
 const _: () = assert!(kind::MASK == (1 << Token::SPARE_BITS) - 1);
 
 const READ_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+const WRITE_EVENTS: u32 = libc::POLLOUT as u32;
+/// Of several shards that wait at one listener only one is woken for a client.
+const ACCEPT_EVENTS: u32 = libc::POLLIN as u32 | libc::EPOLLEXCLUSIVE as u32;
+/// Completions for which a wait that gathers ends before its time.
+const GATHERED: usize = 64;
 const END_EVENTS: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as i32;
 
 /// One shard's ring and its listeners.
@@ -44,6 +47,8 @@ pub struct Ring {
     ring: IoUring,
     listeners: Vec<Option<Arc<socket::Listener>>>,
     wake: WakeSource,
+    /// Closed since the last turn, to be reported in the next: nothing completes inside a submission.
+    closed: Vec<Token>,
     spin: Spin,
 }
 
@@ -54,6 +59,7 @@ impl Ring {
             ring: setup::build()?,
             listeners: listeners.into_iter().map(Some).collect(),
             wake: WakeSource::new()?,
+            closed: Vec::new(),
             spin: Spin::default(),
         };
         ring.watch_wake();
@@ -76,8 +82,8 @@ impl Ring {
                 let _ = self.ring.submit();
             }
         }
-        // SAFETY: the requests refer to descriptors by number and to no memory at all: polls, cancels, closes, and
-        // accepts without an address buffer. Nothing has to outlive the call.
+        // SAFETY: the requests are polls and cancels, which refer to descriptors by number and to no memory at all. Nothing
+        // has to outlive the call.
         unsafe { self.ring.submission().push_multiple(entries) }.expect("a submitted queue has room");
     }
 
@@ -94,13 +100,11 @@ impl Ring {
             }
             _ if !self.ring.completion().is_empty() || self.look() => self.ring.submit(),
             wait => {
+                let gather = self.spin.gather().filter(|_| self.ring.params().is_feature_min_timeout());
                 let ring = &mut self.ring;
                 self.spin.sleep(|| match wait {
-                    Some(wait) => {
-                        let time = Timespec::from(wait);
-                        ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
-                    }
-                    None => ring.submit_and_wait(1),
+                    Some(wait) => sleep(ring, SubmitArgs::new().timespec(&Timespec::from(wait)), gather),
+                    None => sleep(ring, SubmitArgs::new(), gather),
                 })
             }
         };
@@ -122,26 +126,33 @@ impl Ring {
         self.spin.look(|| ring.submission().taskrun() || !ring.completion().is_empty())
     }
 
-    fn report(&mut self, entry: &cqueue::Entry, ready: &mut Vec<Ready<OwnedFd>>) {
+    fn report(&mut self, entry: &cqueue::Entry, ready: &mut Vec<Ready<Stream>>) {
         let (word, result) = (entry.user_data(), entry.result());
         let token = Token::from_word(word);
         let more = cqueue::more(entry.flags());
         match word & kind::MASK {
             kind::WATCH if result >= 0 => {
-                let what = if result & END_EVENTS != 0 { Readable::More } else { Readable::Bytes };
-                ready.push(Ready::Readable(token, what));
+                if result & !WRITE_EVENTS.cast_signed() != 0 {
+                    let what = if result & END_EVENTS != 0 { Readable::More } else { Readable::Bytes };
+                    ready.push(Ready::Readable(token, what));
+                }
+                if result & WRITE_EVENTS.cast_signed() != 0 {
+                    ready.push(Ready::Writable(token));
+                }
                 if !more {
                     ready.push(Ready::Unwatched(token));
                 }
             }
             kind::WATCH if result != -libc::ECANCELED => ready.push(Ready::Unwatched(token)),
             kind::WRITE if result != -libc::ECANCELED => ready.push(Ready::Writable(token)),
-            kind::CLOSE => ready.push(Ready::Closed(token)),
             kind::ACCEPT if result >= 0 => {
-                // SAFETY: a successful accept hands over a new descriptor, and this completion is its only mention.
-                let socket = unsafe { OwnedFd::from_raw_fd(result) };
-                let client = socket::remote(&socket);
-                ready.push(Ready::Accepted(listener_of(word), socket, client));
+                let index = listener_of(word);
+                match self.accept(index) {
+                    Ok((socket, client)) => ready.push(Ready::Accepted(index, socket, client)),
+                    // Another shard was quicker.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.arm_accept(index),
+                    Err(error) => ready.push(Ready::AcceptFailed(index, error)),
+                }
             }
             kind::ACCEPT if result != -libc::ECANCELED => {
                 ready.push(Ready::AcceptFailed(listener_of(word), io::Error::from_raw_os_error(-result)));
@@ -154,6 +165,16 @@ impl Ring {
                 ready.push(Ready::Woken);
             }
             _ => {}
+        }
+    }
+}
+
+/// Submits, and waits for one completion, or for what comes within `gather` if that is more.
+fn sleep(ring: &IoUring, args: SubmitArgs<'_, '_>, gather: Option<Duration>) -> io::Result<usize> {
+    match gather {
+        None => ring.submitter().submit_with_args(1, &args),
+        Some(gather) => {
+            ring.submitter().submit_with_args(GATHERED, &args.min_wait_usec(gather.subsec_micros()))
         }
     }
 }
@@ -180,47 +201,49 @@ fn listener_of(accept_word: u64) -> usize {
 }
 
 impl Kernel for Ring {
-    type Socket = OwnedFd;
+    type Socket = Stream;
     type Pipe = Pipe;
 
-    fn watch(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
-        let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), READ_EVENTS).multi(true);
+    fn watch(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
+        let events = if socket.is_local() { READ_EVENTS } else { READ_EVENTS | WRITE_EVENTS };
+        let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), events).multi(true);
         self.push(&[poll.build().user_data(token.word() | kind::WATCH)]);
         Ok(())
     }
 
-    fn want_write(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
-        let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc::POLLOUT as u32);
+    fn want_write(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
+        if !socket.is_local() {
+            return Ok(());
+        }
+        let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), WRITE_EVENTS);
         self.push(&[poll.build().user_data(token.word() | kind::WRITE)]);
         Ok(())
     }
 
-    fn retire(&mut self, token: Token, socket: OwnedFd, wanted: bool) {
-        // A poll that is still armed would hold the socket open and keep its end of stream from going out, so the close
-        // is linked behind its cancel. Each is found by its own word: to look for whatever is armed on a descriptor, the
-        // kernel walks all there is. To remove a poll would be cheaper still, but one that was woken a moment ago refuses
-        // that and stays, while a cancel marks it. The descriptor belongs to the close from here on.
+    fn retire(&mut self, token: Token, socket: Stream, wanted: bool) {
+        // A poll that is still armed holds the socket open and keeps its end of stream from going out. Each is found by its
+        // own word: to look for whatever is armed on a descriptor, the kernel walks all there is. To remove a poll would be
+        // cheaper still, but one that was woken a moment ago refuses that and stays, while a cancel marks it.
         let cancel = |kind| {
             let cancel = opcode::AsyncCancel::new(token.word() | kind).build().user_data(kind::IGNORE);
-            cancel.flags(squeue::Flags::IO_HARDLINK)
+            cancel.flags(squeue::Flags::SKIP_SUCCESS)
         };
-        let close = opcode::Close::new(Fd(socket.into_raw_fd())).build();
-        let close = close.user_data(token.word() | kind::CLOSE);
-        match wanted {
-            false => self.push(&[cancel(kind::WATCH), close]),
-            true => self.push(&[cancel(kind::WATCH), cancel(kind::WRITE), close]),
+        match wanted && socket.is_local() {
+            false => self.push(&[cancel(kind::WATCH)]),
+            true => self.push(&[cancel(kind::WATCH), cancel(kind::WRITE)]),
         }
+        // The number may be another socket's before the polls are gone: they are held by their word, and hold the old one.
+        drop(socket);
+        self.closed.push(token);
     }
 
     fn arm_accept(&mut self, index: usize) {
         let Some(listener) = &self.listeners[index] else { return };
-        let accept =
-            opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
-                .flags(libc::SOCK_CLOEXEC);
-        self.push(&[accept.build().user_data(accept_word(index))]);
+        let poll = opcode::PollAdd::new(Fd(listener.as_raw_fd()), ACCEPT_EVENTS);
+        self.push(&[poll.build().user_data(accept_word(index))]);
     }
 
-    fn accept(&mut self, index: usize) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    fn accept(&mut self, index: usize) -> io::Result<(Stream, Option<SocketAddr>)> {
         self.listeners[index].as_ref().map_or_else(|| Err(io::ErrorKind::WouldBlock.into()), socket::accept)
     }
 
@@ -232,7 +255,9 @@ impl Kernel for Ring {
         }
     }
 
-    fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<OwnedFd>>) -> io::Result<()> {
+    fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<Stream>>) -> io::Result<()> {
+        ready.extend(self.closed.drain(..).map(Ready::Closed));
+        let wait = if ready.is_empty() { wait } else { Some(Duration::ZERO) };
         self.enter(wait)?;
         loop {
             let Some(entry) = self.ring.completion().next() else { return Ok(()) };
@@ -248,11 +273,11 @@ impl Kernel for Ring {
         self.wake.waker()
     }
 
-    fn receive(&mut self, socket: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+    fn receive(&mut self, socket: &Stream, into: &mut [u8]) -> io::Result<usize> {
         socket::receive(socket, into)
     }
 
-    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+    fn send(&mut self, socket: &Stream, bytes: &[u8], more: bool) -> io::Result<usize> {
         socket::send(socket, bytes, more)
     }
 
@@ -260,30 +285,30 @@ impl Kernel for Ring {
         Pipe::open(bytes)
     }
 
-    fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> io::Result<usize> {
+    fn splice_in(&mut self, socket: &Stream, pipe: &Pipe, most: usize) -> io::Result<usize> {
         pipe.fill(socket, most)
     }
 
-    fn unblock(&mut self, socket: &OwnedFd) -> io::Result<()> {
+    fn unblock(&mut self, socket: &Stream) -> io::Result<()> {
         pipe::unblock(socket)
     }
 
-    fn splice_out(&mut self, pipe: &Pipe, socket: &OwnedFd, most: usize) -> io::Result<usize> {
+    fn splice_out(&mut self, pipe: &Pipe, socket: &Stream, most: usize) -> io::Result<usize> {
         pipe.drain(socket, most)
     }
 
-    fn connect(&mut self, token: Token, address: &Address) -> io::Result<OwnedFd> {
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<Stream> {
         let socket = socket::connect(address)?;
         self.want_write(token, &socket)?;
+        self.watch(token, &socket)?;
         Ok(socket)
     }
 
-    fn connected(&mut self, token: Token, socket: &OwnedFd) -> io::Result<()> {
-        socket::connected(socket)?;
-        self.watch(token, socket)
+    fn connected(&mut self, _token: Token, socket: &Stream) -> io::Result<()> {
+        socket::connected(socket)
     }
 
-    fn shut(&mut self, socket: &OwnedFd) {
+    fn shut(&mut self, socket: &Stream) {
         socket::shut(socket);
     }
 }
@@ -299,16 +324,16 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    fn pair() -> (TcpStream, OwnedFd) {
+    fn pair() -> (TcpStream, Stream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let far = listener.accept().unwrap().0;
         far.set_write_timeout(Some(PATIENCE)).unwrap();
-        (far, near.into())
+        (far, Stream::new(near.into(), false))
     }
 
     /// A socket that is watched is closed, in one submission with whatever `before` does to it: the far end must see that.
-    fn closes(before: impl Fn(&mut Ring, &OwnedFd, &mut TcpStream), turn_first: bool) {
+    fn closes(before: impl Fn(&mut Ring, &Stream, &mut TcpStream), turn_first: bool) {
         let mut ring = Ring::new(Vec::new()).unwrap();
         let token = Token::new(Key { index: 0, generation: 0 }, Lane::First);
         let (mut far, near) = pair();
@@ -338,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_was_woken_a_moment_ago_is_closed_all_the_same() {
-        let wake = |_: &mut Ring, _: &OwnedFd, far: &mut TcpStream| {
+        let wake = |_: &mut Ring, _: &Stream, far: &mut TcpStream| {
             far.write_all(b"wake").unwrap();
         };
         for turn_first in [true, false] {
@@ -351,7 +376,7 @@ mod tests {
     fn a_socket_that_is_shut_and_closed_in_one_turn_is_gone() {
         for turn_first in [true, false] {
             closes(|ring, near, _| ring.shut(near), turn_first);
-            let both = |ring: &mut Ring, near: &OwnedFd, far: &mut TcpStream| {
+            let both = |ring: &mut Ring, near: &Stream, far: &mut TcpStream| {
                 far.write_all(b"wake").unwrap();
                 let mut bytes = [0; 16];
                 ring.receive(near, &mut bytes).unwrap();

@@ -14,12 +14,8 @@ const COMPLETIONS: u32 = 4096;
 const COMPLETIONS_MIN: u32 = 1024;
 
 /// Operations the ring kernel uses, with their names for messages.
-const OPERATIONS: [(u8, &str); 4] = [
-    (opcode::PollAdd::CODE, "POLL_ADD"),
-    (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-    (opcode::Accept::CODE, "ACCEPT"),
-    (opcode::Close::CODE, "CLOSE"),
-];
+const OPERATIONS: [(u8, &str); 2] =
+    [(opcode::PollAdd::CODE, "POLL_ADD"), (opcode::AsyncCancel::CODE, "ASYNC_CANCEL")];
 
 /// Why there is no io_uring here, in words for an operator.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! The process forks before it does anything else, so that nothing that was begun is left half done, and keeps standard
 //! error until it is ready: what is wrong at the start is said where it was started.
 
-use crate::config::Config;
+use crate::config::{Config, Verbosity};
 use crate::sys::{process, stdio};
 use nix::sys::stat::{Mode, umask};
 
@@ -27,7 +27,7 @@ pub struct Readiness(Option<process::Ready>);
 /// When the system refuses.
 pub fn begin(config: &Config) -> Result<Begun, String> {
     // Whoever looks for something (-v) may look with a debugger. A program that is started does not inherit it.
-    if !config.verbose {
+    if config.verbosity != Verbosity::Verbose {
         process::leave_no_core();
     }
     if !config.process.daemon {

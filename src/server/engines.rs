@@ -7,7 +7,7 @@ use crate::pool::Pool;
 #[cfg(target_os = "linux")]
 use crate::ring::{self, Ring};
 use crate::shard::{Setup, Shard};
-use crate::sys::socket::Listener;
+use crate::sys::socket::{Listener, Stream};
 use crate::sys::wake::Waker;
 use crate::timers::Time;
 use std::fmt;
@@ -100,7 +100,7 @@ pub fn run(bench: Bench, setup: impl FnOnce(Waker) -> Setup) -> Result<(), Strin
     outcome.map_err(|error| format!("engine {chosen}: {error}"))
 }
 
-fn run_on<K: Kernel<Socket = OwnedFd>>(
+fn run_on<K: Kernel<Socket = Stream>>(
     kernel: K,
     only: Option<(OwnedFd, Option<SocketAddr>)>,
     buffer_bytes: usize,
@@ -110,7 +110,7 @@ fn run_on<K: Kernel<Socket = OwnedFd>>(
     let waker = kernel.waker();
     let mut shard = Shard::new(Engine::new(kernel, Pool::new(buffer_bytes)), setup(waker));
     if let Some((socket, client)) = only {
-        shard.serve_only(socket, client);
+        shard.serve_only(Stream::new(socket, client.is_none()), client);
     }
     let clock = || {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -15,7 +15,7 @@ mod shards;
 mod watch;
 
 use crate::cli::banner;
-use crate::config::Config;
+use crate::config::{Config, Verbosity};
 use crate::listen::Listeners;
 use crate::observe::log::{Level, Log, say};
 use crate::shard::tap::Taps;
@@ -65,7 +65,11 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
     let mut opened = Opened::all(&config)?;
-    let level = if config.verbose { Level::Debug } else { Level::Info };
+    let level = match config.verbosity {
+        Verbosity::Quiet => Level::Warn,
+        Verbosity::Usual => Level::Info,
+        Verbosity::Verbose => Level::Debug,
+    };
     let (log, log_thread) = Log::start(level, std::mem::take(&mut opened.places))
         .map_err(|error| format!("starting the log: {error}"))?;
     let outcome = serve_opened(config, ready, signals, files, opened, &log);

@@ -190,10 +190,10 @@ impl Shards {
 /// Says what belongs to no shard.
 fn report(material: Option<&Watched>, taps: &Taps, log: &Log) {
     if let Some(material) = material {
-        log.line(Level::Info, format!("report {}", material.renewals));
+        log.answer(format!("report {}", material.renewals));
     }
     if let Some(recorder) = taps.recorder() {
-        log.line(Level::Info, format!("report {recorder}"));
+        log.answer(format!("report {recorder}"));
     }
 }
 

@@ -48,6 +48,9 @@ impl Display for Labels<'_> {
 
 impl<K: Kernel> Shard<K> {
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
+        if !self.setup.log.takes(Level::Info) {
+            return;
+        }
         let Some((_, session)) = self.sessions.at(key.index).filter(|(own, _)| *own == key) else { return };
         let core = session.core();
         let (id, client) = (core.id, Client(core.client));
@@ -143,14 +146,11 @@ impl<K: Kernel> Shard<K> {
 
     pub(super) fn log_report(&self) {
         let counters = &self.counters;
-        self.setup.log.line(
-            Level::Info,
-            format!(
-                "report shard={} sessions={} buffers_bytes={} {counters}",
-                self.setup.number,
-                self.sessions.len(),
-                self.engine.pool().in_use()
-            ),
-        );
+        self.setup.log.answer(format!(
+            "report shard={} sessions={} buffers_bytes={} {counters}",
+            self.setup.number,
+            self.sessions.len(),
+            self.engine.pool().in_use()
+        ));
     }
 }

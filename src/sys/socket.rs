@@ -33,6 +33,38 @@ pub const READING: mio::Interest = mio::Interest::READABLE.add(mio::Interest::PR
 #[cfg(not(target_os = "linux"))]
 pub const READING: mio::Interest = mio::Interest::READABLE;
 
+/// An open stream socket of a client or a target. Dropping it closes it.
+#[derive(Debug)]
+pub struct Stream {
+    descriptor: OwnedFd,
+    local: bool,
+}
+
+impl Stream {
+    /// `descriptor`, which is a Unix socket if it is `local`, and of TCP otherwise.
+    pub fn new(descriptor: OwnedFd, local: bool) -> Stream {
+        Stream { descriptor, local }
+    }
+
+    /// Whether it is a Unix socket. One of those hands over what it has in the pieces that a sender passed descriptors with,
+    /// and tells that it can be written to again and again; of TCP a kernel tells so only after it could not be.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
 /// Receives into `into`; 0 is the end of the stream.
 pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
@@ -52,26 +84,22 @@ pub fn shut(socket: impl AsFd) {
 
 /// Accepts one client, if one waits, and says where it is; `None` for one on a Unix socket. The socket itself may block:
 /// no call here that moves bytes does.
-pub fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+pub fn accept(listener: impl AsFd) -> io::Result<(Stream, Option<SocketAddr>)> {
     let (socket, address) = SockRef::from(&listener).accept()?;
-    Ok((socket.into(), address.as_socket().map(plain)))
-}
-
-/// Where the other end of a TCP socket is; `None` for a Unix socket or one that is gone.
-pub fn remote(socket: impl AsFd) -> Option<SocketAddr> {
-    let address = SockRef::from(&socket).peer_addr().ok()?.as_socket()?;
-    Some(plain(address))
+    let client = address.as_socket().map(plain);
+    Ok((Stream::new(socket.into(), client.is_none()), client))
 }
 
 /// Opens a socket and starts to connect it.
-pub fn connect(address: &Address) -> io::Result<OwnedFd> {
+pub fn connect(address: &Address) -> io::Result<Stream> {
     let (domain, address) = match address {
         Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
         Address::Abstract(name) => (Domain::UNIX, abstract_address(name)?),
     };
     let socket = open(domain)?;
-    if let Some(there) = address.as_socket() {
+    let there = address.as_socket();
+    if let Some(there) = there {
         for_tcp(&socket)?;
         unpace(&socket, there);
     }
@@ -80,7 +108,7 @@ pub fn connect(address: &Address) -> io::Result<OwnedFd> {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         Err(error) => return Err(error),
     }
-    Ok(socket.into())
+    Ok(Stream::new(socket.into(), there.is_none()))
 }
 
 /// Connects to the Unix socket at `path`, which takes datagrams or else a stream; says whether it is a stream. Never waits.

@@ -16,6 +16,7 @@ on_both_engines!(
     lines_tell_who_ended_it,
     nothing_in_a_request_forges_a_line,
     verbose_shows_requests,
+    quiet_shows_no_sessions,
     signals_report_and_do_not_end,
     a_service_name_is_dialled,
     a_name_with_a_refusing_address_is_dialled,
@@ -178,6 +179,20 @@ fn verbose_shows_requests(engine: &str) {
         }
         server.stop();
     }
+}
+
+fn quiet_shows_no_sessions(engine: &str) {
+    let mut server = Server::start(engine, &["--echo", "--quiet", "--threads", "1"]);
+    server.client().leave();
+    let mut refused = server.http();
+    assert_eq!(refused.get("/no-such-page", "").status, 405);
+    server.signal(Signal::SIGQUIT);
+    let report = server.wait_line("report shard=0");
+    assert_eq!(field(&report, "accepted"), "2", "{report}");
+    server.signal(Signal::SIGTERM);
+    server.wait_exit(PATIENCE);
+    let log = server.log();
+    assert!(!["open id=", "end id=", "http id=", "stop "].iter().any(|word| log.contains(word)), "{log}");
 }
 
 fn signals_report_and_do_not_end(engine: &str) {

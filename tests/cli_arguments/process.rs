@@ -3,7 +3,7 @@
 use super::{Banner, Check};
 use std::time::Duration;
 use websplice::cli::{self, Outcome};
-use websplice::config::{Lapse, SyslogServer};
+use websplice::config::{Lapse, SyslogServer, Verbosity};
 
 pub const WAYS: &[(&str, &str)] = &[
     ("--inetd a:1", "inetd a:1"),
@@ -33,7 +33,7 @@ pub const OPTIONS: &[(&str, Check)] = &[
     ("--timeout=99999999999999999999", |o| o.process.timeout == lapse(u64::MAX, "99999999999999999999")),
     ("--idle-timeout=2m", |o| o.process.idle == lapse(120_000, "2m") && o.process.timeout.is_none()),
     ("-D", |o| o.process.daemon),
-    ("-v6D", |o| o.process.daemon && o.verbose && o.prefer_ipv6),
+    ("-v6D", |o| o.process.daemon && o.verbosity == Verbosity::Verbose && o.prefer_ipv6),
     ("--daemon", |o| o.process.daemon),
     ("--d", |o| o.process.daemon),
     ("--pid-file=/run/x.pid", |o| o.process.pid_file == Some("/run/x.pid".into())),

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use websplice::config::{Config, EngineChoice, Listen, Timing};
+use websplice::config::{Config, EngineChoice, Listen, Timing, Verbosity};
 use websplice::engine::{Engine, Kernel};
 use websplice::http::secure::Plain;
 use websplice::http::upgrade;
@@ -437,7 +437,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         record: None,
         traffic: dice.chance(200),
         wrap: None,
-        verbose: false,
+        verbosity: Verbosity::Usual,
         process: Default::default(),
         logs: Default::default(),
     }

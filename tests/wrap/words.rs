@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use websplice::cli::{self, Args, Command, Outcome};
-use websplice::config::{WrapBind, WrapMode};
+use websplice::config::{Verbosity, WrapBind, WrapMode};
 use websplice::target::{Port, Target};
 
 fn argv(line: &str) -> Vec<OsString> {
@@ -41,7 +41,7 @@ fn the_command_is_every_word_after_the_first() {
     let tokens = parsed("--token-plugin=TokenFile --token-source=/t 6080 -- cmd").expect("it is complete");
     assert_eq!((tokens.wrap, tokens.target), (Some(vec!["cmd".into()]), None), "tokens lead elsewhere");
     assert_eq!(parsed("6080 a:1").unwrap().wrap, None);
-    assert!(!parsed("6080 -- -v").unwrap().options.verbose, "it is the command's own");
+    assert!(parsed("6080 -- -v").unwrap().options.verbosity == Verbosity::Usual, "it is the command's own");
 }
 
 #[test]

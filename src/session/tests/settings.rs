@@ -1,7 +1,7 @@
 //! What the server of a played session was told to do, and cases played with every cut of what the client sends.
 
 use super::play::Play;
-use crate::config::{Config, EngineChoice, Listen, Timing};
+use crate::config::{Config, EngineChoice, Listen, Timing, Verbosity};
 use crate::http;
 use crate::route::source::Source;
 use crate::route::token::Place;
@@ -48,7 +48,7 @@ pub fn config(target: &str) -> Config {
         record: None,
         traffic: false,
         wrap: None,
-        verbose: false,
+        verbosity: Verbosity::Usual,
         process: Default::default(),
         logs: Default::default(),
     }

@@ -137,6 +137,10 @@ ROWS = [
            {"code": lambda code: code in (401, 403)}, IN),
     better("auth-basic-no-source", COMMAND, begin("--auth-plugin=BasicHTTPAuth"), "N 4: what lets nobody in is said at start",
            {"code": 401}, {"code": None, "status": 1, "said": has("--auth-plugin", "BasicHTTPAuth")}, alone=True),
+    better("auth-plugin-unknown", COMMAND, begin("--auth-plugin=NoSuchPlugin"), "F 1.1: one clear line",
+           {"status": 1, "said": has("Traceback")},
+           {"status": lambda status: status in (1, 2), "said": lambda said: "NoSuchPlugin" in said and "Traceback" not in said},
+           alone=True),
     same("auth-basic-files-free", BASIC, ask(), code=200, body=b"text"),
     same("auth-basic-any-path", BASIC, come(path="/text.txt"), code=401),
     # --web-auth.

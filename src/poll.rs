@@ -3,10 +3,9 @@
 //! The same road as the ring kernel with another way to learn that a socket is ready. Owns the registry and which
 //! listeners are worth an accept. It never holds a payload byte.
 
-use crate::engine::{Kernel, Readable, Ready, Spin, Token};
+use crate::engine::{Kernel, Readable, Ready, Real, Spin, Token};
 use crate::limits::EVENTS_PER_TURN;
 use crate::sys::address::Address;
-use crate::sys::pipe::{self, Pipe};
 use crate::sys::socket::{self, Stream};
 use crate::sys::wake::{WakeSource, Waker};
 use mio::unix::SourceFd;
@@ -118,10 +117,9 @@ fn interest(socket: &Stream) -> Interest {
     }
 }
 
-impl Kernel for Poll {
-    type Socket = Stream;
-    type Pipe = Pipe;
+impl Real for Poll {}
 
+impl Kernel for Poll {
     fn watch(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
         let source = &mut SourceFd(&socket.as_raw_fd());
         self.poll.registry().register(source, token_of(token), interest(socket))
@@ -201,30 +199,6 @@ impl Kernel for Poll {
         self.wake.waker()
     }
 
-    fn receive(&mut self, socket: &Stream, into: &mut [u8]) -> io::Result<usize> {
-        socket::receive(socket, into)
-    }
-
-    fn send(&mut self, socket: &Stream, bytes: &[u8], more: bool) -> io::Result<usize> {
-        socket::send(socket, bytes, more)
-    }
-
-    fn pipe(&mut self, bytes: usize) -> io::Result<Pipe> {
-        Pipe::open(bytes)
-    }
-
-    fn splice_in(&mut self, socket: &Stream, pipe: &Pipe, most: usize) -> io::Result<usize> {
-        pipe.fill(socket, most)
-    }
-
-    fn unblock(&mut self, socket: &Stream) -> io::Result<()> {
-        pipe::unblock(socket)
-    }
-
-    fn splice_out(&mut self, pipe: &Pipe, socket: &Stream, most: usize) -> io::Result<usize> {
-        pipe.drain(socket, most)
-    }
-
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<Stream> {
         let socket = socket::connect(address)?;
         let interest = socket::READING.add(Interest::WRITABLE);
@@ -239,9 +213,5 @@ impl Kernel for Poll {
         }
         let source = &mut SourceFd(&socket.as_raw_fd());
         self.poll.registry().reregister(source, token_of(token), interest(socket))
-    }
-
-    fn shut(&mut self, socket: &Stream) {
-        socket::shut(socket);
     }
 }

@@ -164,25 +164,21 @@ impl<K: Kernel> Engine<K> {
     /// Takes an accepted socket in under `token`.
     pub fn adopt(&mut self, token: Token, socket: K::Socket) -> io::Result<()> {
         self.kernel.watch(token, &socket)?;
+        let local = self.kernel.is_local(&socket);
         let entry = self.vacant(token);
-        entry.socket = Some(socket);
+        (entry.socket, entry.unsure) = (Some(socket), local);
         Ok(())
-    }
-
-    /// Says that the socket of `token` is a Unix socket: one of those hands over what it has in the pieces that a sender
-    /// passed descriptors with, and gives no edge for the next piece.
-    pub fn is_local(&mut self, token: Token) {
-        self.entry(token).unsure = true;
     }
 
     /// Opens a socket under `token` and connects it. Completes with `Connected` or `Failed`.
     pub fn connect(&mut self, token: Token, address: &Address) {
         let opened = self.kernel.connect(token, address);
+        let local = opened.as_ref().is_ok_and(|socket| self.kernel.is_local(socket));
         let entry = self.vacant(token);
         match opened {
             Ok(socket) => {
                 (entry.socket, entry.connecting, entry.wanted) = (Some(socket), true, true);
-                entry.unsure = !matches!(address, Address::Tcp(_));
+                entry.unsure = local;
             }
             Err(error) => self.done.push_back(Completion::Failed(token, Operation::Connect, error)),
         }

@@ -11,12 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A kernel as the engine needs it. Implemented by io_uring, mio and the simulator.
-pub trait Kernel {
-    /// An open socket. Dropping it closes it.
-    type Socket;
-    /// A pipe that carries bytes from one socket to another out of sight.
-    type Pipe;
-
+pub trait Kernel: Calls {
     /// Reports from now on, until [`Kernel::retire`], whenever bytes or the end of the stream *arrive* (edges). It may report
     /// besides whenever output *becomes* possible.
     fn watch(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
@@ -49,6 +44,24 @@ pub trait Kernel {
     /// A handle for other threads to end a wait with.
     fn waker(&self) -> Waker;
 
+    /// Opens a socket and starts to connect it. A write report tells, once, that this has been decided.
+    fn connect(&mut self, token: Token, address: &Address) -> io::Result<Self::Socket>;
+
+    /// How a connect ended. If well, the socket is watched from now on.
+    fn connected(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
+}
+
+/// The calls on sockets and pipes that move bytes. Those of a system are in `real`; the simulator has its own.
+pub trait Calls {
+    /// An open socket. Dropping it closes it.
+    type Socket;
+    /// A pipe that carries bytes from one socket to another out of sight.
+    type Pipe;
+
+    /// Whether this is a Unix socket: one of those hands over what it has in the pieces that a sender passed descriptors with,
+    /// and gives no edge for the next piece.
+    fn is_local(&self, socket: &Self::Socket) -> bool;
+
     /// Receives into `into`: 0 is the end of the stream, `WouldBlock` means nothing is there.
     fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> io::Result<usize>;
 
@@ -69,12 +82,6 @@ pub trait Kernel {
 
     /// Sends up to `most` bytes, all that are in `pipe`: how many were taken; `WouldBlock` means none.
     fn splice_out(&mut self, pipe: &Self::Pipe, socket: &Self::Socket, most: usize) -> io::Result<usize>;
-
-    /// Opens a socket and starts to connect it. A write report tells, once, that this has been decided.
-    fn connect(&mut self, token: Token, address: &Address) -> io::Result<Self::Socket>;
-
-    /// How a connect ended. If well, the socket is watched from now on.
-    fn connected(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
     /// Says end of stream to the other end; receiving goes on.
     fn shut(&mut self, socket: &Self::Socket);

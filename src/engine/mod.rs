@@ -7,11 +7,13 @@
 
 mod drive;
 mod kernel;
+mod real;
 mod spin;
 mod splice;
 
 pub use drive::Engine;
-pub use kernel::{Kernel, Readable, Ready};
+pub use kernel::{Calls, Kernel, Readable, Ready};
+pub use real::Real;
 pub use spin::Spin;
 
 use crate::pool::Lease;

@@ -208,14 +208,13 @@ fn write_all(
             match line {
                 Line::Text(level, time, line) => places.put(&mut text, level, time, &line),
                 Line::Said(level, time, line) => places.put_said(level, time, &line),
-                Line::Look => {}
+                Line::Look => reopen_if(reopen, &mut places, &mut text),
                 Line::Stop => stop = true,
             }
             next = if text.len() < LOG_WRITE_BYTES { lines.try_recv().ok() } else { None };
         }
-        if reopen.swap(false, Ordering::Acquire) {
-            places.reopen(&mut text);
-        }
+        // A queue that was full took no word of it.
+        reopen_if(reopen, &mut places, &mut text);
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             places.put(&mut text, Level::Warn, SystemTime::now(), &format!("log lines_dropped={lost}"));
@@ -227,6 +226,13 @@ fn write_all(
             return;
         }
         std::thread::sleep(GATHER);
+    }
+}
+
+/// Opens the file anew if that is `wanted`.
+fn reopen_if(wanted: &AtomicBool, places: &mut Places, text: &mut Vec<u8>) {
+    if wanted.swap(false, Ordering::Acquire) {
+        places.reopen(text);
     }
 }
 

@@ -10,9 +10,8 @@ mod setup;
 
 pub use setup::{Refusal, error_name, refusal_of, supported};
 
-use crate::engine::{Kernel, Readable, Ready, Spin, Token};
+use crate::engine::{Kernel, Readable, Ready, Real, Spin, Token};
 use crate::sys::address::Address;
-use crate::sys::pipe::{self, Pipe};
 use crate::sys::socket::{self, Stream};
 use crate::sys::wake::{WakeSource, Waker};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -200,10 +199,9 @@ fn listener_of(accept_word: u64) -> usize {
     (accept_word >> Token::SPARE_BITS) as usize
 }
 
-impl Kernel for Ring {
-    type Socket = Stream;
-    type Pipe = Pipe;
+impl Real for Ring {}
 
+impl Kernel for Ring {
     fn watch(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
         let events = if socket.is_local() { READ_EVENTS } else { READ_EVENTS | WRITE_EVENTS };
         let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), events).multi(true);
@@ -273,30 +271,6 @@ impl Kernel for Ring {
         self.wake.waker()
     }
 
-    fn receive(&mut self, socket: &Stream, into: &mut [u8]) -> io::Result<usize> {
-        socket::receive(socket, into)
-    }
-
-    fn send(&mut self, socket: &Stream, bytes: &[u8], more: bool) -> io::Result<usize> {
-        socket::send(socket, bytes, more)
-    }
-
-    fn pipe(&mut self, bytes: usize) -> io::Result<Pipe> {
-        Pipe::open(bytes)
-    }
-
-    fn splice_in(&mut self, socket: &Stream, pipe: &Pipe, most: usize) -> io::Result<usize> {
-        pipe.fill(socket, most)
-    }
-
-    fn unblock(&mut self, socket: &Stream) -> io::Result<()> {
-        pipe::unblock(socket)
-    }
-
-    fn splice_out(&mut self, pipe: &Pipe, socket: &Stream, most: usize) -> io::Result<usize> {
-        pipe.drain(socket, most)
-    }
-
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<Stream> {
         let socket = socket::connect(address)?;
         self.want_write(token, &socket)?;
@@ -307,16 +281,12 @@ impl Kernel for Ring {
     fn connected(&mut self, _token: Token, socket: &Stream) -> io::Result<()> {
         socket::connected(socket)
     }
-
-    fn shut(&mut self, socket: &Stream) {
-        socket::shut(socket);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Lane;
+    use crate::engine::{Calls, Lane};
     use crate::slab::Key;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};

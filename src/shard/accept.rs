@@ -128,9 +128,6 @@ impl<K: Kernel> Shard<K> {
         let key = self.sessions.insert_with(|key| Session::accept(key, id, client, &mut cx));
         match self.engine.adopt(Token::new(key, Lane::First), socket) {
             Ok(()) => {
-                if client.is_none() {
-                    self.engine.is_local(Token::new(key, Lane::First));
-                }
                 self.count_connection(key);
                 self.pending.push_back(key);
                 self.perform(key, &mut actions);

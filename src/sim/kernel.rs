@@ -6,7 +6,7 @@
 
 use super::link::{Dial, Way};
 use super::network::{Event, Network, Report};
-use crate::engine::{Kernel, Readable, Ready, Token};
+use crate::engine::{Calls, Kernel, Readable, Ready, Token};
 use crate::sys::address::Address;
 use crate::sys::wake::Waker;
 use std::cell::RefCell;
@@ -212,10 +212,69 @@ impl Network {
     }
 }
 
-impl Kernel for SimKernel {
+impl Calls for SimKernel {
     type Socket = SimSocket;
     type Pipe = SimPipe;
 
+    /// All that is simulated are sockets of TCP.
+    fn is_local(&self, _: &SimSocket) -> bool {
+        false
+    }
+
+    fn receive(&mut self, socket: &SimSocket, into: &mut [u8]) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.receive(socket.link, into);
+        network.note(format_args!("> receive link {} up to {}: {outcome:?}", socket.link, into.len()));
+        outcome
+    }
+
+    fn send(&mut self, socket: &SimSocket, bytes: &[u8], more: bool) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.send(socket.link, bytes, more);
+        network.note(format_args!("> send link {} of {}: {outcome:?}", socket.link, bytes.len()));
+        outcome
+    }
+
+    fn pipe(&mut self, _: usize) -> io::Result<SimPipe> {
+        let mut network = self.network.borrow_mut();
+        let fails = network.odds.pipe_fails;
+        let outcome = match network.dice.chance(fails) {
+            true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+            false => Ok(SimPipe::default()),
+        };
+        network.note(format_args!("> pipe: {}", outcome.is_ok()));
+        outcome
+    }
+
+    fn splice_in(&mut self, socket: &SimSocket, pipe: &SimPipe, most: usize) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.splice_in(socket.link, pipe, most);
+        network.note(format_args!("> splice in link {} up to {most}: {outcome:?}", socket.link));
+        outcome
+    }
+
+    fn unblock(&mut self, socket: &SimSocket) -> io::Result<()> {
+        self.network.borrow_mut().links[socket.link].near.unblocked = true;
+        Ok(())
+    }
+
+    fn splice_out(&mut self, pipe: &SimPipe, socket: &SimSocket, most: usize) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let outcome = network.splice_out(pipe, socket.link, most);
+        network.note(format_args!("> splice out link {} of {most}: {outcome:?}", socket.link));
+        outcome
+    }
+
+    fn shut(&mut self, socket: &SimSocket) {
+        let mut network = self.network.borrow_mut();
+        network.note(format_args!("> shut link {}", socket.link));
+        network.links[socket.link].near.shut = true;
+        network.links[socket.link].outward.ending = true;
+        network.set_moving(socket.link, Way::Far);
+    }
+}
+
+impl Kernel for SimKernel {
     fn watch(&mut self, token: Token, socket: &SimSocket) -> io::Result<()> {
         self.network.borrow_mut().watch(token, socket.link)
     }
@@ -288,50 +347,6 @@ impl Kernel for SimKernel {
         Waker::silent()
     }
 
-    fn receive(&mut self, socket: &SimSocket, into: &mut [u8]) -> io::Result<usize> {
-        let mut network = self.network.borrow_mut();
-        let outcome = network.receive(socket.link, into);
-        network.note(format_args!("> receive link {} up to {}: {outcome:?}", socket.link, into.len()));
-        outcome
-    }
-
-    fn send(&mut self, socket: &SimSocket, bytes: &[u8], more: bool) -> io::Result<usize> {
-        let mut network = self.network.borrow_mut();
-        let outcome = network.send(socket.link, bytes, more);
-        network.note(format_args!("> send link {} of {}: {outcome:?}", socket.link, bytes.len()));
-        outcome
-    }
-
-    fn pipe(&mut self, _: usize) -> io::Result<SimPipe> {
-        let mut network = self.network.borrow_mut();
-        let fails = network.odds.pipe_fails;
-        let outcome = match network.dice.chance(fails) {
-            true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
-            false => Ok(SimPipe::default()),
-        };
-        network.note(format_args!("> pipe: {}", outcome.is_ok()));
-        outcome
-    }
-
-    fn splice_in(&mut self, socket: &SimSocket, pipe: &SimPipe, most: usize) -> io::Result<usize> {
-        let mut network = self.network.borrow_mut();
-        let outcome = network.splice_in(socket.link, pipe, most);
-        network.note(format_args!("> splice in link {} up to {most}: {outcome:?}", socket.link));
-        outcome
-    }
-
-    fn unblock(&mut self, socket: &SimSocket) -> io::Result<()> {
-        self.network.borrow_mut().links[socket.link].near.unblocked = true;
-        Ok(())
-    }
-
-    fn splice_out(&mut self, pipe: &SimPipe, socket: &SimSocket, most: usize) -> io::Result<usize> {
-        let mut network = self.network.borrow_mut();
-        let outcome = network.splice_out(pipe, socket.link, most);
-        network.note(format_args!("> splice out link {} of {most}: {outcome:?}", socket.link));
-        outcome
-    }
-
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<SimSocket> {
         let mut network = self.network.borrow_mut();
         network.note(format_args!("> connect {address:?}"));
@@ -349,13 +364,5 @@ impl Kernel for SimKernel {
         let outcome = network.connected(socket.link).and_then(|()| network.watch(token, socket.link));
         network.note(format_args!("> connected link {}: {outcome:?}", socket.link));
         outcome
-    }
-
-    fn shut(&mut self, socket: &SimSocket) {
-        let mut network = self.network.borrow_mut();
-        network.note(format_args!("> shut link {}", socket.link));
-        network.links[socket.link].near.shut = true;
-        network.links[socket.link].outward.ending = true;
-        network.set_moving(socket.link, Way::Far);
     }
 }

@@ -1,7 +1,7 @@
 //! The simulated network keeps its own promises.
 
 use super::*;
-use crate::engine::{Kernel, Lane, Readable, Ready, Token};
+use crate::engine::{Calls, Kernel, Lane, Readable, Ready, Token};
 use crate::slab::Key;
 use std::io;
 use std::net::SocketAddr;

@@ -333,7 +333,14 @@ def killed(half):
         deadline, taken = time.monotonic() + half.patience(1), True
         while taken and time.monotonic() < deadline:
             with socket.socket() as probe:
-                taken = probe.connect_ex(("127.0.0.1", half.port)) == 0
+                # As a server does that is started again.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", half.port))
+                    probe.listen(1)
+                    taken = False
+                except OSError:
+                    time.sleep(0.01)
         target.end()
         return Seen(got=got, taken=taken)
 

@@ -11,7 +11,7 @@
 //! | 3 | [`route`] [`web`] | pure: a request in, a decision or an answer out |
 //! | 4 | [`config`] | the rooms' own option structs, put together |
 //! | 5 | [`session`], and beside it [`engine`] [`ring`] [`poll`] [`sim`] | decisions, and completions; neither sees the other |
-//! | 6 | [`shard`] [`helpers`] [`crew`] `route::lookup` `web::files` `observe::log` `observe::record` `observe::traffic` `tls::material` `tls::renewal` [`plugin`] | the shells: here things really happen |
+//! | 6 | [`shard`] [`helpers`] [`crew`] [`names`] `route::lookup` `web::files` `observe::log` `observe::record` `observe::traffic` `tls::material` `tls::renewal` [`plugin`] | the shells: here things really happen |
 //! | 7 | [`cli`] [`listen`] [`wrap`] [`server`] | the process: start, stop |
 //!
 //! The words used throughout (client, target, session, bridge, pump, lease, shard, engine, turn, helper, job, verdict,
@@ -25,6 +25,7 @@ pub mod helpers;
 pub mod http;
 pub mod limits;
 pub mod listen;
+pub mod names;
 pub mod observe;
 pub mod plugin;
 pub mod poll;

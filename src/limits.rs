@@ -157,7 +157,26 @@ pub const EVENTS_PER_TURN: usize = 1024;
 /// Most shards, whatever the machine has.
 pub const SHARDS_MAX: usize = 256;
 
-/// Threads for each kind of blocking work: for name look-ups, and for files.
+/// Most threads that look names up. They come as they are needed, one for each name that is being looked up. At the limit: names
+/// wait, but for those that this machine knows by itself.
+pub const NAME_THREADS_MAX: usize = 64;
+/// Most threads besides, for `localhost` and the names in `/etc/hosts`, when those are taken by names that are stuck.
+pub const NAME_LOCAL_THREADS_MAX: usize = 4;
+/// How long a thread that looks names up waits for another one. Then it ends.
+pub const NAME_IDLE_MS: u64 = 10_000;
+/// From the question for a name to its answer, the wait for a thread included. At the limit: there is none, and nobody waits
+/// any more until the system has given one. Resolvers ask their next server after five seconds, so this is longer.
+pub const NAME_TIMEOUT_MS: u64 = 8_000;
+/// Longest that the addresses of a name, or that it has none, are used again, in milliseconds; less if `--token-cache` is less.
+pub const NAME_CACHE_MS: u64 = 1_000;
+/// Most names whose answers are kept. At the limit: all are forgotten.
+pub const NAME_CACHE_MAX: usize = 1024;
+/// Sessions that may wait for names, those that wait for the same one included. At the limit: close 1011.
+pub const NAME_WAITERS_MAX: usize = 64 * 1024;
+/// Most bytes of `/etc/hosts` that are looked at, when it matters which names are in there. At the limit: the others count as
+/// foreign.
+pub const NAMES_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Threads for files.
 pub const HELPER_THREADS: usize = 4;
 /// Jobs of one kind that may wait for a helper. At the limit: 503, or close 1011 behind a 101.
 pub const HELPER_QUEUE_MAX: usize = 1024;
@@ -215,8 +234,6 @@ pub const PLUGIN_LINE_BYTES_MAX: usize = 64 * 1024;
 pub const PLUGIN_LOG_LINES: u32 = 20;
 /// Most secrets of one request that are masked in what a plugin writes. At the limit: the others are not.
 pub const PLUGIN_SECRETS_MAX: usize = 128;
-/// Shortest text that is masked, in bytes: what is shorter is a part of everything.
-pub const PLUGIN_SECRET_BYTES_MIN: usize = 3;
 /// Most that is read of what a plugin has said before it ended, in bytes: what a pipe holds. At the limit: the rest is lost.
 pub const PLUGIN_LEFT_BYTES_MAX: usize = 64 * 1024;
 /// A process of a plugin that lived this long starts its successor without delay.
@@ -236,6 +253,9 @@ pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
+/// Shortest secret that is hidden wherever it stands in what is logged, in bytes. What is shorter is a part of everything:
+/// such a token is hidden as a word of its own, and no other secret is.
+pub const SECRET_BYTES_MIN: usize = 3;
 /// Longest token, in bytes. At the limit: 404, as for one that is unknown.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Default of how long one look-up of a token may take, its wait for a helper included, in milliseconds. At the limit: 503.
@@ -312,7 +332,7 @@ pub const SUBPROTOCOLS_MAX: usize = 16;
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
 /// Most `--auth-plugin`s.
 pub const GUARDS_MAX: usize = 16;
-/// Longest file that `--auth-source=@FILE` and `--token-source=@FILE` are read from, in bytes. At the limit: start error.
+/// Longest file that the `@FILE` of `--auth-source`, `--token-source` and `--key-password` is read from, in bytes. At the limit: start error.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
@@ -343,7 +363,7 @@ const _: () = {
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
-    assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS);
+    assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS && NAME_TIMEOUT_MS < DIAL_TIMEOUT_MS);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);

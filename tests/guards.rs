@@ -1,10 +1,13 @@
-//! Guards of the program, on both engines: what is asked of clients, what they get who may not pass, and plugins that
-//! are started, killed and misbehave.
+//! Guards of the program, on both engines: what is asked of clients, what they get who may not pass, and (in
+//! `plugins`) processes that are started, killed and misbehave.
 
+#[path = "guards/plugins.rs"]
+mod plugins;
 mod support;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use plugins::{pids, shell};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
@@ -27,9 +30,6 @@ on_both_engines!(
     users_of_a_file_and_changes_of_it,
     a_service_is_asked,
     a_service_that_is_silent_holds_nobody_else_up,
-    a_plugin_decides_everything,
-    a_plugin_that_is_killed_is_started_again,
-    a_plugin_ends_with_the_server,
 );
 
 /// `me:secret`.
@@ -284,118 +284,6 @@ fn a_service_that_is_silent_holds_nobody_else_up(engine: &str) {
     server.stop();
 }
 
-/// A plugin in shell: its answer to a question is by what `$line` has in it. It notes its process in the file `pid`.
-fn shell(directory: &TempDir, answers: &str) -> String {
-    let script = format!(
-        "read -r hello\necho $$ >> {}\necho '{{\"ready\":true}}'\nwhile read -r line; do id=${{line#*:}}; id=${{id%%,*}}\n\
-         say() {{ printf '{{\"id\":%s,%s}}\\n' \"$id\" \"$1\"; }}\ncase $line in\n{answers}\nesac; done\n",
-        directory.arg("pid")
-    );
-    directory.write("plugin.sh", script);
-    format!("--auth-plugin=exec:exec sh {}", directory.arg("plugin.sh"))
-}
-
-fn pids(directory: &TempDir) -> Vec<i32> {
-    let text = std::fs::read_to_string(directory.join("pid")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn a_plugin_decides_everything(engine: &str) {
-    let (directory, target) = (TempDir::new(), TcpTarget::echo());
-    let plugin = shell(
-        &directory,
-        &format!(
-            r#"*'"path":"/open"'*) say '"allow":{{"target":"{}","subprotocol":"chat","headers":[["X-Desk","7"]],"labels":{{"user":"m\"e\n"}}}}' ;;
-*'"path":"/login"'*) say '"deny":{{"status":401,"reason":"Who","headers":{{"WWW-Authenticate":"Bearer"}}}}' ;;
-*'"path":"/text"'*) say '"allow":{{"framing":"text"}}' ;;
-*root*) say '"allow":{{}}' ;;
-*'"path":"/no"'*) say '"deny":{{}}' ;;
-*) echo garbage; say '"allow":7' ;;"#,
-            target.address()
-        ),
-    );
-    let server = Server::start(engine, &["127.0.0.1:1", &plugin]);
-    let open = Handshake::new().start("GET /open HTTP/1.1").set("Sec-WebSocket-Protocol", "binary, chat");
-    let mut http = server.http();
-    http.send(open.bytes());
-    let answer =
-        support::http::read_response(&mut http.inbox, true, support::wire::soon()).expect("an answer");
-    assert_eq!(
-        (answer.status, answer.header("Sec-WebSocket-Protocol"), answer.header("X-Desk")),
-        (101, Some("chat"), Some("7"))
-    );
-    let line = server.wait_line("open id=");
-    assert!(
-        line.contains(&target.address().to_string()) && line.contains("label.user=\"m\\\"e\\u{a}\""),
-        "{line}"
-    );
-    let login = refused(&server, &Handshake::new().start("GET /login HTTP/1.1"));
-    assert_eq!(
-        (login.status, login.reason.as_str(), login.header("WWW-Authenticate")),
-        (401, "Who", Some("Bearer"))
-    );
-    assert_eq!(refused(&server, &Handshake::new().start("GET /no HTTP/1.1")).status, 403);
-    assert_eq!(refused(&server, &Handshake::new().start("GET /text HTTP/1.1")).status, 503);
-    server.wait_line("framing \\\"text\\\" is not supported");
-    assert_eq!(refused(&server, &Handshake::new().start("GET /odd HTTP/1.1")).status, 503);
-    server.wait_line("garbage");
-    // What would let it in is not told: it is a lie about who the client is.
-    let liar =
-        Handshake::new().start("GET /no HTTP/1.1").set("Remote_User", "root").set("x-forwarded-USER", "root");
-    assert_eq!(refused(&server, &liar).status, 403);
-    drop(http);
-    server.stop();
-}
-
-fn a_plugin_that_is_killed_is_started_again(engine: &str) {
-    let directory = TempDir::new();
-    let plugin = shell(&directory, r#"*) say '"allow":{}' ;;"#);
-    let server = Server::start(engine, &["--echo", &plugin]);
-    opens(&server, &Handshake::new()).expect("the plugin agrees");
-    for round in 2..4 {
-        kill(Pid::from_raw(*pids(&directory).last().expect("it runs")), Signal::SIGKILL).expect("it is ours");
-        server.wait_lines("ended=", round - 1);
-        until("it is there again", || pids(&directory).len() == round);
-        opens(&server, &Handshake::new()).expect("the next one agrees too");
-    }
-    server.signal(Signal::SIGHUP);
-    until("there is a new one", || pids(&directory).len() == 4);
-    opens(&server, &Handshake::new()).expect("the new one agrees too");
-    server.stop();
-}
-
-fn a_plugin_ends_with_the_server(engine: &str) {
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        let directory = TempDir::new();
-        let plugin = shell(&directory, r#"*) say '"allow":{}' ;;"#);
-        let mut server = Server::start(engine, &["--echo", &plugin]);
-        let pid = pids(&directory)[0];
-        server.signal(signal);
-        server.wait_exit(PATIENCE);
-        until("it is gone", || kill(Pid::from_raw(pid), None).is_err());
-    }
-    let stubborn = TempDir::new();
-    stubborn.write(
-        "plugin.sh",
-        format!(
-            "trap '' TERM; echo $$ > {}; echo '{{\"ready\":true}}'; while :; do sleep 1; done",
-            stubborn.arg("pid")
-        ),
-    );
-    let plugin = format!("--auth-plugin=exec:exec sh {}", stubborn.arg("plugin.sh"));
-    let server = Server::start(engine, &["--echo", &plugin]);
-    server.stop();
-    assert!(kill(Pid::from_raw(pids(&stubborn)[0]), None).is_err(), "it was made to go");
-}
-
 #[test]
 fn what_makes_no_sense_is_told_in_one_line() {
     for (args, status, part) in [
@@ -445,6 +333,10 @@ fn a_secret_can_come_from_a_file() {
     assert_eq!(refused(&server, &Handshake::new()).status, 401);
     opens(&server, &Handshake::new().set("Authorization", ME)).expect("it is the password");
     server.stop();
+    // So can that of a key.
+    let (status, said) = run_to_end(&["--echo", "--key-password=@/absent/password", "127.0.0.1:0"]);
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("option --key-password: '/absent/password': No such file"), "{said}");
 }
 
 #[test]

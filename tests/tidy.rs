@@ -30,7 +30,11 @@ const FLOORS: &[Row] = &[
     Row { floor: 5, wing: "decisions", rooms: &["session"] },
     Row { floor: 5, wing: "completions", rooms: &["engine"] },
     Row { floor: 5, wing: "completions", rooms: &["ring", "poll", "sim"] },
-    Row { floor: 6, wing: "", rooms: &["web::files", "observe", "observe::log", "tls::material", "crew"] },
+    Row {
+        floor: 6,
+        wing: "",
+        rooms: &["web::files", "observe", "observe::log", "tls::material", "crew", "names"],
+    },
     Row { floor: 6, wing: "", rooms: &["tls::renewal", "plugin"] },
     Row { floor: 6, wing: "", rooms: &["route::lookup"] },
     Row { floor: 6, wing: "", rooms: &["observe::record", "observe::traffic"] },

@@ -11,4 +11,5 @@ mod tokens {
     mod places;
     mod service;
     mod services;
+    mod shown;
 }

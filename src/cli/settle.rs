@@ -4,12 +4,13 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{self, Args, SslOnly, Tls, WebRoot};
-use super::{guards, route, tap, wrap};
+use super::{guards, route, source_file, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::sys::user::Identity;
 use crate::target::Target;
+use crate::tls::Secret;
 use crate::{http, tls, web};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -167,8 +168,10 @@ fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
         cafile: file(&said.cafile)?,
         ..tls::Options::default()
     };
+    let read = |password: &Secret| source_file::said("--key-password", &password.0).map(Secret);
+    let password = said.password.as_ref().map(read).transpose()?;
     for (cert, key) in pairs(said) {
-        options.pairs.push(pair(&cert, key.as_deref(), said.password.clone())?);
+        options.pairs.push(pair(&cert, key.as_deref(), password.clone())?);
     }
     if said.verify_client && options.pairs.is_empty() {
         return Err(format!("--verify-client: {CERT_DEFAULT} not found; name a certificate with --cert"));

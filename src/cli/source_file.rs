@@ -28,7 +28,7 @@ pub fn said(option: &str, value: &str) -> Result<String, String> {
     }
     match text.lines().next().filter(|line| !line.trim().is_empty()) {
         Some(line) => Ok(line.to_owned()),
-        None => Err(wrong(&"its first line is empty; it must hold the source")),
+        None => Err(wrong(&"its first line is empty; it must hold the value")),
     }
 }
 

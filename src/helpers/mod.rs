@@ -1,31 +1,35 @@
 //! Helpers: a few threads for work that blocks, so that a shard never does.
 //!
-//! Owns which crew does which [`Job`], and how. Name look-ups and files have threads and a queue
-//! each, so that a name server that does not answer holds no file up, nor a slow disk a name. A job carries where its
-//! verdict goes; who asked may be gone by then. Helpers never touch a session and never wait for a shard.
+//! Owns which crew does which [`Job`], and how. Names, files and routes have threads and a queue each, so that a name server
+//! that does not answer holds no file up, nor a slow disk a name. A job carries where its verdict goes; who asked may be
+//! gone by then. Helpers never touch a session and never wait for a shard.
 
 use crate::config::Config;
 use crate::crew::Crew;
-use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS};
+use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS, NAME_CACHE_MS};
+use crate::names::{Names, Said};
 use crate::observe::log::Log;
 use crate::route::lookup::Routes;
 use crate::session::job::{Job, Reply, Verdict};
-use crate::sys::resolve;
 use crate::web::files::{self, Root};
 use crate::web::{Fetch, Served, builtin};
+use std::fs::File;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The way to all helpers; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Helpers {
-    names: Crew<Task>,
-    files: Crew<Task>,
+    names: Names,
+    files: Crew<(Errand, Reply)>,
     routes: Routes,
 }
 
-struct Task {
-    job: Job,
-    reply: Reply,
+/// Work with files.
+enum Errand {
+    Fetch(Box<Fetch>),
+    Read { file: Arc<File>, offset: u64, len: u64 },
 }
 
 impl Helpers {
@@ -38,9 +42,11 @@ impl Helpers {
             (Some(options), Some(directory)) => Some(Root::open(directory, options.clone())?),
             _ => None,
         };
+        // What a token leads to is used again for as long as where that is: both are answers of others.
+        let keep = config.route.tokens.as_ref().map_or(Duration::MAX, |tokens| tokens.cache);
         Ok(Helpers {
-            names: crew("names", None)?,
-            files: crew("files", root)?,
+            names: Names::start(keep.min(Duration::from_millis(NAME_CACHE_MS)))?,
+            files: files(root)?,
             routes: Routes::start(&config.route, log)?,
         })
     }
@@ -58,13 +64,22 @@ impl Helpers {
     /// Has `job` done; its verdict, or [`Verdict::Busy`] when too many jobs wait or the work on it broke off, goes to `reply`.
     pub fn ask(&self, job: Job, reply: Reply) {
         let reply = owed(reply);
-        let crew = match job {
+        let errand = match job {
             Job::Route(question) => return self.routes.ask(*question, reply),
-            Job::Resolve { .. } => &self.names,
-            Job::Fetch(_) | Job::Read { .. } => &self.files,
+            Job::Resolve { host, port } => {
+                let tell = move |said| {
+                    reply(match said {
+                        Said::Answer(addresses) => Verdict::Addresses(addresses),
+                        Said::Busy => Verdict::Busy,
+                    });
+                };
+                return self.names.ask((host, port.to_string()), Box::new(tell));
+            }
+            Job::Fetch(fetch) => Errand::Fetch(fetch),
+            Job::Read { file, offset, len } => Errand::Read { file, offset, len },
         };
-        if let Err(task) = crew.ask(Task { job, reply }) {
-            (task.reply)(Verdict::Busy);
+        if let Err((_, reply)) = self.files.ask((errand, reply)) {
+            reply(Verdict::Busy);
         }
     }
 }
@@ -89,21 +104,14 @@ fn owed(reply: Reply) -> Reply {
     })
 }
 
-/// Starts the threads of one kind.
-fn crew(kind: &str, root: Option<Root>) -> io::Result<Crew<Task>> {
-    Crew::start(kind, HELPER_THREADS, HELPER_QUEUE_MAX, move |task: Task| {
-        (task.reply)(perform(task.job, root.as_ref()));
+/// Starts the threads for files.
+fn files(root: Option<Root>) -> io::Result<Crew<(Errand, Reply)>> {
+    Crew::start("files", HELPER_THREADS, HELPER_QUEUE_MAX, move |(errand, reply): (Errand, Reply)| {
+        reply(match errand {
+            Errand::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root.as_ref())),
+            Errand::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
+        });
     })
-}
-
-fn perform(job: Job, root: Option<&Root>) -> Verdict {
-    match job {
-        Job::Resolve { host, port } => Verdict::Addresses(resolve::stream(&host, &port.to_string())),
-        Job::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root)),
-        Job::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
-        // These go to helpers of their own.
-        Job::Route(_) => Verdict::Busy,
-    }
 }
 
 fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Served {
@@ -116,57 +124,34 @@ fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Served {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Port;
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     #[test]
     fn work_that_breaks_off_is_answered() {
-        let names = Crew::start("panics", 1, 1, |task: Task| {
+        let files = Crew::start("panics", 1, 1, |task: (Errand, Reply)| {
             let _task = task;
             panic!("a bug");
         });
         let routes = Routes::start(&Default::default(), &Log::silent()).unwrap();
-        let helpers = Helpers { names: names.unwrap(), files: crew("files", None).unwrap(), routes };
+        let names = Names::start(Duration::ZERO).unwrap();
+        let helpers = Helpers { names, files: files.unwrap(), routes };
         let (tell, verdicts) = channel();
         // One thread: the second is answered by the one that panicked.
         for _ in 0..2 {
             let tell = tell.clone();
-            let name = Job::Resolve { host: "localhost".into(), port: crate::target::Port::Number(1) };
-            helpers.ask(name, Box::new(move |verdict| tell.send(verdict).unwrap()));
+            helpers.ask(Job::Fetch(Box::default()), Box::new(move |verdict| tell.send(verdict).unwrap()));
             let verdict = verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
             assert!(matches!(verdict, Verdict::Busy), "{verdict:?}");
         }
         // What is answered is answered once.
-        helpers.ask(Job::Fetch(Box::default()), Box::new(move |verdict| tell.send(verdict).unwrap()));
-        assert!(matches!(verdicts.recv_timeout(Duration::from_secs(10)), Ok(Verdict::Fetched(_))));
+        let name = Job::Resolve { host: "127.0.0.1".into(), port: Port::Number(1) };
+        helpers.ask(name, Box::new(move |verdict| tell.send(verdict).unwrap()));
+        let verdict = verdicts.recv_timeout(Duration::from_secs(10));
+        assert!(
+            matches!(&verdict, Ok(Verdict::Addresses(Ok(addresses))) if addresses.len() == 1),
+            "{verdict:?}"
+        );
         assert!(verdicts.recv_timeout(Duration::from_secs(10)).is_err());
-    }
-
-    #[test]
-    fn stuck_names_hold_no_file_up() {
-        // One name is being looked up for ever, and one waits.
-        let (stuck, release) = channel::<()>();
-        let release = std::sync::Mutex::new(release);
-        let names = Crew::start("stuck", 1, 1, move |task: Task| {
-            let _ = release.lock().unwrap().recv();
-            (task.reply)(Verdict::Busy);
-        });
-        let routes = Routes::start(&Default::default(), &Log::silent()).unwrap();
-        let helpers = Helpers { names: names.unwrap(), files: crew("files", None).unwrap(), routes };
-        let (tell, verdicts) = channel();
-        let ask = |job| {
-            let tell = tell.clone();
-            helpers.ask(job, Box::new(move |verdict| tell.send(verdict).unwrap()));
-        };
-        let name = || Job::Resolve { host: "localhost".into(), port: crate::target::Port::Number(1) };
-        ask(name());
-        ask(Job::Fetch(Box::default()));
-        let first = verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(matches!(first, Verdict::Fetched(_)), "{first:?}");
-        // The thread may or may not have taken the first by now, so the third at the latest finds no room.
-        ask(name());
-        ask(name());
-        assert!(matches!(verdicts.try_recv(), Ok(Verdict::Busy)), "its own queue is full");
-        drop(stuck);
     }
 }

@@ -74,6 +74,8 @@ struct Ask {
     question: Question,
     reply: Reply,
     asked: Instant,
+    /// When nobody waits for its answer any more.
+    until: Instant,
 }
 
 impl Ask {
@@ -133,11 +135,13 @@ impl Desk {
         let now = Instant::now();
         let mut state = self.lock();
         let away = state.next_start.is_some_and(|at| at > now + self.pace.answer / 4);
-        if state.stopping || away || state.waiting.len() >= limits::PLUGIN_QUEUE_MAX {
+        // Its session may have less time left than an answer has.
+        let until = now + self.pace.answer.min(question.budget);
+        if state.stopping || away || until <= now || state.waiting.len() >= limits::PLUGIN_QUEUE_MAX {
             drop(state);
             return reply(Verdict::Busy);
         }
-        state.waiting.push_back(Ask { question, reply, asked: now });
+        state.waiting.push_back(Ask { question, reply, asked: now, until });
         drop(state);
         self.changed.notify_all();
     }
@@ -261,14 +265,10 @@ impl Desk {
             self.tell(Level::Debug, "late", &format!("an answer that nobody waits for, id {id}"));
             return;
         };
-        let mut answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
+        let answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
             self.tell(Level::Warn, "error", &why);
             Err(Refusal::BUSY)
         });
-        if let Ok(pass) = &mut answer {
-            let token = ask.question.token.as_ref();
-            pass.shown = pass.target.as_ref().and_then(|target| secrets::veiled(target, token));
-        }
         (ask.reply)(Verdict::Routed(answer));
     }
 
@@ -373,7 +373,7 @@ impl Desk {
         let mut state = self.lock();
         while !state.ended {
             let now = Instant::now();
-            let overdue = state.overdue(now, &self.pace);
+            let overdue = state.overdue(now);
             if !overdue.is_empty() {
                 drop(state);
                 // The process may be renewed now that nobody waits for it.
@@ -415,8 +415,8 @@ impl State {
     }
 
     /// Takes out what has waited for too long. What the process was asked it still sits on.
-    fn overdue(&mut self, now: Instant, pace: &Pace) -> Vec<Reply> {
-        let late = |ask: &Ask| ask.asked + pace.answer <= now;
+    fn overdue(&mut self, now: Instant) -> Vec<Reply> {
+        let late = |ask: &Ask| ask.until <= now;
         let mut overdue = Vec::new();
         for (id, ask) in self.flying.extract_if(|_, ask| late(ask)) {
             let first = self.lost.get_or_insert(ask.asked);
@@ -424,8 +424,10 @@ impl State {
             self.hung.insert(id, (ask.asked, ask.keeper()));
             overdue.push(ask.reply);
         }
-        while self.waiting.front().is_some_and(late) {
-            overdue.extend(self.waiting.pop_front().map(|ask| ask.reply));
+        if self.waiting.iter().any(late) {
+            let (gone, stay) = self.waiting.drain(..).partition::<VecDeque<_>, _>(late);
+            self.waiting = stay;
+            overdue.extend(gone.into_iter().map(|ask| ask.reply));
         }
         overdue
     }
@@ -452,7 +454,9 @@ impl State {
             return Some(("killed", "it answers nothing any more"));
         }
         if let Some(since) = self.hung_since() {
-            let many = self.hung.len() > limits::PLUGIN_HUNG_MAX;
+            // That somebody had little time is not its fault.
+            let slow = self.hung.values().filter(|(asked, _)| *asked + pace.answer <= now);
+            let many = slow.count() > limits::PLUGIN_HUNG_MAX;
             if many || since + pace.answer * limits::PLUGIN_HUNG_TIMES <= now {
                 self.renewing = true;
                 let few = "it does not come to an end with a question";
@@ -475,14 +479,17 @@ impl State {
 
     /// When something is due next.
     fn next_look(&self, pace: &Pace) -> Option<Instant> {
-        let asked = self.flying.values().chain(&self.waiting).map(|ask| ask.asked).min();
+        let asked = self.flying.values().chain(&self.waiting).map(|ask| ask.until).min();
+        let slow =
+            self.hung.values().map(|(asked, _)| *asked + pace.answer).filter(|at| *at > Instant::now()).min();
         let leaving = match self.leaving {
             Some((at, None)) => Some(at + pace.stop / 2),
             Some((at, Some(Signal::SIGTERM))) => Some(at + pace.stop),
             _ => None,
         };
         let times = [
-            asked.map(|at| at + pace.answer),
+            asked,
+            slow,
             self.starting.map(|at| at + pace.start),
             self.lost.map(|at| at + pace.silence),
             self.hung_since().map(|at| at + pace.answer * limits::PLUGIN_HUNG_TIMES),

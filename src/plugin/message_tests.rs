@@ -206,3 +206,84 @@ fn what_is_no_answer() {
     assert_eq!(read(br#"{"error":"no"}"#), Ok(Line::Unfit("no".into())));
     assert!(read(b"{\"error\":\"\xff\"}").is_err());
 }
+
+#[test]
+fn whatever_a_plugin_writes_does_no_harm() {
+    use crate::sim::Dice;
+    let rows = [
+        r#"{"ready":true}"#,
+        r#"{"error":"no such table"}"#,
+        r#"{"id":7,"allow":{"target":"10.0.0.9:5901","framing":"binary","subprotocol":"chat","headers":[["X-Desk","9"]],"labels":{"user":"alice"}}}"#,
+        r#"{"id":7,"allow":{"headers":{"X-A":"b"},"target":null,"labels":{}}}"#,
+        r#"{"id":18446744073709551615,"deny":{"status":302,"reason":"Elsewhere","headers":[["Location","/login"]]}}"#,
+        r#"{"id":7,"error":"the database is away"}"#,
+    ];
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ",",
+        ":",
+        "null",
+        "1e999",
+        "\\u0000",
+        "\\n",
+        "\u{e9}",
+        "\"allow\"",
+        "\"deny\"",
+        "-1",
+        "\r\n",
+    ];
+    let request = request(&[("Sec-WebSocket-Protocol", b"binary, chat")]);
+    let mut judged = 0;
+    for seed in 0..20_000 {
+        let mut dice = Dice::new(seed);
+        let mut line = dice.pick(&rows).as_bytes().to_vec();
+        for _ in 0..dice.below(4) {
+            let at = dice.below(line.len() + 1);
+            let end = at + dice.below(line.len() - at + 1).min(12);
+            match dice.below(4) {
+                0 => line.truncate(end),
+                1 => drop(line.splice(at..end, dice.pick(&words).bytes())),
+                2 => line.extend_from_within(at..end),
+                _ if at < line.len() => line[at] = dice.word() as u8,
+                _ => {}
+            }
+        }
+        let most = 8 * line.len() + 200;
+        let said = match read(&line) {
+            Ok(Line::Answer(_, said)) => said,
+            Ok(Line::Ready) => continue,
+            Ok(Line::Unfit(why)) | Err(why) => {
+                assert!(why.len() <= most, "{why}");
+                continue;
+            }
+        };
+        judged += 1;
+        for kind in [Kind::Token, Kind::Auth] {
+            is_bounded(kind, judge(kind, &request, said.clone()), most);
+        }
+    }
+    assert!(judged > 2_000, "{judged}");
+}
+
+/// What an answer comes to is within bounds, whatever the plugin wrote.
+#[track_caller]
+fn is_bounded(kind: Kind, judged: Result<Answer, String>, most: usize) {
+    match judged {
+        Ok(Ok(pass)) => {
+            assert!(pass.headers.len() <= PLUGIN_HEADERS_MAX && pass.labels.len() <= PLUGIN_LABELS_MAX);
+            let clean = |text: &str| !text.contains(char::is_control);
+            assert!(pass.headers.iter().all(|(name, value)| clean(name) && clean(value)), "{pass:?}");
+            assert!(kind == Kind::Auth || pass.target.is_some());
+        }
+        Ok(Err(refusal)) => {
+            let mut answer = Vec::new();
+            refusal.write(false, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
+            assert!((300..600).contains(&refusal.status()) && answer.len() <= 2 * most + 1000);
+        }
+        Err(why) => assert!(why.len() <= most, "{why}"),
+    }
+}

@@ -3,12 +3,11 @@
 //! Owns what counts as one. A plugin may well write what it was asked, and what it writes goes to the log. Pure.
 
 use crate::http::trim;
-use crate::limits::{LOG_FIELD_BYTES_MAX, PLUGIN_SECRET_BYTES_MIN, PLUGIN_SECRETS_MAX};
+use crate::limits::{LOG_FIELD_BYTES_MAX, PLUGIN_SECRETS_MAX, SECRET_BYTES_MIN};
 use crate::route::form;
+use crate::route::hide::Hay;
 use crate::route::request::Request;
 use crate::route::token::Token;
-use crate::target::Target;
-use memchr::memmem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,57 +20,37 @@ const MASK: &str = "(secret)";
 /// `text` without secrets, as much of it as is logged. The work is bounded by the size of the secrets: nothing is looked
 /// for that would begin behind what is shown.
 pub fn masked(text: &str, secrets: &[String]) -> String {
-    let mut shown = text.len().min(LOG_FIELD_BYTES_MAX + 1);
-    while !text.is_char_boundary(shown) {
-        shown -= 1;
-    }
+    let mut shown = floor(text, LOG_FIELD_BYTES_MAX + 1);
+    // A secret that is percent-encoded is three times as long.
+    let longest = 3 * secrets.iter().map(String::len).max().unwrap_or(0);
+    let hay = Hay::new(&text[..floor(text, shown + longest)]);
     let mut found: Vec<Range<usize>> = Vec::new();
-    for secret in secrets {
-        let within = &text.as_bytes()[..text.len().min(shown + secret.len())];
-        found.extend(memmem::find_iter(within, secret.as_bytes()).map(|at| at..at + secret.len()));
-    }
-    found.sort_unstable_by_key(|range| (range.start, range.end));
-    let (mut out, mut at) = (String::with_capacity(shown), 0);
-    for Range { start, end } in found {
-        if start >= shown {
-            break;
-        }
-        if start >= at {
-            out.push_str(&text[at..start]);
-            out.push_str(MASK);
-        }
-        at = at.max(end);
-    }
-    if at < shown {
-        out.push_str(&text[at..shown]);
-    }
-    out
+    secrets.iter().for_each(|secret| hay.find(secret, &mut found));
+    found.retain(|range| range.start < shown);
+    shown = found.iter().map(|range| range.end).max().unwrap_or(0).max(shown);
+    let hay = Hay::new(&text[..shown]);
+    hay.without(found, MASK).unwrap_or_else(|| text[..shown].to_owned())
 }
 
-/// How a target may be shown that was found for a token: with a NUL in its place. `None`: as it is.
-pub fn veiled(target: &Target, token: Option<&Token>) -> Option<Box<str>> {
-    let token = token.map(Token::secret).filter(|token| token.len() >= PLUGIN_SECRET_BYTES_MIN)?;
-    let shown = target.to_string();
-    // Hosts are written in lower case as well.
-    let lower = token.to_ascii_lowercase();
-    let veiled = shown.replace(token, "\0").replace(&lower, "\0");
-    (veiled != shown).then(|| veiled.into())
+/// The last place where `text` can be cut that is not behind `most`.
+fn floor(text: &str, most: usize) -> usize {
+    let mut at = text.len().min(most);
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// What a source may be written as: itself, and what is behind its first colon.
 pub fn of_source(source: &str) -> Vec<String> {
     let behind = source.split_once(':').map(|(_, behind)| behind);
     let all = [Some(source), behind].into_iter().flatten();
-    all.filter(|text| text.len() >= PLUGIN_SECRET_BYTES_MIN).map(str::to_owned).collect()
+    all.filter(|text| text.len() >= SECRET_BYTES_MIN).map(str::to_owned).collect()
 }
 
 /// The secrets of a request: its token, who it says it is, its cookies, and the values of its query.
 pub fn of((request, token): &Keeper) -> Vec<String> {
     let mut all = Vec::new();
-    if let Some(token) = token {
-        all.push(token.secret().to_owned());
-        all.push(form::encode(token.secret()));
-    }
     for value in request.all("Authorization") {
         tell(&mut all, value);
         let rest = trim(&value[value.iter().position(|byte| *byte == b' ').unwrap_or(0)..]);
@@ -95,7 +74,10 @@ pub fn of((request, token): &Keeper) -> Vec<String> {
         all.push(value.to_owned());
         all.push(form::decode_form(value).into_owned());
     }
-    all.retain(|text| text.len() >= PLUGIN_SECRET_BYTES_MIN);
+    all.retain(|text| text.len() >= SECRET_BYTES_MIN);
+    if let Some(token) = token {
+        all.insert(0, token.secret().to_owned());
+    }
     all.truncate(PLUGIN_SECRETS_MAX);
     all
 }
@@ -147,19 +129,6 @@ mod tests {
         }
         assert_eq!(masked("me: x=y, nothing else", &secrets), "me: x=y, nothing else");
         assert_eq!(masked("a:b:cdef", &of_source("user:b:cdef")), "a:(secret)");
-    }
-
-    #[test]
-    fn a_target_shows_no_token() {
-        let shown = |target: &str, token: &str| {
-            let target =
-                Target::parse_unix(std::ffi::OsStr::new(target)).or(Target::parse(target).ok()).unwrap();
-            veiled(&target, Some(&Token::new(token))).map(String::from)
-        };
-        assert_eq!(shown("/run/desks/s3cret.sock", "s3cret").as_deref(), Some("/run/desks/\0.sock"));
-        assert_eq!(shown("s3cret.desks.test:1", "S3cret").as_deref(), Some("\0.desks.test:1"));
-        assert_eq!(shown("/run/desks/other", "s3cret"), None);
-        assert_eq!(veiled(&Target::Echo, None), None);
     }
 
     #[test]

@@ -56,6 +56,11 @@ fn each(script: &str) -> Running {
 }
 
 fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
+    ask_for(running, token, Duration::from_secs(60))
+}
+
+/// For a session that has so much time left.
+fn ask_for(running: &Running, token: &str, budget: Duration) -> Receiver<Verdict> {
     let request = Request {
         method: "GET".into(),
         path: "/".into(),
@@ -66,13 +71,7 @@ fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
         certified: None,
     };
     let token = Some(Token::new(token));
-    let question = Question {
-        step: Step::Guard(0),
-        request: request.into(),
-        token,
-        target: None,
-        budget: Duration::from_secs(60),
-    };
+    let question = Question { step: Step::Guard(0), request: request.into(), token, target: None, budget };
     let (tell, answer) = channel();
     running.ask(question, Box::new(move |verdict| drop(tell.send(verdict))));
     answer
@@ -407,4 +406,34 @@ fn what_is_told_at_start_has_no_source() {
     assert_eq!(told.as_deref(), Some("cannot use (secret) of it"));
     let told = start("echo 'I hate the source' >&2; exit 3").err().unwrap();
     assert!(told.ends_with("exit status: 3: I hate (secret)"), "{told}");
+}
+
+#[test]
+fn nobody_is_waited_for_longer_than_somebody_waits() {
+    let running = start_at(
+        &format!(
+            "{READY} while read -r line; do {ID} case $line in *slow*) ;; *) \
+             echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{\\\"labels\\\":{{\\\"pid\\\":\\\"$$\\\"}}}}}}\";; esac; done"
+        ),
+        |pace| (pace.answer, pace.silence) = (PATIENCE * 3, PATIENCE * 6),
+    )
+    .unwrap();
+    let pid = || match ask(&running, "x").recv_timeout(PATIENCE) {
+        Ok(Verdict::Routed(Ok(pass))) => pass.labels[0].1.clone(),
+        other => panic!("{other:?}"),
+    };
+    let old = pid();
+    let begun = Instant::now();
+    assert_eq!(status(&ask_for(&running, "x", Duration::ZERO)), 503);
+    let budget = |number| Duration::from_millis(if number % 2 == 0 { 400 } else { 200 });
+    let slow = |count: usize| {
+        let all: Vec<_> = (0..count).map(|number| ask_for(&running, "slow", budget(number))).collect();
+        assert!(all.iter().all(|answer| status(answer) == 503));
+    };
+    // They had little time: that is no reason to have the process replaced.
+    slow(crate::limits::PLUGIN_HUNG_MAX + 4);
+    assert_eq!(pid(), old);
+    // More than may be asked at once: the others wait for their turn in vain.
+    slow(PLUGIN_IN_FLIGHT_MAX);
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }

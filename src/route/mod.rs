@@ -7,6 +7,7 @@
 
 pub mod form;
 pub mod guard;
+pub mod hide;
 pub mod jwt;
 pub mod leads;
 pub mod lookup;
@@ -70,7 +71,7 @@ pub struct Question {
     pub step: Step,
     /// The request.
     pub request: Arc<Request>,
-    /// Its token; there is one if the step is to look it up.
+    /// Its token, if it has one; it has if the step is to look it up.
     pub token: Option<Token>,
     /// The target, once it is known.
     pub target: Option<Arc<Target>>,
@@ -86,8 +87,6 @@ pub type Answer = Result<Pass, http::Refusal>;
 pub struct Pass {
     /// The target.
     pub target: Option<Arc<Target>>,
-    /// How that may be shown, if not as it is: with a NUL wherever it has the token in it.
-    pub shown: Option<Box<str>>,
     /// The sub-protocol to answer with; one that the client offered.
     pub subprotocol: Option<Box<str>>,
     /// Headers of the 101.
@@ -144,9 +143,7 @@ impl Options {
 impl Pass {
     /// Adds what a later step brought; of what can be only once, the later one counts.
     pub fn add(&mut self, later: Pass) {
-        if later.target.is_some() {
-            (self.target, self.shown) = (later.target, later.shown);
-        }
+        self.target = later.target.or(self.target.take());
         self.subprotocol = later.subprotocol.or(self.subprotocol.take());
         self.headers.extend(later.headers);
         self.labels.extend(later.labels);

@@ -3,6 +3,7 @@
 use super::job::{Job, Verdict};
 use super::opening::{Head, SERVER};
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
+use crate::http::refusal::Header;
 use crate::http::{After, Refusal};
 use crate::limits::RETRY_MS;
 use crate::pool::{Lease, Reservation};
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub(super) struct Answer {
     after: After,
     head_only: bool,
+    /// What its route adds to the answer.
+    headers: Vec<Header>,
     /// Method and request target, for the log.
     line: Box<str>,
     /// Requests answered before this one.
@@ -23,6 +26,14 @@ pub(super) struct Answer {
     /// Bytes behind the request: the next one.
     rest: Option<Lease>,
     file: Option<Pieces>,
+}
+
+/// What is to be answered.
+pub(super) struct Page {
+    pub fetch: Box<Fetch>,
+    /// What its route adds.
+    pub headers: Vec<Header>,
+    pub after: After,
 }
 
 /// What is still to be read of a file.
@@ -38,21 +49,29 @@ struct Pieces {
 impl Answer {
     /// Has the file looked for.
     pub fn begin(
-        fetch: Box<Fetch>,
-        after: After,
+        page: Page,
         line: Box<str>,
         answered: u32,
         rest: Option<Lease>,
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Next {
+        let Page { fetch, headers, after } = page;
         let head_only = fetch.head_only;
         // Where one client is served at a time, the next is not kept waiting by one that has its page.
         let after = if cx.config.process.once { After::Close } else { after };
         core.ask(Job::Fetch(fetch), cx);
         core.arm(cx.now + cx.config.timing.write, cx);
         let rest = rest.map(Lease::kept);
-        Next::Go(Phase::Answer(Box::new(Answer { after, head_only, line, answered, rest, file: None })))
+        Next::Go(Phase::Answer(Box::new(Answer {
+            after,
+            head_only,
+            headers,
+            line,
+            answered,
+            rest,
+            file: None,
+        })))
     }
 
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
@@ -87,7 +106,11 @@ impl Answer {
     }
 
     fn fetched(&mut self, fetched: Served, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Served { response, body } = fetched;
+        let Served { mut response, body } = fetched;
+        let mut added = std::mem::take(&mut self.headers);
+        // What the answer has of its own is about the file, and true.
+        added.retain(|(name, _)| response.value(name).is_none());
+        response = added.into_iter().fold(response, |response, (name, value)| response.header(name, value));
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
         response.write(self.after, SERVER, cx.date, &mut bytes);

@@ -9,12 +9,13 @@ use super::{Action, Cx, End, Input, Operation, Side};
 use crate::config::Config;
 use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
 use crate::pool::Lease;
-use crate::route::Label;
-use crate::route::token::Mark;
+use crate::route::token::{Mark, Token};
+use crate::route::{Label, hide};
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
 use crate::timers::Time;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ use std::sync::Arc;
 pub struct Told {
     /// What to log with it.
     pub labels: Box<[Label]>,
-    /// How the target may be shown, if not as it is; see [`crate::route::Pass::shown`].
-    pub shown: Option<Box<str>>,
+    /// The token, where it is written in the target: what is told of that has its mark instead.
+    pub token: Option<Token>,
 }
 
 /// The part of a session that outlives its phases.
@@ -93,9 +94,9 @@ pub(super) struct Lane {
 
 impl Told {
     /// `None` if there is nothing to tell.
-    pub fn of(labels: Vec<Label>, shown: Option<Box<str>>) -> Option<Box<Told>> {
-        let is_worth_it = shown.is_some() || !labels.is_empty();
-        is_worth_it.then(|| Box::new(Told { labels: labels.into(), shown }))
+    pub fn of(labels: Vec<Label>, token: Option<Token>) -> Option<Box<Told>> {
+        let is_worth_it = token.is_some() || !labels.is_empty();
+        is_worth_it.then(|| Box::new(Told { labels: labels.into(), token }))
     }
 }
 
@@ -103,6 +104,15 @@ impl Core {
     /// What its route said to log with it.
     pub fn labels(&self) -> &[Label] {
         self.told.as_ref().map_or(&[], |told| &told.labels)
+    }
+
+    /// `text`, something about the target, as it may be logged: without the token.
+    pub fn veiled<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let token = self.told.as_ref().and_then(|told| told.token.as_ref());
+        match token.zip(self.token) {
+            Some((token, mark)) => hide::hidden(text, token.secret(), &mark.to_string()),
+            None => Cow::Borrowed(text),
+        }
     }
 
     /// A session that was just accepted.

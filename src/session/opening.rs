@@ -1,6 +1,6 @@
 //! The opening, in story order: a head comes in, is judged, and becomes a bridge, an answer or a refusal.
 
-use super::answer::Answer;
+use super::answer::{Answer, Page};
 use super::bridge::Bridge;
 use super::route::{Route, Wish};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
@@ -76,6 +76,8 @@ impl Head {
     /// Waits for the next head, whose first bytes may have come already. The time for the first one began at accept.
     pub fn again(answered: u32, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut head = Head { scan: Scan::new(), kept: None, answered };
+        // What was found out about the request before says nothing about the next.
+        (core.told, core.token) = (None, None);
         let from = if answered == 0 { core.opened } else { cx.now };
         core.arm(from + cx.config.timing.head, cx);
         let next = match rest {
@@ -157,7 +159,7 @@ impl Head {
         match decision {
             Decision::Open(mut opening) => opening.open(rest, core, cx),
             Decision::Fetch { fetch, after, line } => {
-                Answer::begin(fetch, after, line, self.answered, rest, core, cx)
+                Answer::begin(Page { fetch, headers: Vec::new(), after }, line, self.answered, rest, core, cx)
             }
             Decision::Route { wish, request, line } => {
                 Route::begin(wish, *request, line, self.answered, rest, core, cx)

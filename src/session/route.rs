@@ -4,7 +4,7 @@
 //! one deadline covers all steps, and whoever is asked is never waited for longer than that. Which steps there are, and
 //! in which order, is `route`'s to say.
 
-use super::answer::Answer;
+use super::answer::{Answer, Page};
 use super::core::Told;
 use super::job::{Job, Verdict};
 use super::opening::{Opening, refuse};
@@ -12,7 +12,9 @@ use super::{Core, Cx, End, Input, Next, Operation, Phase};
 use crate::http::{After, Refusal};
 use crate::pool::Lease;
 use crate::route::request::Request;
-use crate::route::{Pass, Question, Step, token};
+use crate::route::token::Token;
+use crate::route::{Label, Pass, Question, Step, hide, token};
+use crate::target::Target;
 use crate::timers::Time;
 use crate::web::Fetch;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub(super) enum Wish {
 pub(super) struct Route {
     wish: Wish,
     request: Arc<Request>,
+    /// Its token, where tokens lead to targets.
+    token: Option<Token>,
     /// Method and request target, for the log.
     line: Box<str>,
     /// Requests answered on this connection before this one.
@@ -57,10 +61,14 @@ impl Route {
         cx: &mut Cx<'_>,
     ) -> Next {
         let rest = rest.map(Lease::kept);
+        let tokens = cx.config.route.tokens.as_ref().filter(|_| matches!(wish, Wish::Bridge(_)));
+        let token = tokens.and_then(|tokens| token::find(&request, &tokens.places));
+        core.token = token.as_ref().map(|token| cx.config.route.veil.mark(token.secret()));
         let until = cx.now + cx.config.timing.route;
         let mut route = Box::new(Route {
             wish,
             request: Arc::new(request),
+            token,
             line,
             answered,
             rest,
@@ -116,30 +124,24 @@ impl Route {
 
     /// Has a helper take a step.
     fn ask(&self, step: Step, wants_bridge: bool, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let mut target = self.passed.target.clone();
-        let mut token = None;
-        match (step, &cx.config.route.tokens) {
-            (Step::Lookup, Some(tokens)) => match token::find(&self.request, &tokens.places) {
-                Some(found) => {
-                    core.token = Some(cx.config.route.veil.mark(found.secret()));
-                    token = Some(found);
-                }
-                None => return self.refuse(&Refusal::NO_TOKEN, core, cx),
-            },
-            // A file has no target.
-            (Step::Guard(_), _) if wants_bridge && target.is_none() => {
-                target = cx.config.target.clone().map(Arc::new);
-            }
-            (Step::Lookup | Step::Guard(_), _) => {}
+        if step == Step::Lookup && self.token.is_none() {
+            return self.refuse(&Refusal::NO_TOKEN, core, cx);
         }
-        let (request, budget) = (self.request.clone(), self.until.since(cx.now));
+        let mut target = self.passed.target.clone();
+        // A file has no target.
+        if step != Step::Lookup && wants_bridge && target.is_none() {
+            target = cx.config.target.clone().map(Arc::new);
+        }
+        let (request, token) = (self.request.clone(), self.token.clone());
+        let budget = self.until.since(cx.now);
         core.ask(Job::Route(Box::new(Question { step, request, token, target, budget })), cx);
         Next::Stay
     }
 
     fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Pass { target, shown, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
-        (core.target, core.told) = (target, Told::of(labels, shown));
+        let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
+        core.told = self.told(target.as_deref(), labels, core);
+        core.target = target;
         let (answered, rest) = (self.answered, self.rest.take());
         match &mut self.wish {
             Wish::Bridge(opening) => {
@@ -148,9 +150,22 @@ impl Route {
             }
             Wish::File(fetch, after) => {
                 let line = std::mem::take(&mut self.line);
-                Answer::begin(std::mem::take(fetch), *after, line, answered, rest, core, cx)
+                let page = Page { fetch: std::mem::take(fetch), headers, after: *after };
+                Answer::begin(page, line, answered, rest, core, cx)
             }
         }
+    }
+
+    /// What is told of the session, and what is needed for telling it without the token. That is the one place where it is
+    /// seen to that no target shows a token, whoever said where it leads.
+    fn told(&self, target: Option<&Target>, mut labels: Vec<Label>, core: &Core) -> Option<Box<Told>> {
+        let Some((token, mark)) = self.token.as_ref().zip(core.token) else { return Told::of(labels, None) };
+        let hidden = |text: &str| hide::hidden(text, token.secret(), &mark.to_string()).into_owned();
+        for (name, value) in &mut labels {
+            (*name, *value) = (hidden(name).into(), hidden(value).into());
+        }
+        let shows = target.map(Target::to_string).is_some_and(|target| hidden(&target) != target);
+        Told::of(labels, shows.then(|| token.clone()))
     }
 
     fn refuse(&self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {

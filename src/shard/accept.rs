@@ -83,7 +83,7 @@ impl<K: Kernel> Shard<K> {
     pub(super) fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
         self.accepts.armed[index] = false;
         if self.closed {
-            return;
+            return self.late(socket, client);
         }
         if !self.accepts.has_place {
             return self.accepts.waiting.push((socket, client));
@@ -98,6 +98,14 @@ impl<K: Kernel> Shard<K> {
                 Ok(None) => return,
                 Err(error) => return self.accept_failed(index, &error),
             }
+        }
+    }
+
+    /// A client that was accepted before the door was shut. A listener that is lent goes on listening, so who was left there
+    /// would have been served by somebody else: this one is served here, unless all are to go or there is to be but one.
+    fn late(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        if !self.stopping && !self.setup.config.process.once && self.claim_place() {
+            self.begin(socket, client);
         }
     }
 
@@ -187,7 +195,9 @@ impl<K: Kernel> Shard<K> {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        self.accepts.waiting.clear();
+        for (socket, client) in std::mem::take(&mut self.accepts.waiting) {
+            self.late(socket, client);
+        }
         for index in 0..self.accepts.armed.len() {
             self.engine.close_listener(index);
         }

@@ -4,7 +4,6 @@ use super::Shard;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
 use crate::route::Label;
-use crate::route::source::Source;
 use crate::route::token::Mark;
 use crate::session::{Core, End};
 use crate::slab::Key;
@@ -62,19 +61,10 @@ impl<K: Kernel> Shard<K> {
         );
     }
 
-    /// The target as it is logged, and as files are called after it. A socket of a directory is named by its token, which is not shown.
-    /// Nor is it in what a plugin says of a target.
+    /// The target as it is logged, and as files are called after it: without the token.
     pub(super) fn shown_target(&self, core: &Core) -> String {
-        if let Some(shown) = core.told.as_ref().and_then(|told| told.shown.as_ref()) {
-            return shown.replace('\0', &core.token.map(|mark| mark.to_string()).unwrap_or_default());
-        }
         let target = core.target(&self.setup.config).map(Target::to_string).unwrap_or_default();
-        match (self.setup.config.route.tokens.as_ref().map(|tokens| &tokens.source), core.token) {
-            (Some(Source::SocketDirectory(directory)), Some(mark)) => {
-                format!("{}/{mark}", directory.display())
-            }
-            _ => target,
-        }
+        core.veiled(&target).into_owned()
     }
 
     pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
@@ -84,10 +74,14 @@ impl<K: Kernel> Shard<K> {
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
         let core = session.core();
-        let (id, client, token) = (core.id, Client(core.client), Token(core.token));
+        let (id, client, token, labels) =
+            (core.id, Client(core.client), Token(core.token), Labels(core.labels()));
         self.setup.log.line(
             level,
-            format!("http id={id} client={client} request=\"{}\" status={status}{token}", Escaped(line)),
+            format!(
+                "http id={id} client={client} request=\"{}\" status={status}{token}{labels}",
+                Escaped(line)
+            ),
         );
     }
 
@@ -123,7 +117,7 @@ impl<K: Kernel> Shard<K> {
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
         let _ = write!(line, "{}", Labels(core.labels()));
         if let Some(detail) = &core.detail {
-            let _ = write!(line, " detail=\"{}\"", Escaped(detail));
+            let _ = write!(line, " detail=\"{}\"", Escaped(&core.veiled(detail)));
         }
         self.setup.log.line(level, line);
     }

@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import tempfile
+import textwrap
 
 import pytest
 from certificates import Authority
@@ -104,3 +105,14 @@ def shots():
 def authority(tmp_path_factory):
     """The authority that the clients of all tests trust; certificates stay as they are once they are signed."""
     return Authority(tmp_path_factory.mktemp("tls") / "authority")
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Writes a module that a Python finds which is told to look there; returns where."""
+
+    def write(name, text):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        return tmp_path
+
+    return write

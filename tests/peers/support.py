@@ -242,3 +242,30 @@ class Target(Process):
         _, line = self.wait_for(r"listening on \d+")
         self.port = int(line.split()[-1])
         self.address = f"127.0.0.1:{self.port}"
+
+
+# An upgrade as curl sends it.
+UPGRADE = ["-H", "Upgrade: websocket", "-H", "Connection: Upgrade", "-H", "Sec-WebSocket-Version: 13",
+           "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]  # fmt: skip
+
+
+def ask(server, path="", *words, scheme="http", upgrade=True):
+    """Status and headers of a request by curl; an upgrade is given up as soon as it is answered."""
+    command = ["curl", "--silent", "--http1.1", "--dump-header", "-", "--output", "/dev/null", "--max-time", "10",
+               *(UPGRADE if upgrade else []), *words, server.url(path, scheme=scheme)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        head = []
+        for line in client.stdout:
+            if not line.strip():
+                break
+            head.append(line.strip())
+        client.kill()
+    assert head, "no answer"
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    return int(head[0].split()[1]), headers
+
+
+def surroundings(modules):
+    """An environment with the Python of the tests first in PATH, which finds these modules."""
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(modules)}

@@ -2,50 +2,20 @@
 
 import base64
 import http.server
-import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 
 import pytest
-from support import ROOT, Bridge, until
-from websockets.sync.client import connect
+from support import ROOT, UPGRADE, Bridge, ask, surroundings, until
 
 pytestmark = pytest.mark.usefixtures("ours")
 
-# An upgrade as curl sends it.
-UPGRADE = ["-H", "Upgrade: websocket", "-H", "Connection: Upgrade", "-H", "Sec-WebSocket-Version: 13",
-           "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]  # fmt: skip
 FORGED = ["SSL_CLIENT_S_DN_CN", "ssl_client_s_dn_cn", "SSL-Client-S-DN-CN", "Ssl_Client-S_Dn_Cn", "HTTP_SSL_CLIENT_S_DN_CN",
           "X-SSL-Client-CN", "Remote-User", "REMOTE_USER", "X-Forwarded-User", "X_FORWARDED_USER", "X-Remote-User"]  # fmt: skip
-
-
-def ask(server, path="", *words, scheme="http", upgrade=True):
-    """Status and headers of a request by curl; an upgrade is given up as soon as it is answered."""
-    command = ["curl", "--silent", "--http1.1", "--dump-header", "-", "--output", "/dev/null", "--max-time", "10",
-               *(UPGRADE if upgrade else []), *words, server.url(path, scheme=scheme)]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
-        head = []
-        for line in client.stdout:
-            if not line.strip():
-                break
-            head.append(line.strip())
-        client.kill()
-    assert head, "no answer"
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-    return int(head[0].split()[1]), headers
-
-
-def surroundings(modules):
-    """An environment with the Python of the tests first in PATH, which finds these modules."""
-    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(modules)}
 
 
 @pytest.fixture
@@ -53,17 +23,6 @@ def serve(bridge, target):
     """Starts the server in front of an echo target, with the Python of the tests."""
     echo = target("echo")
     return lambda *words, modules="": bridge(*words, target=echo.address, env=surroundings(modules))
-
-
-@pytest.fixture
-def module(tmp_path):
-    """Writes a module that a Python finds which is told to look there; returns where."""
-
-    def write(name, text):
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-        return tmp_path
-
-    return write
 
 
 def test_curl_gives_a_password(serve, tmp_path):
@@ -392,109 +351,3 @@ def test_the_examples_of_the_page_work(serve, tmp_path):
         status, headers = ask(server, "?key=wrong")
         assert status == 403 and "101" not in headers, kind
         assert ask(server, "")[0] == 403, kind
-
-
-LOOKUP = """
-    class Lookup:
-        def __init__(self, source):
-            self.source = source
-
-        def lookup(self, token):
-            if token == "bug":
-                raise KeyError(token + " is not among " + self.source)
-            if token == "unix":
-                return ("unix_socket", self.source)
-            return ("127.0.0.1", int(self.source)) if token == "good" else None
-"""
-
-
-def comes_back(server, path, **headers):
-    """Whether a message comes back from the echo target behind this path."""
-    with connect(server.url(path, scheme="ws"), additional_headers=headers, compression=None, proxy=None) as session:
-        session.send(b"there")
-        return session.recv(10) == b"there"
-
-
-def leads(keep, engine, modules, *words):
-    """A server whose targets come from a plugin."""
-    return keep(Bridge(*words, engine=engine, env=surroundings(modules))).ready()
-
-
-@pytest.mark.parametrize("name", ["TokenFile", "websockify.token_plugins.TokenFile",
-                                  "websockify.token_plugins.ReadOnlyTokenFile"])  # fmt: skip
-def test_tokens_of_the_real_plugin_and_ours(keep, engine, target, tmp_path, name):
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"# desks\ngood: {target('echo').address}\n")
-    server = leads(keep, engine, "", "--token-plugin", name, "--token-source", tokens)
-    assert comes_back(server, "?token=good")
-    assert (ask(server, "?token=bad")[0], ask(server)[0]) == (404, 403)
-
-
-def test_a_lookup_of_ones_own(keep, engine, target, module):
-    echo = target("echo")
-    server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={echo.port}",
-                   "--token-from=query,cookie")  # fmt: skip
-    assert comes_back(server, "?token=good")
-    assert comes_back(server, "", Cookie="token=good")
-    assert ask(server, "?token=bad")[0] == 404
-    assert ask(server, "?token=bug")[0] == 503
-    server.wait_for("KeyError")
-    assert "good" not in server.said() and "bug is not" not in server.said(), server.said()
-
-
-def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
-    path = place / "desk"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def echo():
-            with listener.accept()[0] as session:
-                while data := session.recv(4096):
-                    session.sendall(data)
-
-        threading.Thread(target=echo, daemon=True).start()
-        server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={path}")
-        assert comes_back(server, "?token=unix")
-
-
-def test_a_socket_named_by_its_token_is_not_told(keep, engine, place, module):
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(place / "hushhush"))
-        listener.listen()
-
-        def echo():
-            with listener.accept()[0] as session:
-                while data := session.recv(4096):
-                    session.sendall(data)
-
-        threading.Thread(target=echo, daemon=True).start()
-        server = leads(keep, engine, "", "--token-plugin=websockify.token_plugins.UnixDomainSocketDirectory",
-                       f"--token-source={place}")  # fmt: skip
-        assert comes_back(server, "?token=hushhush")
-        server.wait_for(f'open id=.* target="{place}/~')
-        server.wait_for("end id=")
-        assert "hushhush" not in server.said(), server.said()
-
-
-def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, module):
-    guard = """
-        class AuthenticationError(Exception):
-            code = 402
-
-        class Guard:
-            def __init__(self, source):
-                pass
-
-            def authenticate(self, headers, target_host, target_port):
-                if (target_host, int(target_port)) != ("127.0.0.1", %d):
-                    raise AuthenticationError()
-    """
-    echo = target("echo")
-    module("guards", guard % echo.port)
-    server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={echo.port}",
-                   "--auth-plugin=guards.Guard")  # fmt: skip
-    assert comes_back(server, "?token=good")
-    module("guards", guard % 1)
-    server.child.send_signal(signal.SIGHUP)
-    until(lambda: ask(server, "?token=good")[0] == 402, "the edited guard is there")

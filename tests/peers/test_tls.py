@@ -1,6 +1,7 @@
 """openssl and curl as TLS clients: versions, ciphers, keys, certificates, names, tickets, protocols, renegotiation."""
 
 import contextlib
+import pathlib
 import re
 import signal
 import socket
@@ -180,6 +181,11 @@ def test_encrypted_keys(bridge, engine, keep, authority, tmp_path, lock):
     given = ["--cert", pair.cert, "--key", key]
     server = bridge(*given, "--key-password=open sesame", "--web=builtin:", "--echo")
     is_served(s_client(server, authority))
+    said = tmp_path / "password"
+    said.write_text("open sesame\nthe first line counts\n")
+    server = bridge(*given, f"--key-password=@{said}", "--web=builtin:", "--echo")
+    is_served(s_client(server, authority))
+    assert "sesame" not in pathlib.Path(f"/proc/{server.child.pid}/cmdline").read_text()
     for password, complaint in (["--key-password=sesame"], "password of the key is wrong"), ([], "give the password"):
         failed = keep(Process([BINARY, "--engine", engine, *given, *password, "--echo", "127.0.0.1:0"]))
         assert failed.child.wait(10) == 1

@@ -3,11 +3,12 @@
 use crate::support::client::{Handshake, WsClient};
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
-use crate::support::server::{Server, run_to_end};
+use crate::support::server::{Server, program, run_to_end};
 use crate::support::temp::TempDir;
-use crate::support::wire::{Fault, PATIENCE, Wire, soon};
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
+use crate::support::wire::{Fault, Inbox, PATIENCE, Wire, soon};
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,15 @@ on_both_engines!(
     once_turns_away_who_still_waits,
     once_on_a_unix_socket,
     a_timeout_lets_nobody_in_and_sessions_go_on,
+    a_timeout_loses_nobody_at_a_lent_listener,
     a_timeout_ends_an_idle_server,
     a_negative_timeout_ends_it_at_once,
     an_idle_timeout_waits_for_sessions,
     an_idle_timeout_ends_an_unused_server,
 );
+
+/// How long one look at a client or at the server takes.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// It must end by itself with status 0, and say so.
 #[track_caller]
@@ -108,6 +113,38 @@ fn a_timeout_lets_nobody_in_and_sessions_go_on(engine: &str) {
     }
     clients.into_iter().for_each(WsClient::leave);
     expect_end(server, " info listener exit due to --timeout 1");
+}
+
+/// Clients come all the time. Each is served, or left to whoever listens next; none is accepted and dropped.
+fn a_timeout_loses_nobody_at_a_lent_listener(engine: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let input: OwnedFd = listener.try_clone().expect("a descriptor is free").into();
+    let args = ["--engine", engine, "--inetd", "--echo", "--timeout=1", "--threads=2"];
+    let server = Server::launch_on(input, program(), &args);
+    let mut clients = Vec::new();
+    while !server.log().contains("listener exit due to --timeout 1") {
+        let mut wire = Wire::tcp(address);
+        wire.write_all(&Handshake::new().bytes()).expect("the listener takes everybody");
+        clients.push(Inbox::new(wire));
+        sleep(Duration::from_micros(200));
+    }
+    let part = |clients: &mut Vec<Inbox>| {
+        clients.retain_mut(|client| match client.take_through(b"\r\n\r\n", Instant::now() + LOOK) {
+            Ok(_) => false,
+            Err(Fault::Silent(_)) => true,
+            Err(fault) => panic!("accepted and dropped: {fault}"),
+        });
+    };
+    // It ends when those it took have gone.
+    let until = soon();
+    while !server.has_ended(LOOK) {
+        assert!(Instant::now() < until, "{} clients are left", clients.len());
+        part(&mut clients);
+    }
+    part(&mut clients);
+    listener.set_nonblocking(true).expect("it is open");
+    assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), clients.len());
 }
 
 fn a_timeout_ends_an_idle_server(engine: &str) {

@@ -207,6 +207,11 @@ impl Server {
         kill(Pid::from_raw(pid), signal).expect("the child is not collected yet, so its number is its own");
     }
 
+    /// Whether it ends within `time`.
+    pub fn has_ended(&self, time: Duration) -> bool {
+        self.log.wait(time, |state| state.ended.then_some(())).is_some()
+    }
+
     /// Waits until it has ended by itself.
     #[track_caller]
     pub fn wait_exit(&mut self, time: Duration) -> ExitStatus {

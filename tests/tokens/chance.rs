@@ -215,3 +215,89 @@ fn whatever_is_read_does_no_harm() {
         assert!(jwt::target(&text, &secret, 0.0).is_err(), "{text:?}");
     }
 }
+
+/// Keys and tokens of standards and peers.
+fn vectors() -> Vec<(Key, String, String)> {
+    let text = include_str!("../../src/route/jwt/vectors.json");
+    let rows: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(text).expect("they are JSON");
+    let word = |row: &serde_json::Map<_, _>, name: &str| {
+        let value: &serde_json::Value = &row[name];
+        value.as_str().expect("a text").to_owned()
+    };
+    let rows = rows.iter().map(|row| (word(row, "key"), word(row, "token")));
+    rows.map(|(key, token)| (Key::parse(key.as_bytes()).expect("a key"), key, token)).collect()
+}
+
+#[test]
+fn spoiled_tables_and_answers_do_no_harm() {
+    let table = "# desks\n\na: h:1\nb c: unix_socket:/run/x\n d: [::1]:vnc \nbad\nc: @x: 1\n";
+    let answers: [&[u8]; 6] = [
+        b"10.0.0.9:5900\n",
+        b"[fe80::1%eth0]:vnc",
+        b"unix_socket:/run/x:1",
+        br#"{"host": "10.0.0.9", "port": 5900}"#,
+        br#"{"host": "unix_socket", "port": "@x\\u0000y", "more": [1.5e300, null, {"a": "\\ud83d\\ude00"}]}"#,
+        br#" {"host": "h:5900"} "#,
+    ];
+    for seed in 0..20_000 {
+        let mut dice = Dice::new(seed);
+        let bytes = spoiled(table.as_bytes(), &mut dice);
+        let text = String::from_utf8_lossy(&bytes);
+        let mut table = Table::default();
+        table.add(&text);
+        assert!(table.faults.len() <= text.lines().count(), "{text:?}");
+        for token in text.split(':').chain(["a", "B C"]) {
+            let found = table.find(&Token::new(token.trim()), dice.chance(500));
+            assert!(found.is_none_or(|target| target.to_string().len() <= 4 * text.len()), "{text:?}");
+        }
+        let answer: &[u8] = dice.pick::<&[u8]>(&answers);
+        let bytes = spoiled(answer, &mut dice);
+        let text = String::from_utf8_lossy(&bytes);
+        for target in [leads::json(&bytes), leads::word(&text), leads::value(&text), leads::pair(&text, "1")]
+        {
+            // What is read is no longer than what it was read from, however it is written.
+            assert!(target.is_none_or(|target| target.to_string().len() <= 4 * text.len() + 8), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn spoiled_keys_and_tokens_are_refused() {
+    let vectors = vectors();
+    for seed in 0..4_000 {
+        let mut dice = Dice::new(seed);
+        let (key, text, token) = dice.pick(&vectors);
+        let bytes = spoiled(text.as_bytes(), &mut dice);
+        if let Err(why) = Key::parse(&bytes) {
+            assert!((1..200).contains(&why.len()), "{why}");
+        }
+        let bytes = spoiled(token.as_bytes(), &mut dice);
+        let spoiled = String::from_utf8_lossy(&bytes);
+        if let Err(why) = jwt::target(&spoiled, key, 0.0) {
+            assert!((1..200).contains(&why.len()), "{why}");
+        } else {
+            // The last letter of a part may have bits that mean nothing.
+            assert_eq!(spoiled.len(), token.len(), "{spoiled}");
+        }
+    }
+}
+
+/// `bytes` with a few things done to them that nobody expects.
+fn spoiled(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..dice.between(1, 6) {
+        let at = dice.below(bytes.len() + 1);
+        let end = at + dice.below(bytes.len() - at + 1);
+        match dice.below(6) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => bytes.insert(at, dice.word() as u8),
+            3 => bytes.extend_from_within(at..end.min(at + 64)),
+            4 => bytes.extend((0..dice.below(16)).map(|_| dice.word() as u8)),
+            _ if at < bytes.len() => bytes[at] = *dice.pick(b"\0\n\r\"\\{}[]:,.@%/ -0\x7f\xff"),
+            _ => {}
+        }
+    }
+    bytes
+}

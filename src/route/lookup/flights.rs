@@ -8,10 +8,11 @@ use super::{Reply, Wanted};
 use crate::crew::Crew;
 use crate::http::Refusal;
 use crate::limits::{LOOKUP_WAITERS_MAX, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
-use crate::route::Answer;
+use crate::plugin::Running;
 use crate::route::token::Token;
+use crate::route::{Answer, Question, Step};
 use crate::session::job::Verdict;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -50,6 +51,8 @@ struct State {
     waiters: usize,
     known: HashMap<Print, (Instant, Answer)>,
     unknown: HashMap<Print, Instant>,
+    /// Those of `waiting` whose answer is not kept.
+    stale: HashSet<Print>,
 }
 
 impl Flights {
@@ -63,7 +66,7 @@ impl Flights {
         keep: Duration,
         settle: impl Fn(&Wanted) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Flights> {
-        let board = Arc::new(Board { hashers: Default::default(), keep, state: Mutex::default() });
+        let board = Board::new(keep);
         let landing = board.clone();
         let crew = Crew::start("services", threads, queue, move |(print, mut wanted): (Print, Wanted)| {
             // Each round is for those whose time goes beyond that of the one before.
@@ -76,34 +79,104 @@ impl Flights {
 
     /// Has a token looked up, unless that is known or on its way; [`Verdict::Busy`] when too many wait.
     pub fn ask(&self, wanted: Wanted, reply: Reply) {
-        let print = self.board.print(&wanted.token);
-        let mut state = self.board.lock();
-        if let Some(answer) = state.kept(print) {
-            drop(state);
-            return reply(Verdict::Routed(answer));
+        let (print, until) = (self.board.print(&wanted.token), wanted.until);
+        if self.board.join(print, until, reply) && self.crew.ask((print, wanted)).is_err() {
+            self.board.ground(print);
         }
-        if state.waiters >= LOOKUP_WAITERS_MAX {
-            drop(state);
-            return reply(Verdict::Busy);
-        }
-        if let Some(waiting) = state.waiting.get_mut(&print) {
-            waiting.push(Waiter { until: wanted.until, reply });
-            state.waiters += 1;
-            return;
-        }
-        let until = wanted.until;
-        // The queue is asked with the board held, so that nobody joins a flight that is not there.
-        let refused = self.crew.ask((print, wanted)).is_err();
-        if refused {
-            drop(state);
-            return reply(Verdict::Busy);
-        }
-        state.waiting.insert(print, vec![Waiter { until, reply }]);
-        state.waiters += 1;
     }
 }
 
+/// The way to a plugin whose answers depend on the token alone; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Lookups {
+    board: Arc<Board>,
+    plugin: Arc<Running>,
+}
+
+impl Lookups {
+    /// Has `plugin` asked, and its answers kept for `keep`.
+    pub fn new(plugin: Running, keep: Duration) -> Lookups {
+        Lookups { board: Board::new(keep), plugin: plugin.into() }
+    }
+
+    pub fn plugin(&self) -> &Running {
+        &self.plugin
+    }
+
+    /// Forgets what was answered, and what is about to be: another process may say something else.
+    pub fn forget(&self) {
+        let mut state = self.board.lock();
+        state.known.clear();
+        state.unknown.clear();
+        state.stale = state.waiting.keys().copied().collect();
+    }
+
+    /// Has the token of a question looked up by `until`, unless that is known or on its way.
+    pub fn ask(&self, question: Question, token: &Token, until: Instant, reply: Reply) {
+        let print = self.board.print(token);
+        if self.board.join(print, until, reply) {
+            fly(&self.board, &self.plugin, print, question, until);
+        }
+    }
+}
+
+/// Has a plugin asked by `until`, and again for those who have time beyond that.
+fn fly(board: &Arc<Board>, plugin: &Arc<Running>, print: Print, mut question: Question, until: Instant) {
+    question.budget = until.saturating_duration_since(Instant::now());
+    let (request, token) = (question.request.clone(), question.token.clone());
+    // The plugin ends with the last that has it, which must not be one that it answers to.
+    let (board, again) = (board.clone(), Arc::downgrade(plugin));
+    let reply = move |verdict| {
+        let answer = match verdict {
+            Verdict::Routed(answer) => answer,
+            _ => Err(Refusal::BUSY),
+        };
+        let Some(later) = board.land(print, answer, until) else { return };
+        let (step, target, budget) = (Step::Lookup, None, Duration::ZERO);
+        match again.upgrade() {
+            Some(plugin) => {
+                fly(&board, &plugin, print, Question { step, request, token, target, budget }, later);
+            }
+            None => board.ground(print),
+        }
+    };
+    plugin.ask(question, Box::new(reply));
+}
+
 impl Board {
+    fn new(keep: Duration) -> Arc<Board> {
+        Arc::new(Board { hashers: Default::default(), keep, state: Mutex::default() })
+    }
+
+    /// Has `reply` answered: by what is known, as busy when too many wait, or else when the flight lands. Says whether that
+    /// is still to take off.
+    fn join(&self, print: Print, until: Instant, reply: Reply) -> bool {
+        let mut state = self.lock();
+        if let Some(answer) = state.kept(print) {
+            drop(state);
+            reply(Verdict::Routed(answer));
+            return false;
+        }
+        if state.waiters >= LOOKUP_WAITERS_MAX {
+            drop(state);
+            reply(Verdict::Busy);
+            return false;
+        }
+        state.waiters += 1;
+        let waiting = state.waiting.entry(print).or_default();
+        waiting.push(Waiter { until, reply });
+        waiting.len() == 1
+    }
+
+    /// A flight could not take off: tells all who wait for it.
+    fn ground(&self, print: Print) {
+        let mut state = self.lock();
+        let waiting = state.waiting.remove(&print).unwrap_or_default();
+        state.waiters -= waiting.len();
+        drop(state);
+        waiting.into_iter().for_each(|waiter| (waiter.reply)(Verdict::Busy));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +192,7 @@ impl Board {
         let was_late =
             matches!(&answer, Err(refusal) if *refusal == Refusal::BUSY) && Instant::now() >= until;
         let mut state = self.lock();
-        if !self.keep.is_zero() {
+        if !state.stale.remove(&print) && !self.keep.is_zero() {
             state.keep(print, &answer, self.keep);
         }
         let waiting = state.waiting.remove(&print).unwrap_or_default();
@@ -182,6 +255,12 @@ fn make_room<T>(kept: &mut HashMap<Print, T>, is_fresh: impl Fn(&T) -> bool) {
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Flights")
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookups")
     }
 }
 

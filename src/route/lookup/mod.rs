@@ -17,6 +17,7 @@ mod redis;
 mod stamp;
 mod trouble;
 
+use super::plugin::Program;
 use super::source::Source;
 use super::token::{Place, Token};
 use super::{Answer, Options, Pass, Question, Step, Tokens};
@@ -27,7 +28,7 @@ use crate::observe::log::{Escaped, Level, Log};
 use crate::plugin::{Kind, Running};
 use crate::session::job::{Reply, Verdict};
 use crate::target::Target;
-use flights::Flights;
+use flights::{Flights, Lookups};
 use guards::Guards;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,6 +73,8 @@ enum Way {
     Alone(Crew<(Wanted, Reply)>, Common),
     /// Together with others that ask for the same, and with what was answered before.
     Shared(Flights, Common),
+    /// The same, to a process that is told the token alone.
+    Lookups(Lookups, Common),
     /// With all that is known of the request, to a process that may answer by any of it.
     Plugin(Arc<Running>),
 }
@@ -81,6 +84,17 @@ enum Way {
 struct Common {
     is_host: bool,
     timeout: Duration,
+}
+
+impl Common {
+    fn of(tokens: &Tokens) -> Common {
+        Common { is_host: tokens.places.contains(&Place::Host), timeout: tokens.timeout }
+    }
+
+    /// When it is too late for a question. Beyond its session's time nobody would hear an answer.
+    fn until(&self, question: &Question) -> Instant {
+        Instant::now() + self.timeout.min(question.budget)
+    }
 }
 
 impl Routes {
@@ -97,6 +111,9 @@ impl Routes {
     /// Has every plugin replaced by a new process.
     pub fn renew(&self) {
         self.plugins().for_each(Running::renew);
+        if let Some(Way::Lookups(lookups, _)) = &self.tokens {
+            lookups.forget();
+        }
     }
 
     /// Ends every plugin.
@@ -109,6 +126,7 @@ impl Routes {
     fn plugins(&self) -> impl Iterator<Item = &Running> {
         let tokens = match &self.tokens {
             Some(Way::Plugin(plugin)) => Some(&**plugin),
+            Some(Way::Lookups(lookups, _)) => Some(lookups.plugin()),
             Some(Way::Alone(..) | Way::Shared(..)) | None => None,
         };
         tokens.into_iter().chain(self.guards.plugins())
@@ -139,8 +157,15 @@ impl Way {
             Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
             Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
             Source::Plugin(plugin) => {
-                let running = Running::start(plugin, Kind::Token, tokens.timeout, log);
-                return running.map(Arc::new).map(Way::Plugin).map_err(io::Error::other);
+                let running =
+                    Running::start(plugin, Kind::Token, tokens.timeout, log).map_err(io::Error::other)?;
+                // A class is asked by the token; whoever reads whole requests may answer by the client's address or the hour.
+                // Without a memory each request is asked about, as a class needs whose tokens are good for once.
+                let by_token = matches!(plugin.program, Program::Python { .. }) && !tokens.cache.is_zero();
+                return Ok(match by_token {
+                    true => Way::Lookups(Lookups::new(running, tokens.cache), Common::of(tokens)),
+                    false => Way::Plugin(running.into()),
+                });
             }
         };
         if let Err(Trouble::Met(cause)) = seek.probe() {
@@ -148,7 +173,7 @@ impl Way {
             log.line(Level::Warn, format!("--token-source: {}; {until}", Escaped(&cause)));
         }
         let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
-        let common = Common { is_host: tokens.places.contains(&Place::Host), timeout: tokens.timeout };
+        let common = Common::of(tokens);
         let settle = move |wanted: &Wanted| settle(&*seek, wanted, &troubles);
         Ok(if is_service {
             Way::Shared(Flights::start(threads, LOOKUP_QUEUE_MAX, tokens.cache, settle)?, common)
@@ -167,11 +192,10 @@ impl Way {
             }
             Some(token) => token.clone(),
         };
-        // Beyond its session's time nobody would hear an answer.
         let wanted = |common: &Common| Wanted {
-            token,
+            token: token.clone(),
             is_host: common.is_host,
-            until: Instant::now() + common.timeout.min(question.budget),
+            until: common.until(&question),
         };
         match self {
             Way::Alone(crew, common) => {
@@ -180,6 +204,10 @@ impl Way {
                 }
             }
             Way::Shared(flights, common) => flights.ask(wanted(common), reply),
+            Way::Lookups(lookups, common) => {
+                let until = common.until(&question);
+                lookups.ask(question, &token, until, reply);
+            }
             Way::Plugin(plugin) => plugin.ask(question, reply),
         }
     }

@@ -287,6 +287,32 @@ mod tests {
     }
 
     #[test]
+    fn whatever_answers_does_no_harm() {
+        use crate::sim::Dice;
+        let rows: [&[u8]; 5] =
+            [b"+OK\r\n", b"$-1\r\n", b"$3\r\nh:1\r\n", b"-ERR unknown command\r\n", b"$65536\r\n"];
+        for seed in 0..20_000 {
+            let mut dice = Dice::new(seed);
+            let mut bytes = dice.pick(&rows).to_vec();
+            for _ in 0..dice.below(5) {
+                let at = dice.below(bytes.len() + 1);
+                match dice.below(3) {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(at, *dice.pick(b"\0\r\n$+-0199*:\xff")),
+                    _ => bytes.extend((0..dice.below(2000)).map(|_| dice.word() as u8)),
+                }
+            }
+            match read_reply(&mut &bytes[..]) {
+                Ok(Reply::Bulk(value)) => assert!(value.len() <= SERVICE_ANSWER_BYTES_MAX.min(bytes.len())),
+                Ok(Reply::Nil | Reply::Simple) => {}
+                Err(Fault::Refused(word)) => assert!(word.len() <= 32, "{word}"),
+                Err(Fault::Odd(why)) => assert!(why.len() < 100, "{why}"),
+                Err(Fault::Broken(error)) => assert!(error.to_string().len() < 100, "{error}"),
+            }
+        }
+    }
+
+    #[test]
     fn replies() {
         assert_eq!(read(b"+OK\r\n"), Ok(Reply::Simple));
         assert_eq!(read(b"$-1\r\n"), Ok(Reply::Nil));

@@ -14,6 +14,7 @@ fail() {
 declare -A brings=(
     [chromium]=chromium [Xtigervnc]=tigervnc-standalone-server [xterm]=xterm [xrandr]=x11-xserver-utils
     [openssl]=openssl [curl]=curl [socat]=socat [npm]=npm [node]=nodejs [python3]=python3 [ps]=procps
+    [go]=golang-go [cc]=gcc [/usr/include/stdio.h]=libc6-dev [setpriv]=util-linux
     [certutil]=libnss3-tools [htpasswd]=apache2-utils [redis-server]=redis-server [zsh]=zsh [fish]=fish [groff]=groff-base [valgrind]=valgrind
     [/usr/lib/websockify/rebind.so]=websockify
     [/usr/share/novnc/vnc.html]=novnc
@@ -50,20 +51,29 @@ if ! cmp -s tests/peers/requirements.txt "$place/venv/made-from"; then
     cp tests/peers/requirements.txt "$place/venv/made-from"
 fi
 
-# noVNC's page that plays recordings is in no package, only in the source of one.
-if [ ! -e "$place/novnc-source/tests/vnc_playback.html" ]; then
-    echo "setup-test: fetching noVNC's source for its playback page"
-    fetched=$(mktemp -d)
+# fetch_novnc VERSION SUITE SHA256: the source of noVNC, from Debian's mirror, into a directory of its own.
+fetch_novnc() {
+    [ -e "$place/novnc-$1" ] && return
+    echo "setup-test: fetching the source of noVNC $1"
+    fetched=$(mktemp -d "$place/fetching.XXXXXX")
     trap 'rm -rf "$fetched"' EXIT
-    mkdir -p "$fetched/lists/partial" "$place/novnc-source"
-    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    echo "deb-src http://deb.debian.org/debian $codename main" > "$fetched/sources"
+    fetched=$(realpath "$fetched")
+    mkdir -p "$fetched/lists/partial" "$fetched/novnc"
+    echo "deb-src http://deb.debian.org/debian $2 main" > "$fetched/sources"
     apt="apt-get -qq -o Dir::Etc::sourcelist=$fetched/sources -o Dir::Etc::sourceparts=/dev/null
         -o Dir::State::lists=$fetched/lists -o APT::Sandbox::User="
-    $apt update || fail "apt-get could not update the list of sources"
-    (cd "$fetched" && $apt source --tar-only novnc >/dev/null) || fail "apt-get could not fetch the source of novnc"
-    tar -xf "$fetched"/novnc_*.orig.tar.* --strip-components=1 -C "$place/novnc-source" || fail "tar could not unpack noVNC"
-fi
+    $apt update || fail "apt-get could not update the list of sources of $2"
+    (cd "$fetched" && $apt source --tar-only novnc >/dev/null) || fail "apt-get could not fetch the source of noVNC from $2"
+    tarball=$(echo "$fetched"/novnc_*.orig.tar.*)
+    echo "$3  $tarball" | sha256sum --quiet --check - || fail "${tarball##*/} from $2 is not the noVNC $1 that is meant here"
+    tar -xf "$tarball" --strip-components=1 -C "$fetched/novnc" || fail "tar could not unpack noVNC"
+    mv "$fetched/novnc" "$place/novnc-$1"
+    rm -rf "$fetched"
+}
+
+# Neither the page that plays recordings nor today's launcher is in a package: npm's has only the library.
+fetch_novnc 1.3.0 bookworm f52e4f4fc500633f60b47bd2b79ddb87ffdd39a4e8d5b040ce313ee5ad6dc246
+fetch_novnc 1.6.0 trixie 136fb59977cdc7eab902097a16ccd94669b32d5c34dc035c52eae9b4ab8d77f6
 
 if ! cmp -s tests/peers/package-lock.json "$place/node_modules/made-from"; then
     echo "setup-test: installing the pinned noVNC library"

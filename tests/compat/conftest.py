@@ -9,8 +9,9 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "peers"))
 
-from harness import WANTED, Loaded, Pairs  # noqa: E402  (the path above has to be there first)
-from support import BINARY  # noqa: E402
+from harness import WANTED, Pairs  # noqa: E402  (the path above has to be there first)
+from loaded import Loaded  # noqa: E402
+from support import BINARY, without_excuse  # noqa: E402
 
 NOT_YET = HERE / "not-yet.txt"
 
@@ -20,6 +21,12 @@ def pytest_generate_tests(metafunc):
     if "row" in metafunc.fixturenames:
         rows = metafunc.module.ROWS
         metafunc.parametrize("row", rows, ids=[row.id for row in rows])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """No row is left out without an excuse."""
+    return without_excuse((yield))
 
 
 def not_yet():

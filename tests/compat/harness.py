@@ -7,12 +7,10 @@ each must answer: the same, or ours better by a rule of the reference, and then 
 import concurrent.futures
 import dataclasses
 import itertools
-import json
 import os
 import pathlib
 import random
 import re
-import select
 import shutil
 import signal
 import socket
@@ -24,8 +22,9 @@ import tempfile
 import threading
 import time
 
+from loaded import Forked
 from support import BINARY, Process, until
-from wire import Connection
+from wire import DEADLINE, Connection
 
 HERE = pathlib.Path(__file__).resolve().parent
 THEIRS, OURS = "theirs", "ours"
@@ -54,72 +53,6 @@ def free_port():
                 continue
 
 
-class Loaded:
-    """The process that has websockify loaded (theirs.py); one for all tests."""
-
-    one, lock = None, threading.Lock()
-
-    def __init__(self):
-        self.orders, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.child = subprocess.Popen([sys.executable, "-B", HERE / "theirs.py"], stdin=far)
-        far.close()
-
-    @classmethod
-    def run(cls, argv, cwd, env, descriptors):
-        """Starts a run; returns the socket that tells of it."""
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        order = json.dumps({"argv": argv, "cwd": str(cwd), "env": env}).encode()
-        with cls.lock:
-            cls.one = cls.one or Loaded()
-            socket.send_fds(cls.one.orders, [order], [*descriptors, far.fileno()])
-        far.close()
-        return near
-
-    @classmethod
-    def end(cls):
-        """Ends it; runs that still live end with it."""
-        if cls.one:
-            cls.one.orders.close()
-            cls.one.child.wait(10)
-            cls.one = None
-
-
-class Forked:
-    """A run of the loaded websockify, with the face of a `subprocess.Popen`."""
-
-    def __init__(self, argv, cwd, env, descriptors):
-        self.args, self.returncode, self.lock = argv, None, threading.Lock()
-        read, write = os.pipe()
-        self.stderr = open(read, errors="replace")
-        self.news = Loaded.run(argv, cwd, env, [*descriptors, write])
-        os.close(write)
-        self.news.settimeout(20)
-        self.pid = json.loads(self.news.recv(200))["pid"]
-
-    def poll(self):
-        """The exit status, or None while it runs."""
-        return self._status(0)
-
-    def wait(self, timeout=None):
-        """Waits for the end and returns the exit status."""
-        if self._status(timeout) is None:
-            raise subprocess.TimeoutExpired(self.args, timeout)
-        return self.returncode
-
-    def _status(self, seconds):
-        with self.lock:
-            if self.returncode is None and select.select([self.news], [], [], seconds)[0]:
-                told = self.news.recv(200)
-                self.returncode = os.waitstatus_to_exitcode(json.loads(told)["status"]) if told else -signal.SIGKILL
-                self.news.close()
-        return self.returncode
-
-    def send_signal(self, sign):
-        """As of a Popen."""
-        if self.poll() is None:
-            os.kill(self.pid, sign)
-
-
 class Server(Process):
     """A process of either half; what it writes on standard output is kept in a file."""
 
@@ -132,7 +65,8 @@ class Server(Process):
                              env={**os.environ, **(env or {})})  # fmt: skip
 
     def _spawn(self, command, **options):
-        if self.half.name == OURS:
+        # What is put in front of the C library only gets into a program that is really started.
+        if self.half.name == OURS or "LD_PRELOAD" in options["env"]:
             return super()._spawn(command, **options)
         stdin = options["stdin"]
         with open(os.devnull, "rb") as nothing:
@@ -144,7 +78,7 @@ class Server(Process):
         with self.news:
             return len(self.lines)
 
-    def since(self, mark, pattern, seconds=8.0):
+    def since(self, mark, pattern, seconds=20.0):
         """Waits for a line behind the mark that the pattern finds, and returns it."""
         seen = re.compile(pattern)
 
@@ -202,9 +136,13 @@ class Half:
             raise
 
     def program(self, called):
-        """The path of the program under the name it is called by."""
+        """The path of the program under the name it is called by; for theirs also a path, where it is not to be found beside
+        what Debian puts around it."""
         if self.name == THEIRS:
-            return f"/usr/bin/{called}"
+            if "LD_PRELOAD" in self.group.env:
+                return str(pathlib.Path(sys.executable).parent / called)
+            return called if called.startswith("/") else f"/usr/bin/{called}"
+        called = called.rpartition("/")[2]
         path = self.place / ".bin" / called
         path.parent.mkdir(exist_ok=True)
         if not path.is_symlink():
@@ -222,6 +160,10 @@ class Half:
         text = re.sub(rf"\b{self.port}\b", "PORT", text)
         return re.sub(rf"\b{self.target.port}\b", "TARGET", text) if self.target else text
 
+    def patience(self, seconds):
+        """How long to wait for what theirs never does: so long there, and until it is a failure here."""
+        return seconds if self.name == THEIRS else DEADLINE
+
     def start(self, *words, **options):
         """Starts the program with these words; it ends with the half."""
         server = Server(self, [self.fill(word) for word in words], **options)
@@ -234,20 +176,20 @@ class Half:
         words = [*group.words, *(word for word in (group.listen, group.to) if word), *group.tail]
         self.server = self.start(*words, env={name: self.fill(value) for name, value in group.env.items()})
         if group.ready:
-            self.server.wait_for(group.ready, 20)
+            self.server.wait_for(group.ready, 30)
         return self
 
     def connect(self, tls=None, name="gateway.test", family=socket.AF_INET):
         """A new connection to the server; with a context, over TLS."""
         host = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]
-        stream = socket.create_connection((host, self.port), 8)
+        stream = socket.create_connection((host, self.port), DEADLINE)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Connection(tls.wrap_socket(stream, server_hostname=name) if tls else stream)
 
     def connect_unix(self, path):
         """A new connection to a Unix socket in the half's directory."""
         stream = socket.socket(socket.AF_UNIX)
-        stream.settimeout(8)
+        stream.settimeout(DEADLINE)
         stream.connect(str(self.place / path))
         return Connection(stream)
 
@@ -416,7 +358,7 @@ class Hand:
         self.listener = socket.socket(family)
         self.listener.bind(where)
         self.listener.listen(64)
-        self.listener.settimeout(8)
+        self.listener.settimeout(DEADLINE)
         self.port = self.listener.getsockname()[1] if family != socket.AF_UNIX else 1
 
     def take(self):

@@ -38,6 +38,38 @@ def keep(half, thing, *ends):
     return thing
 
 
+# A name with two addresses, which no resolver has to know: what stands in front of the C library's.
+TWO_ADDRESSES = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <string.h>
+int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **found) {
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!name || strcmp(name, "two.test")) return real(name, port, hints, found);
+    int failed = real("127.0.0.2", port, hints, found);
+    if (failed) return failed;
+    struct addrinfo *last = *found;
+    while (last->ai_next) last = last->ai_next;
+    return real("127.0.0.3", port, hints, &last->ai_next);
+}
+"""
+
+
+def two_addresses(half):
+    """Makes the library that knows the name two.test; a group names it as `$two` in LD_PRELOAD."""
+    half.note["two"] = build(half.place, "two", TWO_ADDRESSES, "-shared", "-fPIC").rename(half.place / "two.so")
+
+
+def build(place, name, source, *words):
+    """A program in C."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert compiler, "a C compiler is missing"
+    (place / f"{name}.c").write_text(source)
+    subprocess.run([compiler, *words, "-o", name, f"{name}.c"], cwd=place, check=True, timeout=60, capture_output=True)
+    return place / name
+
+
 class Redis:
     """A Redis server on a free port, without anything on disk."""
 

@@ -6,10 +6,12 @@ import signal
 import socket
 
 from harness import Echo, Group, better, files, has, same
+from services import two_addresses
 from support import until
 from wire import Seen, request
 
 PLACE = Group("arguments", target=Echo, setup=files({"web/index.html": "x", "tokens": "t: 127.0.0.1:1\n", "file": "x"}))
+TWO = Group("arguments-two-addresses", target=Echo, setup=two_addresses, listen="two.test:$port", env={"LD_PRELOAD": "$two"})
 GO = "127.0.0.1:$port 127.0.0.1:$target"
 LAST = re.compile(r"(?s)(?:.*\n)?([\w.-]+): error: ([^\n]*)\n*")
 
@@ -25,7 +27,7 @@ def fails(line, program="websockify", env=None):
 
     def do(half):
         run = half.start(*typed(line), program=program, env=env)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         run.wait_for(r"\(end of output\)")
         said = run.said().replace("(end of output)", "")
         error = LAST.fullmatch(said)
@@ -40,12 +42,12 @@ def starts(line, program="websockify", family=socket.AF_INET):
 
     def do(half):
         run = half.start(*typed(line), program=program)
-        run.wait_for("proxying from", 15)
+        run.wait_for("proxying from", 30)
         half.server = run
         with half.connect(family=family) as client:
             assert client.send(request()).answer().code in (200, 405)
         run.tell(signal.SIGTERM)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         banner = [line for line in run.said().splitlines() if line.startswith(("  - ", "WebSocket server settings"))]
         return Seen(status=status, banner=[half.blank(line) for line in banner], printed=run.output())
 
@@ -57,12 +59,12 @@ def outcome(line):
 
     def do(half):
         run = half.start(*typed(line))
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         said = run.said()
         line_ = re.search(".*proxying from.*", said)
         error = LAST.fullmatch(said.replace("(end of output)", ""))
         return Seen(runs=bool(line_), line=line_ and half.blank(line_[0]), error=error and half.blank(error[2]),
-                    status=None if line_ else run.child.wait(5))  # fmt: skip
+                    status=None if line_ else run.child.wait(20))  # fmt: skip
 
     return do
 
@@ -90,7 +92,7 @@ def reached(line):
     """Over which families a server is reached."""
 
     def do(half):
-        half.start(*typed(line)).wait_for("proxying from", 15)
+        half.start(*typed(line)).wait_for("proxying from", 30)
         seen = Seen()
         for name, family in (("v4", socket.AF_INET), ("v6", socket.AF_INET6)):
             try:
@@ -101,6 +103,26 @@ def reached(line):
         return seen
 
     return do
+
+
+def both_addresses(half):
+    """At which addresses of a name with two a server is reached."""
+    half.serve()
+    seen = Seen()
+    for host in ("127.0.0.2", "127.0.0.3"):
+        with socket.socket() as probe:
+            seen[host] = probe.connect_ex((host, half.port)) == 0
+    return seen
+
+
+def beyond(half):
+    """A port to listen on that is 65536 too high: what is said, or where the server is reached."""
+    run = half.start(f"127.0.0.1:{half.port + 65536}", "127.0.0.1:$target")
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    if "proxying from" in run.said():
+        half.connect().end()
+        return Seen(runs=True)
+    return Seen(runs=False, status=run.child.wait(20), said=run.said())
 
 
 def usage(ident, line, said, **more):
@@ -223,6 +245,12 @@ ROWS = [
              {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"},
                  alone=True)
       for what, port, line in (("target", 70000, "127.0.0.1:$port a:70000"), ("target", 65536, "127.0.0.1:$port a:65536"))),
+    better("usage-listen-port-too-high", PLACE, beyond, "F 1.2: ports out of range are refused; theirs wrap around",
+           {"runs": True},
+           {"runs": False, "status": 2, "said": has("Error parsing listen port", "is above 65535")}, alone=True),
+    better("runs-two-addresses", TWO, both_addresses, "F 2.1: bind all returned addresses", {"127.0.0.2": True,
+           "127.0.0.3": False},
+           {"127.0.0.2": True, "127.0.0.3": True}, alone=True),
     better("runs-port-0", PLACE, outcome("127.0.0.1:0 127.0.0.1:$target"), "F 1.2: print the real port",
            {"runs": True, "line": "  - proxying from 127.0.0.1:0 to 127.0.0.1:TARGET"},
            {"runs": True, "line": re.compile(r"  - proxying from 127\.0\.0\.1:[1-9]\d+ to 127\.0\.0\.1:TARGET")}, alone=True),

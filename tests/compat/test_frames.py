@@ -1,10 +1,24 @@
 """Frames of an open WebSocket: data both ways, control frames, and the rules that clients break."""
 
+import select
+import socket
+import threading
+
 from harness import Echo, Group, Hand, better, same
-from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Seen, close, closing, frame, upgrade
+from wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Late, Seen, close, closing, frame, upgrade
+
+class Narrow(Echo):
+    """An echo whose sockets have small buffers."""
+
+    def __init__(self):
+        super().__init__()
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self.listener.setsockopt(socket.SOL_SOCKET, buffer, 8192)
+
 
 ECHO = Group("frames-echo", target=Echo)
 HAND = Group("frames-hand", target=Hand)
+NARROW = Group("frames-narrow", target=Narrow)
 ALL = bytes(range(256))
 
 
@@ -159,6 +173,55 @@ def close_flushes(half):
         return Seen(reached=reached, end=target.ended, **after(client))
 
 
+def unfinished(*pieces):
+    """What has reached the target of a message whose end has not come yet."""
+
+    def do(half):
+        with opened(half) as client:
+            target = half.target.take()
+            target.stream.settimeout(half.patience(2))
+            for piece in pieces:
+                client.send(piece)
+            try:
+                got = target.take(5)
+            except Late:
+                got = "nothing"
+            target.end()
+            return Seen(got=got)
+
+    return do
+
+
+def swallowed(half):
+    """How much a client can send before it has to wait for a target that reads nothing; 48 MiB at the most."""
+    piece, sent = frame(BINARY, bytes(65536)), 0
+    with opened(half) as client:
+        target = half.target.take()
+        client.stream.setblocking(False)
+        while sent < 48 << 20:
+            # Who is not asked for more within two seconds has to wait.
+            if not select.select([], [client.stream], [], 2)[1]:
+                break
+            # A frame that is sent in part is a frame of the next turn's bytes; nobody looks at what they are.
+            sent += client.stream.send(piece)
+        target.end()
+        return Seen(all=sent >= 48 << 20, sent=sent)
+
+
+def crossed(half):
+    """One large frame to an echo with small buffers: whether it comes back while both directions are full."""
+    size = 4 << 20
+    with opened(half) as client:
+        client.stream.settimeout(half.patience(8))
+        try:
+            # Reading goes on while it is sent, as in a browser.
+            threading.Thread(target=client.send, args=[frame(BINARY, bytes(size))], daemon=True).start()
+            got = client.data(size)
+        except Late:
+            return Seen(whole=False)
+        return Seen(whole=got == bytes(size))
+
+
 def masks(*keys):
     """Frames with these masking keys."""
     return [frame(BINARY, ALL, mask=key) for key in keys]
@@ -211,6 +274,14 @@ ROWS = [
            {"close": "1000"}, {"close": "1002 Protocol error: Length not minimal"}),
     better("frame-length-top-bit", ECHO, cut(frame(BINARY, length=1 << 63)), "S F4: no length beyond 63 bits",
            {"close": None}, {"close": "1002 Protocol error: Length out of range"}),
+    better("frame-unfinished", HAND, unfinished(frame(BINARY, b"first", length=1 << 40)),
+           "F 2.7: payload is streamed as it arrives",
+           {"got": "nothing"}, {"got": b"first"}),
+    better("frame-fragment-unfinished", HAND, unfinished(frame(BINARY, b"first", fin=False)),
+           "F 2.7: payload is streamed as it arrives", {"got": "nothing"}, {"got": b"first"}),
+    better("frame-back-pressure", HAND, swallowed, "F 2.7: a slow target slows its client down", {"all": True}, {"all": False}),
+    better("frame-both-ways-full", NARROW, crossed, "F 2.7: never let one direction wait for the other", {"whole": False},
+           {"whole": True}),
     same("frame-ping-between-fragments", HAND, ping_between_fragments, pong=(PONG, b"p"), got=b"ab"),
     same("frame-to-target", HAND, to_target(frame(BINARY, b"abc"), frame(BINARY, b"def"), length=6), got=b"abcdef", rest=b"",
          close="1000", ended="closed"),

@@ -6,11 +6,12 @@ import time
 from harness import Group, better, same
 from jwcrypto import jwe, jwk, jws, jwt
 from services import Two
-from test_tokens import CLEAR, REFUSAL, SILENCE, come, write
+from test_tokens import ABSENT, CLEAR, FAILURE, REFUSAL, SILENCE, come, write
 
 SECRET = jwk.JWK.generate(kty="oct", size=512)
 RSA = jwk.JWK.generate(kty="RSA", size=2048)
 OTHER = jwk.JWK.generate(kty="RSA", size=2048)
+SHORT = jwk.JWK.generate(kty="RSA", size=1024)
 P256 = jwk.JWK.generate(kty="EC", crv="P-256")
 P384 = jwk.JWK.generate(kty="EC", crv="P-384")
 ED = jwk.JWK.generate(kty="OKP", crv="Ed25519")
@@ -109,6 +110,7 @@ WITH_P256, WITH_P384, WITH_ED = keyed("p256", public(P256)), keyed("p384", publi
 WITH_PRIVATE, WITH_AES, WITH_EC_PRIVATE = keyed("private", private(RSA)), keyed("aes", symmetric(AES)), keyed("ec",
     private(P256))
 WITH_NEWLINE = keyed("newline", symmetric(SECRET) + "\n")
+WITH_SHORT = keyed("short", public(SHORT))
 NO_KEY = Group("jwt-absent", ("--token-plugin=JWTTokenApi", "--token-source=$place/absent"), target=Two, to="")
 HOUR = 3600
 LEADS = {"code": 101, "got": b"A"}
@@ -149,8 +151,10 @@ ROWS = [
     refused("jwt-header-key", WITH_RSA, signed("RS256", OTHER, header={"jwk": json.loads(OTHER.export_public())})),
     refused("jwt-nonsense", WITH_RSA, come("/?token=nonsense")),
     refused("jwt-empty-parts", WITH_RSA, come("/?token=..")),
-    refused("jwt-absent", WITH_RSA, come("/")),
-    refused("jwt-key-absent", NO_KEY, signed("RS256", RSA), ours={"code": lambda code: 400 <= code < 600}),
+    refused("jwt-absent", WITH_RSA, come("/"), ours=ABSENT),
+    refused("jwt-key-absent", NO_KEY, signed("RS256", RSA), ours=FAILURE),
+    better("jwt-key-of-1024-bits", WITH_SHORT, signed("RS256", SHORT), "S A8: RSA keys below 2048 bits are refused", LEADS,
+           REFUSAL),
     # Encrypted ones.
     *(better(f"jwe-{alg.lower()}", WITH_PRIVATE, nested(alg, "A256GCM", RSA, "RS256", RSA), NESTED, SILENCE, LEADS)
       for alg in ("RSA-OAEP", "RSA-OAEP-256")),

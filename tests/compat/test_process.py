@@ -9,6 +9,7 @@ import socket
 from harness import Echo, Group, better, files, has, same
 from services import keep
 from support import until
+from test_tls import NAME, context, pair
 from wire import BINARY, PING, Seen, close, closing, frame, request, upgrade
 
 
@@ -24,13 +25,16 @@ LOG = group("log", "--log-file=$place/log", "--web=$place/web", setup=files({"we
 LOG_RELATIVE = group("log-relative", "--log-file=log", "--web=$place/web", setup=files({"web/x": "x"}))
 
 
+TLS6 = group("tls6", "--cert=$both", setup=pair, listen="[::1]:$port")
+
+
 class Syslog:
     """A syslog server on a datagram socket; `lines` is what came."""
 
     def __init__(self, path=None):
         self.socket = socket.socket(socket.AF_UNIX if path else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(str(path) if path else ("127.0.0.1", 0))
-        self.socket.settimeout(3)
+        self.socket.settimeout(5)
         self.port = None if path else self.socket.getsockname()[1]
         self.lines = []
 
@@ -79,6 +83,14 @@ def talk(half, path="/", *lines):
         return Seen(code=code, got=got, close=closing(client.frame()[1]), rest=client.rest())
 
 
+def talk_tls(half):
+    """A session over TLS and IPv6."""
+    with half.connect(context(), NAME, socket.AF_INET6) as client:
+        client.send(upgrade()).answer()
+        client.send(frame(BINARY, b"hello")).frame()
+        client.send(close(1000)).frame()
+
+
 def listener(port):
     """The process that listens on a port of the loopback, or None."""
     inodes = set()
@@ -106,7 +118,7 @@ def settled(half):
             return None
         return found if streams == {"/dev/null"} else None
 
-    return until(pid, "the daemon listens, with nothing but /dev/null", 10)
+    return until(pid, "the daemon listens, with nothing but /dev/null", 30)
 
 
 def gone(pid):
@@ -122,7 +134,7 @@ def stop(half, sign=signal.SIGKILL):
     pid = listener(half.port)
     if pid:
         os.kill(pid, sign)
-        until(lambda: gone(pid), "the daemon has ended", 10)
+        until(lambda: gone(pid), "the daemon has ended", 30)
     return pid
 
 
@@ -133,7 +145,7 @@ def daemon(*words, look=lambda half, pid: {}, tokens=False):
         where = ["127.0.0.1:$port"] + ([] if tokens else ["127.0.0.1:$target"])
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start("-D", *words, *where)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         if status:
             return Seen(status=status)
         pid = settled(half)
@@ -141,7 +153,7 @@ def daemon(*words, look=lambda half, pid: {}, tokens=False):
         if not tokens:
             seen |= talk(half)
         os.kill(pid, signal.SIGTERM)
-        until(lambda: gone(pid), "the daemon has ended", 10)
+        until(lambda: gone(pid), "the daemon has ended", 30)
         return seen
 
     return do
@@ -171,6 +183,13 @@ def proxying(half, pid):
     return {"lines": lines}
 
 
+def recorded(half, pid):
+    """The mode of a recording."""
+    talk(half)
+    path = until(lambda: next(half.place.glob("rec.*"), None), "there is a recording")
+    return {"mode": oct(path.stat().st_mode & 0o777)}
+
+
 def relative_token(half, pid):
     """A session with a token of a file that was named relatively."""
     with half.connect() as client:
@@ -183,7 +202,7 @@ def fails(*words, before=None):
     def do(half):
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start("-D", *words)
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         run.wait_for(r"\(end of output\)")
         return Seen(status=status, said=half.blank(run.said()))
 
@@ -221,8 +240,8 @@ def log_at(name):
 def log_nowhere(half):
     """A log file in a directory that is not there."""
     run = half.start("--log-file=$place/absent/log", "127.0.0.1:$port", "127.0.0.1:$target")
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return Seen(status=run.child.wait(5), said=half.blank(run.said()))
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return Seen(status=run.child.wait(20), said=half.blank(run.said()))
 
 
 def rotated(half):
@@ -231,7 +250,7 @@ def rotated(half):
     (half.place / "log").rename(half.place / "log.1")
     half.server.tell(signal.SIGHUP)
     if half.name == "theirs":
-        return Seen(status=half.server.child.wait(10))
+        return Seen(status=half.server.child.wait(20))
     until(lambda: (half.place / "log").exists(), "the file is there again")
     talk(half, "/rotated")
     until(lambda: "/rotated" in (half.place / "log").read_text(), "the session is in the new file")
@@ -263,7 +282,8 @@ def says(work, pattern, ours=None):
     def do(half):
         mark = half.server.mark()
         work(half)
-        line = half.server.since(mark, pattern if half.name == "theirs" or not ours else ours)
+        # Theirs either says it at once or never.
+        line = half.server.since(mark, pattern if half.name == "theirs" or not ours else ours, half.patience(6))
         return Seen(line=half.blank(line or ""))
 
     return do
@@ -302,7 +322,7 @@ def daemon_syslog(pattern):
     def do(half):
         half.note["_end"] = [*half.note.get("_end", []), lambda: stop(half)]
         run = half.start(*half.group.words, "127.0.0.1:$port", "127.0.0.1:$target")
-        status = run.child.wait(15)
+        status = run.child.wait(20)
         if status:
             return Seen(status=status)
         pid = settled(half)
@@ -310,7 +330,7 @@ def daemon_syslog(pattern):
             talk(half)
         line = half.syslog.wait_for(pattern)
         os.kill(pid, signal.SIGTERM)
-        until(lambda: gone(pid), "the daemon has ended", 10)
+        until(lambda: gone(pid), "the daemon has ended", 30)
         return Seen(status=status, line=line and half.blank(line))
 
     return do
@@ -333,6 +353,8 @@ ROWS = [
     better("daemon-umask", PLAIN, daemon(look=umask), "F 8.3: the umask is kept sane", {"umask": 0},
            {"umask": lambda mask: mask & 0o022 == 0o022},
            alone=True),
+    better("daemon-record-mode", PLAIN, daemon("--record=$place/rec", look=recorded), "F 5: recordings are their owner's",
+           {"mode": "0o666"}, {"mode": "0o600"}, alone=True),
     better("daemon-relative-token-source", PLAIN, daemon("--token-plugin=TokenFile", "--token-source=tokens",
            look=relative_token, tokens=True),
            "F 1.3: relative to where it was started", {"code": 0}, {"code": 101}, alone=True),
@@ -383,6 +405,8 @@ ROWS = [
     better("says-end", PLAIN, says(talk, "Client closed connection", "end=client_closed"),
            "F 6.2: a line at the end of each session",
            {"line": ""}, {"line": has("in_bytes=5", "out_bytes=5", "duration=", "close=1000")}),
+    better("says-tls", TLS6, says(talk_tls, "WebSocket connection", "end=client_closed"), "F 6.2: TLS is told, on IPv6 too",
+           {"line": has("Plain non-SSL (ws://) WebSocket connection")}, {"line": has("tls=TLSv1.3,")}),
     better("says-404", PLAIN, says(get("/absent"), "code 404", "status=404"), "F 6.2: with time and peer",
            {"line": has("code 404, message File not found")}, {"line": has("status=404", "client=127.0.0.1:")}),
     better("says-request-verbose", VERBOSE, says(get("/text.txt"), '"GET /text.txt HTTP/1.1" 200', "status=200"),

@@ -21,6 +21,8 @@ RELATIVE = Group("unix-relative", ("--unix-listen=sock", "--web=$place/web"), ta
     setup=files({"web/x": "x"}))
 TARGET = Group("unix-target", ("--unix-target=$place/echo.sock",), to="", setup=lambda half: keep(half,
     unix_echo(half.place / "echo.sock", b"")))
+PERCENT = Group("unix-target-percent", ("--unix-target=$place/%s.sock",), to="",
+    setup=lambda half: keep(half, unix_echo(half.place / "%s.sock", b"")))
 BOTH = listen("both", "--unix-target=$place/echo.sock", to="", setup=lambda half: keep(half,
     unix_echo(half.place / "echo.sock", b"")))
 INETD = Group("inetd", ("--inetd",), target=Echo, listen="")
@@ -30,6 +32,8 @@ def talk(client):
     """An echo over a connection that is not yet upgraded."""
     code = client.send(upgrade()).answer().code
     got = client.send(frame(BINARY, b"hello")).frame()
+    if got is None:
+        return Seen(code=code, got=None)
     client.send(close(1000, "bye"))
     return Seen(code=code, got=got, close=closing(client.frame()[1]), rest=client.rest())
 
@@ -75,11 +79,11 @@ def begins(prepare):
     def do(half):
         prepare(half.place / "sock")
         half.server = run = half.start(*half.group.words, half.group.to)
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         said = run.said()
         if "proxying from" not in said:
             path = half.place / "sock"
-            return Seen(starts=False, status=run.child.wait(5), kept=path.is_file() and path.read_text(), said=half.blank(said))
+            return Seen(starts=False, status=run.child.wait(20), kept=path.is_file() and path.read_text(), said=half.blank(said))
         return Seen(over("sock")(half), starts=True)
 
     return do
@@ -94,8 +98,8 @@ def stale(path):
 def nowhere(half):
     """A directory that is not there."""
     run = half.start("--unix-listen=$place/absent/sock", "127.0.0.1:$target")
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return Seen(status=run.child.wait(5), said=half.blank(run.said()))
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return Seen(status=run.child.wait(20), said=half.blank(run.said()))
 
 
 def relative(half):
@@ -118,15 +122,15 @@ def inetd(family, where):
         listener.bind(address)
         listener.listen(16)
         half.server = run = half.start("--inetd", "127.0.0.1:$target", stdin=listener)
-        run.wait_for(r"proxying from|\(end of output\)", 15)
+        run.wait_for(r"proxying from|\(end of output\)", 30)
         banner = [half.blank(line) for line in run.said().splitlines()]
         try:
             stream = socket.socket(family)
-            stream.settimeout(3)
+            stream.settimeout(half.patience(3))
             stream.connect(listener.getsockname())
             listener.close()
             with Connection(stream) as client:
-                client.stream.settimeout(3)
+                client.stream.settimeout(half.patience(3))
                 code = client.send(upgrade()).answer().code
                 seen = Seen(code=code) if code != 101 else talked(client)
         except (OSError, AssertionError) as error:
@@ -151,11 +155,11 @@ def nowait(half):
     half.server = run = half.start("--inetd", "127.0.0.1:$target", stdin=far)
     far.close()
     with Connection(stream) as client:
-        client.stream.settimeout(3)
+        client.stream.settimeout(half.patience(3))
         try:
             code = client.send(upgrade()).answer().code
             seen = talked(client) if code == 101 else Seen(code=code)
-            seconds, status = elapsed(lambda: run.child.wait(8)) if code == 101 else (None, None)
+            seconds, status = elapsed(lambda: run.child.wait(20)) if code == 101 else (None, None)
             return Seen(seen, status=status)
         except (AssertionError, OSError):
             spins = run.since(0, "handler exception") is not None
@@ -166,8 +170,8 @@ def no_socket(half):
     """A server whose standard input is no socket."""
     with open(os.devnull, "rb") as nothing:
         run = half.start("--inetd", "127.0.0.1:$target", stdin=nothing)
-    run.wait_for(r"proxying from|\(end of output\)", 15)
-    return Seen(status=run.child.wait(8), said=run.said())
+    run.wait_for(r"proxying from|\(end of output\)", 30)
+    return Seen(status=run.child.wait(20), said=run.said())
 
 
 FINE = {"code": 101, "got": (BINARY, b"hello"), "close": "1000 bye"}
@@ -178,6 +182,8 @@ ROWS = [
     *(same(f"unix-listen-mode-{said}", MODE[said], mode, mode=oct(int(said.removeprefix("0o"), 8)))
       for said in ("600", "660", "777", "0640")),
     same("unix-target", TARGET, over_tcp, **FINE),
+    better("unix-target-percent", PERCENT, over_tcp, "F 9: a % in a path means nothing (defect 20)", {"code": 101,
+           "got": None}, FINE),
     same("unix-both", BOTH, over("sock"), **FINE),
     same("unix-banner", PLAIN, banner, said=has("  - Listen on unix socket PLACE/sock")),
     better("unix-banner-proxying", PLAIN, banner, "F 6.2: the source is named",

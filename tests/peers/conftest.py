@@ -7,7 +7,14 @@ import textwrap
 
 import pytest
 from certificates import Authority
-from support import BINARY, BUILT, ENGINES, OURS, Bridge, Target, ring_refused
+from desktop import Desktop
+from support import BINARY, BUILT, ENGINES, OURS, Bridge, Target, ring_refused, without_excuse
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """No test is left out without an excuse."""
+    return without_excuse((yield))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +75,14 @@ def bridge(engine, keep):
 def target(keep):
     """Starts one of the targets of targets.py; with a file of certificate and key it speaks TLS."""
     return lambda *words: keep(Target(*words))
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory):
+    """One desktop for all sessions of a module."""
+    desktop = Desktop(tmp_path_factory.mktemp("desktop"))
+    yield desktop
+    desktop.end()
 
 
 @pytest.fixture

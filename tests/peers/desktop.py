@@ -7,6 +7,8 @@ import threading
 
 from support import Process, free_port, until
 
+# What the desktop calls itself.
+SCREEN = "websplice test"
 COLOUR = (0x20, 0x40, 0x60)
 OTHER_COLOUR = (0x80, 0x60, 0x20)
 
@@ -25,7 +27,7 @@ class Desktop:
         read, write = os.pipe()
         self.screen = Process(
             ["Xtigervnc", "-displayfd", str(write), "-rfbport", self.port, "-SecurityTypes", "None", "-interface",
-             "127.0.0.1", "-geometry", "800x600", "-depth", "24", "-AlwaysShared", "-desktop", "websplice test"],
+             "127.0.0.1", "-geometry", "800x600", "-depth", "24", "-AlwaysShared", "-desktop", SCREEN],
             pass_fds=[write],
         )  # fmt: skip
         os.close(write)

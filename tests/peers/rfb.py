@@ -33,8 +33,19 @@ class Rfb:
         """Sends bytes as one message."""
         self.socket.send(data)
 
-    def pixels(self):
-        """Asks for the whole screen, raw, and returns how many pixels came."""
+    def type(self, text):
+        """Presses the keys of this text; Latin letters and signs are their own key symbols."""
+        for letter in text:
+            symbol = 0xFF0D if letter == "\n" else ord(letter)
+            for down in (1, 0):
+                self.give(struct.pack(">BBxxI", 4, down, symbol))
+
+    def point(self, across, down):
+        """Moves the pointer."""
+        self.give(struct.pack(">BBHH", 5, 0, across, down))
+
+    def pixels(self, colour=None):
+        """Asks for the whole screen, raw, and returns how many pixels came; with a colour, how many have that one."""
         width, height = self.size
         self.give(struct.pack(">BxHi", 2, 1, 0))
         self.give(struct.pack(">BBHHHH", 3, 0, 0, 0, width, height))
@@ -44,8 +55,10 @@ class Rfb:
         for _ in range(rectangles):
             _, _, across, down, encoding = struct.unpack(">HHHHi", self.take(12))
             assert encoding == 0, encoding
-            self.take(across * down * 4)
-            pixels += across * down
+            data = self.take(across * down * 4)
+            # The format that TigerVNC speaks of itself: 32 bits, little-endian, red in the third byte.
+            wanted = bytes(reversed(colour)) if colour else None
+            pixels += sum(data[at : at + 3] == wanted for at in range(0, len(data), 4)) if wanted else across * down
         return pixels
 
 

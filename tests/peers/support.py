@@ -9,6 +9,7 @@ import ctypes
 import functools
 import os
 import pathlib
+import platform
 import re
 import signal
 import socket
@@ -25,6 +26,12 @@ BINARY = pathlib.Path(os.environ.get("WEBSPLICE_BIN", BUILT / "release/websplice
 OURS = BINARY.name != "websockify"
 ENGINES = ["ring", "poll"] if OURS else ["theirs"]
 SYS_IO_URING_SETUP = 425
+# What user notification of seccomp takes, the same on every architecture but Alpha; but for SYS_SECCOMP.
+SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
+SYS_SECCOMP = 277 if platform.machine() == "aarch64" else 317
+SECCOMP_GET_ACTION_AVAIL, SECCOMP_RET_USER_NOTIF = 2, 0x7FC00000
+# How the reasons begin for which a test may be left out.
+EXCUSES = ("this machine refuses", "this machine has no", "this user cannot", *(() if OURS else ("only our own server",)))
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
@@ -56,6 +63,37 @@ def ring_refused():
         return ctypes.get_errno()
     os.close(descriptor)
     return 0
+
+
+@functools.cache
+def seccomp_refused():
+    """Why this machine cannot show the calls of a program to another (what moves the ports of wrapped ones), or nothing."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    notified = ctypes.c_uint32(SECCOMP_RET_USER_NOTIF)
+    if libc.syscall(SYS_SECCOMP, SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(notified)) < 0:
+        return f"seccomp with user notification: {os.strerror(ctypes.get_errno())}"
+    own = libc.syscall(SYS_PIDFD_OPEN, os.getpid(), 0)
+    taken = libc.syscall(SYS_PIDFD_GETFD, own, 2, 0) if own >= 0 else -1
+    why = os.strerror(ctypes.get_errno())
+    for descriptor in (own, taken):
+        if descriptor >= 0:
+            os.close(descriptor)
+    return "" if taken >= 0 else f"pidfd_getfd: {why}"
+
+
+def skipped(report):
+    """Why a test was skipped, or None if it was not."""
+    return report.longrepr[2].removeprefix("Skipped: ") if report.skipped and isinstance(report.longrepr, tuple) else None
+
+
+def without_excuse(report):
+    """Fails a report that skips for anything but what this machine's kernel, or the user of the tests, cannot do: a program
+    that is missing is a mistake of scripts/setup-test.sh, and a test that nobody runs shows nothing."""
+    reason = skipped(report)
+    if reason is not None and not reason.startswith(EXCUSES):
+        report.outcome = "failed"
+        report.longrepr = f"skipped without an excuse: {reason}; excuses begin with {EXCUSES}"
+    return report
 
 
 class Process:

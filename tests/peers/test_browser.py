@@ -15,6 +15,7 @@ CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 DEBIAN_NOVNC = "/usr/share/novnc"
+NEWER_NOVNC = str(BUILT / "peers/novnc-1.6.0")
 # Counts the pixels of noVNC's canvas that have a colour, give or take what a lossy encoding does to it.
 COUNT = """([selector, [r, g, b]]) => {
     const canvas = document.querySelector(selector);
@@ -146,13 +147,17 @@ def test_application(bridge, engine, browser, desktop, shots):
     watch_a_desktop(browser, APPLICATION, server.url(APPLICATION.path), desktop, shots / f"application-{engine}.png")
 
 
-@pytest.mark.parametrize("ending", ["terminate", "interrupt"])
-def test_launcher(browser, desktop, engine, wrapper, keep, place, shots, ending):
-    """The launcher of the Debian package, unchanged, with our binary first in PATH as `websockify`."""
+@pytest.mark.parametrize(("novnc", "ending"), [
+    pytest.param(DEBIAN_NOVNC, "terminate", id="package-terminate"),
+    pytest.param(DEBIAN_NOVNC, "interrupt", id="package-interrupt"),
+    pytest.param(NEWER_NOVNC, "terminate", id="newer-terminate"),
+])
+def test_launcher(browser, desktop, engine, wrapper, keep, place, shots, novnc, ending):
+    """The launcher of the Debian package, or of a newer noVNC, unchanged, with our binary first in PATH as `websockify`."""
     path = f"{wrapper.parent}:{os.environ['PATH']}"
     port = free_port()
     launcher = keep(Process(
-        [f"{DEBIAN_NOVNC}/utils/novnc_proxy", "--listen", port, "--vnc", desktop.address, "--heartbeat", "30"],
+        [f"{novnc}/utils/novnc_proxy", "--listen", port, "--vnc", desktop.address, "--heartbeat", "30"],
         env={**os.environ, "PATH": path}, cwd=place,
     ))  # fmt: skip
     launcher.wait_for(f"proxying from :{port} to {desktop.address}")
@@ -163,7 +168,7 @@ def test_launcher(browser, desktop, engine, wrapper, keep, place, shots, ending)
     # The launcher looks after a second whether the server it started still lives; only then has it not failed.
     until(lambda: accepts(browser, f"http://127.0.0.1:{port}/vnc.html"), "the page is delivered")
     url = f"http://127.0.0.1:{port}/{APPLICATION.path}"
-    watch_a_desktop(browser, APPLICATION, url, desktop, shots / f"launcher-{ending}-{engine}.png")
+    watch_a_desktop(browser, APPLICATION, url, desktop, shots / f"launcher-{os.path.basename(novnc)}-{ending}-{engine}.png")
 
     if ending == "terminate":
         launcher.child.send_signal(signal.SIGTERM)

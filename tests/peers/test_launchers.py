@@ -6,21 +6,9 @@ import pathlib
 import signal
 import subprocess
 
-import pytest
-from desktop import Desktop
+from desktop import SCREEN
 from rfb import desktop as rfb
 from support import Process, free_port, until
-
-SCREEN = "websplice test"
-
-
-@pytest.fixture(scope="module")
-def screen(tmp_path_factory):
-    """One desktop for all sessions of this module."""
-    desktop = Desktop(tmp_path_factory.mktemp("desktop"))
-    yield desktop
-    desktop.end()
-
 
 def sees(url, **options):
     """Whether a client of this URL gets the desktop and all of its pixels."""

@@ -10,12 +10,12 @@ import subprocess
 
 import pytest
 from desktop import COLOUR, OTHER_COLOUR, Desktop
-from support import BUILT, OURS, Bridge, Process, free_port, until
+from support import BUILT, Process, free_port, until
 from test_browser import APPLICATION, COUNT, DEBIAN_NOVNC, browser, sees  # noqa: F401 - fixtures are used by name
 from test_clients import open_session
 
 THEIRS = BUILT / "peers/venv/bin/websockify"
-SOURCE = BUILT / "peers/novnc-source"
+SOURCE = BUILT / "peers/novnc-1.3.0"
 # Evaluates a file as a page does, and writes the elements of its array as lists of numbers.
 EVALUATE = """
 const text = require("fs").readFileSync(process.argv[1], "latin1");

@@ -164,7 +164,7 @@ def test_each_address_of_a_name_is_tried(ours, engine, keep, target, place):
     probe = subprocess.run(["unshare", "--mount", "sh", "-c", f"{inside}", "getent", "ahosts", "two-homed"],
                            capture_output=True, text=True, check=False)  # fmt: skip
     if probe.returncode != 0:
-        pytest.skip(f"no mount namespace of its own to be had here: {probe.stderr.strip()}")
+        pytest.skip(f"this machine refuses a mount namespace of its own: {probe.stderr.strip()}")
     assert probe.stdout.startswith("::1"), "the address that refuses comes first"
     listen = free_port()
     words = [BINARY, "--engine", engine, f"127.0.0.1:{listen}", f"two-homed:{port}"]

@@ -11,7 +11,9 @@ import sys
 import time
 
 import pytest
-from support import BINARY, Process, free_port, until
+from desktop import COLOUR, hexed
+from rfb import desktop as rfb
+from support import BINARY, Process, free_port, seccomp_refused, until
 from test_start import refusing
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -40,11 +42,8 @@ func main() {
 @pytest.fixture(params=WAYS)
 def way(request, ours):
     """Each way to move a program in turn, where the system allows it."""
-    if request.param == "seccomp":
-        told = subprocess.run([BINARY, "--wrap-bind=seccomp", "127.0.0.1:0", "--", "true"], capture_output=True,
-                              text=True, check=False, timeout=20)  # fmt: skip
-        if "option --wrap-bind: seccomp" in told.stderr:
-            pytest.skip(told.stderr.strip().splitlines()[-1])
+    if request.param == "seccomp" and seccomp_refused():
+        pytest.skip(f"this machine refuses {seccomp_refused()}")
     return request.param
 
 
@@ -80,18 +79,25 @@ def answered(server, say, seconds=10.0):
 
 
 def test_vncserver(way, wrapped, place):
-    """The classic: its launcher leaves a desktop behind, which outlives the server and ends by its own command."""
+    """The classic: its launcher leaves a desktop behind. A client sees its pixels and types into a terminal on it; it
+    outlives the server and ends by its own command."""
     session = place / "session"
     display = next(number for number in range(60, 99) if not os.path.exists(f"/tmp/.X{number}-lock"))
-    session.write_text(f"#!/bin/sh\nwhile [ -e /tmp/.X{display}-lock ]; do sleep 0.2; done\n")
+    terminal = f"xterm -bg '{hexed(COLOUR)}' -geometry 100x40+0+0 -e sh -c 'touch ready; exec sh'"
+    session.write_text(f"#!/bin/sh\ncd {place}\nexec {terminal}\n")
     session.chmod(0o755)
-    environment = {**os.environ, "HOME": str(place), "XDG_RUNTIME_DIR": str(place)}
-    server = wrapped(way, ["vncserver", "-SecurityTypes", "None", "-localhost", "yes", "-rfbport", "PORT", "-xstartup",
-                           session, f":{display}"], "--wrap-mode=ignore", env=environment)  # fmt: skip
+    environment = {**os.environ, "HOME": str(place), "XDG_RUNTIME_DIR": str(place), "ENV": "", "PS1": "$ "}
+    server = wrapped(way, ["vncserver", "-SecurityTypes", "None", "-localhost", "yes", "-rfbport", "PORT", "-geometry",
+                           "800x600", "-xstartup", session, f":{display}"], "--wrap-mode=ignore", env=environment)  # fmt: skip
     try:
         server.wait_for(r"Wrapped command exited \(or daemon\)\. Returned 0", 30)
-        with connect(server.url, subprotocols=["binary"], proxy=None) as client:
-            assert client.recv(timeout=10).startswith(b"RFB 003.008")
+        until((place / "ready").exists, "the terminal is there")
+        with rfb(server.url, proxy=None) as client:
+            assert client.size == [800, 600]
+            until(lambda: client.pixels(COLOUR) > 100_000, "the terminal is seen")
+            client.point(150, 150)
+            client.type("touch typed\n")
+            until((place / "typed").exists, "what was typed has run")
         new = int(server.wait_for(r"\(port \d+\)")[1].rpartition("(port ")[2].rstrip(")"))
         assert server.end() == 0
         with socket.create_connection(("127.0.0.1", new), 10) as desktop:
@@ -111,8 +117,6 @@ def end_desktop(display):
 
 def test_a_shell_daemon_comes_back(way, wrapped):
     """A daemon of one session, as telnetd -debug is: it ends with its client and is started again for the next."""
-    if not shutil.which("socat"):
-        pytest.skip("socat is not installed")
     server = wrapped(way, ["socat", "TCP4-LISTEN:PORT,reuseaddr", "EXEC:sh"], "--wrap-mode=respawn")
     for turn in range(3):
         assert answered(server, b"echo turn $((40 + 2))\n") == b"turn 42\n", turn
@@ -137,15 +141,13 @@ def test_python_on_ipv6(way, wrapped, place):
 @pytest.mark.parametrize("network", ["tcp", "tcp4", "tcp6"])
 def test_a_program_of_go(ours, wrapped, place, network):
     """It makes its system calls itself, so only the outside can move it; and its threads are interrupted all the time."""
-    if not shutil.which("go"):
-        pytest.skip("Go is not installed")
+    if seccomp_refused():
+        pytest.skip(f"this machine refuses {seccomp_refused()}")
     (place / "server.go").write_text(GO_SERVER)
     environment = {**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(place / "cache"), "GO111MODULE": "off"}
     subprocess.run(["go", "build", "-o", place / "server", place / "server.go"], env=environment, check=True, timeout=300)
     server = wrapped("auto", [place / "server", network, "PORT"])
-    if "bind=seccomp" not in server.said():
-        server.wait_for("is a static executable, so LD_PRELOAD does not reach it")
-        pytest.skip("this machine refuses seccomp")
+    assert "bind=seccomp" in server.said()
     assert answered(server, b"through Go") == b"through Go"
 
 
@@ -160,6 +162,8 @@ def test_all_are_told_at_once(ours, wrapped):
 
 def test_where_sockets_cannot_be_taken(ours, engine, keep):
     """As in a container: the server says why, and uses its library instead."""
+    if seccomp_refused():
+        pytest.skip(f"this machine refuses {seccomp_refused()} by itself")
     port = free_port()
     program = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", port]
     server = keep(Process([BINARY, "-v", "--engine", engine, f"127.0.0.1:{port}", "--", *program],
@@ -175,8 +179,8 @@ def test_where_sockets_cannot_be_taken(ours, engine, keep):
 
 def test_as_a_plain_user(way, engine, place):
     """Without root's privileges: the filter costs the tree the right to gain others, and everything else works."""
-    if os.geteuid() != 0 or not shutil.which("setpriv") or not os.path.exists(PYTHON):
-        pytest.skip(f"only root can become somebody else, with setpriv, who then needs {PYTHON}")
+    if os.geteuid() != 0:
+        pytest.skip("this user cannot become somebody else; only root can")
     port = free_port()
     shutil.copy(BINARY, place / "websplice")
     place.chmod(0o755)

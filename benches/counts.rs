@@ -8,6 +8,10 @@
 
 #[path = "counts/cases.rs"]
 mod cases;
+#[path = "samples/frames.rs"]
+mod frames;
+#[path = "samples/request.rs"]
+mod request;
 #[path = "counts/table.rs"]
 mod table;
 

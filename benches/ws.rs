@@ -1,40 +1,22 @@
 //! The codec: streams of client frames of one size decoded to their last event, and headers written.
 
+#[path = "samples/frames.rs"]
+mod samples;
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use websplice::ws::{ControlFrame, ControlPayload, Decoder, Event, Opcode, Rules, accept_key, header};
-
-const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+use samples::{decode, frames};
+use websplice::ws::{ControlFrame, ControlPayload, Opcode, accept_key, header};
 
 /// Payload of a batch: as much as one receive brings.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// Frames of `size` bytes of ASCII, as many as make a batch, and how many they are.
-fn frames(first: u8, size: usize) -> (Vec<u8>, usize) {
-    let mut one = header(Opcode::Binary, true, size as u64).as_slice().to_vec();
-    one[0] = first;
-    one[1] |= 0x80;
-    one.extend(KEY);
-    one.extend((0..size).map(|at| b'a' ^ KEY[at % 4]));
+/// Frames of `size` bytes, as many as make a batch, and how many they are.
+fn batch(first: u8, size: usize) -> (Vec<u8>, usize) {
+    let one = frames(first, size, 1);
     let count = (BATCH_BYTES / one.len()).max(1);
     (one.repeat(count), count)
-}
-
-/// Decodes all of `bytes` and says how many payload bytes came out.
-fn decode(bytes: &mut [u8], slide: bool) -> usize {
-    let mut decoder = Decoder::new(Rules { text: true });
-    let (mut read, mut write, mut total) = (0, 0, 0);
-    loop {
-        match decoder.next(bytes, &mut read, slide.then_some(write)) {
-            Event::Payload(piece) => {
-                total += piece.range.len();
-                write = piece.range.end;
-            }
-            Event::Ping(_) | Event::Pong(_) => total += 1,
-            Event::Close(_) | Event::Starved | Event::Fail(_) => return total,
-        }
-    }
 }
 
 fn decoding(criterion: &mut Criterion) {
@@ -43,7 +25,7 @@ fn decoding(criterion: &mut Criterion) {
         for (name, first, slide) in
             [("binary in place", 0x82, false), ("binary slid", 0x82, true), ("text slid", 0x81, true)]
         {
-            let (bytes, count) = frames(first, size);
+            let (bytes, count) = batch(first, size);
             // One element is one frame.
             group.throughput(Throughput::Elements(count as u64));
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
@@ -55,7 +37,7 @@ fn decoding(criterion: &mut Criterion) {
             });
         }
     }
-    let (bytes, count) = frames(0x89, 8);
+    let (bytes, count) = batch(0x89, 8);
     group.throughput(Throughput::Elements(count as u64));
     group.bench_function("ping/8", |bencher| {
         bencher.iter_batched_ref(|| bytes.clone(), |bytes| decode(bytes, true), BatchSize::LargeInput);

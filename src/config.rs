@@ -29,6 +29,9 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// How upgrades are judged and sub-protocols chosen.
     pub upgrade: http::upgrade::Options,
+    /// What the Server header of every answer says; empty: there is none. Printable ASCII, at most
+    /// [`crate::limits::SERVER_NAME_BYTES_MAX`] bytes.
+    pub server_header: Box<str>,
     /// Certificates, keys and rules of TLS; without certificates clients are not offered any.
     pub tls: tls::Options,
     /// What becomes of clients without TLS; all are served where there is no certificate.

@@ -330,6 +330,8 @@ pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
 pub const SUBPROTOCOLS_MAX: usize = 16;
 /// Longest name of a sub-protocol, in bytes, so that the head of an answer stays small.
 pub const SUBPROTOCOL_BYTES_MAX: usize = 128;
+/// Longest `--server-header`, in bytes, so that the head of an answer stays small.
+pub const SERVER_NAME_BYTES_MAX: usize = 128;
 /// Most `--auth-plugin`s.
 pub const GUARDS_MAX: usize = 16;
 /// Longest file that the `@FILE` of `--auth-source`, `--token-source` and `--key-password` is read from, in bytes. At the limit: start error.

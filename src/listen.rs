@@ -5,7 +5,7 @@
 
 use crate::config::Listen;
 use crate::sys::socket::{Given, Listener};
-use crate::sys::{process, resolve, socket, stdio};
+use crate::sys::{directory, process, resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -45,8 +45,7 @@ pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners>
         Listen::Unix { path, mode } => {
             let listeners = open_unix(path, *mode)?;
             if let Some((user, group)) = owner {
-                lchown(path, Some(user), Some(group))
-                    .map_err(|error| named(&path.display().to_string(), error))?;
+                lchown(path, Some(user), Some(group)).map_err(|error| at_path(path, error))?;
             }
             Ok(listeners)
         }
@@ -54,24 +53,25 @@ pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners>
     }
 }
 
-/// Finds out whether `listen` could be opened, as far as that can be told without doing so: by somebody else it may well be
-/// at the moment.
+/// Finds out whether `listen` could be opened, as far as that can be told without doing so: a port or a socket may well be
+/// somebody else's at the moment, most likely of the server that the next start takes the place of.
 ///
 /// # Errors
-/// When a name cannot be resolved, or something that is no socket is in the way.
+/// As of [`open`].
 pub fn check(listen: &Listen) -> io::Result<()> {
     match listen {
-        Listen::Tcp { host, .. } if host.is_empty() => Ok(()),
-        Listen::Tcp { host, port, .. } => {
-            resolve::stream(host, &port.to_string()).map(|_| ()).map_err(|error| named(host, error))
+        Listen::Tcp { host, port, .. } if host.is_empty() => everywhere(*port, may_listen),
+        Listen::Tcp { host, port, prefer_ipv6 } => {
+            may_listen(&addresses(host, *port, *prefer_ipv6)?).map_err(|error| without_family(host, error))
         }
         Listen::Unix { path, .. } => {
-            let shown = path.display().to_string();
-            std::fs::metadata(path.parent().unwrap_or(path)).map_err(|error| named(&shown, error))?;
+            let named = |error| at_path(path, error);
             match std::fs::symlink_metadata(path) {
-                Ok(found) if !found.file_type().is_socket() => Err(named(&shown, in_the_way())),
-                _ => Ok(()),
+                Ok(found) if !found.file_type().is_socket() => return Err(named(in_the_way())),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
+                _ => {}
             }
+            directory::admits(path).map_err(named)
         }
         // That is what it is when it is started in earnest.
         Listen::Inherited => Ok(()),
@@ -81,20 +81,22 @@ pub fn check(listen: &Listen) -> io::Result<()> {
 /// Takes over what somebody else has opened: the socket that standard input is, a listener or one client, or else those
 /// that a service manager has handed over.
 fn inherit() -> io::Result<Listeners> {
+    const INPUT: &str = "--inetd: standard input";
     const REMEDY: &str =
         "no socket; have inetd or a socket unit start it, or leave --inetd out and name a port";
+    const STREAM: &str = "hand over one of a stream that listens or is connected";
     match socket::examine(io::stdin()) {
-        Ok(_) => take_over(vec![stdio::take_input()?]).map_err(|error| named("standard input", error)),
+        Ok(_) => take_over(vec![stdio::take_input()?]).map_err(|error| named(INPUT, error)),
         Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => {
             let handed_over = process::handed_over().and_then(take_over);
-            match handed_over.map_err(|error| named("LISTEN_FDS", error))? {
+            match handed_over.map_err(|error| named("--inetd: LISTEN_FDS", error))? {
                 Listeners { sockets, only: None, .. } if sockets.is_empty() => {
-                    Err(named("standard input", io::Error::new(error.kind(), REMEDY)))
+                    Err(named(INPUT, io::Error::new(error.kind(), REMEDY)))
                 }
                 listeners => Ok(listeners),
             }
         }
-        Err(error) => Err(named("standard input", error)),
+        Err(error) => Err(named(INPUT, with_remedy(error, STREAM))),
     }
 }
 
@@ -113,28 +115,43 @@ fn take_over(sockets: Vec<OwnedFd>) -> io::Result<Listeners> {
         }
     }
     if listeners.only.is_some() && !listeners.sockets.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "both listeners and a client"));
+        let both = "both listeners and a client; hand over one or the other";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, both));
     }
     Ok(listeners)
 }
 
 fn open_tcp(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Listeners> {
-    let addresses = match host {
-        "" => return open_everywhere(port),
-        _ => resolve::stream(host, &port.to_string()).map_err(|error| named(host, error))?,
+    match host {
+        "" => everywhere(port, open_all),
+        _ => open_all(&addresses(host, port, prefer_ipv6)?).map_err(|error| without_family(host, error)),
+    }
+}
+
+/// The addresses of a host that is not empty.
+fn addresses(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Vec<SocketAddr>> {
+    let unknown = |error| {
+        named(&format!("source_addr: {host}"), with_remedy(error, "check the name, or write an address"))
     };
+    let addresses = resolve::stream(host, &port.to_string()).map_err(unknown)?;
     // Where a name has addresses of both families, preferring one means listening on that one.
     let has_ipv6 = addresses.iter().any(SocketAddr::is_ipv6);
     let wanted = addresses.into_iter().filter(|address| address.is_ipv6() || !(prefer_ipv6 && has_ipv6));
-    open_all(&wanted.collect::<Vec<_>>())
+    Ok(wanted.collect())
 }
 
 /// All interfaces: one dual-stack socket, or IPv4 alone where the system has no IPv6.
-fn open_everywhere(port: u16) -> io::Result<Listeners> {
-    match open_all(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]) {
-        Err(error) if is_without_ipv6(&error) => open_all(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]),
+fn everywhere<T>(port: u16, open: impl Fn(&[SocketAddr]) -> io::Result<T>) -> io::Result<T> {
+    match open(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]) {
+        Err(error) if is_without_ipv6(&error) => open(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]),
         outcome => outcome,
     }
+}
+
+fn may_listen(addresses: &[SocketAddr]) -> io::Result<()> {
+    addresses
+        .iter()
+        .try_for_each(|address| socket::may_listen(*address).map_err(|error| at_address(*address, error)))
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
@@ -168,23 +185,21 @@ fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
         if address.port() == 0 {
             address.set_port(listeners.port);
         }
-        let socket = socket::listen_tcp(address).map_err(|error| match error.raw_os_error() {
-            Some(libc::EAFNOSUPPORT) => error,
-            _ => named(&address.to_string(), error),
-        })?;
+        let socket = socket::listen_tcp(address).map_err(|error| at_address(address, error))?;
         listeners.port = socket::bound_to(&socket)?.map_or(0, |bound| bound.port());
         listeners.sockets.push(Arc::new(Listener::own(socket)));
     }
     if listeners.sockets.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"));
+        let none = "source_addr: the name has no address; write one";
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, none));
     }
     Ok(listeners)
 }
 
 fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
-    let shown = path.display().to_string();
-    remove_stale(path).map_err(|error| named(&shown, error))?;
-    let socket = socket::listen_unix(path, mode).map_err(|error| named(&shown, error))?;
+    remove_stale(path).map_err(|error| at_path(path, error))?;
+    directory::admits(path).map_err(|error| at_path(path, error))?;
+    let socket = socket::listen_unix(path, mode).map_err(|error| at_path(path, error))?;
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = Some(SocketFile { path: path.to_owned(), inode });
     Ok(Listeners { sockets: vec![Arc::new(Listener::own(socket))], only: None, port: 0, file })
@@ -209,6 +224,44 @@ fn in_the_way() -> io::Error {
 
 fn named(what: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn with_remedy(error: io::Error, remedy: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{error}; {remedy}"))
+}
+
+/// Says of which host it is that the system has not its family.
+fn without_family(host: &str, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => named(&format!("source_addr: {host}"), with_remedy(error, "name one of another family")),
+        None => error,
+    }
+}
+
+/// What is wrong with a TCP address: the word for the part that is to be changed, and how. A family that the system has not
+/// is left as it is: whoever tries another one looks at its number.
+fn at_address(address: SocketAddr, error: io::Error) -> io::Error {
+    let (word, remedy) = match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) => return error,
+        Some(libc::EADDRINUSE) => ("source_port", "end the server that has it, or name another port"),
+        Some(libc::EACCES) => {
+            ("source_port", "name a higher port, or start as root or with CAP_NET_BIND_SERVICE")
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            ("source_addr", "name an address of this machine, or none for all of them")
+        }
+        _ => ("source_addr", "name another address or port"),
+    };
+    named(&format!("{word}: {address}"), with_remedy(error, remedy))
+}
+
+/// What is wrong with the path of a Unix socket. What the system says needs a remedy; our own words have theirs.
+fn at_path(path: &Path, error: io::Error) -> io::Error {
+    let error = match error.raw_os_error() {
+        Some(_) => with_remedy(error, "check the directory and its permissions, or name another path"),
+        None => error,
+    };
+    named(&format!("--unix-listen: {}", path.display()), error)
 }
 
 impl Drop for SocketFile {

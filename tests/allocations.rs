@@ -76,6 +76,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         web: None,
         web_root: None,
         tls,
+        server_header: "websplice".into(),
         plain: Default::default(),
         upgrade: upgrade::Options { subprotocols: Vec::new(), lenient: false },
         timing: Timing::default(),

@@ -263,7 +263,7 @@ fn complaints_of_our_own() {
     assert!(complaint("--max-message=0").ends_with("from 1 to 1GiB)"));
     assert!(complaint("--buffer-memory=0").ends_with("at least 4MiB)"));
     let many: String = (0..=limits::SUBPROTOCOLS_MAX).map(|n| format!("--subprotocol=p{n} ")).collect();
-    assert_eq!(complaint(&many), "option --subprotocol: more than 16 names");
+    assert_eq!(complaint(&many), "option --subprotocol: more than 16 names; leave some out");
 }
 
 #[test]
@@ -322,16 +322,22 @@ fn a_bad_directory_is_one_line_and_exits_with_1() {
         Outcome::Exit(answer) => (answer.status, answer.err),
         Outcome::Run(config) => panic!("{line:?} gives {config:?}"),
     };
-    let missing = (1, "websplice: --web: /no/such/dir: no such directory\n".to_owned());
+    let missing =
+        (1, "websplice: --web: /no/such/dir: no such directory; make it, or name another\n".to_owned());
     assert_eq!(say("--web /no/such/dir 6080 a:1"), missing);
-    assert_eq!(say("--web /dev/null 6080 a:1"), (1, "websplice: --web: /dev/null: not a directory\n".into()));
+    assert_eq!(
+        say("--web /dev/null 6080 a:1"),
+        (1, "websplice: --web: /dev/null: not a directory; name another\n".into())
+    );
     let long = "x".repeat(limits::SOCKET_PATH_BYTES_MAX);
     let path = format!("/{long}");
     assert_eq!(
         say(&format!("--unix-listen {path} a:1")),
-        (1, format!("websplice: --unix-listen: {path}: longer than 107 bytes\n"))
+        (1, format!("websplice: --unix-listen: {path}: longer than 107 bytes; name a shorter one\n"))
     );
-    assert!(say(&format!("--unix-target @x{long} 1")).1.ends_with("longer than 107 bytes\n"));
+    assert!(
+        say(&format!("--unix-target @x{long} 1")).1.ends_with("longer than 107 bytes; name a shorter one\n")
+    );
 }
 
 #[test]

@@ -43,6 +43,42 @@ fn every_option_is_in_every_document() {
 }
 
 #[test]
+fn every_option_has_its_example_where_it_is_explained() {
+    // Broken lines are joined again, as a shell does.
+    let help = said("--help").replace(" \\\n", " ");
+    let help: Vec<_> =
+        help.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let page = said("--generate=man");
+    for opt in TABLE {
+        let from = help.iter().position(|line| *line == opt.spelled()).expect("it is explained");
+        let example = help[from..].iter().find(|line| line.starts_with("Example: ")).expect("it has one");
+        assert_eq!(*example, format!("Example: websplice {}", opt.example), "{}", opt.long);
+        let (_, text) = page.split_once(&format!(".B {}\n", roff(&opt.spelled()))).expect("it is explained");
+        let (text, _) = text.split_once(".TP").unwrap_or((text, ""));
+        let example = format!("\nExample:\n.B websplice {}\n", roff(opt.example));
+        assert!(text.contains(&example), "{} in the man page:\n{text}", opt.long);
+    }
+    assert!(!said("-h").contains("Example:"), "one line an option");
+}
+
+/// As the man page writes it.
+fn roff(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-")
+}
+
+#[test]
+fn the_first_screen_says_how_to_bridge_novnc() {
+    for document in ["-h", "--help"] {
+        let text = said(document);
+        let screen: Vec<_> = text.lines().take(24).collect();
+        for part in ["websplice --web=/usr/share/novnc 6080 localhost:5901", "http://localhost:6080/vnc.html"]
+        {
+            assert!(screen.iter().any(|line| line.contains(part)), "{document}: {screen:?}");
+        }
+    }
+}
+
+#[test]
 fn rows_are_well_formed() {
     for (index, opt) in TABLE.iter().enumerate() {
         let name = opt.long;

@@ -294,7 +294,7 @@ fn what_makes_no_sense_is_told_in_one_line() {
         (
             &["--auth-plugin=Nothing"],
             1,
-            "option --auth-plugin: no such plugin: 'Nothing' (choose from BasicHTTPAuth",
+            "option --auth-plugin: 'Nothing': no such plugin; use one of BasicHTTPAuth",
         ),
         (&["--auth-plugin=BasicHTTPAuth"], 1, "BasicHTTPAuth needs --auth-source=USER:PASSWORD"),
         (

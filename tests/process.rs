@@ -10,4 +10,5 @@ mod process {
     mod ends;
     mod inetd;
     mod logs;
+    mod starts;
 }

@@ -3,15 +3,15 @@
 //! Buffers are made before the first round and reused, so that no allocator is counted; where a round changes its bytes, it first
 //! copies them anew.
 
+use super::frames::{KEY, decode, frames};
+use super::request::UPGRADE;
 use std::hint::black_box;
 
 use websplice::http::upgrade::{Options, judge};
 use websplice::http::{Head, Progress, Scan};
 use websplice::slab::Slab;
 use websplice::timers::{TICK_MS, Time, Wheel};
-use websplice::ws::{
-    ControlFrame, ControlPayload, Decoder, Event, Opcode, Rules, accept_key, header, unmask, unmask_slide,
-};
+use websplice::ws::{ControlFrame, ControlPayload, Opcode, accept_key, header, unmask, unmask_slide};
 
 /// One case.
 pub struct Case {
@@ -20,25 +20,6 @@ pub struct Case {
     /// Runs so many rounds.
     pub run: fn(u64),
 }
-
-const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-
-/// The upgrade request of a browser.
-const UPGRADE: &[u8] = b"GET /websockify?token=desktop-17 HTTP/1.1\r\n\
-Host: desktops.example.com:6080\r\n\
-Connection: Upgrade\r\n\
-Pragma: no-cache\r\n\
-Cache-Control: no-cache\r\n\
-User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36\r\n\
-Upgrade: websocket\r\n\
-Origin: https://desktops.example.com:6080\r\n\
-Sec-WebSocket-Version: 13\r\n\
-Accept-Encoding: gzip, deflate, br, zstd\r\n\
-Accept-Language: en-GB,en-US;q=0.9,en;q=0.8\r\n\
-Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\
-Sec-WebSocket-Protocol: binary\r\n\r\n";
 
 /// All cases.
 pub const CASES: [Case; 16] = [
@@ -76,16 +57,6 @@ fn sliding(rounds: u64, size: usize) {
     }
 }
 
-/// Frames of `size` bytes of ASCII, each beginning with `first`.
-fn frames(first: u8, size: usize, count: usize) -> Vec<u8> {
-    let mut one = header(Opcode::Binary, true, size as u64).as_slice().to_vec();
-    one[0] = first;
-    one[1] |= 0x80;
-    one.extend(KEY);
-    one.extend((0..size).map(|at| b'a' ^ KEY[at % 4]));
-    one.repeat(count)
-}
-
 fn decoding(rounds: u64, first: u8, size: usize, count: usize) {
     let fresh = frames(first, size, count);
     let mut bytes = fresh.clone();
@@ -100,25 +71,6 @@ fn decoding_in_place(rounds: u64) {
     let mut bytes = frames(0x82, 16_384, 1);
     for _ in 0..rounds {
         black_box(decode(black_box(&mut bytes), false));
-    }
-}
-
-/// Decodes all of `bytes`, payload slid together if wanted, and says how much came out. One function for all cases, so that it does
-/// not depend on them how the decoder is compiled.
-#[inline(never)]
-fn decode(bytes: &mut [u8], slide: bool) -> usize {
-    let mut decoder = Decoder::new(Rules { text: true });
-    let (mut read, mut write, mut total) = (0, 0, 0);
-    loop {
-        match decoder.next(bytes, &mut read, slide.then_some(write)) {
-            Event::Payload(piece) => {
-                total += piece.range.len();
-                write = piece.range.end;
-            }
-            Event::Ping(_) | Event::Pong(_) => total += 1,
-            Event::Starved => return total,
-            Event::Close(_) | Event::Fail(_) => panic!("the frames are right"),
-        }
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Options {
     pub subprotocols: Vec<String>,
     /// `--lenient-handshake`
     pub lenient_handshake: bool,
+    /// `--server-header`: text for a header, or nothing.
+    pub server_header: Box<str>,
     /// `--cert`, `--key` and all `--ssl-...`
     pub tls: Tls,
     /// `--auth-plugin` and what goes with it.
@@ -264,6 +266,16 @@ pub struct UsageError {
     pub program: String,
     /// One line, in websockify's words where it has some.
     pub message: String,
+    /// The words behind the options are wrong, and a certificate is needed that no option names: whether it is there is
+    /// to be looked at first.
+    pub needs_certificate: bool,
+}
+
+impl Tls {
+    /// Is there to be no client without TLS, and no certificate named?
+    pub fn needs_certificate(&self) -> bool {
+        self.only != SslOnly::No && self.certs.is_empty() && self.keys.is_empty()
+    }
 }
 
 impl Default for Options {
@@ -282,6 +294,7 @@ impl Default for Options {
             web_index: None,
             subprotocols: Vec::new(),
             lenient_handshake: false,
+            server_header: env!("CARGO_PKG_NAME").into(),
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),
@@ -319,7 +332,7 @@ impl Args {
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let UsageError { program, message } = self;
+        let UsageError { program, message, .. } = self;
         write!(f, "{}\n{program}: error: {message}", super::help::usage(program))
     }
 }

@@ -19,7 +19,7 @@ const fn many(word: &'static str) -> Value {
 
 pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
     "auth-plugin",
-    "who may connect: one of several guards",
+    "check who may connect; may be given repeatedly",
     "May be given several times; a client must pass all of them. BasicHTTPAuth asks for the user and password of its \
      source, USER:PASSWORD. HtpasswdAuth asks for a user and password of a file as htpasswd(1) makes it: bcrypt, SHA-crypt \
      or apr1. ExpectOrigin lets in pages from the origins of its source, separated by blanks, such as https://desk.example. \
@@ -37,7 +37,7 @@ pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
             options.guards.plugins.push(name);
         }
         if options.guards.plugins.len() > GUARDS_MAX {
-            return Err(Refusal::Message(format!("option --auth-plugin: more than {GUARDS_MAX} guards")));
+            return Err(Refusal::Message(format!("option --auth-plugin: more than {GUARDS_MAX} guards; leave some out")));
         }
         Ok(())
     }),
@@ -45,9 +45,9 @@ pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
 
 pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
     "auth-source",
-    "what a guard works with",
-    "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What that \
-     is, is said there. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
+    "password, file or names for the auth plugin",
+    "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What each \
+     takes is said at --auth-plugin. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
      list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
      @ itself is written with @@.",
     "",
@@ -60,7 +60,7 @@ pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
 
 pub(super) const WEB_AUTH: Opt = Category::Access.row(
     "web-auth",
-    "guard the files of --web too",
+    "check who may get the files of --web, too",
     "Whoever wants a file must pass the guards as well, all but SameOrigin: browsers name no origin when they ask for pages, \
      which is why ExpectOrigin refuses them. A plugin is told of no target then.",
     "",
@@ -134,12 +134,12 @@ fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Re
     let Some(built_in) = Guard::built_in(name, source) else {
         let (name, known) = (quoted(OsStr::new(name)), NAMES.join(", "));
         return Err(format!(
-            "option --auth-plugin: no such plugin: {name} (choose from {known}, a Python class with a dot, or exec:COMMAND)"
+            "option --auth-plugin: {name}: no such plugin; use one of {known}, a Python class with a dot, or exec:COMMAND"
         ));
     };
     match built_in.map_err(option)? {
         Guard::ClientCertCn(_) if !config.tls.verify_client => {
-            Err(option("ClientCertCNAuth needs --verify-client: without it no name is verified".into()))
+            Err(option("ClientCertCNAuth needs --verify-client; without it no name is verified".into()))
         }
         Guard::Htpasswd(path) => Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", &path)?)),
         other => Ok(other),

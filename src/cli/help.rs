@@ -16,13 +16,21 @@ pub const DESCRIPTION: &str = "Browsers can only speak WebSocket. This server ac
     long as they stay unambiguous; short ones may be joined. Without source_addr it listens on all interfaces; port 0 \
     takes any free port, and the start messages name it. A target port may be the name of a service. IPv6 addresses \
     are written in brackets: [::1]:6080. An empty target_addr is this machine.\n\n\
-    Called as websockify or run it behaves as its namesake in two matters: it accepts sloppy handshakes and lists \
-    directories of --web.";
+    Called as websockify or run it behaves as its namesake in two matters: --lenient-handshake is on, and directories \
+    of --web are listed.";
+
+/// What most come for: a line before the command line, its words without the program's name, and a line behind it.
+const START: (&str, &str, &str) = (
+    "To show a VNC desktop in a browser, with noVNC in /usr/share/novnc:",
+    "--web=/usr/share/novnc 6080 localhost:5901",
+    "and open http://localhost:6080/vnc.html in the browser.",
+);
 
 /// The forms of a command line, without the program's name.
-pub const FORMS: [&str; 5] = [
+pub const FORMS: [&str; 6] = [
     "[options] [source_addr:]source_port target_addr:target_port",
     "[options] --unix-target=FILE [source_addr:]source_port",
+    "[options] --token-plugin=CLASS [source_addr:]source_port",
     "[options] --echo [source_addr:]source_port",
     "[options] --unix-listen=FILE target_addr:target_port",
     "[options] [source_addr:]source_port -- COMMAND [ARGUMENTS]",
@@ -39,10 +47,11 @@ pub const EXAMPLES: [(&str, &str); 6] = [
 ];
 
 /// Exit statuses and what they mean.
-pub const STATUSES: [(&str, &str); 4] = [
+pub const STATUSES: [(&str, &str); 5] = [
     ("0", "stopped by SIGTERM or SIGINT, or what was asked for has been shown"),
     ("1", "could not start, or failed"),
     ("2", "the command line makes no sense"),
+    ("78", "--check has found something wrong"),
     ("N", "the wrapped program has ended with N, or by signal N - 128"),
 ];
 
@@ -61,23 +70,25 @@ pub fn usage(program: &str) -> String {
 
 /// `-h`: one line an option.
 pub fn short(program: &str) -> String {
-    let mut out = format!("{SUMMARY}\n\n{}", usage(program));
+    let mut out = format!("{SUMMARY}\n\n{}\n{}", usage(program), start(program));
     for category in Category::ALL {
         out += &format!("\n{}:\n", category.heading());
         for opt in of(category) {
             out += &brief_line(opt);
         }
     }
-    out += "\nExamples:\n";
-    for (line, _) in EXAMPLES.iter().take(2) {
-        out += &format!("    {program} {line}\n");
-    }
-    out + "\nMore, with defaults and details: --help\n"
+    out + "\nDefaults, details and an example for each option: --help\n"
+}
+
+/// What most come for.
+fn start(program: &str) -> String {
+    let (before, line, behind) = START;
+    format!("{before}\n    {program} {line}\n{behind}\n")
 }
 
 /// `--help`: everything.
 pub fn long(program: &str) -> String {
-    let mut out = format!("{}\n{SUMMARY}\n\n{}\n", super::version(), usage(program));
+    let mut out = format!("{}\n{SUMMARY}\n\n{}\n{}\n", super::version(), usage(program), start(program));
     out += &paragraphs(DESCRIPTION, 0);
     out += "\nExamples:\n";
     for (line, purpose) in EXAMPLES {
@@ -87,12 +98,13 @@ pub fn long(program: &str) -> String {
         out += &format!("\n{}:\n", category.heading());
         for (index, opt) in of(category).enumerate() {
             let gap = if index == 0 { "" } else { "\n" };
-            out += &format!("{gap}  {}\n{}", opt.spelled(), paragraphs(&full_text(opt), 6));
+            let text = paragraphs(&full_text(opt), 6);
+            out += &format!("{gap}  {}\n{text}\n{}", opt.spelled(), example(program, opt, 6));
         }
     }
     out += "\nExit status:\n";
     for (status, meaning) in STATUSES {
-        out += &format!("  {status}   {meaning}\n");
+        out += &format!("  {status:<4}{meaning}\n");
     }
     out
 }
@@ -102,9 +114,11 @@ pub fn of(category: Category) -> impl Iterator<Item = &'static Opt> {
     TABLE.iter().filter(move |opt| opt.category == category)
 }
 
-/// What there is to know about an option: its detail, its values and its default, in paragraphs.
+/// What there is to know about an option: what it is for, its detail, its values and its default, in paragraphs.
 pub fn full_text(opt: &Opt) -> String {
-    let mut out = opt.detail.to_owned();
+    let mut brief = opt.brief.chars();
+    let first: String = brief.next().into_iter().flat_map(char::to_uppercase).collect();
+    let mut out = format!("{first}{}.\n\n{}", brief.as_str(), opt.detail);
     if let Some(value) = opt.value().filter(|value| !value.choices.is_empty()) {
         out += &format!("\n\n{} is one of: {}.", value.word, value.choices.join(", "));
     }
@@ -114,6 +128,24 @@ pub fn full_text(opt: &Opt) -> String {
         None => {}
     }
     out
+}
+
+/// The example of an option, to be copied into a shell as it is: where it is broken stands a backslash.
+fn example(program: &str, opt: &Opt, indent: usize) -> String {
+    let mut out = format!("{:indent$}Example: {program}", "");
+    let mut column = out.len();
+    for word in opt.example.split(' ') {
+        // A blank in front and, if another line follows, one with a backslash behind.
+        if column + word.len() + 3 > COLUMNS {
+            let margin = indent + 4;
+            out += &format!(" \\\n{:margin$}{word}", "");
+            column = margin + word.len();
+        } else {
+            out += &format!(" {word}");
+            column += word.len() + 1;
+        }
+    }
+    out + "\n"
 }
 
 fn brief_line(opt: &Opt) -> String {

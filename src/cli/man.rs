@@ -25,6 +25,7 @@ pub fn page() -> String {
         out += &format!(".SS {}\n", category.heading());
         for opt in of(category) {
             out += &format!(".TP\n.B {}\n{}", escape(&opt.spelled()), paragraphs(&full_text(opt), ".sp\n"));
+            out += &format!(".sp\nExample:\n.B {NAME} {}\n", escape(opt.example));
         }
     }
     out += ".SH EXIT STATUS\n";

@@ -68,8 +68,14 @@ pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
     let checks = asks_for_check(&argv);
     let command = match parse(argv) {
         Ok(command) => command,
-        Err(error) if checks => return refuted(&program, &error.message),
-        Err(error) => {
+        Err(mut error) => {
+            // The one complaint about options that needs a look at the system, and so comes behind those about words.
+            if let Some(first) = settle::uncertified(error.needs_certificate) {
+                error.message = first;
+            }
+            if checks {
+                return refuted(&program, &error.message);
+            }
             return Outcome::Exit(Answer {
                 err: format!("{error}\n"),
                 status: EXIT_USAGE,

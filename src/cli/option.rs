@@ -17,7 +17,7 @@ pub struct Opt {
     pub category: Category,
     /// One line, at most 48 characters, no full stop.
     pub brief: &'static str,
-    /// Everything there is to know, in paragraphs separated by an empty line.
+    /// Everything there is to know, in paragraphs separated by an empty line; the example stands behind it.
     pub detail: &'static str,
     /// The default as it would be written, or an explanation in parentheses; empty for a switch that is off.
     pub default: &'static str,
@@ -101,23 +101,26 @@ pub enum Category {
     Timing,
     /// Threads, memory, engine.
     Resources,
-    /// Everything about the program itself.
+    /// The process, and where it tells what it does.
     Program,
+    /// What is answered without serving.
+    Help,
 }
 
 impl Category {
     /// All of them, in the order of the documents.
-    pub const ALL: [Category; 10] = [
+    pub const ALL: [Category; 11] = [
         Category::Listening,
         Category::Target,
-        Category::WebSocket,
+        Category::Files,
         Category::Tls,
         Category::Access,
-        Category::Files,
-        Category::Watching,
+        Category::WebSocket,
         Category::Timing,
-        Category::Resources,
         Category::Program,
+        Category::Watching,
+        Category::Resources,
+        Category::Help,
     ];
 
     /// A row of this group without a short name.
@@ -136,16 +139,17 @@ impl Category {
     /// Its heading.
     pub fn heading(self) -> &'static str {
         match self {
-            Category::Listening => "Listening",
+            Category::Listening => "Listening for clients",
             Category::Target => "Target",
-            Category::WebSocket => "WebSocket",
+            Category::WebSocket => "WebSocket and HTTP",
             Category::Tls => "TLS",
-            Category::Access => "Tokens and access",
-            Category::Files => "Static files",
-            Category::Watching => "Recordings",
-            Category::Timing => "Deadlines",
+            Category::Access => "Tokens and authentication",
+            Category::Files => "Web pages",
+            Category::Watching => "Recording",
+            Category::Timing => "Timeouts",
             Category::Resources => "Resources",
-            Category::Program => "Program",
+            Category::Program => "Process and logs",
+            Category::Help => "Help",
         }
     }
 }

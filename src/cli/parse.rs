@@ -25,7 +25,12 @@ const PROGRAM: &str = env!("CARGO_PKG_NAME");
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let mut argv = argv.into_iter();
     let program = program(argv.next().as_ref());
-    parse_words(&program, argv).map_err(|message| UsageError { program, message })
+    let mut needs_certificate = false;
+    parse_words(&program, argv, &mut needs_certificate).map_err(|message| UsageError {
+        program,
+        message,
+        needs_certificate,
+    })
 }
 
 /// The base name of `argv[0]`.
@@ -34,7 +39,12 @@ pub fn program(path: Option<&OsString>) -> String {
         .map_or_else(|| PROGRAM.into(), |name| name.to_string_lossy().into_owned())
 }
 
-fn parse_words(program: &str, words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+/// Reads the words; when all that is wrong are those behind the options, `needs_certificate` is as in [`UsageError`].
+fn parse_words(
+    program: &str,
+    words: impl Iterator<Item = OsString>,
+    needs_certificate: &mut bool,
+) -> Result<Command, String> {
     let mut parser = Parser::from_args(words);
     parser.set_short_equals(false);
     let mut options = Options::default();
@@ -57,6 +67,7 @@ fn parse_words(program: &str, words: impl Iterator<Item = OsString>) -> Result<C
         }
     }
     check_pairs(&options)?;
+    *needs_certificate = options.tls.needs_certificate();
     let (listen, words) = listen_position(&options, words)?;
     let (target, wrap) = match wrap {
         true => (wrap::target(&options, &words)?, Some(words)),

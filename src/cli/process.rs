@@ -39,7 +39,7 @@ pub(super) const TIMEOUT: Opt = Opt {
     long: "timeout",
     short: None,
     category: Category::Timing,
-    brief: "let nobody in after this long; 0: always",
+    brief: "accept no clients after this long; 0: no limit",
     detail: "So long after the start new clients are refused; sessions go on, and the program ends with status 0 when the last \
              one has ended. A negative time has passed at once.",
     default: "0",
@@ -69,9 +69,9 @@ pub(super) const LOG_FILE: Opt = Opt {
     long: "log-file",
     short: None,
     category: Category::Program,
-    brief: "append log lines to FILE too",
-    detail: "Every line that goes to standard error is also appended to FILE. Its directory must be there; a new file can be \
-             read by its owner only. SIGHUP and SIGUSR1 open FILE anew, for whoever has moved it away.",
+    brief: "log to FILE too",
+    detail: "Every line that goes to standard error is also appended to FILE, a file or a device. A symbolic link and a named \
+             pipe are refused. Its directory must be there; a new file can be read by its owner only. SIGHUP and SIGUSR1 open FILE anew, for whoever has moved it away.",
     default: "",
     example: "--log-file=/var/log/websplice.log 6080 localhost:5901",
     act: Act::Take(file("FILE"), |options, value| {
@@ -84,7 +84,7 @@ pub(super) const SYSLOG: Opt = Opt {
     long: "syslog",
     short: None,
     category: Category::Program,
-    brief: "send log lines to a syslog server too",
+    brief: "log to a syslog server too",
     detail: "Every line that goes to standard error is also sent to SERVER: with a colon host:port, by UDP; else the path of a \
              local socket, which may take datagrams or a stream and is tried again while nobody listens there. Lines that \
              the server does not take at once are dropped and counted.\n\n\
@@ -101,7 +101,7 @@ pub(super) const LEGACY_SYSLOG: Opt = Opt {
     long: "legacy-syslog",
     short: None,
     category: Category::Program,
-    brief: "speak to the syslog server as BSD did",
+    brief: "use the BSD format for --syslog",
     detail: "Leave time and host out of the lines for --syslog, for servers that do not know RFC 5424.",
     default: "",
     example: "--syslog=/dev/log --legacy-syslog 6080 localhost:5901",
@@ -112,7 +112,7 @@ pub(super) const DAEMON: Opt = Opt {
     long: "daemon",
     short: Some('D'),
     category: Category::Program,
-    brief: "go to the background",
+    brief: "run in the background, as a daemon",
     detail: "Become a daemon, in a session of its own, in / and with nothing but /dev/null for standard input, output and \
              error. The program that was started ends when clients can connect, with status 0; if the start fails, with \
              its message and status 1. Relative paths mean what they meant where it was started.",
@@ -126,7 +126,7 @@ pub(super) const PID_FILE: Opt = Opt {
     short: None,
     category: Category::Program,
     brief: "write the process number to FILE",
-    detail: "Write the number of the process that serves to FILE, and remove FILE at the end. It is locked meanwhile: a second \
+    detail: "It is the number of the process that serves. FILE is removed at the end, and locked meanwhile: a second \
              server with the same FILE does not start, and a leftover is replaced. Symbolic links are not followed.",
     default: "",
     example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",
@@ -168,11 +168,12 @@ pub(super) const LIBSERVER: Opt = Opt {
 pub(super) const CHECK: Opt = Opt {
     long: "check",
     short: None,
-    category: Category::Program,
-    brief: "say whether this would start, and exit",
+    category: Category::Help,
+    brief: "check the configuration and exit",
     detail: "Check the command line, certificates and keys, files and directories, names, users and the engine, without \
-             opening a port or making a file. What a start would only warn of counts as wrong. Prints \"configuration ok\" and exits with status 0, or says in one line what is \
-             wrong and exits with 78.",
+             opening a port or making a file; plugins are started and ended. What a start would only warn of counts as wrong. \
+             That another server listens there does not: it may be the one to be replaced. Prints \"configuration ok\" and \
+             exits with status 0, or says in one line what is wrong and exits with 78.",
     default: "",
     example: "--check --cert=/etc/ssl/desk.pem 6080 localhost:5901",
     act: Act::Switch(|options| options.process.check = true),

@@ -22,7 +22,7 @@ fn said(value: &OsStr) -> Result<Option<String>, Refusal> {
 
 pub(super) const TOKEN_PLUGIN: Opt = Category::Access.row(
     "token-plugin",
-    "look targets up by tokens of clients",
+    "find each client's target by its token",
     "Each WebSocket request carries a token, which leads to its target; the word target_addr:target_port is then left \
      out. The plugins are websockify's: TokenFile and ReadOnlyTokenFile (a file, or a directory of files, with lines \
      \"token: host:port\"), TokenFileName (a directory with a file for each token), BaseTokenAPI and JSONTokenApi (a web \
@@ -42,7 +42,7 @@ pub(super) const TOKEN_PLUGIN: Opt = Category::Access.row(
 
 pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
     "token-source",
-    "where the token plugin looks",
+    "file, directory or service of the token plugin",
     "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
      goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
      change act at once.\n\n\
@@ -57,9 +57,8 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
 
 pub(super) const HOST_TOKEN: Opt = Category::Access.row(
     "host-token",
-    "the name of the Host header is the token",
-    "Look up the name that the client came for, in small letters, without port and brackets, instead of a token in the \
-     query.",
+    "take the name in the Host header as the token",
+    "The name counts in small letters and without port and brackets. Tokens in the query are not looked at then.",
     "",
     "--host-token --token-plugin=TokenFile --token-source=/etc/websplice/hosts 6080",
     Act::Switch(|options| options.route.host_token = true),
@@ -79,7 +78,7 @@ pub(super) const TARGET_CONFIG: Opt = Category::Access.row(
 
 pub(super) const TOKEN_FROM: Opt = Category::Access.row(
     "token-from",
-    "where requests carry their token",
+    "where in a request the token is",
     "One or more of these, separated by commas; the first that has a token counts. query: the parameter token. cookie or \
      cookie:NAME: that cookie, or the one called token. header:NAME: that header, without Bearer in front. path: the \
      last segment of the path. subprotocol: an offered sub-protocol token.TOKEN, beside those that are meant.",
@@ -103,7 +102,7 @@ pub(super) const TOKEN_FROM: Opt = Category::Access.row(
 
 pub(super) const TOKEN_CACHE: Opt = Category::Access.row(
     "token-cache",
-    "how long answers of a service are kept",
+    "how long answers of a token service are kept",
     "What Redis, a web service or a Python class said of a token is used again for this long, and that it knows nothing \
      of one for a second at most. 0 asks for each request. Files are not kept: they act as soon as they change. The \
      addresses of targets with names are kept for this long too, but never for more than a second.",

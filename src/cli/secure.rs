@@ -72,7 +72,7 @@ pub(super) const SSL_ONLY: Opt = Category::Tls.row(
 
 pub(super) const SSL_VERSION: Opt = Category::Tls.row(
     "ssl-version",
-    "oldest version of TLS for clients",
+    "minimum TLS version for clients",
     "default, tlsv1_1 and tlsv1_2 all mean 1.2 at least, tlsv1_3 means 1.3 only. Versions before 1.2 are broken and not \
      spoken at all (RFC 8996). Targets of --ssl-target may speak 1.2 and 1.3 whatever is said here.",
     "default",
@@ -101,7 +101,7 @@ pub(super) const SSL_CIPHERS: Opt = Category::Tls.row(
 
 pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
     "verify-client",
-    "ask clients for a certificate",
+    "require a certificate of clients",
     "Only clients with a certificate from an authority of --cafile are let in. Plain clients are refused with 403; with \
      --ssl-only as well, their pages are redirected.",
     "",
@@ -111,7 +111,7 @@ pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
 
 pub(super) const CAFILE: Opt = Category::Tls.row(
     "cafile",
-    "authorities for the certificates of clients",
+    "CA file for the certificates of clients",
     "A PEM file with the certificates of the authorities that --verify-client trusts.",
     "(those of the system)",
     "--verify-client --cafile=/etc/ssl/staff.pem --cert=/etc/ssl/desk.pem 6080 a:1",
@@ -133,7 +133,7 @@ pub(super) const SSL_TARGET: Opt = Category::Tls.row(
 
 pub(super) const SSL_TARGET_CA: Opt = Category::Tls.row(
     "ssl-target-ca",
-    "authorities for the target's certificate",
+    "CA file for the target's certificate",
     "A PEM file with the certificates of the authorities that may have signed the target's. A certificate that the target \
      shows and that is in the file itself, such as a self-signed one, needs no other; its name and dates count all the same. \
      Whatever is in the file is trusted as an authority too, so put no certificates of several targets into one.",
@@ -147,7 +147,7 @@ pub(super) const SSL_TARGET_CA: Opt = Category::Tls.row(
 
 pub(super) const SSL_TARGET_CERT: Opt = Category::Tls.row(
     "ssl-target-cert",
-    "certificate shown to the target",
+    "client certificate shown to the target",
     "A PEM file with the certificate to show when the target asks for one, and its key unless --ssl-target-key names it.",
     "",
     "--ssl-target --ssl-target-cert=/etc/ssl/bridge.pem 6080 desk.example:5901",
@@ -171,7 +171,7 @@ pub(super) const SSL_TARGET_KEY: Opt = Category::Tls.row(
 
 pub(super) const SSL_TARGET_NAME: Opt = Category::Tls.row(
     "ssl-target-name",
-    "name that the target's certificate is for",
+    "name expected in the target's certificate",
     "The name to ask the target for and to verify, where it is not the target's host. A Unix socket has none of its own.",
     "(the target's host)",
     "--ssl-target --ssl-target-name=desk.example 6080 10.0.0.7:5901",

@@ -41,11 +41,16 @@ pub struct StartError {
 /// [`StartError`] if a path cannot be made absolute, is too long for a socket, or is not the directory it should be.
 pub fn settle(args: &Args) -> Result<Config, StartError> {
     let program = args.program.clone();
-    if args.options.tls.only != SslOnly::No && pairs(&args.options.tls).is_empty() {
-        let message = format!("SSL only and {CERT_DEFAULT} not found");
+    if let Some(message) = uncertified(args.options.tls.needs_certificate()) {
         return Err(StartError { program, message, usage: true });
     }
     complete(args).map_err(|message| StartError { program, message, usage: false })
+}
+
+/// What is wrong, in websockify's words and on one line, where the certificate that is `needed` is not there.
+pub(super) fn uncertified(needed: bool) -> Option<String> {
+    let missing = needed && !Path::new(CERT_DEFAULT).exists();
+    missing.then(|| format!("SSL only and {CERT_DEFAULT} not found"))
 }
 
 fn complete(args: &Args) -> Result<Config, String> {
@@ -84,6 +89,7 @@ fn complete(args: &Args) -> Result<Config, String> {
             subprotocols: options.subprotocols.clone(),
             lenient: args.compatible() || options.lenient_handshake,
         },
+        server_header: options.server_header.clone(),
         plain: plain(&options.tls),
         tls,
         message_bytes_max: options.message_bytes_max,
@@ -206,7 +212,7 @@ fn in_directory(option: &str, path: &Path) -> Result<PathBuf, String> {
         Some(Ok(found)) if found.is_dir() && !absolute.is_dir() => Ok(absolute),
         Some(Err(error)) => refuse(&reason(&error)),
         _ if absolute.is_dir() => refuse("is a directory; name a file in it"),
-        _ => refuse("not in a directory"),
+        _ => refuse("not in a directory; name another"),
     }
 }
 
@@ -220,19 +226,21 @@ fn socket(option: &str, path: &Path) -> Result<PathBuf, String> {
 }
 
 fn too_long(option: &str, name: &dyn fmt::Display) -> String {
-    format!("{option}: {name}: longer than {SOCKET_PATH_BYTES_MAX} bytes")
+    format!("{option}: {name}: longer than {SOCKET_PATH_BYTES_MAX} bytes; name a shorter one")
 }
 
 pub(super) fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
-    std::path::absolute(path).map_err(|error| format!("{option}: {}: {error}", path.display()))
+    let gone = |error| format!("{option}: {}: {error}; name an absolute path", path.display());
+    std::path::absolute(path).map_err(gone)
 }
 
+/// What is wrong with a directory, and what to do about it.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "no such directory".into(),
-        ErrorKind::NotADirectory => "not a directory".into(),
-        ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
+        ErrorKind::NotFound => "no such directory; make it, or name another".into(),
+        ErrorKind::NotADirectory => "not a directory; name another".into(),
+        ErrorKind::PermissionDenied => "permission denied; change its permissions, or name another".into(),
+        _ => format!("{error}; name another"),
     }
 }
 

@@ -20,11 +20,14 @@ pub fn said(option: &str, value: &str) -> Result<String, String> {
     }
     let wrong = |why: &dyn std::fmt::Display| format!("option {option}: {}: {why}", quoted(OsStr::new(name)));
     let mut text = String::new();
-    let file = File::open(name).map_err(|error| wrong(&error))?;
+    let named = |error| wrong(&format_args!("{error}; name a text file that can be read"));
+    let file = File::open(name).map_err(named)?;
     // However long it says it is: a device or a pipe says nothing.
-    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
+    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(named)?;
     if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
-        return Err(wrong(&format_args!("longer than {SOURCE_FILE_BYTES_MAX} bytes")));
+        return Err(wrong(&format_args!(
+            "longer than {SOURCE_FILE_BYTES_MAX} bytes; put its first line into a file alone"
+        )));
     }
     match text.lines().next().filter(|line| !line.trim().is_empty()) {
         Some(line) => Ok(line.to_owned()),

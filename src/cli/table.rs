@@ -1,4 +1,4 @@
-//! The option table: one row an option, in the order of the documents.
+//! The option table: one row an option, in the order of the documents within each group.
 //!
 //! A row is the only place where an option is named. Where a default is a number of `limits`, a test parses the row's
 //! text and compares it with the number.
@@ -77,8 +77,8 @@ pub const TABLE: &[Opt] = &[
         long: "unix-target",
         short: None,
         category: Category::Target,
-        brief: "connect to a Unix socket target",
-        detail: "Carry clients to the Unix stream socket at FILE; @NAME is a socket in the abstract namespace of Linux. \
+        brief: "carry clients to a Unix socket",
+        detail: "A stream socket, at the path FILE; @NAME is one in the abstract namespace of Linux. \
                  The word target_addr:target_port is then left out.\n\n\
                  An empty FILE means that the option was not given.",
         default: "",
@@ -125,7 +125,9 @@ pub const TABLE: &[Opt] = &[
             }
             if options.subprotocols.len() > limits::SUBPROTOCOLS_MAX {
                 let most = limits::SUBPROTOCOLS_MAX;
-                return Err(Refusal::Message(format!("option --subprotocol: more than {most} names")));
+                return Err(Refusal::Message(format!(
+                    "option --subprotocol: more than {most} names; leave some out"
+                )));
             }
             Ok(())
         }),
@@ -134,7 +136,7 @@ pub const TABLE: &[Opt] = &[
         long: "lenient-handshake",
         short: None,
         category: Category::WebSocket,
-        brief: "accept what sloppy proxies send",
+        brief: "accept handshakes that proxies have mangled",
         detail: "Also accept an upgrade without \"Connection: upgrade\", over HTTP/1.0, or with an odd key. Always on \
                  when the program is called websockify or run.",
         default: "",
@@ -142,10 +144,24 @@ pub const TABLE: &[Opt] = &[
         act: Act::Switch(|options| options.lenient_handshake = true),
     },
     Opt {
+        long: "server-header",
+        short: None,
+        category: Category::WebSocket,
+        brief: "what the Server header says; empty: no header",
+        detail: "Every answer says in its Server header what it comes from; the version is never said unless it is written \
+                 here. An empty TEXT leaves the header out, for those who tell strangers nothing.",
+        default: "websplice",
+        example: "--server-header= 6080 localhost:5901",
+        act: Act::Take(free("TEXT"), |options, value| {
+            options.server_header = values::header(value)?.into();
+            Ok(())
+        }),
+    },
+    Opt {
         long: "max-message",
         short: None,
         category: Category::WebSocket,
-        brief: "largest message that must be held whole",
+        brief: "largest message that has to be buffered",
         detail: "The largest message where messages must be held, as for --echo: in bytes, or with KiB, MiB or GiB. A \
                  larger one closes its session with code 1009. What goes to a stream, such as TCP, passes as it comes \
                  and has no limit.",
@@ -239,7 +255,7 @@ pub const TABLE: &[Opt] = &[
         category: Category::Timing,
         brief: "ping each client this often; 0: never",
         detail: "Send a WebSocket ping this often. A pong, or anything else, must come within two intervals, at most \
-                 15 seconds, or the client is gone. This keeps middle boxes from cutting quiet sessions. All durations \
+                 15 seconds, or the client is gone. This keeps proxies and firewalls from cutting quiet sessions. All durations \
                  take ms, s, m, h or d, and bare numbers are seconds.",
         default: "30s",
         example: "--heartbeat=45 6080 localhost:5901",
@@ -252,7 +268,7 @@ pub const TABLE: &[Opt] = &[
         long: "head-timeout",
         short: None,
         category: Category::Timing,
-        brief: "from accept to a complete request",
+        brief: "longest wait for a complete request",
         detail: "How long a client may take from being accepted to the end of its request's head. Then it is closed \
                  without an answer.",
         default: "10s",
@@ -266,7 +282,7 @@ pub const TABLE: &[Opt] = &[
         long: "dial-timeout",
         short: None,
         category: Category::Timing,
-        brief: "to connect to the target",
+        brief: "longest wait for a connection to the target",
         detail: "How long connecting to the target may take, all its addresses together. Then the session is closed \
                  with code 1011.",
         default: "10s",
@@ -280,7 +296,7 @@ pub const TABLE: &[Opt] = &[
         long: "write-timeout",
         short: None,
         category: Category::Timing,
-        brief: "a send that makes no progress",
+        brief: "longest wait while a send makes no progress",
         detail: "How long a client or a target may take nothing of what is sent to it. Then its session ends.",
         default: "1m",
         example: "--write-timeout=20s 6080 localhost:5901",
@@ -293,7 +309,7 @@ pub const TABLE: &[Opt] = &[
         long: "close-timeout",
         short: None,
         category: Category::Timing,
-        brief: "for a client to say goodbye",
+        brief: "longest wait for a client's close frame",
         detail: "How long a client may take to answer a close frame and end its stream. Then the socket is closed.",
         default: "5s",
         example: "--close-timeout=2s 6080 localhost:5901",
@@ -306,7 +322,7 @@ pub const TABLE: &[Opt] = &[
         long: "drain-timeout",
         short: None,
         category: Category::Timing,
-        brief: "for all sessions to end when stopped",
+        brief: "longest wait for sessions to end when stopped",
         detail: "After SIGTERM or SIGINT every session is closed with code 1001 and may take this long to say goodbye. \
                  0 closes all of them at once.",
         default: "10s",
@@ -323,7 +339,7 @@ pub const TABLE: &[Opt] = &[
         long: "engine",
         short: None,
         category: Category::Resources,
-        brief: "how to wait for the kernel",
+        brief: "I/O engine: ring (io_uring) or poll (epoll)",
         detail: "ring is io_uring; poll is epoll, or what other systems have in its place. auto takes ring where the \
                  kernel allows it and poll elsewhere, and says why in the log; with ring a refusal is an error.",
         default: "auto",
@@ -356,7 +372,7 @@ pub const TABLE: &[Opt] = &[
         long: "buffer-memory",
         short: None,
         category: Category::Resources,
-        brief: "most memory for data on its way",
+        brief: "limit of the memory for buffers",
         detail: "Bytes of all buffers together, at least 4MiB for each thread. When it is used up the server stops reading until \
                  something has been sent; nothing is lost. By default a quarter of the memory of the machine or of the \
                  cgroup.",
@@ -371,7 +387,7 @@ pub const TABLE: &[Opt] = &[
         long: "max-sessions",
         short: None,
         category: Category::Resources,
-        brief: "most clients at the same time",
+        brief: "limit of simultaneous clients",
         detail: "When there are this many, new clients wait in the listen queue of the kernel. The limit of open \
                  files may permit fewer; that is said in the log at start.",
         default: "100000",
@@ -393,7 +409,7 @@ pub const TABLE: &[Opt] = &[
         long: "verbose",
         short: Some('v'),
         category: Category::Program,
-        brief: "log what helps to find a fault",
+        brief: "log more, to find a fault",
         detail: "Also log what is only useful when looking for something.",
         default: "",
         example: "-v6 6080 localhost:5901",
@@ -413,7 +429,7 @@ pub const TABLE: &[Opt] = &[
     Opt {
         long: "help",
         short: Some('h'),
-        category: Category::Program,
+        category: Category::Help,
         brief: "show help and exit; --help shows more than -h",
         detail: "Show help on standard output and exit: -h one line an option, --help everything.",
         default: "",
@@ -423,9 +439,9 @@ pub const TABLE: &[Opt] = &[
     Opt {
         long: "version",
         short: None,
-        category: Category::Program,
+        category: Category::Help,
         brief: "show name, version and commit, and exit",
-        detail: "Show name, version and commit on standard output and exit.",
+        detail: "They go to standard output, on one line.",
         default: "",
         example: "--version",
         act: Act::Ask(|_| Command::Version),
@@ -433,9 +449,9 @@ pub const TABLE: &[Opt] = &[
     Opt {
         long: "generate",
         short: None,
-        category: Category::Program,
+        category: Category::Help,
         brief: "print man page or shell completions, and exit",
-        detail: "Print the man page in roff, or completions for a shell, on standard output and exit.",
+        detail: "The man page is in roff. Completions are to be sourced, or put where the shell looks for them.",
         default: "",
         example: "--generate=bash",
         act: Act::AskFor(choice("KIND", &["man", "bash", "zsh", "fish"]), |value| {

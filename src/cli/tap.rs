@@ -31,7 +31,7 @@ pub(super) const RECORD: Opt = Category::Watching.row(
 
 pub(super) const RECORD_NAME: Opt = Category::Watching.row(
     "record-name",
-    "what recordings are called",
+    "pattern for the names of recordings",
     "The name of each recording, with these fields: {name} is the last part of the path of --record, {number} the number of \
      the connection, {time} when it was opened in UTC, {token} a hash of its token that is good for this process, {client} \
      its address, {target} where it was carried to. What could mean something in a path becomes an underscore. A name that \
@@ -75,7 +75,7 @@ pub(super) const RECORD_BUFFER: Opt = Category::Watching.row(
 
 pub(super) const TRAFFIC: Opt = Category::Watching.row(
     "traffic",
-    "write a letter for everything that passes",
+    "print a character for everything that passes",
     "On standard output: } for each message of a client and { for what its target sends, > and < when it has been sent \
      on; with a dot where it was a part. All sessions write to the same place, so this is for looking at one.",
     "",
@@ -91,7 +91,10 @@ pub(super) fn settle(tap: &Tap) -> Result<Option<Options>, String> {
     let Some(path) = &tap.record else { return Ok(None) };
     let said = |what: &str| format!("option --record: {}: {what}", path.display());
     let absolute = std::path::absolute(path).map_err(|error| said(&error.to_string()))?;
-    let base = absolute.file_name().ok_or_else(|| said("there is no name of a file in it"))?.to_owned();
+    let base = absolute
+        .file_name()
+        .ok_or_else(|| said("there is no name of a file in it; write one behind the directory"))?
+        .to_owned();
     let pattern = tap.name.clone().unwrap_or_default();
     if !pattern.fits(&base) {
         return Err(said("its last part is too long for the names of recordings; name a shorter one"));

@@ -171,6 +171,26 @@ pub fn token(value: &OsStr) -> Result<String, Refusal> {
         })
 }
 
+/// Reads the value of a header: printable ASCII without blanks at its ends, or nothing.
+///
+/// # Errors
+/// Anything else, and more than [`limits::SERVER_NAME_BYTES_MAX`] bytes.
+pub fn header(value: &OsStr) -> Result<String, Refusal> {
+    let printable = |text: &&str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    value
+        .to_str()
+        .filter(|text| text.len() <= limits::SERVER_NAME_BYTES_MAX && text.trim() == *text)
+        .filter(printable)
+        .map(str::to_owned)
+        .ok_or_else(|| Refusal::Invalid {
+            kind: "header",
+            hint: format!(
+                "such as nginx; printable ASCII, at most {} bytes, or nothing",
+                limits::SERVER_NAME_BYTES_MAX
+            ),
+        })
+}
+
 /// Reads text.
 ///
 /// # Errors

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 
 /// Where programs are looked up if the environment has no PATH, as execvp(3) does.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
+/// What is said of a file that is no program.
+const NOT_EXECUTABLE: &str = "may not be executed; chmod +x it, or name another program";
 
 pub(super) const MODE: Opt = Opt {
     long: "wrap-mode",
     short: None,
     category: Category::Target,
-    brief: "what the end of a wrapped program means",
+    brief: "when COMMAND ends: exit, ignore it or respawn",
     detail: "Behind -- stands a program to run beside the server, and no target: the server takes the program's port, and \
              the program is moved to another port of this machine, without knowing it. To a program that can be told where \
              to listen, write {port} for that port, or {unix_socket} for the path of a Unix socket in a directory of \
@@ -42,7 +44,7 @@ pub(super) const BIND: Opt = Opt {
     long: "wrap-bind",
     short: None,
     category: Category::Target,
-    brief: "how a wrapped program is moved to its port",
+    brief: "how COMMAND is moved to another port",
     detail: "seccomp: the server sees each bind() of the program and of all it starts, static ones too, and has those that \
              ask for its own TCP port go elsewhere. Unless the server runs as root, programs started so cannot gain \
              privileges: sudo and the like fail in them. preload: a library in the program does so, which does not reach \
@@ -103,11 +105,12 @@ pub(super) fn settle(words: &[OsString], options: &Options) -> Result<Wrap, Stri
 /// The absolute path of the file that a shell would run for this name.
 fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     if name.as_bytes().contains(&b'/') {
-        let path = std::path::absolute(name).map_err(|_| "the working directory is gone")?;
+        let path =
+            std::path::absolute(name).map_err(|_| "the working directory is gone; write an absolute path")?;
         return match path.is_file() {
             true if can_run(&path) => Ok(path),
-            true => Err("may not be executed"),
-            false => Err("no such program"),
+            true => Err(NOT_EXECUTABLE),
+            false => Err("no such program; check its path"),
         };
     }
     let places = std::env::var_os("PATH").unwrap_or_else(|| PATH_DEFAULT.into());
@@ -116,8 +119,10 @@ fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     let files: Vec<_> = candidates.filter(|path| !name.is_empty() && path.is_file()).collect();
     match files.iter().find(|path| can_run(path)) {
         Some(path) => Ok(path.clone()),
-        None if files.is_empty() => Err("no such program in the directories of PATH"),
-        None => Err("may not be executed"),
+        None if files.is_empty() => {
+            Err("no such program in the directories of PATH; install it, or write its path")
+        }
+        None => Err(NOT_EXECUTABLE),
     }
 }
 

@@ -77,7 +77,7 @@ pub trait Calls {
     /// says nothing. Fewer than asked for may mean that the pipe is full.
     fn splice_in(&mut self, socket: &Self::Socket, pipe: &Self::Pipe, most: usize) -> io::Result<usize>;
 
-    /// Sees to it that [`Kernel::splice_out`] on `socket` does not block. Asked for once, before the first.
+    /// Sees to it that [`Calls::splice_out`] on `socket` does not block. Asked for once, before the first.
     fn unblock(&mut self, socket: &Self::Socket) -> io::Result<()>;
 
     /// Sends up to `most` bytes, all that are in `pipe`: how many were taken; `WouldBlock` means none.

@@ -39,7 +39,13 @@ impl Helpers {
     /// When the web root cannot be opened, a source of tokens is of no use, or a thread cannot be started.
     pub fn start(config: &Config, log: &Log) -> io::Result<Helpers> {
         let root = match (&config.web, &config.web_root) {
-            (Some(options), Some(directory)) => Some(Root::open(directory, options.clone())?),
+            (Some(options), Some(directory)) => {
+                let unreadable = |error: io::Error| {
+                    let why = "let the user read it who serves, or name another";
+                    io::Error::new(error.kind(), format!("--web: {}: {error}; {why}", directory.display()))
+                };
+                Some(Root::open(directory, options.clone()).map_err(unreadable)?)
+            }
             _ => None,
         };
         // What a token leads to is used again for as long as where that is: both are answers of others.

@@ -15,7 +15,7 @@ mod spout;
 use crate::limits::{PLUGIN_START_MS, PLUGIN_STOP_MS};
 use crate::observe::log::Log;
 use crate::route::Question;
-use crate::route::plugin::Plugin;
+use crate::route::plugin::{Plugin, Program};
 use crate::session::job::Reply;
 use desk::Desk;
 pub use message::Kind;
@@ -41,7 +41,11 @@ impl Running {
         let desk = Arc::new(desk);
         let running = Running { desk: desk.clone() };
         let name = plugin.name().to_owned();
-        let failed = |why: String| format!("option --{}: {name}: {why}", kind.option());
+        let remedy = match &plugin.program {
+            Program::Python { .. } => "check the class, PYTHONPATH and --python",
+            Program::Shell(_) => "see that the command runs by itself",
+        };
+        let failed = |why: String| format!("option --{}: {name}: {why}; {remedy}", kind.option());
         process::supervise(plugin.clone(), &desk).map_err(|error| failed(error.to_string()))?;
         match desk.first_word(Duration::from_millis(PLUGIN_START_MS + PLUGIN_STOP_MS)) {
             Ok(()) => Ok(running),

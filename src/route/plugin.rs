@@ -54,7 +54,9 @@ impl Plugin {
                 && letters.all(|c| c.is_alphanumeric() || c == '_')
         };
         match &self.program {
-            Program::Shell(command) if command.is_empty() => Err("exec: names no command".into()),
+            Program::Shell(command) if command.is_empty() => {
+                Err("exec: names no command; write one behind it".into())
+            }
             Program::Python { class, .. } if !class.split('.').all(is_word) => {
                 Err(format!("'{}' is no Python class; write module.Class", class.escape_debug()))
             }

@@ -1,18 +1,16 @@
-//! `--check`: everything that can be found out about a configuration without serving. Nothing is bound, made or removed.
-//! What a start would only warn of counts as wrong.
+//! `--check`: everything that can be found out about a configuration without serving, in the order of a start and by its own
+//! predicates. Nothing is made or removed, and no port of the configuration is bound: it may well be taken by the server
+//! that the next start takes the place of. What a start would only warn of counts as wrong.
 
-use super::engines;
 use super::means::Means;
+use super::{LIBSERVER, engines, opened};
 use crate::cli::EXIT_CONFIG;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::helpers::Helpers;
-use crate::listen;
-use crate::observe::log::{Level, Log, Syslog, say};
-use crate::observe::record;
-use crate::tls::renewal::Shelf;
-use nix::unistd::{AccessFlags, access};
+use crate::observe::log::{Level, Log, say};
+use crate::sys::memory;
+use crate::wrap::Plan;
 use std::io::Write as _;
-use std::path::Path;
 
 /// Checks `config`, says what came of it, and returns the exit status.
 pub fn run(config: &Config) -> u8 {
@@ -30,40 +28,24 @@ pub fn run(config: &Config) -> u8 {
 }
 
 fn check(config: &Config) -> Result<(), String> {
-    if let Some(shelf) = Shelf::wanted(&config.tls)?
-        && let Some(warning) = shelf.current().warnings.first()
-    {
-        return Err(warning.clone());
-    }
-    listen::check(&config.listen).map_err(|error| format!("Opening socket failed: {error}"))?;
-    for (option, path) in [("--log-file", &config.logs.file), ("--pid-file", &config.process.pid_file)] {
-        if let Some(path) = path {
-            writable(path).map_err(|error| format!("{option}: {}: {}", path.display(), error.desc()))?;
-        }
-    }
-    if let Some(options) = &config.logs.syslog {
-        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))?;
-    }
-    // From here on as who would serve: what root may do is not what counts.
-    if let Some(user) = &config.process.user {
-        user.take_on().map_err(|error| format!("--user: {error}"))?;
-    }
-    Means::find(config)?;
-    engines::choose(config.engine)?;
-    if let Some(record) = &config.record {
-        record::check(record)?;
-    }
+    let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
+    let shelf = opened::check(config)?;
+    let means = Means::find(config)?;
+    let (_, notice) = engines::choose(config.engine)?;
+    let warnings = shelf.map(|shelf| shelf.current().warnings.clone()).unwrap_or_default();
     let (log, said) = Log::kept(Level::Warn);
-    Helpers::start(config, &log).map_err(|error| error.to_string())?;
-    said.first().map_or(Ok(()), Err)
-}
-
-/// Whether a file can be written, or made where it is missing.
-fn writable(path: &Path) -> nix::Result<()> {
-    match access(path, AccessFlags::W_OK) {
-        Err(nix::errno::Errno::ENOENT) => {
-            access(path.parent().unwrap_or(Path::new("/")), AccessFlags::W_OK | AccessFlags::X_OK)
-        }
-        outcome => outcome,
+    if let Some(wrap) = &config.wrap {
+        // Which port the kernel would choose for 0 makes no difference to whether one can be had.
+        let port = match config.listen {
+            Listen::Tcp { port, .. } => Some(port.max(1)),
+            Listen::Unix { .. } | Listen::Inherited => None,
+        };
+        Plan::check(wrap, port.unwrap_or(0), config.target.as_ref(), files, &log)?;
     }
+    let helpers = Helpers::start(config, &log).map_err(|error| error.to_string())?;
+    helpers.stop();
+    let engine = notice.map(|notice| format!("--engine auto: {notice}; say --engine poll if that is meant"));
+    let libserver = config.process.libserver.then(|| format!("--libserver: {LIBSERVER}; leave it out"));
+    let wrong = warnings.into_iter().chain(engine).chain(means.notice).chain(libserver).chain(said.first());
+    wrong.map(Err).next().unwrap_or(Ok(()))
 }

@@ -36,7 +36,9 @@ pub fn begin(config: &Config) -> Result<Begun, String> {
     process::close_inherited();
     match process::detach().map_err(|error| format!("--daemon: {error}"))? {
         process::Role::Starter(Some(status)) => Ok(Begun::Starter(status)),
-        process::Role::Starter(None) => Err("--daemon: it ended before clients could connect".into()),
+        process::Role::Starter(None) => {
+            Err("--daemon: it ended before clients could connect; start it without to see why".into())
+        }
         process::Role::Daemon(ready) => {
             umask(umask(MASK) | MASK);
             process::go_to_root().map_err(|error| format!("--daemon: /: {error}"))?;

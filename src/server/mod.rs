@@ -1,6 +1,6 @@
 //! The process: opens what it needs, starts one shard per core, and stops in order when it is told to.
 //!
-//! Owns start, signals and stop. Everything that can fail fails before the first client: one line on standard error and
+//! Owns start, signals and stop. Everything that can fail fails before the banner is said: one line on standard error and
 //! a status that says so. It never touches a session.
 
 mod check;
@@ -17,7 +17,7 @@ mod watch;
 use crate::cli::banner;
 use crate::config::{Config, Verbosity};
 use crate::listen::Listeners;
-use crate::observe::log::{Level, Log, say};
+use crate::observe::log::{Level, Log, Places, say};
 use crate::shard::tap::Taps;
 use crate::sys::memory;
 use crate::sys::signal::Signals;
@@ -64,14 +64,21 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
     // Before the first thread, so that all of them leave signals to the one that waits for them.
     let signals = Signals::block().map_err(|error| format!("blocking signals: {error}"))?;
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
-    let mut opened = Opened::all(&config)?;
+    let (places, outcome) = opened::places(&config);
+    let opened = match outcome.and_then(|()| Opened::all(&config)) {
+        Ok(opened) => opened,
+        Err(message) => {
+            tell(places, &message);
+            return Err(message);
+        }
+    };
     let level = match config.verbosity {
         Verbosity::Quiet => Level::Warn,
         Verbosity::Usual => Level::Info,
         Verbosity::Verbose => Level::Debug,
     };
-    let (log, log_thread) = Log::start(level, std::mem::take(&mut opened.places))
-        .map_err(|error| format!("starting the log: {error}"))?;
+    let (log, log_thread) =
+        Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
     let outcome = serve_opened(config, ready, signals, files, opened, &log);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
@@ -79,6 +86,21 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
     }
     log.stop(log_thread);
     outcome
+}
+
+/// Tells places that are open already why there is no more to come. Standard error hears it at the very end.
+fn tell(places: Places, message: &str) {
+    // What cannot be told there is told here all the same.
+    if let Ok((log, thread)) = Log::start(Level::Error, places) {
+        log.said(Level::Error, message);
+        log.stop(thread);
+    }
+}
+
+/// Tells standard error at once, and the other places too.
+fn tell_all(text: &str, log: &Log) {
+    say(text);
+    log.said(Level::Info, text);
 }
 
 /// Serves with what is open, and takes it away again. Whatever goes wrong in here the log hears.
@@ -90,13 +112,10 @@ fn serve_opened(
     opened: Opened,
     log: &Log,
 ) -> Result<u8, String> {
-    let Opened { shelf, mut listeners, pid_file, .. } = opened;
+    let Opened { shelf, mut listeners, pid_file } = opened;
     // Only now: what root may have is not what counts.
     let means = Means::find(&config)?;
     let (chosen, notice) = engines::choose(config.engine)?;
-    let settings = banner::settings(&config).join("\n");
-    say(&settings);
-    log.said(Level::Info, &settings);
     let material = shelf.as_ref().map(|shelf| Watched::start(shelf, log)).transpose()?;
     let taps = Taps::start(&config, log)?;
     let parts = Parts { means, chosen, notice, shelf, material, taps };
@@ -142,16 +161,16 @@ impl Parts {
         ready.near()?;
         let shards = Shards::start(&config, means, *chosen, gate, shelf.as_ref(), taps, log)?;
         shards.hear(signals)?;
+        log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
+        let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
+        // Only now nothing is left that could fail: a start that does is one line.
+        tell_all(&banner::settings(&config).join("\n"), log);
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         let notices = [self.notice.clone(), means.notice.clone(), libserver];
         for notice in notices.into_iter().flatten() {
             log.line(Level::Warn, notice);
         }
-        log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
-        let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
-        let proxying = banner::proxying(&config, listeners.port);
-        say(&proxying);
-        log.said(Level::Info, &proxying);
+        tell_all(&banner::proxying(&config, listeners.port), log);
         ready.reached();
         shards.watch(material.as_ref(), taps, program, &config, log)
     }

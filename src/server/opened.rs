@@ -1,7 +1,7 @@
-//! What is opened while the process is still who it was started as: pid file, certificates, listeners, logs.
+//! What is opened while the process is still who it was started as: logs, pid file, certificates, listeners.
 //!
-//! Owns their order, and the moment at which the process becomes who it is to be. All of it is taken away again when
-//! this is dropped.
+//! Owns their order, and the moment at which the process becomes who it is to be; and the same order for finding out
+//! whether they could be opened. All of it is taken away again when this is dropped.
 
 use super::pid_file::PidFile;
 use crate::config::{Config, Process};
@@ -9,7 +9,9 @@ use crate::listen::{self, Listeners};
 use crate::observe::log::{LogFile, Places, Syslog};
 use crate::observe::record;
 use crate::tls::renewal::Shelf;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
 
 /// What a server has before its first thread.
 pub struct Opened {
@@ -17,8 +19,6 @@ pub struct Opened {
     pub shelf: Option<Shelf>,
     /// Where clients come in.
     pub listeners: Listeners,
-    /// Where log lines go besides standard error.
-    pub places: Places,
     /// The file with the number of the process.
     pub pid_file: Option<PidFile>,
 }
@@ -29,34 +29,76 @@ impl Opened {
     /// # Errors
     /// One line that names the option concerned.
     pub fn all(config: &Config) -> Result<Opened, String> {
-        let Process { pid_file, user, .. } = &config.process;
-        let owner = user.as_ref().map(|user| (user.user, user.group));
-        let make = |path: &PathBuf| {
-            PidFile::make(path).map_err(|error| format!("--pid-file: {}: {error}", path.display()))
-        };
-        let pid_file = pid_file.as_ref().map(make).transpose()?;
+        let Process { pid_file, .. } = &config.process;
+        let make = |path: &Path| PidFile::make(path).map_err(of("--pid-file", path.display()));
+        let pid_file = pid_file.as_deref().map(make).transpose()?;
         let shelf = Shelf::wanted(&config.tls)?;
-        let listeners =
-            listen::open(&config.listen, owner).map_err(|error| format!("Opening socket failed: {error}"))?;
-        let places = places(config, owner)?;
-        if let Some(user) = user {
-            user.take_on().map_err(|error| format!("--user: {error}"))?;
-        }
-        // Whoever serves is the one who records.
-        if let Some(record) = &config.record {
-            record::check(record)?;
-        }
-        Ok(Opened { shelf, listeners, places, pid_file })
+        let listeners = listen::open(&config.listen, owner(config)).map_err(of_socket)?;
+        become_user(config)?;
+        Ok(Opened { shelf, listeners, pid_file })
     }
 }
 
-/// Opens what takes log lines besides standard error.
-fn places(config: &Config, owner: Option<(u32, u32)>) -> Result<Places, String> {
-    let file = config.logs.file.as_deref().map(|path| {
-        LogFile::open(path, owner).map_err(|error| format!("--log-file: {}: {error}", path.display()))
+/// Opens what takes log lines besides standard error. What cannot be had is told as well, and the others are there to hear
+/// of it.
+pub fn places(config: &Config) -> (Places, Result<(), String>) {
+    let mut outcome = Ok(());
+    let file = config.logs.file.as_deref().and_then(|path| {
+        let file = LogFile::open(path, owner(config)).map_err(of("--log-file", path.display()));
+        file.map_err(|message| outcome = Err(message)).ok()
     });
-    let syslog = config.logs.syslog.as_ref().map(|options| {
-        Syslog::find(options).map_err(|error| format!("--syslog: {}: {error}", options.server))
+    let syslog = syslog(config).unwrap_or_else(|message| {
+        outcome = outcome.clone().and(Err(message));
+        None
     });
-    Ok(Places { file: file.transpose()?, syslog: syslog.transpose()? })
+    (Places { file, syslog }, outcome)
+}
+
+/// Finds out whether all of it could be opened, and becomes who serves: what root may do is not what counts.
+///
+/// # Errors
+/// As of [`places`] and [`Opened::all`].
+pub fn check(config: &Config) -> Result<Option<Shelf>, String> {
+    if let Some(path) = &config.logs.file {
+        LogFile::check(path).map_err(of("--log-file", path.display()))?;
+    }
+    syslog(config)?;
+    if let Some(path) = &config.process.pid_file {
+        PidFile::check(path).map_err(of("--pid-file", path.display()))?;
+    }
+    let shelf = Shelf::wanted(&config.tls)?;
+    listen::check(&config.listen).map_err(of_socket)?;
+    become_user(config)?;
+    Ok(shelf)
+}
+
+fn syslog(config: &Config) -> Result<Option<Syslog>, String> {
+    let remedy = |error| format!("{error}; check the name, or write an address");
+    let find = |options: &crate::config::Syslog| {
+        Syslog::find(options).map_err(remedy).map_err(of("--syslog", &options.server))
+    };
+    config.logs.syslog.as_ref().map(find).transpose()
+}
+
+fn become_user(config: &Config) -> Result<(), String> {
+    if let Some(user) = &config.process.user {
+        user.take_on().map_err(of("--user", user.user))?;
+    }
+    // Whoever serves is the one who records.
+    config.record.as_ref().map_or(Ok(()), record::check)
+}
+
+/// Who owns what is made.
+fn owner(config: &Config) -> Option<(u32, u32)> {
+    config.process.user.as_ref().map(|user| (user.user, user.group))
+}
+
+/// Puts an option and its value in front of what is wrong with it.
+fn of<E: Display>(option: &str, value: impl Display) -> impl FnOnce(E) -> String {
+    move |error| format!("{option}: {value}: {error}")
+}
+
+/// In websockify's words, for those who look for them.
+fn of_socket(error: io::Error) -> String {
+    format!("Opening socket failed: {error}")
 }

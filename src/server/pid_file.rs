@@ -3,6 +3,7 @@
 //! A file that another process holds is an error, one that nobody holds is a leftover and replaced. It never follows a
 //! link, and never removes what does not look like such a file.
 
+use crate::sys::directory;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
@@ -16,6 +17,8 @@ const MODE: u32 = 0o644;
 const TRIES: usize = 5;
 /// Longest content of a file that is taken for one of these.
 const CONTENT_BYTES_MAX: u64 = 32;
+/// What is said of something that this program has not made.
+const FOREIGN: &str = "what is there is no such file; move it";
 
 /// The file of this process.
 #[derive(Debug)]
@@ -30,29 +33,40 @@ impl PidFile {
     /// # Errors
     /// When another process holds it, or something else is in the way.
     pub fn make(path: &Path) -> io::Result<PidFile> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
         for _ in 0..TRIES {
-            match options.clone().create_new(true).mode(MODE).open(path) {
+            match options().create_new(true).mode(MODE).open(path) {
                 Ok(file) => {
                     if let Some(own) = PidFile::claim(path, file)? {
                         return Ok(own);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(explained(error)),
             }
-            match options.open(path) {
-                Ok(file) => remove_leftover(path, file)?,
+            match options().open(path) {
+                Ok(file) => {
+                    let (_held, inode) = leftover(file)?;
+                    remove_if_same(path, inode).map_err(explained)?;
+                }
                 // Somebody else has removed it meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-                    return Err(refusal("a symbolic link is in the way; move it"));
-                }
-                Err(error) => return Err(error),
+                Err(error) => return Err(explained(error)),
             }
         }
-        Err(refusal("others keep making it too"))
+        Err(refusal("others keep making it too; give each server a file of its own"))
+    }
+
+    /// Finds out whether the file at `path` could be made. A leftover stays, and is locked for a moment.
+    ///
+    /// # Errors
+    /// As of [`PidFile::make`].
+    pub fn check(path: &Path) -> io::Result<()> {
+        match options().open(path) {
+            Ok(file) => drop(leftover(file)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(explained(error)),
+        }
+        directory::admits(path).map_err(explained)
     }
 
     /// Makes `file`, just made at `path`, this process's own; `None` if somebody else was faster. Between its making and its
@@ -69,10 +83,29 @@ impl PidFile {
     }
 }
 
-fn remove_leftover(path: &Path, file: File) -> io::Result<()> {
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+}
+
+/// What the system says, and what to do about it.
+fn explained(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => refusal("a symbolic link is in the way; move it"),
+        Some(libc::ENXIO) => refusal(FOREIGN),
+        _ => io::Error::new(
+            error.kind(),
+            format!("{error}; check the file, its directory and their permissions, or name another"),
+        ),
+    }
+}
+
+/// Makes sure that `file` is one that a server has left behind, and holds it; with its number in the file system.
+fn leftover(file: File) -> io::Result<(Flock<File>, u64)> {
     let found = file.metadata()?;
     if !found.is_file() || found.len() > CONTENT_BYTES_MAX {
-        return Err(refusal("what is there is no such file; move it"));
+        return Err(refusal(FOREIGN));
     }
     if found.uid() != nix::unistd::geteuid().as_raw() {
         return Err(refusal("what is there belongs to another user; move it"));
@@ -82,10 +115,10 @@ fn remove_leftover(path: &Path, file: File) -> io::Result<()> {
     let _ = (&file).take(CONTENT_BYTES_MAX).read_to_string(&mut content);
     let content = content.trim();
     if !content.bytes().all(|byte| byte.is_ascii_digit()) || (content.is_empty() && found.len() > 1) {
-        return Err(refusal("what is there is no such file; move it"));
+        return Err(refusal(FOREIGN));
     }
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(_held) => remove_if_same(path, found.ino()),
+        Ok(held) => Ok((held, found.ino())),
         Err((_, Errno::EWOULDBLOCK)) => Err(refusal(&format!("process {content} has it; end that first"))),
         Err((_, error)) => Err(error.into()),
     }
@@ -131,17 +164,22 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
         let refused = PidFile::make(&path).unwrap_err().to_string();
         assert_eq!(refused, format!("process {} has it; end that first", std::process::id()));
+        assert_eq!(PidFile::check(&path).unwrap_err().to_string(), refused);
         drop(first);
+        PidFile::check(&path).unwrap();
         assert!(!path.exists());
 
         for leftover in ["4194305\n", "12", ""] {
             fs::write(&path, leftover).unwrap();
+            PidFile::check(&path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), leftover, "a check leaves it there");
             drop(PidFile::make(&path).unwrap());
             assert!(!path.exists(), "{leftover:?}");
         }
         for precious in ["key = value\n", "1234567890123456789012345678901234567890\n", "\n\n", "-1"] {
             fs::write(&path, precious).unwrap();
-            assert!(PidFile::make(&path).is_err(), "{precious:?}");
+            let refused = PidFile::make(&path).unwrap_err().to_string();
+            assert_eq!(PidFile::check(&path).unwrap_err().to_string(), refused, "{precious:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), precious);
         }
         fs::remove_file(&path).unwrap();

@@ -50,7 +50,7 @@ impl Shards {
 
     /// Starts the wrapped program and waits until it runs, or until the server is told to stop.
     pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
-        let failed = |why| format!("wrapped command: {why}");
+        let failed = |why| format!("-- COMMAND: {why}; see that it runs by itself");
         let (begun, ended) = (self.tell.clone(), self.tell.clone());
         let begun = move |outcome| drop(begun.send(News::Begun(outcome)));
         let ended = move |status| drop(ended.send(News::Program(status)));

@@ -1,7 +1,7 @@
 //! Plain HTTP: a helper finds the file, the answer goes out piece by piece, then the next head is waited for.
 
 use super::job::{Job, Verdict};
-use super::opening::{Head, SERVER};
+use super::opening::Head;
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
 use crate::http::refusal::Header;
 use crate::http::{After, Refusal};
@@ -113,7 +113,7 @@ impl Answer {
         response = added.into_iter().fold(response, |response, (name, value)| response.header(name, value));
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
-        response.write(self.after, SERVER, cx.date, &mut bytes);
+        response.write(self.after, &cx.config.server_header, cx.date, &mut bytes);
         match body {
             Body::None => {}
             Body::Bytes(body) => bytes.extend_from_slice(&body),
@@ -130,7 +130,7 @@ impl Answer {
 
     fn refuse(&mut self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::new();
-        refusal.write(self.head_only, SERVER, cx.date, &mut bytes);
+        refusal.write(self.head_only, &cx.config.server_header, cx.date, &mut bytes);
         cx.counters.answered += 1;
         cx.actions.push(Action::Answered(std::mem::take(&mut self.line), refusal.status()));
         core.send(Side::Client, Lease::own(bytes), cx);

@@ -208,6 +208,11 @@ impl Session {
         self.core.number = number;
     }
 
+    /// Those who watch have no use for payload any more.
+    pub fn show_no_bytes(&mut self) {
+        self.core.show_no_bytes();
+    }
+
     /// What all phases share, for log lines.
     pub fn core(&self) -> &Core {
         &self.core

@@ -15,9 +15,6 @@ use crate::web;
 use crate::ws;
 use std::time::Duration;
 
-/// What the Server header says.
-pub(super) const SERVER: &str = concat!("websplice/", env!("CARGO_PKG_VERSION"));
-
 /// The first byte of a TLS record with a handshake message (RFC 8446 section 5.1), and that of a hello in the format of
 /// SSL 2, which TLS answers with an alert.
 const TLS_FIRST_BYTES: [u8; 2] = [0x16, 0x80];
@@ -258,7 +255,14 @@ impl Opening {
     pub fn open(&mut self, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::with_capacity(256);
         let subprotocol = self.subprotocol.as_deref();
-        upgrade::write_switching(&self.accept, subprotocol, &self.headers, SERVER, cx.date, &mut bytes);
+        upgrade::write_switching(
+            &self.accept,
+            subprotocol,
+            &self.headers,
+            &cx.config.server_header,
+            cx.date,
+            &mut bytes,
+        );
         core.bridged = true;
         cx.counters.bridged += 1;
         cx.actions.push(Action::Opened(std::mem::take(&mut self.path)));
@@ -269,7 +273,7 @@ impl Opening {
 /// Sends a client to the same page with TLS; the session ends when that has gone out.
 fn redirect(place: String, line: &str, core: &mut Core, cx: &mut Cx<'_>) -> Next {
     let mut bytes = Vec::with_capacity(512);
-    secure::write_redirect(place, SERVER, cx.date, &mut bytes);
+    secure::write_redirect(place, &cx.config.server_header, cx.date, &mut bytes);
     cx.counters.answered += 1;
     cx.actions.push(Action::Answered(line.into(), 301));
     core.send(Side::Client, Lease::own(bytes), cx);
@@ -285,7 +289,7 @@ pub(super) fn refuse(
     cx: &mut Cx<'_>,
 ) -> Next {
     let mut bytes = Vec::with_capacity(512);
-    refusal.write(head_only, SERVER, cx.date, &mut bytes);
+    refusal.write(head_only, &cx.config.server_header, cx.date, &mut bytes);
     cx.counters.answered += 1;
     // Of a head that could not be read the reason is all there is to trace it by.
     let line = if line == "-" { format!("- ({})", refusal.reason()).into() } else { line.into() };

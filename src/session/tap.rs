@@ -76,6 +76,13 @@ impl Core {
         }
     }
 
+    /// From now on shows how much came, and not what.
+    pub(super) fn show_no_bytes(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.bytes_wanted = false;
+        }
+    }
+
     /// Shows what the receive that was looked at has brought.
     pub(super) fn show_brought(&mut self, from: Side, cx: &mut Cx<'_>) {
         if let Some(watch) = &mut self.watch {

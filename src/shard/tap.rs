@@ -75,8 +75,10 @@ impl<K: Kernel> Shard<K> {
         }
         if let Tap::Brought(brought) = tap
             && let Some(tape) = self.tapes.get_mut(&key)
+            && !tape.keep(self.now, brought)
+            && let Some(session) = self.sessions.get_mut(key)
         {
-            tape.keep(self.now, brought);
+            session.show_no_bytes();
         }
     }
 }

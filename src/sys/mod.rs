@@ -7,6 +7,7 @@ pub mod address;
 pub mod beneath;
 pub mod cgroup;
 pub mod cpu;
+pub mod directory;
 pub mod memory;
 pub mod pipe;
 pub mod process;

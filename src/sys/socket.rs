@@ -167,6 +167,35 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Finds out whether [`listen_tcp`] may have `address`, whoever has its port now. The kernel itself judges the address, with
+/// all its routes and switches, and takes no port.
+///
+/// # Errors
+/// What [`listen_tcp`] would meet: an address that is not this machine's, a family that it has not, or a port that is not for
+/// this user.
+#[cfg(target_os = "linux")]
+pub fn may_listen(address: SocketAddr) -> io::Result<()> {
+    /// `CAP_NET_BIND_SERVICE` of linux/capability.h.
+    const BIND_SERVICE: u64 = 1 << 10;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    let mut portless = address;
+    portless.set_port(0);
+    socket.bind(&portless.into())?;
+    let least = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let least = least.ok().and_then(|text| text.trim().parse::<u16>().ok()).unwrap_or(1024);
+    if address.port() != 0 && address.port() < least && super::process::capabilities()? & BIND_SERVICE == 0 {
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
+    }
+    Ok(())
+}
+
+/// Elsewhere that cannot be asked without taking a port.
+#[cfg(not(target_os = "linux"))]
+pub fn may_listen(_: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
 /// Opens a listener at `path`, which must not exist, with exactly the permission bits of `mode`.
 pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

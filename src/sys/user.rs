@@ -33,13 +33,13 @@ impl Identity {
         let number = match (&known, user.parse::<u32>()) {
             (Some(known), _) => known.uid.as_raw(),
             (None, Ok(number)) => number,
-            (None, Err(_)) => return Err(format!("no such user: {user}")),
+            (None, Err(_)) => return Err(format!("no such user: {user}; make it, or name another")),
         };
         let first = match group {
             Some(group) => match (group.parse::<u32>(), Group::from_name(group).map_err(failed)?) {
                 (Ok(number), _) => number,
                 (Err(_), Some(found)) => found.gid.as_raw(),
-                (Err(_), None) => return Err(format!("no such group: {group}")),
+                (Err(_), None) => return Err(format!("no such group: {group}; make it, or name another")),
             },
             None => match &known {
                 Some(known) => known.gid.as_raw(),
@@ -65,7 +65,9 @@ impl Identity {
         set_groups(&groups)?;
         switch(Uid::from_raw(self.user), Gid::from_raw(self.group))?;
         if self.user != 0 && (nix::unistd::setuid(Uid::from_raw(0)).is_ok() || geteuid().is_root()) {
-            return Err(io::Error::other("root could be had again"));
+            return Err(io::Error::other(
+                "root could be had again; start it with another user of the system",
+            ));
         }
         lock(self.user)
     }
@@ -73,7 +75,9 @@ impl Identity {
     /// Without root, nothing changes: user and group must be what they are to be.
     fn is_already(&self, is_user: bool) -> io::Result<()> {
         if !is_user {
-            return Err(io::Error::other("only root can become somebody else"));
+            return Err(io::Error::other(
+                "only root can become somebody else; start it as root, or leave --user out",
+            ));
         }
         let (own, group) = ([getgid().as_raw(), getegid().as_raw()], self.group);
         if own != [group; 2] {
@@ -155,9 +159,9 @@ mod tests {
         let bare = Identity { user: 4_000_000_123, group: 9, groups: vec![9] };
         assert_eq!(Identity::find("4000000123:9"), Ok(bare));
         for (word, complaint) in [
-            ("no-such-user", "no such user: no-such-user"),
-            ("root:no-such-group", "no such group: no-such-group"),
-            ("", "no such user: "),
+            ("no-such-user", "no such user: no-such-user; make it, or name another"),
+            ("root:no-such-group", "no such group: no-such-group; make it, or name another"),
+            ("", "no such user: ; make it, or name another"),
             ("4000000123", "user 4000000123 has no entry; name a group too, as USER:GROUP"),
         ] {
             assert_eq!(Identity::find(word), Err(complaint.to_owned()));

@@ -52,13 +52,12 @@ pub fn load(options: &Options) -> Result<Material, String> {
         None => None,
         Some(target) => Some(Arc::new(client(target, &mut warnings)?)),
     };
-    let target_name =
-        match options.target.as_ref().and_then(|target| target.name.as_ref()) {
-            None => None,
-            Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
-                format!("--ssl-target-name: \"{name}\" is neither a host name nor an address")
-            })?),
-        };
+    let target_name = match options.target.as_ref().and_then(|target| target.name.as_ref()) {
+        None => None,
+        Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| {
+            format!("--ssl-target-name: \"{name}\" is neither a host name nor an address; write one")
+        })?),
+    };
     Ok(Material { server, client, target_name, warnings })
 }
 
@@ -73,6 +72,15 @@ fn provider(ciphers: Option<&str>) -> Result<Arc<CryptoProvider>, String> {
     let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
     Ok(Arc::new(CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() }))
 }
+
+/// What names the files of a pair, in complaints.
+struct Words {
+    cert: &'static str,
+    key: &'static str,
+}
+
+const SERVER: Words = Words { cert: "--cert", key: "--key" };
+const TARGET: Words = Words { cert: "--ssl-target-cert", key: "--ssl-target-key" };
 
 fn versions(oldest: Version) -> &'static [&'static SupportedProtocolVersion] {
     static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
@@ -90,10 +98,11 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
             |_| "--ssl-ciphers: no cipher is left for the versions of --ssl-version; leave one of them out",
         )?;
     let builder = if options.verify_client {
-        let (roots, _) = roots(options.cafile.as_deref())?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| format!("--verify-client: {error}"))?;
+        let (roots, _) = roots("--cafile", options.cafile.as_deref())?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
+                |error| format!("--verify-client: {error}; name the file of the authority with --cafile"),
+            )?;
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()
@@ -119,10 +128,11 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
     let trust = if options.insecure {
         Trust::Anyone
     } else {
-        let (roots, given) = roots(options.ca.as_deref())?;
-        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| format!("--ssl-target: {error}"))?;
+        let (roots, given) = roots("--ssl-target-ca", options.ca.as_deref())?;
+        let paths =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
+                |error| format!("--ssl-target: {error}; name the file of the authority with --ssl-target-ca"),
+            )?;
         Trust::Known { paths, given }
     };
     let verifier = Verifier { trust, provider: provider.clone() };
@@ -130,7 +140,7 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
     match &options.pair {
         None => Ok(builder.with_no_client_auth()),
         Some(pair) => {
-            let (certified, _) = certified(pair, &provider, warnings)?;
+            let (certified, _) = certified(pair, TARGET, &provider, warnings)?;
             Ok(builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified))))
         }
     }
@@ -143,7 +153,7 @@ fn resolver(
 ) -> Result<Resolver, String> {
     let mut resolver: Option<Resolver> = None;
     for pair in pairs {
-        let (key, names) = certified(pair, provider, warnings)?;
+        let (key, names) = certified(pair, SERVER, provider, warnings)?;
         let key = Arc::new(key);
         match &mut resolver {
             None => resolver = Some(Resolver::new(&key, &names)),
@@ -156,88 +166,85 @@ fn resolver(
 /// A pair, checked, with the names in its certificate.
 fn certified(
     pair: &Pair,
+    words: Words,
     provider: &CryptoProvider,
     warnings: &mut Vec<String>,
 ) -> Result<(CertifiedKey, Vec<String>), String> {
-    let cert_file = pair.cert.display();
-    let (text, cert_status) = read("certificate", &pair.cert)?;
-    let cert_sections = pem::sections(&text).map_err(|error| format!("certificate {cert_file} {error}"))?;
+    let cert = format!("{}: certificate {}", words.cert, pair.cert.display());
+    let (text, cert_status) = read(&cert, &pair.cert)?;
+    let cert_sections = pem::sections(&text).map_err(|error| format!("{cert} {error}"))?;
     let chain = pem::certificates(&cert_sections);
     let Some(leaf) = chain.first() else {
-        return Err(format!("certificate {cert_file} holds no certificate; put it in front of the key"));
+        return Err(format!("{cert} holds no certificate; put it in front of the key"));
     };
-    let names = checked(leaf, &pair.cert)?;
+    let names = checked(leaf, &cert)?;
 
     let key_path = pair.key.as_deref().unwrap_or(&pair.cert);
+    let key_option = if pair.key.is_some() { words.key } else { words.cert };
     let key_file = key_path.display();
+    let key_named = format!("{key_option}: key {key_file}");
     let (key_text, key_status) = match &pair.key {
-        Some(path) => read("key", path)?,
+        Some(path) => read(&key_named, path)?,
         None => (text.clone(), cert_status),
     };
-    let key_sections = pem::sections(&key_text).map_err(|error| format!("key {key_file} {error}"))?;
+    let key_sections = pem::sections(&key_text).map_err(|error| format!("{key_named} {error}"))?;
     let password = pair.password.as_ref().map(|secret| secret.0.as_str());
     let key = pem::private_key(&key_sections, password)
-        .map_err(|error| format!("key {key_file} {error}"))?
+        .map_err(|error| format!("{key_named} {error}"))?
         .ok_or_else(|| match pair.key {
-        Some(_) => format!("key {key_file} holds no private key"),
-        None => format!(
-            "certificate {key_file} holds no private key; add it, or name the key's own file with --key"
-        ),
+            Some(_) => format!("{key_named} holds no private key; name the file that does"),
+            None => {
+                format!("{cert} holds no private key; add it, or name the key's own file with {}", words.key)
+            }
+        })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        format!(
+            "{key_named} is damaged or of no supported kind; use RSA, ECDSA (P-256, P-384, P-521) or Ed25519"
+        )
     })?;
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| format!("key {key_file} is damaged or of no supported kind; use RSA, ECDSA (P-256, P-384, P-521) or Ed25519"))?;
     if key_status.mode() & 0o077 != 0 {
-        warnings.push(format!("key {key_file} can be read by others; chmod 600 {key_file}"));
+        warnings.push(format!("{key_named} can be read by others; chmod 600 {key_file}"));
     }
 
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((certified, names)),
-        Err(Error::InconsistentKeys(_)) => Err(mismatch(certified, pair)),
-        Err(error) => Err(format!("certificate {cert_file} cannot be used: {error}")),
+        Err(Error::InconsistentKeys(_)) => Err(mismatch(certified, pair, &cert, &key_named)),
+        Err(error) => Err(format!("{cert} cannot be used: {error}; get it anew")),
     }
 }
 
 /// Why a key does not belong to the first certificate of its file.
-fn mismatch(certified: CertifiedKey, pair: &Pair) -> String {
-    let file = pair.cert.display();
+fn mismatch(certified: CertifiedKey, pair: &Pair, cert_named: &str, key_named: &str) -> String {
     let belongs = |cert: &CertificateDer<'static>| {
         CertifiedKey::new(vec![cert.clone()], certified.key.clone()).keys_match().is_ok()
     };
     if certified.cert.iter().any(belongs) {
-        return format!(
-            "certificate {file} has its certificates in the wrong order; put the server's own first"
-        );
+        return format!("{cert_named} has its certificates in the wrong order; put the server's own first");
     }
     match &pair.key {
-        Some(key) => format!(
-            "key {} does not belong to certificate {file}; give the key it was made with",
-            key.display()
+        Some(_) => format!(
+            "{key_named} does not belong to certificate {}; give the key it was made with",
+            pair.cert.display()
         ),
-        None => format!(
-            "certificate {file} holds a key that does not belong to it; give the key it was made with"
-        ),
+        None => {
+            format!("{cert_named} holds a key that does not belong to it; give the key it was made with")
+        }
     }
 }
 
 /// The names in a certificate, when now is within its time.
-fn checked(leaf: &CertificateDer<'_>, path: &Path) -> Result<Vec<String>, String> {
-    let file = path.display();
-    let certificate = Certificate::from_der(leaf)
-        .map_err(|error| format!("certificate {file} is damaged ({error}); get it anew"))?;
+fn checked(leaf: &CertificateDer<'_>, named: &str) -> Result<Vec<String>, String> {
+    let certificate =
+        Certificate::from_der(leaf).map_err(|error| format!("{named} is damaged ({error}); get it anew"))?;
     let body = certificate.tbs_certificate();
     let (begin, end) = (body.validity().not_before, body.validity().not_after);
     let now = SystemTime::now();
     if end.to_system_time() < now {
-        return Err(format!("certificate {file} expired on {}; renew it", end.to_date_time()));
+        return Err(format!("{named} expired on {}; renew it", end.to_date_time()));
     }
     if begin.to_system_time() > now {
-        return Err(format!(
-            "certificate {file} is not valid before {}; check the clock",
-            begin.to_date_time()
-        ));
+        return Err(format!("{named} is not valid before {}; check the clock", begin.to_date_time()));
     }
     let alternative = body.get_extension::<SubjectAltName>().ok().flatten();
     let mut names: Vec<String> = Vec::new();
@@ -256,49 +263,51 @@ fn checked(leaf: &CertificateDer<'_>, path: &Path) -> Result<Vec<String>, String
 }
 
 /// The authorities in `file`, and the certificates it holds, or the system's authorities and no certificates.
-fn roots(file: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+fn roots(option: &str, file: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = file else {
         // Some of a system's many files may be odd; only nothing at all is an error.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err(
-                "the system has no certificate authorities; install ca-certificates, or name a CA file"
-                    .into(),
-            );
+            return Err(format!(
+                "{option}: the system has no certificate authorities; install ca-certificates, or name a file of them"
+            ));
         }
         return Ok((roots, Vec::new()));
     };
-    let file = path.display();
-    let (text, _) = read("CA file", path)?;
-    let sections = pem::sections(&text).map_err(|error| format!("CA file {file} {error}"))?;
+    let named = format!("{option}: CA file {}", path.display());
+    let (text, _) = read(&named, path)?;
+    let sections = pem::sections(&text).map_err(|error| format!("{named} {error}"))?;
     let certificates = pem::certificates(&sections);
     if certificates.is_empty() {
-        return Err(format!("CA file {file} holds no certificates; give the PEM file of the authority"));
+        return Err(format!("{named} holds no certificates; give the PEM file of the authority"));
     }
     for certificate in &certificates {
-        roots.add(certificate.clone()).map_err(|error| format!("CA file {file} cannot be used: {error}"))?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("{named} cannot be used: {error}; get it anew"))?;
     }
     Ok((roots, certificates))
 }
 
 /// A whole file, which must be an ordinary one of ordinary size.
-fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
-    let file = path.display();
+fn read(named: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
+    let unreadable =
+        |error| format!("{named} cannot be read: {error}; check who owns it and its permissions");
     let status = fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{what} {file} does not exist"),
-        _ => format!("{what} {file} cannot be read: {error}"),
+        std::io::ErrorKind::NotFound => format!("{named} does not exist; make it, or name another"),
+        _ => unreadable(error),
     })?;
     if !status.is_file() {
-        return Err(format!("{what} {file} is not a file"));
+        return Err(format!("{named} is not a file; name one"));
     }
-    let unreadable =
-        |error| format!("{what} {file} cannot be read: {error}; check who owns it and its permissions");
     let mut text = Vec::new();
     let most = PEM_FILE_BYTES_MAX as u64 + 1;
     fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(unreadable)?;
     if text.len() > PEM_FILE_BYTES_MAX {
-        return Err(format!("{what} {file} is too long for one; more than {PEM_FILE_BYTES_MAX} bytes"));
+        return Err(format!(
+            "{named} is too long for one; name a file of at most {PEM_FILE_BYTES_MAX} bytes"
+        ));
     }
     Ok((text, status))
 }

@@ -31,13 +31,12 @@ pub(super) struct Section<'a> {
 /// # Errors
 /// When it is no PEM at all, or a section is damaged.
 pub(super) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>, String> {
-    let not_pem = |why: &str| Err(format!("is not PEM{why}"));
+    let not_pem = |why: &str| Err(format!("is not PEM{why}; name a PEM file"));
     let Ok(text) = std::str::from_utf8(file) else {
-        return not_pem(if file.first() == Some(&0x30) {
-            " but probably DER; convert it with openssl"
-        } else {
-            ""
-        });
+        return match file.first() {
+            Some(0x30) => Err("is not PEM but probably DER; convert it with openssl".into()),
+            _ => not_pem(""),
+        };
     };
     let mut sections = Vec::new();
     let mut rest = text;
@@ -68,7 +67,7 @@ fn section<'a>(label: &'a str, body: &'a str) -> Result<Section<'a>, String> {
     }
     let der = base64_simd::STANDARD
         .decode_to_vec(&encoded)
-        .map_err(|_| format!("is damaged: the section {label} is not base64"))?;
+        .map_err(|_| format!("is damaged: the section {label} is not base64; get it anew"))?;
     Ok(Section { label, encryption, der })
 }
 
@@ -132,7 +131,7 @@ fn modern(der: &[u8], password: &str) -> Result<Vec<u8>, String> {
 fn traditional(algorithm: &str, vector: &str, der: &[u8], password: &str) -> Result<Vec<u8>, String> {
     let vector = unhex(vector.trim())
         .filter(|vector| vector.len() >= 8)
-        .ok_or("is damaged: its DEK-Info is not hex")?;
+        .ok_or("is damaged: its DEK-Info is not hex; get it anew")?;
     let plain = match algorithm.trim() {
         "AES-128-CBC" => decrypt::<Aes128>(16, &vector, der, password),
         "AES-192-CBC" => decrypt::<Aes192>(24, &vector, der, password),

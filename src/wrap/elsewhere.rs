@@ -32,6 +32,20 @@ impl Plan {
         Err("-- COMMAND: wrap mode is Linux's own; start the program by itself and name its port".into())
     }
 
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn check(
+        wrap: &Wrap,
+        port: u16,
+        target: Option<&Target>,
+        files: u64,
+        log: &Log,
+    ) -> Result<(), String> {
+        Plan::prepare(wrap, port, target, files, log).map(drop)
+    }
+
     /// Where clients are to be carried.
     pub fn target(&self) -> Option<&Target> {
         match *self {}
@@ -43,7 +57,12 @@ impl Program {
     ///
     /// # Errors
     /// None.
-    pub fn start(plan: Plan, _: &Log, _: impl Fn(u8) + Send + 'static) -> Result<Program, String> {
+    pub fn start(
+        plan: Plan,
+        _: &Log,
+        _: impl FnOnce(Result<(), String>) + Send + 'static,
+        _: impl Fn(u8) + Send + 'static,
+    ) -> Result<Program, String> {
         match plan {}
     }
 

@@ -54,20 +54,7 @@ impl Plan {
         files: u64,
         log: &Log,
     ) -> Result<Plan, String> {
-        let mut plan = Plan {
-            program: wrap.program.clone(),
-            words: wrap.words.clone(),
-            shown: wrap.shown(),
-            mode: wrap.mode,
-            way: Way::Plain,
-            old: listen_port,
-            new: 0,
-            holders: Vec::new(),
-            files,
-            scratch: None,
-            target: target.cloned(),
-        };
-        let fixed = matches!(target, Some(Target::Unix(_) | Target::Abstract(_)));
+        let mut plan = Plan::new(wrap, listen_port, target, files);
         let (port, socket) = (wrap.says(Wrap::PORT), wrap.says(Wrap::UNIX_SOCKET));
         if socket {
             let path = match target {
@@ -85,13 +72,59 @@ impl Plan {
         if port {
             plan.choose_port()?;
             plan.words = words::filled(&plan.words, Wrap::PORT, plan.new.to_string().as_ref());
-        } else if !socket && !fixed && listen_port != 0 {
+        } else if is_moved(wrap, target) && listen_port != 0 {
             plan.choose_port()?;
             plan.choose_way(wrap.bind, log)?;
+            if plan.way == Way::Preload {
+                plan.scratch = Some(scratch::for_interposer()?);
+            }
         } else {
             plan.old = 0;
         }
         Ok(plan)
+    }
+
+    /// Finds out whether [`Plan::prepare`] could do so. Whether binds can be moved from outside is tried as it tries it, which
+    /// takes a free port of the loopback for a moment; no file is made.
+    ///
+    /// # Errors
+    /// As of [`Plan::prepare`].
+    pub fn check(
+        wrap: &Wrap,
+        listen_port: u16,
+        target: Option<&Target>,
+        files: u64,
+        log: &Log,
+    ) -> Result<(), String> {
+        let makes_socket =
+            wrap.says(Wrap::UNIX_SOCKET) && !matches!(target, Some(Target::Unix(_) | Target::Abstract(_)));
+        if makes_socket {
+            return scratch::check();
+        }
+        if wrap.says(Wrap::PORT) || !is_moved(wrap, target) {
+            return Ok(());
+        }
+        let mut plan = Plan::new(wrap, listen_port, target, files);
+        plan.choose_port()?;
+        plan.choose_way(wrap.bind, log)?;
+        if plan.way == Way::Preload { scratch::check() } else { Ok(()) }
+    }
+
+    /// A plan that decides nothing yet.
+    fn new(wrap: &Wrap, listen_port: u16, target: Option<&Target>, files: u64) -> Plan {
+        Plan {
+            program: wrap.program.clone(),
+            words: wrap.words.clone(),
+            shown: wrap.shown(),
+            mode: wrap.mode,
+            way: Way::Plain,
+            old: listen_port,
+            new: 0,
+            holders: Vec::new(),
+            files,
+            scratch: None,
+            target: target.cloned(),
+        }
     }
 
     /// Where clients are to be carried; `None`: where the route of each leads.
@@ -105,7 +138,9 @@ impl Plan {
     }
 
     fn choose_port(&mut self) -> Result<(), String> {
-        let none = |error: io::Error| format!("wrapped command: no port of 127.0.0.1 to move it to: {error}");
+        let none = |error: io::Error| {
+            format!("-- COMMAND: no port of 127.0.0.1 to move it to: {error}; write {{unix_socket}} in it")
+        };
         (self.new, self.holders) = port::choose(self.old).map_err(none)?;
         self.aim(Target::Tcp { host: String::new(), port: Port::Number(self.new) });
         Ok(())
@@ -118,6 +153,7 @@ impl Plan {
         }
     }
 
+    /// Decides how the program is brought to its port. What only preloading needs is not made yet.
     fn choose_way(&mut self, bind: WrapBind, log: &Log) -> Result<(), String> {
         match bind {
             WrapBind::None => return Ok(()),
@@ -138,7 +174,6 @@ impl Plan {
                 other => return Err(format!("trying seccomp: {other:?}")),
             },
         }
-        self.scratch = Some(scratch::for_interposer()?);
         self.way = Way::Preload;
         if let Some(why) = out_of_reach(&self.program) {
             let name = self.program.display().to_string();
@@ -230,6 +265,13 @@ impl Drop for Plan {
     fn drop(&mut self) {
         self.close(false);
     }
+}
+
+/// Is a program to be moved that is not told where to listen?
+fn is_moved(wrap: &Wrap, target: Option<&Target>) -> bool {
+    !wrap.says(Wrap::PORT)
+        && !wrap.says(Wrap::UNIX_SOCKET)
+        && !matches!(target, Some(Target::Unix(_) | Target::Abstract(_)))
 }
 
 /// Why the interposer does not get into a program, if it does not.

@@ -1,5 +1,6 @@
 //! A directory of its own for a wrapped program: for its socket, or for the interposer that it loads.
 
+use crate::sys::directory;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -43,6 +44,19 @@ pub fn for_interposer() -> Result<PathBuf, String> {
     };
     make(&for_others(places().into_iter().filter(|place| loadable(place)).collect()), write)
         .map_err(|tried| format!("no place for the LD_PRELOAD interposer, on a file system from which programs may be run: {tried}; set TMPDIR"))
+}
+
+/// Finds out whether there is a place for a directory, and makes none.
+///
+/// # Errors
+/// That there is none.
+pub fn check() -> Result<(), String> {
+    let places = places();
+    if places.iter().any(|place| directory::admits(&place.join(REBIND_NAME)).is_ok()) {
+        return Ok(());
+    }
+    let tried: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    Err(format!("-- COMMAND: no place for files of its own in {}; set TMPDIR", tried.join(", ")))
 }
 
 /// The interposer's file in its directory.

@@ -3,11 +3,13 @@
 use crate::support::client::{Handshake, Message, WsClient};
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
 use crate::support::target::{TcpTarget, unix_echo, unix_echo_at};
 use crate::support::temp::TempDir;
+use crate::support::wire::Wire;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::{Ipv6Addr, TcpListener};
+use std::path::Path;
 
 on_both_engines!(
     tcp_names_and_addresses,
@@ -15,6 +17,7 @@ on_both_engines!(
     every_address_of_a_name_is_tried,
     unix_files,
     unix_files_that_are_missing,
+    percent_signs_in_names_are_letters_like_others,
     abstract_sockets,
     echo_by_name,
     one_connection_for_each_session,
@@ -80,6 +83,32 @@ fn unix_files(engine: &str) {
         works(&server);
         server.stop();
     }
+}
+
+/// A path and a command go through the banner and the log of every session; no part of them is a form for values.
+fn percent_signs_in_names_are_letters_like_others(engine: &str) {
+    let dir = TempDir::new();
+    let (here, there) = (dir.arg("here-%s-%n-{}-%%.sock"), dir.arg("there-%d-%(x)s-{0}.sock"));
+    unix_echo_at(Path::new(&there));
+    std::fs::create_dir(dir.join("web-%x")).expect("it is ours");
+    let web = dir.arg("web-%x");
+    let words = ["-v", "--unix-listen", &here, "--unix-target", &there, "--web", &web];
+    let server = Server::start_on(engine, "", &words);
+    server.wait_line(&format!("  - Listen on unix socket {here}"));
+    server.wait_line(&format!("  - Web server (no directory listings). Web root: {web}"));
+    server.wait_line(&format!("  - proxying from {here} to {there}"));
+    let mut client = WsClient::open(Wire::unix(Path::new(&here)), &Handshake::new());
+    client.send(&Frame::binary("there and back"));
+    assert_eq!(client.expect_stream(14), b"there and back");
+    client.leave();
+    server.wait_line(&format!("target=\"{there}\""));
+    server.stop();
+    let script = "exec sleep 60 # %s %n %(pid)d {0}";
+    let words = ["--wrap-bind=none", "127.0.0.1:0", "--", "sh", "-c", script];
+    let server = Server::launch(program(), &[&["--engine", engine], &words[..]].concat());
+    server.wait_line(&format!("to 'sh -c {script}' (port "));
+    server.wait_line(&format!("Starting 'sh -c {script}'"));
+    server.stop();
 }
 
 fn unix_files_that_are_missing(engine: &str) {

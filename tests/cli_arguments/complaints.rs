@@ -56,6 +56,8 @@ pub const OWN: &[(&str, &str)] = &[
     ("--unix-target=@ 6080", "option --unix-target: invalid socket name value: '@'"),
     ("--unix-listen-mode=1777", "Error parsing listen unix socket mode"),
     ("--unix-listen-mode=+7", "Error parsing listen unix socket mode"),
+    ("--server-header=caf\u{e9}", "option --server-header: invalid header value: 'caf\u{e9}'"),
+    ("--server-header=a\u{7}b", "option --server-header: invalid header value: 'a\\u{7}b'"),
     ("--web-index=x 6080 a:1", "You must use --web to use --web-index"),
     ("--echo --unix-target=x 6080", "You cannot use --echo together with --unix-target"),
     ("--echo 6080 a:1", "Too many arguments"),

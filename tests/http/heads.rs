@@ -23,6 +23,7 @@ on_both_engines!(
     a_refused_upgrade_is_not_followed_by_frames,
     slow_heads_are_dropped,
     without_files_plain_requests_are_refused,
+    what_the_server_calls_itself_is_for_the_operator_to_say,
 );
 
 /// A server with one file, `/index.html`.
@@ -344,4 +345,32 @@ fn without_files_plain_requests_are_refused(engine: &str) {
     }
     expect_refusal(&server, request("TRACE", "/", "").as_bytes(), &[501]);
     server.stop();
+}
+
+/// In every kind of answer. Without a word it says no version: what a stranger need not know.
+fn what_the_server_calls_itself_is_for_the_operator_to_say(engine: &str) {
+    for (option, expected) in [
+        (None, Some("websplice")),
+        (Some("--server-header=nginx (desk)"), Some("nginx (desk)")),
+        (Some("--server-header="), None),
+    ] {
+        let (server, _web) = with_files(engine, &Vec::from_iter(option));
+        let said = |request: &[u8]| {
+            let mut http = server.http();
+            let response = http.send(request).response();
+            assert!(response.header("date").is_some(), "{response:?}");
+            (response.status, response.header("server").map(str::to_owned))
+        };
+        let expected = expected.map(str::to_owned);
+        for (request, status) in [
+            (request("GET", "/", ""), 200),
+            (request("GET", "/absent", ""), 404),
+            (request("DELETE", "/", ""), 405),
+            ("nonsense\r\n\r\n".to_owned(), 400),
+        ] {
+            assert_eq!(said(request.as_bytes()), (status, expected.clone()), "{option:?}: {request:?}");
+        }
+        assert_eq!(said(&Handshake::new().bytes()), (101, expected.clone()), "{option:?}");
+        server.stop();
+    }
 }

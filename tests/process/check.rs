@@ -76,7 +76,7 @@ fn what_would_not_is_one_line_and_status_78() {
         (&["6080", "a:1", "--pid-file=absent/own.pid"], "--pid-file: absent/own.pid: no such directory"),
         (&["6080", "a:1", "--user=no-such-user"], "--user: no such user: no-such-user"),
         (&["6080", "a:1", "--syslog=no-such-host.invalid:514"], "--syslog: no-such-host.invalid:514: "),
-        (&["no-such-host.invalid:6080", "a:1"], "Opening socket failed: no-such-host.invalid: "),
+        (&["no-such-host.invalid:6080", "a:1"], "Opening socket failed: source_addr: no-such-host.invalid: "),
         (&["--unix-listen", &file, "a:1"], "a file that is no socket is in the way"),
         (&["6080", "a:1", "--threads=64", "--buffer-memory=8MiB"], "option --buffer-memory: "),
     ];

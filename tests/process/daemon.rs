@@ -331,8 +331,8 @@ fn another_user_serves(engine: &str) {
 #[test]
 fn users_that_are_not_there_are_refused_in_one_line() {
     for (word, part) in [
-        ("no-such-user", "--user: no such user: no-such-user"),
-        ("root:no-such-group", "--user: no such group: no-such-group"),
+        ("no-such-user", "--user: no such user: no-such-user; make it, or name another"),
+        ("root:no-such-group", "--user: no such group: no-such-group; make it, or name another"),
     ] {
         let (status, log) = run_to_end(&["--user", word, "--echo", "127.0.0.1:0"]);
         assert_eq!((status, log.as_str()), (Some(1), format!("websplice: {part}").as_str()));

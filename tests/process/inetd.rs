@@ -212,10 +212,10 @@ fn sockets_of_a_service_manager_go_no_further(engine: &str) {
 #[test]
 fn what_is_no_socket_is_refused_in_one_line() {
     for (input, word) in [
-        (Stdio::null(), "Opening socket failed: standard input: no socket; "),
+        (Stdio::null(), "Opening socket failed: --inetd: standard input: no socket; "),
         (
             Stdio::from(OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free"))),
-            "Opening socket failed: standard input: not a stream socket",
+            "Opening socket failed: --inetd: standard input: not a stream socket",
         ),
     ] {
         let said = Command::new(program())

@@ -141,7 +141,7 @@ fn a_start_that_fails_is_in_the_file(engine: &str) {
     let own = |name: &str| format!("--log-file={}", dir.arg(name));
     let broken = dir.write("broken", "#!/no/such/interpreter\n");
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let (broken, wrapped) = (dir.arg("broken"), format!("wrapped command: {}: ", broken.display()));
+    let (broken, wrapped) = (dir.arg("broken"), format!("-- COMMAND: {}: ", broken.display()));
     let few = ["--echo", "--threads=2", "--buffer-memory=4MiB", "127.0.0.1:0"];
     for (name, words, part) in [
         ("means.log", &few[..], "--buffer-memory: 2 threads"),

@@ -129,7 +129,7 @@ fn a_directory_that_is_of_no_use_is_told_at_the_start(engine: &str) {
     for (record, why) in [
         ("absent/r", "absent: no such directory; make it or name another"),
         ("file/r", "file: not a directory; name another"),
-        ("..", "there is no name of a file in it"),
+        ("..", "there is no name of a file in it; write one behind the directory"),
     ] {
         let record = format!("--record={}", directory.arg(record));
         let (status, said) = run_to_end(&["--engine", engine, &record, "--echo", "127.0.0.1:0"]);

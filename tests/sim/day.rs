@@ -426,6 +426,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         web_root: None,
         tls: keys.options.clone(),
         plain,
+        server_header: "websplice".into(),
         upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat, route, ..Timing::default() },
         message_bytes_max: *dice.pick(&[1000, MESSAGE_BYTES_DEFAULT]),

@@ -108,7 +108,7 @@ fn new_files_are_taken_up_and_broken_ones_are_not(engine: &str) {
 
     std::fs::write(&cert, "nonsense").expect("it is ours");
     server.signal(Signal::SIGHUP);
-    server.wait_line("tls not renewed, what was there stays: error=\"certificate ");
+    server.wait_line("tls not renewed, what was there stays: error=\"--cert: certificate ");
     assert_eq!(connection(&open()).peer_certificates().map(|chain| &chain[0]), Some(&second.der()));
     held.leave();
     server.stop();

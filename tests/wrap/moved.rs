@@ -130,7 +130,11 @@ fn where_one_way_is_refused_the_other_is_taken() {
     server.stop();
     let told = ["--wrap-bind=seccomp", "127.0.0.1:0", "--", inner, "--wrap-bind=seccomp", "0", "--", "true"];
     let (status, said) = run_to_end(&told);
-    assert!(said.contains("option --wrap-bind: seccomp: seccomp: Device or resource busy"), "{said}");
+    let refused = "option --wrap-bind: seccomp: seccomp: Device or resource busy";
+    assert!(said.contains(refused), "{said}");
+    let told = [&told[..4], &["--check"], &told[4..]].concat();
+    let (_, said) = run_to_end(&told);
+    assert!(said.contains(&format!("websplice: {refused}")), "{said}");
     assert_eq!(status, Some(1), "{said}");
 }
 

@@ -2,9 +2,11 @@
 
 use super::program::{carries, dynamic, number, wrapping};
 use crate::support::client::{Handshake, WsClient};
-use crate::support::server::Server;
+use crate::support::server::{self, Server};
 use crate::support::temp::TempDir;
 use crate::support::wire::Wire;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -42,6 +44,21 @@ fn a_unix_target_that_the_program_knows() {
         carries(&server);
         server.stop();
         std::fs::remove_file(&socket).expect("the program left it");
+    }
+}
+
+#[test]
+fn behind_inetd() {
+    for words in [["{port}", "4"], ["1", "unix={unix_socket}"]] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let all = [&["-v", "--inetd", "--", dynamic()], &words[..]].concat();
+        let server = Server::launch_on(OwnedFd::from(listener), server::program(), &all);
+        server.wait_line("serving as");
+        let mut client = WsClient::open(Wire::tcp(address), &Handshake::new());
+        assert_eq!(client.expect_stream(6), b"hello ");
+        client.leave();
+        server.stop();
     }
 }
 

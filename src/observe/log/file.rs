@@ -3,8 +3,9 @@
 //! A name that leads elsewhere is not followed, and what could make a writer wait is not opened: whoever may put a link or a
 //! pipe there would decide what is overwritten, or that nothing is written ever.
 
+use crate::sys::directory;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -35,17 +36,28 @@ impl LogFile {
                 }
                 file
             }
-            Err(_) => open(path)?,
+            Err(_) => open(path, options().create(true))?,
         };
         Ok(LogFile { path: path.to_owned(), file, held: Vec::new(), failing: false })
+    }
+
+    /// Finds out whether the file at `path` could be opened, and makes none.
+    ///
+    /// # Errors
+    /// As of [`LogFile::open`].
+    pub fn check(path: &Path) -> io::Result<()> {
+        match open(path, &options()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => directory::admits(path).map_err(explained),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Opens what has that name now. If that fails, lines still go where they went.
     pub fn reopen(&mut self) -> Result<(), String> {
         // A failure to write belongs to the file before.
         let _ = self.file.write_all(&std::mem::take(&mut self.held));
-        self.file =
-            open(&self.path).map_err(|error| format!("log file not reopened: {}", self.complaint(&error)))?;
+        self.file = open(&self.path, options().create(true))
+            .map_err(|error| format!("log file not reopened: {}", self.complaint(&error)))?;
         self.failing = false;
         Ok(())
     }
@@ -83,16 +95,27 @@ fn options() -> OpenOptions {
     options
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let other = || io::Error::other("neither a file nor a device; name one, or a name that is free");
-    let file = options().create(true).open(path).map_err(|error| match error.raw_os_error() {
+fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    let file = options.open(path).map_err(explained)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(of_another_kind()) }
+}
+
+/// What the system says, and what to do about it.
+fn explained(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
         Some(libc::ELOOP) => io::Error::other("a symbolic link is not followed; name the file it leads to"),
         // A pipe that nobody reads, or a socket.
-        Some(libc::ENXIO) => other(),
-        _ => error,
-    })?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(other()) }
+        Some(libc::ENXIO) => of_another_kind(),
+        _ => io::Error::new(
+            error.kind(),
+            format!("{error}; check the file, its directory and their permissions, or name another"),
+        ),
+    }
+}
+
+fn of_another_kind() -> io::Error {
+    io::Error::other("neither a file nor a device; name one, or a name that is free")
 }
 
 #[cfg(test)]
@@ -124,10 +147,13 @@ mod tests {
         ] {
             let error = LogFile::open(&at(name), None).unwrap_err().to_string();
             assert!(error.contains(word), "{name}: {error}");
+            assert_eq!(LogFile::check(&at(name)).unwrap_err().to_string(), error, "{name}");
         }
         assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "precious");
         assert!(!at("absent").exists());
 
+        LogFile::check(&at("own")).unwrap();
+        assert!(!at("own").exists(), "a check makes no file");
         let mut log = LogFile::open(&at("own"), None).unwrap();
         fs::remove_file(at("own")).unwrap();
         symlink(at("theirs"), at("own")).unwrap();

@@ -168,15 +168,18 @@ impl Tape {
         self.unasked.is_none()
     }
 
-    /// Hands over what a receive brought at `now`, or counts it.
-    pub fn keep(&mut self, now: Time, brought: Box<Brought>) {
+    /// Hands over what a receive brought at `now`, or counts it. False: it has ended, and from now on only counts; bytes are of
+    /// no use to it any more, and the length of what came is.
+    pub fn keep(&mut self, now: Time, brought: Box<Brought>) -> bool {
+        let goes_on = !self.fate.stopped.load(Ordering::Relaxed);
         if brought.pieces.is_empty() {
-            return;
+            return goes_on;
         }
-        let (from, bytes) = (brought.from, brought.bytes.len() as u64);
+        let from = brought.from;
+        let bytes: u64 = brought.pieces.iter().map(|piece| piece.len as u64).sum();
         let begun = self.ask();
         let shared = &self.recorder.shared;
-        if begun && !self.fate.stopped.load(Ordering::Relaxed) && shared.claim(cost(&brought)) {
+        if begun && goes_on && shared.claim(cost(&brought)) {
             let millis = now.since(self.opened).as_millis() as u64;
             let lost = self.fate.take_lost();
             let _ = self.recorder.works.send(Work::Keep(self.id, millis, brought, lost));
@@ -184,6 +187,7 @@ impl Tape {
             self.fate.lost[place(from)].fetch_add(bytes, Ordering::Relaxed);
             shared.bytes_lost.fetch_add(bytes, Ordering::Relaxed);
         }
+        goes_on
     }
 }
 

@@ -83,7 +83,9 @@ impl Users {
             cost: AtomicU64::new(0),
             known: Mutex::default(),
         };
-        let (stamp, table) = users.load().map_err(|error| failed(error.to_string()))?;
+        let (stamp, table) = users
+            .load()
+            .map_err(|error| failed(format!("{error}; make it with htpasswd, or name another")))?;
         *users.read.lock().unwrap_or_else(PoisonError::into_inner) = (Some(stamp), Some(Arc::new(table)));
         Ok(users)
     }

@@ -37,6 +37,7 @@ pub fn config(target: &str) -> Config {
         web: None,
         web_root: None,
         tls: Default::default(),
+        server_header: "websplice".into(),
         plain: Default::default(),
         upgrade: http::upgrade::Options { subprotocols: Vec::new(), lenient: false },
         timing: Timing::default(),

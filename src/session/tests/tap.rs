@@ -82,6 +82,17 @@ fn letters_need_no_bytes() {
 }
 
 #[test]
+fn who_has_no_use_for_bytes_is_told_how_many_they_are() {
+    let mut play = Play::new(tapped("127.0.0.1:5900", true, false));
+    play.client(read::UPGRADE);
+    play.connected();
+    play.session.as_mut().expect("it is open").show_no_bytes();
+    play.target(b"answer");
+    let Some(Tap::Brought(brought)) = play.shown.last() else { panic!("{:?}", play.shown) };
+    assert_eq!((brought.bytes.len(), brought.pieces[0].len), (0, 6));
+}
+
+#[test]
 fn an_echo_is_shown_twice() {
     every_cut_of(
         || tapped("echo://", true, false),

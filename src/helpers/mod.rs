@@ -50,11 +50,9 @@ impl Helpers {
         };
         // What a token leads to is used again for as long as where that is: both are answers of others.
         let keep = config.route.tokens.as_ref().map_or(Duration::MAX, |tokens| tokens.cache);
-        Ok(Helpers {
-            names: Names::start(keep.min(Duration::from_millis(NAME_CACHE_MS)))?,
-            files: files(root)?,
-            routes: Routes::start(&config.route, log)?,
-        })
+        let names = Names::start(keep.min(Duration::from_millis(NAME_CACHE_MS)))?;
+        let routes = Routes::start(&config.route, log, &names)?;
+        Ok(Helpers { names, files: files(root)?, routes })
     }
 
     /// Has the processes of plugins replaced by new ones.
@@ -139,8 +137,8 @@ mod tests {
             let _task = task;
             panic!("a bug");
         });
-        let routes = Routes::start(&Default::default(), &Log::silent()).unwrap();
         let names = Names::start(Duration::ZERO).unwrap();
+        let routes = Routes::start(&Default::default(), &Log::silent(), &names).unwrap();
         let helpers = Helpers { names, files: files.unwrap(), routes };
         let (tell, verdicts) = channel();
         // One thread: the second is answered by the one that panicked.

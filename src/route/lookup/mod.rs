@@ -24,6 +24,7 @@ use super::{Answer, Options, Pass, Question, Step, Tokens};
 use crate::crew::Crew;
 use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
+use crate::names::Names;
 use crate::observe::log::{Escaped, Level, Log};
 use crate::plugin::{Kind, Running};
 use crate::session::job::{Reply, Verdict};
@@ -103,8 +104,8 @@ impl Routes {
     /// # Errors
     /// When a thread cannot be started, when what a source or service needs of TLS cannot be had, and when a plugin or a
     /// password file is of no use.
-    pub fn start(options: &Options, log: &Log) -> io::Result<Routes> {
-        let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log)).transpose()?;
+    pub fn start(options: &Options, log: &Log, names: &Names) -> io::Result<Routes> {
+        let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log, names)).transpose()?;
         Ok(Routes { tokens, guards: Guards::start(&options.guards, log)? })
     }
 
@@ -143,7 +144,7 @@ impl Routes {
 }
 
 impl Way {
-    fn to(tokens: &Tokens, log: &Log) -> io::Result<Way> {
+    fn to(tokens: &Tokens, log: &Log, names: &Names) -> io::Result<Way> {
         let troubles = Troubles::new(tokens.source.name(), log);
         let (seek, threads): (Box<dyn Seek>, _) = match &tokens.source {
             Source::TokenFile { path, .. } => {
@@ -154,7 +155,9 @@ impl Way {
                 (Box::new(names::Sockets::new(path, troubles.clone())), LOOKUP_THREADS)
             }
             Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
-            Source::Redis(redis) => (Box::new(redis::Redis::new(redis.clone())), REDIS_THREADS),
+            Source::Redis(redis) => {
+                (Box::new(redis::Redis::new(redis.clone(), names.clone())), REDIS_THREADS)
+            }
             Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
             Source::Plugin(plugin) => {
                 let running =
@@ -271,7 +274,7 @@ mod tests {
         };
         let guards = vec![Guard::Htpasswd(users)];
         let options = Options { tokens: Some(tokens), guards, ..Options::default() };
-        let routes = Routes::start(&options, &Log::silent()).unwrap();
+        let routes = Routes::start(&options, &Log::silent(), &Names::start(Duration::ZERO).unwrap()).unwrap();
         let request = Arc::new(crate::route::request::Request {
             method: "GET".into(),
             path: "/".into(),

@@ -7,8 +7,8 @@
 use super::trouble::{Rest, Trouble};
 use super::{Found, Seek, Wanted};
 use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, SERVICE_ANSWER_BYTES_MAX};
+use crate::names::{Names, Said};
 use crate::route::{leads, source};
-use crate::sys::resolve;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::mpsc::channel;
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 /// A database.
 pub(super) struct Redis {
     place: source::Redis,
+    names: Names,
     /// Connections that nobody uses: as many as there are helpers, at most.
     idle: Mutex<Vec<Connection>>,
     rest: Rest,
@@ -46,8 +47,8 @@ struct Connection {
 }
 
 impl Redis {
-    pub fn new(place: source::Redis) -> Redis {
-        Redis { place, idle: Mutex::default(), rest: Rest::default() }
+    pub fn new(place: source::Redis, names: Names) -> Redis {
+        Redis { place, names, idle: Mutex::default(), rest: Rest::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
@@ -77,7 +78,7 @@ impl Redis {
     }
 
     fn connect(&self, until: Instant) -> Result<Connection, Fault> {
-        let stream = reach(&addresses(&self.place, until)?, until)?;
+        let stream = reach(&addresses(&self.place, &self.names, until)?, until)?;
         stream.set_nodelay(true)?;
         let mut connection = Connection { stream: BufReader::new(stream) };
         if let Some(password) = &self.place.password {
@@ -212,15 +213,17 @@ fn read_line(from: &mut impl BufRead) -> Result<String, Fault> {
 }
 
 /// The addresses of the server. A name is looked up beside, so that this ends in time whatever the name server does.
-fn addresses(place: &source::Redis, until: Instant) -> io::Result<Vec<SocketAddr>> {
+fn addresses(place: &source::Redis, names: &Names, until: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = place.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, place.port)]);
     }
     let (tell, told) = channel();
-    let (host, port) = (place.host.clone(), place.port.to_string());
-    let look_up = move || drop(tell.send(resolve::stream(&host, &port)));
-    std::thread::Builder::new().name("redis-name".into()).spawn(look_up)?;
-    told.recv_timeout(left(until)?).map_err(|_| io::Error::from(ErrorKind::TimedOut))?
+    names.ask((place.host.clone(), place.port.to_string()), Box::new(move |said| drop(tell.send(said))));
+    match told.recv_timeout(left(until)?) {
+        Ok(Said::Answer(addresses)) => addresses,
+        Ok(Said::Busy) => Err(io::Error::other("too many name look-ups are waiting")),
+        Err(_) => Err(ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Connects to the first of `addresses` that can be reached. Each has its share of the time, so that one that swallows

@@ -125,3 +125,25 @@ fn who_leaves_while_others_are_asked_is_gone() {
     assert_eq!(play.verdict(leads_to("10.0.0.9:1")).dialled.len(), 1, "nothing is received meanwhile");
     assert_eq!(play.end(), "client_reset");
 }
+
+#[test]
+fn what_is_told_of_a_target_has_no_token() {
+    let told = |token: &str, target: &str, text: &str| {
+        let mut play = Play::new(routed());
+        let labels = vec![("desk".into(), text.into())];
+        let target = Target::parse(target).ok().map(Arc::new);
+        let pass = Pass { target, labels, ..Pass::default() };
+        play.client(upgrade(token)).verdict(Verdict::Routed(Ok(pass)));
+        let core = play.session.as_ref().unwrap().core();
+        let mark = core.token.unwrap().to_string();
+        let label = core.labels()[0].1.replace(&mark, "*");
+        (core.veiled(text).replace(&mark, "*"), label)
+    };
+    // As TLS says it of a certificate that is for somebody else.
+    let text = "certificate not valid for name \"desk-17secret.test\"";
+    let hidden = "certificate not valid for name \"*.test\"";
+    assert_eq!(told("Desk-17Secret", "desk-17secret.test:1", text), (hidden.into(), hidden.into()));
+    // A target that says nothing of it costs the session no copy of it; nor is anything said of it then.
+    assert_eq!(told("Desk-17Secret", "10.0.0.9:1", text), (text.into(), hidden.into()));
+    assert_eq!(told("other", "desk-17secret.test:1", text), (text.into(), text.into()));
+}

@@ -208,7 +208,7 @@ ROWS = [
     better("http-lf-only", WEB, ask(b"GET /sub/deep.txt HTTP/1.1\nHost: x\n\n"), "S H4: only CRLF ends a line", {"code": 200},
            {"code": 400}),
     better("http-server", WEB, get("/text.txt"), "N 2.3: the header names who answers, and no version of Python",
-           {"server": re.compile(r"WebSockify Python/\d.*")}, {"server": re.compile(r"websplice/[\d.]+")}),
+           {"server": re.compile(r"WebSockify Python/\d.*")}, {"server": "websplice"}),
     # What is shorter than theirs.
     better("http-target-of-9000", WEB, get("/" + "a" * 9000), "S H1: a target has at most 8 KiB", {"code": 404}, {"code": 414}),
     better("http-header-of-20000", WEB, get("/text.txt", "X-Long: " + "a" * 20000), "S H1: a head has at most 16 KiB",

@@ -154,7 +154,7 @@ ROWS = [
     refused("jwt-absent", WITH_RSA, come("/"), ours=ABSENT),
     refused("jwt-key-absent", NO_KEY, signed("RS256", RSA), ours=FAILURE),
     better("jwt-key-of-1024-bits", WITH_SHORT, signed("RS256", SHORT), "S A8: RSA keys below 2048 bits are refused", LEADS,
-           REFUSAL),
+           FAILURE),
     # Encrypted ones.
     *(better(f"jwe-{alg.lower()}", WITH_PRIVATE, nested(alg, "A256GCM", RSA, "RS256", RSA), NESTED, SILENCE, LEADS)
       for alg in ("RSA-OAEP", "RSA-OAEP-256")),

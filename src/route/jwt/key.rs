@@ -4,7 +4,7 @@
 
 use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::encoding::AsBigEndian as _;
-use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, PrivateDecryptingKey, PublicEncryptingKey};
 use aws_lc_rs::signature::{self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use pkcs8::der::{Decode, Encode};
@@ -138,7 +138,8 @@ fn public(der: &[u8]) -> Option<Kind> {
     let info = SubjectPublicKeyInfoRef::from_der(der).ok()?;
     let public = info.subject_public_key.as_bytes()?.to_vec();
     match info.algorithm.oid {
-        RSA => Some(Kind::Rsa { public, private: None }),
+        // Whoever can encrypt with it says that it is long enough.
+        RSA => PublicEncryptingKey::from_der(der).ok().map(|_| Kind::Rsa { public, private: None }),
         EC => {
             let named = info.algorithm.parameters_oid().ok()?;
             let curve = Curve::ALL.into_iter().find(|curve| curve.identifier() == named)?;

@@ -14,12 +14,14 @@
 //! Fairness: a socket that may have more to read goes to the back of the run queue after each receive, and a turn ends
 //! after a bounded number of completions so that new readiness and deadlines are seen.
 
-use super::splice::{Bulk, Measure, Pipes};
+use super::entry::Entry;
+use super::splice::{Measure, Pipes};
 use super::{Completion, Kernel, Operation, Readable, Ready, Token};
 use crate::limits::{COMPLETIONS_PER_TURN, EVENTS_PER_TURN, HOT_BYTES, TURN_BYTES};
 use crate::pool::{Lease, Pool};
 use crate::slab::Pages;
 use crate::sys::address::Address;
+use crate::sys::prefetch::prefetch;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -46,61 +48,6 @@ pub struct Engine<K: Kernel> {
     budget: usize,
     bytes_budget: usize,
     starved_count: u64,
-}
-
-/// One socket and what is in flight on it.
-pub(super) struct Entry<S> {
-    pub(super) socket: Option<S>,
-    /// Which token the socket belongs to; reports with another one are stale.
-    token: Option<Token>,
-    /// The most bytes the armed receive may bring; `None`: none is armed.
-    receiving: Option<u32>,
-    /// Nobody has to see the bytes that the armed receive brings.
-    pub(super) unseen: bool,
-    pub(super) bulk: Bulk,
-    /// No call on it blocks, splices included.
-    pub(super) unblocked: bool,
-    sending: bool,
-    /// The end of the stream follows the send in flight.
-    last: bool,
-    connecting: bool,
-    /// The kernel owes a write report.
-    wanted: bool,
-    closing: bool,
-    /// On `run` or on `starved`.
-    queued: bool,
-    /// Bytes may be there: a receive is worth a try before the next edge.
-    pub(super) readable: bool,
-    /// An end or an urgent mark was reported, or the socket is one that divides what it has: a short receive does not mean
-    /// that nothing is left.
-    unsure: bool,
-    /// Why the socket cannot be watched any more: a receive that finds nothing fails with it.
-    blind: Option<io::Error>,
-    /// What the kernel has not taken yet of the send in flight.
-    parked: Option<Lease>,
-}
-
-impl<S> Default for Entry<S> {
-    fn default() -> Entry<S> {
-        Entry {
-            socket: None,
-            token: None,
-            receiving: None,
-            unseen: false,
-            bulk: Bulk::default(),
-            unblocked: false,
-            sending: false,
-            last: false,
-            connecting: false,
-            wanted: false,
-            closing: false,
-            queued: false,
-            readable: false,
-            unsure: false,
-            blind: None,
-            parked: None,
-        }
-    }
 }
 
 impl<K: Kernel> Engine<K> {
@@ -130,6 +77,11 @@ impl<K: Kernel> Engine<K> {
     /// The kernel below, for what is not a submission (wakers, a simulator's world).
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
+    }
+
+    /// The slot whose receive is likely to be tried next.
+    pub fn next_slot(&self) -> Option<u32> {
+        self.run.front().map(|&place| (place / 2) as u32)
     }
 
     /// Whether a receive waits for memory.
@@ -273,6 +225,9 @@ impl<K: Kernel> Engine<K> {
                 return None;
             }
             let place = self.next_place()?;
+            if let Some(next) = self.run.front().and_then(|&next| self.sockets.get(next)) {
+                prefetch(next);
+            }
             if let Some(completion) = self.try_receive(place) {
                 return Some(completion);
             }

@@ -6,6 +6,7 @@
 //! yet. It never knows what a session is and never looks at payload.
 
 mod drive;
+mod entry;
 mod kernel;
 mod real;
 mod spin;

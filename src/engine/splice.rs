@@ -224,6 +224,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_entry_is_small() {
-        assert!(size_of::<crate::engine::drive::Entry<std::os::fd::OwnedFd>>() <= 104);
+        assert!(size_of::<crate::engine::entry::Entry<crate::sys::socket::Stream>>() <= 104);
     }
 }

@@ -20,6 +20,7 @@ use crate::observe::log::Log;
 use crate::session::job::Job;
 use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side};
 use crate::slab::{Key, Slab};
+use crate::sys::prefetch::prefetch;
 use crate::timers::{Time, Wheel};
 use crate::tls::material::Material;
 use crate::tls::renewal::Shelf;
@@ -129,6 +130,9 @@ impl<K: Kernel> Shard<K> {
             self.material = Some(shelf.current());
         }
         while let Some(completion) = self.engine.take() {
+            if let Some((_, next)) = self.engine.next_slot().and_then(|slot| self.sessions.at(slot)) {
+                prefetch(next);
+            }
             self.complete(completion);
         }
         self.expire();

@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod directory;
 pub mod memory;
 pub mod pipe;
+pub mod prefetch;
 pub mod process;
 pub mod resolve;
 #[cfg(target_os = "linux")]

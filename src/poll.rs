@@ -74,7 +74,7 @@ impl Poll {
             // An error ends the looking; should it last, the next wait meets it again.
             _ if spin.look(|| ask(Some(Duration::ZERO)).unwrap_or(true)) => Ok(true),
             wait => {
-                let gather = spin.gather().filter(|gather| wait.is_none_or(|wait| wait > *gather));
+                let gather = spin.gather(wait);
                 spin.sleep(|| {
                     // A sleep lasts longer by the slack of timers, 50 us on Linux.
                     gather.into_iter().for_each(|gather| std::thread::sleep(gather / 2));
@@ -111,9 +111,9 @@ fn token_of(token: Token) -> mio::Token {
 
 /// What is told of a socket from when it is watched.
 fn interest(socket: &Stream) -> Interest {
-    match socket.is_local() {
-        true => socket::READING,
-        false => socket::READING.add(Interest::WRITABLE),
+    match socket.is_quiet() {
+        true => socket::READING.add(Interest::WRITABLE),
+        false => socket::READING,
     }
 }
 
@@ -126,7 +126,7 @@ impl Kernel for Poll {
     }
 
     fn want_write(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
-        if !socket.is_local() {
+        if socket.is_quiet() {
             return Ok(());
         }
         let source = &mut SourceFd(&socket.as_raw_fd());
@@ -208,7 +208,7 @@ impl Kernel for Poll {
 
     fn connected(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
         socket::connected(socket)?;
-        if !socket.is_local() {
+        if socket.is_quiet() {
             return Ok(());
         }
         let source = &mut SourceFd(&socket.as_raw_fd());

@@ -420,7 +420,7 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Program,
         brief: "log warnings and errors only",
-        detail: "Log warnings and errors, the settings at the start, and what is asked for with a signal, but no sessions. \
+        detail: "Log warnings and errors, the settings at the start, and the reports that SIGQUIT asks for, but no sessions. \
                  Of --quiet and --verbose the last one counts.",
         default: "",
         example: "--quiet 6080 localhost:5901",

@@ -25,6 +25,7 @@ use crate::sys::prefetch::prefetch;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Work submitted to a kernel and what came of it, for one shard.
@@ -136,11 +137,11 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Receives up to `most` bytes, at most a hot buffer. Completes with `Received`, `Ended` or `Failed`.
+    /// Receives up to `most` bytes, at least one and at most a hot buffer. Completes with `Received`, `Ended` or `Failed`.
     pub fn receive(&mut self, token: Token, most: usize) {
         let entry = self.entry(token);
         assert!(entry.receiving.is_none(), "one receive in flight per socket");
-        (entry.receiving, entry.unseen) = (Some(most.min(HOT_BYTES) as u32), false);
+        (entry.receiving, entry.unseen) = (NonZeroU32::new(most.min(HOT_BYTES) as u32), false);
         if entry.readable {
             self.enqueue(token);
         }
@@ -302,7 +303,7 @@ impl<K: Kernel> Engine<K> {
         if !entry.readable {
             return None;
         }
-        let most = (most as usize).min(self.pool.allowance());
+        let most = (most.get() as usize).min(self.pool.allowance());
         if most == 0 {
             entry.queued = true;
             self.starved.push_back(place);

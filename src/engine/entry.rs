@@ -4,6 +4,7 @@ use super::Token;
 use super::splice::Bulk;
 use crate::pool::Lease;
 use std::io;
+use std::num::NonZeroU32;
 
 /// One socket and what is in flight on it.
 pub struct Entry<S> {
@@ -11,7 +12,7 @@ pub struct Entry<S> {
     /// Which token the socket belongs to; reports with another one are stale.
     pub token: Option<Token>,
     /// The most bytes the armed receive may bring; `None`: none is armed.
-    pub receiving: Option<u32>,
+    pub receiving: Option<NonZeroU32>,
     /// Nobody has to see the bytes that the armed receive brings.
     pub unseen: bool,
     pub(super) bulk: Bulk,

@@ -19,7 +19,7 @@ pub trait Kernel: Calls {
     /// Sees to a report when a watched socket can be written to, after a call on it found that it could not.
     fn want_write(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 
-    /// Stops watching, then closes. [`Ready::Closed`] is the last word about the token. `wanted` says that a write report is
+    /// Stops watching, then closes. Behind [`Ready::Closed`] reports about the token are stale. `wanted` says that a write report is
     /// still owed, to [`Kernel::want_write`] or to a connect.
     fn retire(&mut self, token: Token, socket: Self::Socket, wanted: bool);
 
@@ -44,10 +44,10 @@ pub trait Kernel: Calls {
     /// A handle for other threads to end a wait with.
     fn waker(&self) -> Waker;
 
-    /// Opens a socket and starts to connect it. A write report tells, once, that this has been decided.
+    /// Opens a socket and starts to connect it. A write report tells that this has been decided.
     fn connect(&mut self, token: Token, address: &Address) -> io::Result<Self::Socket>;
 
-    /// How a connect ended. If well, the socket is watched from now on.
+    /// How a connect ended. If well, the socket is watched, from now on at the latest.
     fn connected(&mut self, token: Token, socket: &Self::Socket) -> io::Result<()>;
 }
 

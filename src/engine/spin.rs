@@ -63,9 +63,10 @@ impl Spin {
         found
     }
 
-    /// How long the next sleep is to last, whatever comes; the end of a wait that is shorter goes before.
-    pub fn gather(&self) -> Option<Duration> {
-        self.bulk.then_some(GATHER)
+    /// How long the next sleep, of a wait of up to `wait`, is to last although something comes; a kernel may end it when much
+    /// has come, or not know how. It does not reach beyond the end of a wait that is shorter.
+    pub fn gather(&self, wait: Option<Duration>) -> Option<Duration> {
+        (self.bulk && wait.is_none_or(|wait| wait > GATHER)).then_some(GATHER)
     }
 
     /// Sleeps by `sleep`, and judges by how long that took.
@@ -91,6 +92,10 @@ impl Spin {
     }
 
     fn slept(&mut self, took: Duration) {
+        // One that gathered was made to last and says nothing.
+        if self.bulk {
+            return;
+        }
         self.hopeful = took <= SLEEP_SHORT;
         if self.hopeful {
             self.rest = self.rest.saturating_sub(1);
@@ -142,9 +147,11 @@ mod tests {
         spin.slept(SLEEP_SHORT);
         spin.brought(BULK_BYTES);
         assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 0);
-        assert_eq!(spin.gather(), Some(GATHER));
+        assert_eq!(spin.gather(None), Some(GATHER));
+        assert_eq!([GATHER, GATHER * 2].map(|wait| spin.gather(Some(wait))), [None, Some(GATHER)]);
+        spin.slept(SLEEP_SHORT * 2);
         spin.brought(BULK_BYTES - 1);
-        assert_eq!(spin.gather(), None);
+        assert_eq!(spin.gather(None), None);
         assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 1);
     }
 

@@ -73,7 +73,7 @@ impl Kept {
     pub fn first(&self) -> Option<String> {
         self.0.try_iter().find_map(|line| match line {
             Line::Text(_, _, text) => Some(text),
-            Line::Said(..) | Line::Look | Line::Stop => None,
+            Line::Said(..) | Line::Reopen | Line::Stop => None,
         })
     }
 }
@@ -83,8 +83,8 @@ enum Line {
     Text(Level, SystemTime, String),
     /// What standard error has been told already.
     Said(Level, SystemTime, String),
-    /// Look at what is wanted besides.
-    Look,
+    /// Open the file anew.
+    Reopen,
     Stop,
 }
 
@@ -143,9 +143,10 @@ impl Log {
 
     /// Has the log file opened anew, behind the lines that are queued.
     pub fn reopen(&self) {
-        self.reopen.store(true, Ordering::Release);
         // With a full queue the thread has lines to write, and looks after them.
-        let _ = self.queue.try_send(Line::Look);
+        if self.queue.try_send(Line::Reopen).is_err() {
+            self.reopen.store(true, Ordering::Release);
+        }
     }
 
     /// Lines that did not fit and have not been reported yet.
@@ -208,13 +209,15 @@ fn write_all(
             match line {
                 Line::Text(level, time, line) => places.put(&mut text, level, time, &line),
                 Line::Said(level, time, line) => places.put_said(level, time, &line),
-                Line::Look => reopen_if(reopen, &mut places, &mut text),
+                Line::Reopen => places.reopen(&mut text),
                 Line::Stop => stop = true,
             }
             next = if text.len() < LOG_WRITE_BYTES { lines.try_recv().ok() } else { None };
         }
         // A queue that was full took no word of it.
-        reopen_if(reopen, &mut places, &mut text);
+        if reopen.swap(false, Ordering::Acquire) {
+            places.reopen(&mut text);
+        }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             places.put(&mut text, Level::Warn, SystemTime::now(), &format!("log lines_dropped={lost}"));
@@ -226,13 +229,6 @@ fn write_all(
             return;
         }
         std::thread::sleep(GATHER);
-    }
-}
-
-/// Opens the file anew if that is `wanted`.
-fn reopen_if(wanted: &AtomicBool, places: &mut Places, text: &mut Vec<u8>) {
-    if wanted.swap(false, Ordering::Acquire) {
-        places.reopen(text);
     }
 }
 

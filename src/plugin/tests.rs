@@ -287,7 +287,7 @@ fn who_holds_its_output_does_not_keep_it_dead() {
     let marks = scratch("holds");
     let _ = std::fs::remove_file(&marks);
     let running = start(&format!(
-        "{READY} echo x >> {0}; setsid sh -c 'echo $$ >> {0}.left; exec sleep 600' & \
+        "{READY} echo x >> {0}; setsid sleep 600 & echo $! >> {0}.left; \
          while read -r line; do {ID} case $line in *die*) kill -9 $$;; *) \
          echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{}}}}\";; esac; done",
         marks.display()

@@ -99,7 +99,8 @@ impl Ring {
             }
             _ if !self.ring.completion().is_empty() || self.look() => self.ring.submit(),
             wait => {
-                let gather = self.spin.gather().filter(|_| self.ring.params().is_feature_min_timeout());
+                // Linux 6.12 and later.
+                let gather = self.spin.gather(wait).filter(|_| self.ring.params().is_feature_min_timeout());
                 let ring = &mut self.ring;
                 self.spin.sleep(|| match wait {
                     Some(wait) => sleep(ring, SubmitArgs::new().timespec(&Timespec::from(wait)), gather),
@@ -203,14 +204,14 @@ impl Real for Ring {}
 
 impl Kernel for Ring {
     fn watch(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
-        let events = if socket.is_local() { READ_EVENTS } else { READ_EVENTS | WRITE_EVENTS };
+        let events = if socket.is_quiet() { READ_EVENTS | WRITE_EVENTS } else { READ_EVENTS };
         let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), events).multi(true);
         self.push(&[poll.build().user_data(token.word() | kind::WATCH)]);
         Ok(())
     }
 
     fn want_write(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
-        if !socket.is_local() {
+        if socket.is_quiet() {
             return Ok(());
         }
         let poll = opcode::PollAdd::new(Fd(socket.as_raw_fd()), WRITE_EVENTS);
@@ -226,7 +227,7 @@ impl Kernel for Ring {
             let cancel = opcode::AsyncCancel::new(token.word() | kind).build().user_data(kind::IGNORE);
             cancel.flags(squeue::Flags::SKIP_SUCCESS)
         };
-        match wanted && socket.is_local() {
+        match wanted && !socket.is_quiet() {
             false => self.push(&[cancel(kind::WATCH)]),
             true => self.push(&[cancel(kind::WATCH), cancel(kind::WRITE)]),
         }

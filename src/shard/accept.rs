@@ -57,21 +57,21 @@ impl<K: Kernel> Shard<K> {
         if self.closed || (self.accepts.waiting.is_empty() && !self.accepts.armed.contains(&false)) {
             return;
         }
-        if self.accepts.pause().is_some_and(|until| self.now < until) {
+        if self.accepts.failed_until.is_some_and(|until| self.now < until) {
             return;
         }
-        (self.accepts.full_until, self.accepts.failed_until) = (None, None);
-        loop {
-            if self.accepts.failed_until.is_some() {
-                return;
-            }
-            if !self.claim_place() {
-                // Others may end sessions without this shard noticing, so it looks again by itself.
-                self.accepts.full_until = Some(self.now + PAUSE);
-                return;
-            }
-            let Some((socket, client)) = self.accepts.waiting.pop() else { break };
-            self.begin(socket, client);
+        self.accepts.failed_until = None;
+        self.begin_waiting();
+        if self.accepts.failed_until.is_some()
+            || self.accepts.full_until.is_some_and(|until| self.now < until)
+        {
+            return;
+        }
+        // Others may end sessions without this shard noticing, so it looks again by itself.
+        let may = self.accepts.waiting.is_empty() && self.claim_place();
+        self.accepts.full_until = if may { None } else { Some(self.now + PAUSE) };
+        if !may {
+            return;
         }
         for index in 0..self.accepts.armed.len() {
             if !std::mem::replace(&mut self.accepts.armed[index], true) {
@@ -101,12 +101,32 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
+    /// Begins with those who were accepted without a place, as far as there are places now.
+    fn begin_waiting(&mut self) {
+        while self.accepts.failed_until.is_none()
+            && !self.accepts.waiting.is_empty()
+            && self.claim_for_present()
+        {
+            if let Some((socket, client)) = self.accepts.waiting.pop() {
+                self.begin(socket, client);
+            }
+        }
+    }
+
     /// A client that was accepted before the door was shut. A listener that is lent goes on listening, so who was left there
-    /// would have been served by somebody else: this one is served here, unless all are to go or there is to be but one.
+    /// would have been served by somebody else: this one is served here, unless all are to go, there is to be but one, or
+    /// every place is taken.
     fn late(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if !self.stopping && !self.setup.config.process.once && self.claim_place() {
+        if !self.stopping && !self.setup.config.process.once && self.claim_for_present() {
             self.begin(socket, client);
         }
+    }
+
+    /// Whether a place is held for a client who is here, now or already.
+    fn claim_for_present(&mut self) -> bool {
+        let accepts = &mut self.accepts;
+        accepts.has_place = accepts.has_place || self.setup.balance.claim_for_present();
+        accepts.has_place
     }
 
     /// Whether a place is held for the next client, now or already.
@@ -153,8 +173,8 @@ impl<K: Kernel> Shard<K> {
 
     pub(super) fn accept_failed(&mut self, index: usize, error: &io::Error) {
         self.accepts.armed[index] = false;
-        // That client is gone, or nobody was there; the next may be fine.
-        const PASSING: [i32; 4] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN];
+        // That client is gone; the next may be fine.
+        const PASSING: [i32; 3] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR];
         match error.raw_os_error() {
             Some(code) if PASSING.contains(&code) => {}
             // Another shard was told to stop first and shut the listener. The word is on its way here too.
@@ -184,7 +204,7 @@ impl<K: Kernel> Shard<K> {
 
     /// Serves a client that somebody else accepted, and nobody besides.
     pub fn serve_only(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if self.claim_place() {
+        if self.claim_for_present() {
             self.begin(socket, client);
         }
         self.finish();

@@ -43,12 +43,15 @@ impl Balance {
         self.counts[shard].0.store(sessions, Ordering::Release);
     }
 
-    /// Takes a place for a session of `shard`: not when all are taken, nor when it has an eighth, and at least one,
-    /// more sessions than the mean: few sessions may be all there are, and each of them a busy desktop. True when there is one more to be given back.
+    /// Takes a place for whoever comes next to `shard`: not when all are taken, nor when it has an eighth, and at least one,
+    /// more sessions than the mean: few sessions may be all there are, and each of them a busy desktop. True when there is
+    /// one more to be given back.
     pub fn claim(&self, shard: usize) -> bool {
-        if !self.is_fair(shard) {
-            return false;
-        }
+        self.is_fair(shard) && self.claim_for_present()
+    }
+
+    /// Takes a place for a client who is here already and can be served by nobody else: not when all are taken.
+    pub fn claim_for_present(&self) -> bool {
         let one_more = |taken| (taken < self.sessions_max).then_some(taken + 1);
         self.taken.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
@@ -98,6 +101,7 @@ mod tests {
             balance.set(0, first);
             balance.set(1, second);
             assert_eq!([balance.claim(0), balance.claim(1)], may, "{first} {second}");
+            assert!(balance.claim_for_present(), "who is here is not sent to others");
         }
     }
 

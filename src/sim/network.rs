@@ -243,6 +243,11 @@ impl Network {
             let token = self.links[link].near.token.expect("a watched socket has a token");
             return self.report(Report::Unwatched(token));
         }
+        let near = &self.links[link].near;
+        if near.dial == Dial::Up && near.wants == 0 && self.dice.chance(self.odds.spurious) {
+            // Some kernels tell without being asked that a socket can be written to.
+            self.plan_within(self.odds.report_ms, Event::Writable(link));
+        }
         if self.dice.chance(self.odds.spurious) {
             self.plan_within(20 * (self.odds.report_ms + 1), Event::LoneEdge(link, Readable::Bytes));
         }

@@ -46,10 +46,15 @@ impl Stream {
         Stream { descriptor, local }
     }
 
-    /// Whether it is a Unix socket. One of those hands over what it has in the pieces that a sender passed descriptors with,
-    /// and tells that it can be written to again and again; of TCP a kernel tells so only after it could not be.
+    /// Whether it is a Unix socket.
     pub fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// Whether the system tells that it can be written to only after a call found that it could not, as Linux does of TCP.
+    /// Else it tells so whenever the other end has taken something.
+    pub fn is_quiet(&self) -> bool {
+        cfg!(target_os = "linux") && !self.local
     }
 }
 

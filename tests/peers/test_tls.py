@@ -191,7 +191,7 @@ def test_encrypted_keys(bridge, engine, keep, authority, tmp_path, lock):
         assert failed.child.wait(10) == 1
         failed.wait_for(r"^\(end of output\)$")
         lines = failed.said().splitlines()
-        assert len(lines) == 2 and lines[0].startswith(f"websplice: key {key} ") and complaint in lines[0], lines
+        assert len(lines) == 2 and lines[0].startswith(f"websplice: --key: key {key} ") and complaint in lines[0], lines
 
 
 def test_client_certificates(start, authority, tmp_path):

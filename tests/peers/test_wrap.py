@@ -19,6 +19,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 WAYS = ["seccomp", "preload"]
+# Displays to take, each once: a launcher tidies up behind its desktop some time after that has ended, and would take the lock
+# and the socket of the next one on the same display with it.
+DISPLAYS = iter(range(60, 99))
 # What a container often forbids: Docker's own filter lets it pass only with CAP_SYS_PTRACE.
 PIDFD_GETFD = 438
 # One that everybody may run, which that of the tests need not be.
@@ -82,7 +85,7 @@ def test_vncserver(way, wrapped, place):
     """The classic: its launcher leaves a desktop behind. A client sees its pixels and types into a terminal on it; it
     outlives the server and ends by its own command."""
     session = place / "session"
-    display = next(number for number in range(60, 99) if not os.path.exists(f"/tmp/.X{number}-lock"))
+    display = next(number for number in DISPLAYS if not os.path.exists(f"/tmp/.X{number}-lock"))
     terminal = f"xterm -bg '{hexed(COLOUR)}' -geometry 100x40+0+0 -e sh -c 'touch ready; exec sh'"
     session.write_text(f"#!/bin/sh\ncd {place}\nexec {terminal}\n")
     session.chmod(0o755)

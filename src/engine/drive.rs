@@ -141,6 +141,7 @@ impl<K: Kernel> Engine<K> {
     pub fn receive(&mut self, token: Token, most: usize) {
         let entry = self.entry(token);
         assert!(entry.receiving.is_none(), "one receive in flight per socket");
+        debug_assert!(most > 0, "a receive takes something");
         (entry.receiving, entry.unseen) = (NonZeroU32::new(most.min(HOT_BYTES) as u32), false);
         if entry.readable {
             self.enqueue(token);

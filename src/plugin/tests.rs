@@ -61,15 +61,7 @@ fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
 
 /// For a session that has so much time left.
 fn ask_for(running: &Running, token: &str, budget: Duration) -> Receiver<Verdict> {
-    let request = Request {
-        method: "GET".into(),
-        path: "/".into(),
-        query: None,
-        headers: Vec::new(),
-        client: None,
-        tls: None,
-        certified: None,
-    };
+    let request = Request::bare(Vec::new());
     let token = Some(Token::new(token));
     let question = Question { step: Step::Guard(0), request: request.into(), token, target: None, budget };
     let (tell, answer) = channel();

@@ -3,15 +3,7 @@
 use super::*;
 
 fn request(headers: &[(&str, &[u8])]) -> Request {
-    Request {
-        method: "GET".into(),
-        path: "/".into(),
-        query: None,
-        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        client: None,
-        tls: None,
-        certified: None,
-    }
+    Request::bare(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
 }
 
 fn guard(name: &str, source: &str) -> Guard {

@@ -24,6 +24,22 @@ pub struct Request {
     pub certified: Option<Box<str>>,
 }
 
+#[cfg(test)]
+impl Request {
+    /// A request for `/` with nothing but `headers`, for tests.
+    pub fn bare(headers: Vec<(Box<str>, Box<[u8]>)>) -> Request {
+        Request {
+            method: "GET".into(),
+            path: "/".into(),
+            query: None,
+            headers,
+            client: None,
+            tls: None,
+            certified: None,
+        }
+    }
+}
+
 impl Request {
     /// Takes what is needed out of a head.
     pub fn of(

@@ -1,5 +1,6 @@
 """Where tokens lead by Python classes: the real websockify's own, each against what it asks, and a user's."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -188,8 +189,9 @@ def test_equal_tokens_are_looked_up_once_in_a_while(keep, engine, target, module
     assert asked(server, "good", 3) == ["good"] * 3
 
 
-def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
-    path = place / "desk"
+@contextlib.contextmanager
+def echo_at(path):
+    """Echoes to one client of a Unix socket."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -200,21 +202,18 @@ def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
                     session.sendall(data)
 
         threading.Thread(target=echo, daemon=True).start()
+        yield
+
+
+def test_a_lookup_may_lead_to_a_unix_socket(keep, engine, place, module):
+    path = place / "desk"
+    with echo_at(path):
         server = leads(keep, engine, module("desks", LOOKUP), "--token-plugin=desks.Lookup", f"--token-source={path}")
         assert comes_back(server, "?token=unix")
 
 
 def test_a_socket_named_by_its_token_is_not_told(keep, engine, place, module):
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(place / "hushhush"))
-        listener.listen()
-
-        def echo():
-            with listener.accept()[0] as session:
-                while data := session.recv(4096):
-                    session.sendall(data)
-
-        threading.Thread(target=echo, daemon=True).start()
+    with echo_at(place / "hushhush"):
         server = leads(keep, engine, "", "--token-plugin=websockify.token_plugins.UnixDomainSocketDirectory",
                        f"--token-source={place}")  # fmt: skip
         assert comes_back(server, "?token=hushhush")

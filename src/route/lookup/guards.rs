@@ -141,15 +141,7 @@ mod tests {
         let (tell, told) = channel();
         let ask = |pair: &str| {
             let value = format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
-            let request = Request {
-                method: "GET".into(),
-                path: "/".into(),
-                query: None,
-                headers: vec![("Authorization".into(), value.into_bytes().into())],
-                client: None,
-                tls: None,
-                certified: None,
-            };
+            let request = Request::bare(vec![("Authorization".into(), value.into_bytes().into())]);
             let budget = Duration::from_secs(60);
             let request = request.into();
             let question = Question { step: Step::Guard(0), request, token: None, target: None, budget };

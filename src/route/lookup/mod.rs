@@ -275,15 +275,7 @@ mod tests {
         let guards = vec![Guard::Htpasswd(users)];
         let options = Options { tokens: Some(tokens), guards, ..Options::default() };
         let routes = Routes::start(&options, &Log::silent(), &Names::start(Duration::ZERO).unwrap()).unwrap();
-        let request = Arc::new(crate::route::request::Request {
-            method: "GET".into(),
-            path: "/".into(),
-            query: None,
-            headers: Vec::new(),
-            client: None,
-            tls: None,
-            certified: None,
-        });
+        let request = Arc::new(crate::route::request::Request::bare(Vec::new()));
         let told = |step, budget| {
             let (tell, verdict) = channel();
             let token = Some(Token::new("desk"));

@@ -40,15 +40,7 @@ impl Drop for Scratch {
 
 fn request(pair: &str) -> Request {
     let value = format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
-    Request {
-        method: "GET".into(),
-        path: "/".into(),
-        query: None,
-        headers: vec![("Authorization".into(), value.into_bytes().into())],
-        client: None,
-        tls: None,
-        certified: None,
-    }
+    Request::bare(vec![("Authorization".into(), value.into_bytes().into())])
 }
 
 fn answer(users: &Users, pair: &str) -> Answer {

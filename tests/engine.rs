@@ -9,6 +9,8 @@
 mod bridge;
 #[path = "engine/pipes.rs"]
 mod pipes;
+#[path = "engine/unwatched.rs"]
+mod unwatched;
 
 use bridge::{Bridge, place};
 use std::io;

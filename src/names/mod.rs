@@ -15,8 +15,9 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,6 +123,24 @@ impl Names {
         let watched = board.clone();
         thread::Builder::new().name("names-time".into()).spawn(move || watched.watch())?;
         Ok(Names(Arc::new(Gate(board))))
+    }
+
+    /// The addresses of `host`, for a thread that may wait for them until `until`. An address has itself.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] when there was no answer in time; what the resolver said; or too many wait.
+    pub fn find(&self, host: &str, port: u16, until: Instant) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let (tell, told) = channel();
+        self.ask((host.to_owned(), port.to_string()), Box::new(move |said| drop(tell.send(said))));
+        match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Said::Answer(addresses)) => addresses,
+            Ok(Said::Busy) => Err(io::Error::other("too many name look-ups are waiting")),
+            Err(RecvTimeoutError::Timeout) => Err(late()),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the look-up of the name broke off")),
+        }
     }
 
     /// Has a name looked up, unless that is known or under way. Never waits.

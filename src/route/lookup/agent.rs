@@ -1,14 +1,30 @@
 //! The client of web services that are asked about requests: how it is set up, and what its errors are called.
 //!
-//! Redirects are not followed, a status is an answer, and TLS trusts what the system trusts. Whom it asks, and what the
-//! answers mean, is for others to say.
+//! Redirects are not followed, a status is an answer, TLS trusts what the system trusts, and names are found as all names are.
+//! Whom it asks, and what the answers mean, is for others to say.
 
+use crate::limits::NAME_TIMEOUT_MS;
+use crate::names::Names;
 use rustls::crypto::aws_lc_rs;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use ureq::config::ConfigBuilder;
+use std::time::{Duration, Instant};
+use ureq::config::{Config, ConfigBuilder};
+use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
+use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
+
+/// Addresses of one name that are tried, as many as the library has room for.
+const ADDRESSES_MAX: usize = 16;
+
+/// Finds services by our own look-ups of names. The library's would start a thread for every question, also for one over a
+/// connection that is open, and leave it behind where a name server is silent.
+#[derive(Debug)]
+struct ByName(Names);
 
 /// What all have in common; up to `connections` stay open. `option` names the service in errors.
 ///
@@ -37,6 +53,36 @@ pub(super) fn builder(
         .max_idle_connections(connections)
         .max_idle_connections_per_host(connections)
         .tls_config(tls.build()))
+}
+
+/// The client that is set up like that.
+pub(super) fn agent(config: Config, names: Names) -> Agent {
+    Agent::with_parts(config, DefaultConnector::new(), ByName(names))
+}
+
+impl Resolver for ByName {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().ok_or(Error::HostNotFound)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        // Without a limit it is told as an endless time.
+        let patience = (*timeout.after).min(Duration::from_millis(NAME_TIMEOUT_MS));
+        let found =
+            self.0.find(bare, port, Instant::now() + patience).map_err(|error| match error.kind() {
+                ErrorKind::TimedOut => Error::Timeout(timeout.reason),
+                _ => Error::Io(error),
+            })?;
+        let mut addresses: ArrayVec<SocketAddr, ADDRESSES_MAX> = self.empty();
+        for address in config.ip_family().keep_wanted(found.into_iter()).take(ADDRESSES_MAX) {
+            addresses.push(address);
+        }
+        if addresses.is_empty() { Err(Error::HostNotFound) } else { Ok(addresses) }
+    }
 }
 
 /// What went wrong, in words that hold nothing of the request, nor of the address.

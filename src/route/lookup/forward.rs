@@ -10,6 +10,7 @@ use crate::http::refusal::Header;
 use crate::limits::{
     FORWARD_ANSWER_BYTES_MAX, FORWARD_LOG_MS, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX,
 };
+use crate::names::Names;
 use crate::observe::log::{Escaped, Level, Log};
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
@@ -39,7 +40,7 @@ impl Service {
     ///
     /// # Errors
     /// When it is spoken to with TLS and the system knows no authority to judge it by.
-    pub fn new(url: &str, log: &Log) -> Result<Service, String> {
+    pub fn new(url: &str, names: Names, log: &Log) -> Result<Service, String> {
         let config = agent::builder("option --auth-source", url, FORWARD_THREADS)?
             // What clients say to prove who they are goes to this service and to no other machine.
             .proxy(None)
@@ -47,7 +48,12 @@ impl Service {
             .user_agent("")
             .accept("")
             .build();
-        Ok(Service { url: url.into(), agent: config.into(), log: log.clone(), told: Mutex::default() })
+        Ok(Service {
+            url: url.into(),
+            agent: agent::agent(config, names),
+            log: log.clone(),
+            told: Mutex::default(),
+        })
     }
 
     /// Asks about a request that has waited since `asked`.

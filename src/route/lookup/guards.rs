@@ -9,6 +9,7 @@ use crate::crew::Crew;
 use crate::limits::{
     FORWARD_THREADS, HELPER_QUEUE_MAX, PASSWORD_QUEUE_MAX, PASSWORD_THREADS_MAX, PLUGIN_ANSWER_MS,
 };
+use crate::names::Names;
 use crate::observe::log::Log;
 use crate::plugin::{Kind, Running};
 use crate::route::guard::Guard;
@@ -35,7 +36,7 @@ impl Guards {
     ///
     /// # Errors
     /// One line that says which option is of no use and why.
-    pub fn start(guards: &[Guard], log: &Log) -> io::Result<Guards> {
+    pub fn start(guards: &[Guard], log: &Log, names: &Names) -> io::Result<Guards> {
         let asked = guards.iter().map(|guard| {
             Ok(match guard {
                 Guard::Htpasswd(path) => {
@@ -43,7 +44,7 @@ impl Guards {
                     Some(Asked::Crew(passwords(users)?))
                 }
                 Guard::Forward(url) => {
-                    let service = Service::new(url.secret(), log).map_err(io::Error::other)?;
+                    let service = Service::new(url.secret(), names.clone(), log).map_err(io::Error::other)?;
                     let work = move |(question, reply, asked): (Question, Reply, Instant)| {
                         if asked.elapsed() >= question.budget {
                             return reply(Verdict::Busy);

@@ -7,6 +7,7 @@ use super::agent::{self, cause};
 use super::trouble::{Rest, Trouble};
 use super::{Found, Seek, Wanted};
 use crate::limits::{HTTP_THREADS, SERVICE_ANSWER_BYTES_MAX};
+use crate::names::Names;
 use crate::route::{form, leads, source};
 use std::io;
 use std::sync::Arc;
@@ -26,12 +27,12 @@ pub(super) struct Api {
 impl Api {
     /// # Errors
     /// When the service is spoken to with TLS and the system knows no authority to judge it by.
-    pub fn new(place: source::Api) -> io::Result<Api> {
+    pub fn new(place: source::Api, names: Names) -> io::Result<Api> {
         let config = agent::builder("--token-source", &place.before, HTTP_THREADS)
             .map_err(io::Error::other)?
             .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Api { place, agent: config.into(), rest: Rest::default() })
+        Ok(Api { place, agent: agent::agent(config, names), rest: Rest::default() })
     }
 
     /// Status and body of the answer.

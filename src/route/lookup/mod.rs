@@ -106,7 +106,7 @@ impl Routes {
     /// password file is of no use.
     pub fn start(options: &Options, log: &Log, names: &Names) -> io::Result<Routes> {
         let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log, names)).transpose()?;
-        Ok(Routes { tokens, guards: Guards::start(&options.guards, log)? })
+        Ok(Routes { tokens, guards: Guards::start(&options.guards, log, names)? })
     }
 
     /// Has every plugin replaced by a new process.
@@ -158,7 +158,7 @@ impl Way {
             Source::Redis(redis) => {
                 (Box::new(redis::Redis::new(redis.clone(), names.clone())), REDIS_THREADS)
             }
-            Source::Api(api) => (Box::new(http::Api::new(api.clone())?), HTTP_THREADS),
+            Source::Api(api) => (Box::new(http::Api::new(api.clone(), names.clone())?), HTTP_THREADS),
             Source::Plugin(plugin) => {
                 let running =
                     Running::start(plugin, Kind::Token, tokens.timeout, log).map_err(io::Error::other)?;

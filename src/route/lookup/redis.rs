@@ -7,11 +7,10 @@
 use super::trouble::{Rest, Trouble};
 use super::{Found, Seek, Wanted};
 use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, SERVICE_ANSWER_BYTES_MAX};
-use crate::names::{Names, Said};
+use crate::names::Names;
 use crate::route::{leads, source};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::mpsc::channel;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,7 +77,7 @@ impl Redis {
     }
 
     fn connect(&self, until: Instant) -> Result<Connection, Fault> {
-        let stream = reach(&addresses(&self.place, &self.names, until)?, until)?;
+        let stream = reach(&self.names.find(&self.place.host, self.place.port, until)?, until)?;
         stream.set_nodelay(true)?;
         let mut connection = Connection { stream: BufReader::new(stream) };
         if let Some(password) = &self.place.password {
@@ -210,20 +209,6 @@ fn read_line(from: &mut impl BufRead) -> Result<String, Fault> {
     }
     let text = line.strip_suffix(b"\r\n").and_then(|line| std::str::from_utf8(line).ok());
     text.map(str::to_owned).ok_or_else(|| io::Error::other("what answers is not Redis").into())
-}
-
-/// The addresses of the server. A name is looked up beside, so that this ends in time whatever the name server does.
-fn addresses(place: &source::Redis, names: &Names, until: Instant) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = place.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, place.port)]);
-    }
-    let (tell, told) = channel();
-    names.ask((place.host.clone(), place.port.to_string()), Box::new(move |said| drop(tell.send(said))));
-    match told.recv_timeout(left(until)?) {
-        Ok(Said::Answer(addresses)) => addresses,
-        Ok(Said::Busy) => Err(io::Error::other("too many name look-ups are waiting")),
-        Err(_) => Err(ErrorKind::TimedOut.into()),
-    }
 }
 
 /// Connects to the first of `addresses` that can be reached. Each has its share of the time, so that one that swallows

@@ -1,9 +1,10 @@
 //! A crew: threads that do blocking work of one kind, and the bounded queue in front of them.
 //!
 //! Work of different kinds has crews of its own, so that what is slow holds nothing else up. Owns the threads and the
-//! queue; what the work is, and what becomes of it when there is no room, is for others to say. Work that panics costs its
-//! own piece, which is dropped, and no thread.
+//! queue, and that they give way to shards on the same core; what the work is, and what becomes of it when there is no room, is
+//! for others to say. Work that panics costs its own piece, which is dropped, and no thread.
 
+use crate::sys::turns;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,6 +57,8 @@ impl<T: Send + 'static> Crew<T> {
 }
 
 fn serve<T>(waiting: &Mutex<Receiver<T>>, work: &dyn Fn(T)) {
+    // Sessions come first. Where that cannot be had, helpers and shards share a core as all do.
+    let _ = turns::give_way();
     loop {
         // A thread that panicked held nothing but the lock, so what it guarded is as good as before.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();

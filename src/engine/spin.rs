@@ -15,8 +15,8 @@ const SLEEP_SHORT: Duration = Duration::from_micros(200);
 const BULK_BYTES: usize = 64 * 1024;
 /// How long a sleep behind bulk lasts at least: at two gigabytes a second, for 200 KB, which a pipe holds.
 const GATHER: Duration = Duration::from_micros(100);
-/// Looks between two offers of the core to whoever else wants it.
-const LOOKS_PER_YIELD: u32 = 16;
+/// Looks between two at the clock.
+const LOOKS_PER_CLOCK: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
 const MISSES_MAX: u32 = 4;
 /// Short sleeps until it is tried again: doubled from the one to the other each time it is given up, halved by finds.
@@ -50,15 +50,15 @@ impl Spin {
         }
         let began = Instant::now();
         let found = loop {
-            if (0..LOOKS_PER_YIELD).any(|_| there()) {
+            // The core is not offered to others meanwhile: who sleeps gets it back when something comes, who has lent it waits.
+            if (0..LOOKS_PER_CLOCK).any(|_| there()) {
                 break true;
             }
             if began.elapsed() >= LOOK_MAX {
                 break false;
             }
-            std::thread::yield_now();
         };
-        // Found late is found in vain: while the core was lent to somebody else, a sleeper would have been woken sooner.
+        // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
         self.looked(found && began.elapsed() <= LOOK_MAX);
         found
     }

@@ -12,15 +12,18 @@ use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
-use crate::sys::cpu;
 use crate::sys::socket::Listener;
+use crate::sys::{cpu, turns};
 use crate::tls::renewal::Shelf;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A shard's turns on its core, the shortest that Linux knows: a helper that works there may take ten times as long for its own.
+const SHARD_TURN: Duration = Duration::from_micros(100);
 
 /// Where clients come in.
 pub(super) struct Gate {
@@ -132,6 +135,10 @@ impl Start {
                 Level::Warn,
                 format!("shard={} could not be pinned to core {core}: {error}", self.number),
             );
+        }
+        if let Err(error) = turns::shorten(SHARD_TURN) {
+            self.log
+                .line(Level::Debug, format!("shard={} has turns of the usual length: {error}", self.number));
         }
         let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
         let listeners = bench.listeners.len();

@@ -18,5 +18,6 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod stdio;
+pub mod turns;
 pub mod user;
 pub mod wake;

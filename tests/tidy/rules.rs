@@ -18,6 +18,7 @@ pub const UNSAFE_FILES: &[&str] = &[
     "src/sys/prefetch.rs",
     "src/sys/process.rs",
     "src/sys/seccomp.rs",
+    "src/sys/turns.rs",
     "src/ws/mask.rs",
     "perf/src/sys.rs",
     "tests/allocations/counter.rs",

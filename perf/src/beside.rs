@@ -25,6 +25,9 @@ use crate::tokens::PATIENCE;
 /// Handshakes without a token in a second, and requests with one.
 const PLAIN_RATE: f64 = 1000.0;
 const TOKEN_RATE: f64 = 50.0;
+/// What scatters them.
+const PLAIN_SEED: u64 = 1;
+const TOKEN_SEED: u64 = 1 << 32;
 /// What the former ask for.
 const PLAIN_PATH: &str = "/websockify";
 /// What each is answered: nothing is looked up for the first, and the second waited in vain.
@@ -106,7 +109,7 @@ pub fn run(port: u16, paths: &[String], running: Option<&Running>, pace: &Pace) 
     let [first, middle, last] = slices(pace.window);
     askers.run_for(pace.warm_up)?;
     askers.slice_of(Slice::First, first)?;
-    askers.tokens = Some(Schedule::new(Instant::now(), TOKEN_RATE, 1));
+    askers.tokens = Some(Schedule::new(Instant::now(), TOKEN_RATE, 1).scattered(TOKEN_SEED));
     let before = Meters::read(running);
     askers.slice_of(Slice::With, middle)?;
     let mut sample = Meters::read(running).since(&before);
@@ -139,7 +142,7 @@ impl<'a> Askers<'a> {
             free: Vec::new(),
             port,
             paths,
-            plain: Schedule::new(Instant::now(), PLAIN_RATE, 1),
+            plain: Schedule::new(Instant::now(), PLAIN_RATE, 1).scattered(PLAIN_SEED),
             tokens: None,
             slices: Vec::new(),
             dialled: 0,

@@ -33,8 +33,8 @@ Usage: websplice-perf [options]
   --rows A,B         only these rows; a star at the end of a name stands for anything
   --peers X,Y        only these peers
   --list             show what would be measured and how long it would take, and measure nothing
-  --rounds N         rounds over all peers (default 3; latency and desktops at least 5, but with --quick)
-  --window MS        length of one measurement in milliseconds (default 700, quick 200; latency and desktops at
+  --rounds N         rounds over all peers (default 3; rows about a p99 at least 5, but with --quick)
+  --window MS        length of one measurement in milliseconds (default 700, quick 200; rows about a p99 at
                      least 2000, but with --quick)
   --idle N           sessions of the idle rows (default 5000)
   --congestion NAME  run everything in a network namespace of its own with this congestion control as the

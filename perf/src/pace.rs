@@ -44,7 +44,7 @@ impl Pace {
         let own: Vec<&&Row> = rows.iter().filter(|row| is_about_the_tail(row)).collect();
         let Some(row) = own.first() else { return words(self) };
         let names: Vec<String> = own.iter().map(|row| format!("`{}`", row.name)).collect();
-        let (names, pace) = (names.join(" and "), self.of(row));
+        let (names, pace) = (names.join(", "), self.of(row));
         if self.quick {
             return format!("{}; so short even in {names}, whose p99 says little then", words(self));
         }
@@ -54,7 +54,7 @@ impl Pace {
 
 /// Whether a row is judged by its 99th percentile.
 pub fn is_about_the_tail(row: &Row) -> bool {
-    matches!(row.kind, Kind::Latency | Kind::Desktop)
+    matches!(row.kind, Kind::Latency | Kind::Desktop | Kind::Beside)
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn what_is_about_the_tail_takes_its_time() {
         let of = |pace: Pace, name: &str| (pace.of(row(name)).window, pace.of(row(name)).rounds);
-        for name in ["latency", "desktops"] {
+        for name in ["latency", "desktops", "tokens-beside-http"] {
             assert_eq!(of(PACE, name), (TAIL_WINDOW_MIN, TAIL_ROUNDS_MIN));
             assert_eq!(of(Pace { quick: true, ..PACE }, name), (PACE.window, 3));
             let long = Pace { window: Duration::from_secs(9), rounds: 7, ..PACE };
@@ -91,6 +91,6 @@ mod tests {
         };
         assert_eq!(told(false, &["down-1"]), "3 of 400ms each, after 150ms");
         assert!(told(false, &["down-1", "latency"]).ends_with("; in `latency` 5 of 2s each, after 150ms"));
-        assert!(told(true, &["desktops", "latency"]).contains("even in `desktops` and `latency`"));
+        assert!(told(true, &["desktops", "latency"]).contains("even in `desktops`, `latency`"));
     }
 }

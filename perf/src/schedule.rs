@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Events at even distances, handed out in turn to a number of actors.
+/// Events at even distances, or scattered around them, handed out in turn to a number of actors.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     start: Instant,
@@ -14,6 +14,8 @@ pub struct Schedule {
     every: f64,
     next: u64,
     actors: u64,
+    /// What scatters events; `None` where they are even.
+    seed: Option<u64>,
     /// Events from this moment on are not handed out.
     end: Option<Instant>,
 }
@@ -21,7 +23,13 @@ pub struct Schedule {
 impl Schedule {
     /// `rate` events a second over all `actors`, from `start` on.
     pub fn new(start: Instant, rate: f64, actors: usize) -> Self {
-        Self { start, every: 1e9 / rate, next: 0, actors: actors.max(1) as u64, end: None }
+        Self { start, every: 1e9 / rate, next: 0, actors: actors.max(1) as u64, seed: None, end: None }
+    }
+
+    /// The same, but that each event comes at any moment of its own period, as `seed` has it: two schedules that are even never
+    /// change their distance, so that one always runs into the other, or never.
+    pub fn scattered(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 
     /// The next event that is due at `now`: its number and who is to act. Each is handed out once.
@@ -46,13 +54,22 @@ impl Schedule {
 
     /// When event `number` was meant to be.
     pub fn meant(&self, number: u64) -> Instant {
-        self.start + Duration::from_nanos((number as f64 * self.every) as u64)
+        let into = self.seed.map_or(0.0, |seed| fraction(seed.wrapping_add(number)));
+        self.start + Duration::from_nanos(((number as f64 + into) * self.every) as u64)
     }
 
     /// Whether `number` follows `before` in one actor's turn.
     pub fn follows(&self, before: Option<u64>, number: u64) -> bool {
         before.is_none_or(|before| number == before + self.actors)
     }
+}
+
+/// From 0 to below 1, another for each number (the output function of SplitMix64).
+fn fraction(number: u64) -> f64 {
+    let mut word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((word ^ (word >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -83,6 +100,23 @@ mod tests {
             std::iter::from_fn(|| schedule.due(after(100))).map(|(number, _)| number).collect();
         assert_eq!(due, [1, 2]);
         assert!(schedule.is_over() && schedule.due(after(200)).is_none());
+    }
+
+    #[test]
+    fn scattered_events_keep_their_order_and_rate() {
+        let start = Instant::now();
+        let schedule = Schedule::new(start, 1000.0, 1).scattered(7);
+        let into: Vec<f64> = (0..10_000)
+            .map(|number| (schedule.meant(number) - start).as_secs_f64() * 1000.0 - number as f64)
+            .collect();
+        assert!(into.iter().all(|into| (-1e-3..1.0).contains(into)));
+        let mean = into.iter().sum::<f64>() / into.len() as f64;
+        assert!((0.49..0.51).contains(&mean), "{mean}");
+        for tenth in 0..10 {
+            let here = into.iter().filter(|into| (**into * 10.0) as i32 == tenth).count();
+            assert!((900..1100).contains(&here), "{here} in tenth {tenth}");
+        }
+        assert_ne!(schedule.meant(5), Schedule::new(start, 1000.0, 1).scattered(8).meant(5));
     }
 
     #[test]

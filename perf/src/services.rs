@@ -3,13 +3,18 @@
 //! It owns what it started and ends it on every way out. All of them run on the load's core, so that what they use is not the
 //! peer's. It never knows rows or peers.
 
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::cores;
 use crate::peers::found_in_path;
@@ -23,8 +28,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const KEYS_AT_ONCE: usize = 500;
 /// Most connections that the web service holds; more are closed at once.
 const CONNECTIONS_MAX: usize = 512;
+/// Longest time between two looks of a slow one.
+const REST_MAX: Duration = Duration::from_millis(50);
 /// Longest head of a request that the web service reads.
-const HEAD_BYTES_MAX: u64 = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The program that [`Redis`] needs.
 pub const REDIS: &str = "redis-server";
@@ -105,21 +112,15 @@ fn set_command(key: &str, value: &str) -> String {
     format!("*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n", key.len(), value.len())
 }
 
-/// What the threads of the web service share.
-#[derive(Debug, Default)]
-struct Doors {
-    /// Whether it is to end, and the connections that are then cut.
-    state: Mutex<(bool, Vec<TcpStream>)>,
-    ending: Condvar,
-}
-
-/// A web service that says the same target for every token, at once or after a while. Dropping it ends its threads.
+/// A web service that says the same target for every token, at once or after a while. Dropping it ends its thread.
+///
+/// One thread serves all: it runs on the load's core, and one for each connection would keep the load from its clock.
 #[derive(Debug)]
 pub struct Web {
     /// Where it listens.
     pub port: u16,
-    doors: Arc<Doors>,
-    taker: Option<JoinHandle<()>>,
+    ending: Arc<EventFd>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Web {
@@ -128,85 +129,164 @@ impl Web {
         let told = |error: std::io::Error| format!("cannot start the web service: {error}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
         let port = listener.local_addr().map_err(told)?.port();
-        let doors = Arc::new(Doors::default());
-        let shared = Arc::clone(&doors);
-        let taker = thread::Builder::new().name("web".into());
-        let taker = taker.spawn(move || take(&listener, &shared, &target, delay)).map_err(told)?;
-        Ok(Self { port, doors, taker: Some(taker) })
+        let ending =
+            Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).map_err(|error| told(error.into()))?);
+        let mut service = Service::new(listener, &ending, target, delay).map_err(told)?;
+        let thread = thread::Builder::new().name("web".into());
+        // Should it fail, the questions that nobody answers are what tells.
+        let thread = thread.spawn(move || drop(service.run())).map_err(told)?;
+        Ok(Self { port, ending, thread: Some(thread) })
     }
 }
 
 impl Drop for Web {
     fn drop(&mut self) {
-        self.doors.state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
-        self.doors.ending.notify_all();
-        // Wakes the taker. Should that fail it has ended.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        if let Some(taker) = self.taker.take() {
-            let _ = taker.join();
+        // Should that fail there is no thread to wait for.
+        let told = self.ending.write(1);
+        if let (Ok(_), Some(thread)) = (told, self.thread.take()) {
+            let _ = thread.join();
         }
     }
 }
 
-/// Takes connections until the end, and then waits for all who serve them.
-fn take(listener: &TcpListener, doors: &Arc<Doors>, target: &str, delay: Duration) {
-    let mut servers: Vec<JoinHandle<()>> = Vec::new();
-    for stream in listener.incoming() {
-        servers.retain(|server| !server.is_finished());
-        let mut state = doors.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 {
-            break;
-        }
-        let Ok(stream) = stream else { continue };
-        if servers.len() >= CONNECTIONS_MAX {
-            continue;
-        }
-        // Only those that are still served are kept; the others' descriptors would pile up.
-        state.1.retain(|kept| kept.peer_addr().is_ok());
-        let Ok(kept) = stream.try_clone() else { continue };
-        state.1.push(kept);
-        drop(state);
-        let (shared, target) = (Arc::clone(doors), target.to_owned());
-        let server = thread::Builder::new().name("web".into()).spawn(move || {
-            // A client that goes away is none of the service's business.
-            let _ = serve(&stream, &shared, &target, delay);
-            let _ = stream.shutdown(Shutdown::Both);
-        });
-        servers.extend(server);
-    }
-    for stream in &doors.state.lock().unwrap_or_else(PoisonError::into_inner).1 {
-        let _ = stream.shutdown(Shutdown::Both);
-    }
-    for server in servers {
-        let _ = server.join();
-    }
+/// What the thread of the web service knows.
+struct Service {
+    epoll: Epoll,
+    listener: TcpListener,
+    /// Kept so that epoll can tell of it.
+    _ending: Arc<EventFd>,
+    answer: String,
+    delay: Duration,
+    /// Connections by number; numbers are not used again.
+    open: HashMap<u64, Asking>,
+    next: u64,
+    /// Who is answered when: all wait equally long, so these are in order.
+    due: VecDeque<(Instant, u64)>,
 }
 
-/// Answers requests of one connection until its end.
-fn serve(stream: &TcpStream, doors: &Doors, target: &str, delay: Duration) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{target}",
-        target.len()
-    );
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = (&mut reader).take(HEAD_BYTES_MAX);
-        let mut line = String::new();
-        while head.read_line(&mut line)? > 0 && line.trim_end() != "" {
-            line.clear();
-        }
-        if !line.ends_with('\n') {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        if !delay.is_zero() {
-            let state = doors.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = doors.ending.wait_timeout_while(state, delay, |state| !state.0);
-            if waited.unwrap_or_else(PoisonError::into_inner).0.0 {
-                return Ok(());
+/// One connection.
+struct Asking {
+    stream: TcpStream,
+    /// What has come of the next request.
+    head: Vec<u8>,
+    /// It waits for an answer; what comes meanwhile is left where it is.
+    waits: bool,
+}
+
+/// What epoll tells of, besides connections.
+const WEB_LISTENER: u64 = u64::MAX;
+const WEB_ENDING: u64 = u64::MAX - 1;
+
+impl Service {
+    fn new(
+        listener: TcpListener,
+        ending: &Arc<EventFd>,
+        target: String,
+        delay: Duration,
+    ) -> std::io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        listener.set_nonblocking(true)?;
+        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, WEB_LISTENER))?;
+        epoll.add(&**ending, EpollEvent::new(EpollFlags::EPOLLIN, WEB_ENDING))?;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{target}",
+            target.len()
+        );
+        let (open, due) = Default::default();
+        Ok(Self { epoll, listener, _ending: Arc::clone(ending), answer, delay, open, next: 0, due })
+    }
+
+    /// Serves until it is told to end.
+    fn run(&mut self) -> std::io::Result<()> {
+        let mut events = [EpollEvent::empty(); 16];
+        // Who takes his time need not look at once: each look takes the load's core from it.
+        let rest = (self.delay / 100).min(REST_MAX);
+        loop {
+            thread::sleep(rest);
+            let wait = match self.due.front() {
+                None => EpollTimeout::NONE,
+                Some((at, _)) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    // Rounded up: to wake up a little early would be to look again and again.
+                    EpollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(EpollTimeout::MAX)
+                }
+            };
+            let count = match self.epoll.wait(&mut events, wait) {
+                Err(Errno::EINTR) => 0,
+                other => other?,
+            };
+            for event in &events[..count] {
+                match event.data() {
+                    WEB_ENDING => return Ok(()),
+                    WEB_LISTENER => self.accept()?,
+                    number => self.hear(number),
+                }
+            }
+            while let Some((_, number)) = self.due.front().filter(|(at, _)| *at <= Instant::now()).copied() {
+                self.due.pop_front();
+                self.say(number);
             }
         }
-        (&mut &*stream).write_all(answer.as_bytes())?;
+    }
+
+    fn accept(&mut self) -> std::io::Result<()> {
+        // Whatever else is wrong with one that came is told again, or is its own business.
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.open.len() >= CONNECTIONS_MAX {
+                continue;
+            }
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let number = self.next;
+            self.next += 1;
+            self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
+            self.open.insert(number, Asking { stream, head: Vec::new(), waits: false });
+        }
+        Ok(())
+    }
+
+    /// Takes what a client sends, until that is a request. A client that goes away is none of the service's business.
+    fn hear(&mut self, number: u64) {
+        let Some(asking) = self.open.get_mut(&number) else { return };
+        let mut piece = [0; 2048];
+        let over = match asking.stream.read(&mut piece) {
+            Ok(0) => true,
+            Ok(length) => {
+                asking.head.extend_from_slice(&piece[..length]);
+                asking.head.len() > HEAD_BYTES_MAX
+            }
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        };
+        if over {
+            // Closing it takes it out of epoll as well; what was due is then nobody's.
+            self.open.remove(&number);
+        } else {
+            self.consider(number);
+        }
+    }
+
+    /// Answers, or will answer, if a whole request is there.
+    fn consider(&mut self, number: u64) {
+        let Some(asking) = self.open.get_mut(&number).filter(|asking| !asking.waits) else { return };
+        let Some(end) = asking.head.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+        asking.head.drain(..end + 4);
+        asking.waits = true;
+        if self.delay.is_zero() {
+            self.say(number);
+        } else {
+            self.due.push_back((Instant::now() + self.delay, number));
+        }
+    }
+
+    fn say(&mut self, number: u64) {
+        let Some(asking) = self.open.get_mut(&number) else { return };
+        asking.waits = false;
+        // An answer always finds room in a socket whose client waits for it.
+        if asking.stream.write_all(self.answer.as_bytes()).is_err() {
+            self.open.remove(&number);
+        } else {
+            self.consider(number);
+        }
     }
 }
 

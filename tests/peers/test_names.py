@@ -3,10 +3,12 @@
 import contextlib
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from support import BINARY, Bridge, Process, free_port, until
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.usefixtures("ours")
@@ -80,3 +82,25 @@ def delay_nobody(server, silence, begun):
         for token in ("local", "known", "alias", "literal"):
             assert took(server, token) < PROMPT, token
     assert time.monotonic() - begun < 7, "they are stuck still"
+
+
+def test_services_that_are_stuck_leave_no_threads_behind(keep, engine, place, silence):
+    words = ["--token-plugin=BaseTokenAPI", "--token-source=http://tokens.test/%s", "--token-timeout=1s", "--token-cache=0"]
+    server = keep(Secluded(place, "127.0.0.1 localhost\n", *words, engine=engine)).ready()
+    threads = Path(f"/proc/{server.pid}/task")
+    before = len(list(threads.iterdir()))
+    for _ in range(3):
+        begun = time.monotonic()
+        with ThreadPoolExecutor(STUCK) as askers:
+            answers = list(askers.map(lambda number: refused(server, f"desk-{number}"), range(STUCK)))
+        assert answers == [503] * STUCK
+        assert time.monotonic() - begun < 5
+    # One thread sits on the name, for all who ask.
+    assert len(list(threads.iterdir())) <= before + 1
+
+
+def refused(server, token):
+    """The status that a client with a token is refused with."""
+    with pytest.raises(InvalidStatus) as refusal:
+        connect(server.url(f"?token={token}", "ws"), compression=None, proxy=None, open_timeout=30)
+    return refusal.value.response.status_code

@@ -3,7 +3,7 @@
 //! The same road as the ring kernel with another way to learn that a socket is ready. Owns the registry and which
 //! listeners are worth an accept. It never holds a payload byte.
 
-use crate::engine::{Kernel, Readable, Ready, Real, Spin, Token};
+use crate::engine::{Kernel, Moved, Readable, Ready, Real, Spin, Token};
 use crate::limits::EVENTS_PER_TURN;
 use crate::sys::address::Address;
 use crate::sys::socket::{self, Stream};
@@ -23,6 +23,9 @@ mod kind {
     pub const WAKE: usize = 2;
     pub const MASK: usize = 0x7f;
 }
+
+/// How much longer than asked for a sleep lasts (Linux, `PR_SET_TIMERSLACK`).
+const TIMER_SLACK: Duration = Duration::from_micros(50);
 
 /// One shard's poller and its listeners.
 pub struct Poll {
@@ -76,8 +79,9 @@ impl Poll {
             wait => {
                 let gather = spin.gather(wait);
                 spin.sleep(|| {
-                    // A sleep lasts longer by the slack of timers, 50 us on Linux.
-                    gather.into_iter().for_each(|gather| std::thread::sleep(gather / 2));
+                    gather
+                        .into_iter()
+                        .for_each(|gather| std::thread::sleep(gather.saturating_sub(TIMER_SLACK)));
                     ask(wait)
                 })
             }
@@ -191,8 +195,8 @@ impl Kernel for Poll {
         Ok(())
     }
 
-    fn brought(&mut self, bytes: usize) {
-        self.spin.brought(bytes);
+    fn moved(&mut self, moved: Moved) {
+        self.spin.moved(moved);
     }
 
     fn waker(&self) -> Waker {

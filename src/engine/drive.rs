@@ -16,7 +16,7 @@
 
 use super::entry::Entry;
 use super::splice::{Measure, Pipes};
-use super::{Completion, Kernel, Operation, Readable, Ready, Token};
+use super::{Completion, Kernel, Moved, Operation, Readable, Ready, Token};
 use crate::limits::{COMPLETIONS_PER_TURN, EVENTS_PER_TURN, HOT_BYTES, TURN_BYTES};
 use crate::pool::{Lease, Pool};
 use crate::slab::Pages;
@@ -48,6 +48,8 @@ pub struct Engine<K: Kernel> {
     /// Completions and received bytes that may still be taken in this turn.
     budget: usize,
     bytes_budget: usize,
+    /// What was moved since the kernel was last asked.
+    moved: Moved,
     starved_count: u64,
 }
 
@@ -66,6 +68,7 @@ impl<K: Kernel> Engine<K> {
             ready: Vec::with_capacity(EVENTS_PER_TURN),
             budget: COMPLETIONS_PER_TURN,
             bytes_budget: TURN_BYTES,
+            moved: Moved::default(),
             starved_count: 0,
         }
     }
@@ -201,7 +204,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Ends a turn and begins the next: waits up to `wait` for the kernel, unless something can be done already.
     pub fn wait(&mut self, wait: Option<Duration>) -> io::Result<()> {
-        self.kernel.brought(TURN_BYTES - self.bytes_budget);
+        self.kernel.moved(std::mem::take(&mut self.moved));
         (self.budget, self.bytes_budget) = (COMPLETIONS_PER_TURN, TURN_BYTES);
         self.pipes.see_to(&self.pool);
         let fed = self.is_starving() && self.pool.allowance() > 0;
@@ -251,7 +254,11 @@ impl<K: Kernel> Engine<K> {
                 entry.wanted = false;
                 match entry {
                     Entry { connecting: true, .. } => self.decide_connect(token),
-                    Entry { sending: true, .. } => self.push_out(token),
+                    Entry { sending: true, .. } => {
+                        let owed = self.parked_bytes(token);
+                        self.push_out(token);
+                        self.moved.sent(owed - self.parked_bytes(token));
+                    }
                     _ => {}
                 }
             }
@@ -317,6 +324,7 @@ impl<K: Kernel> Engine<K> {
             Ok(lease) if lease.size() == 0 => Completion::Ended(token),
             Ok(lease) => {
                 self.bytes_budget = self.bytes_budget.saturating_sub(lease.size());
+                self.moved.received(lease.size(), entry.bulk.is_so());
                 Completion::Received(token, lease)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match entry.blind.take() {
@@ -389,6 +397,10 @@ impl<K: Kernel> Engine<K> {
                 self.done.push_back(Completion::Failed(token, Operation::Send, error));
             }
         }
+    }
+
+    fn parked_bytes(&self, token: Token) -> usize {
+        self.sockets[token.place()].parked.as_ref().map_or(0, Lease::size)
     }
 
     /// Sends from the run of `lease` to the socket at `place`.

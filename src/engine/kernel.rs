@@ -3,7 +3,7 @@
 //! An implementation reports that sockets may be read or written and makes single non-blocking calls. It never holds a
 //! payload byte, never retries, and never decides an order: all that is the engine's.
 
-use super::Token;
+use super::{Moved, Token};
 use crate::sys::address::Address;
 use crate::sys::wake::Waker;
 use std::io;
@@ -37,9 +37,9 @@ pub trait Kernel: Calls {
     /// `ready`. Returns early, with nothing, whenever it likes.
     fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<Self::Socket>>) -> io::Result<()>;
 
-    /// Says how many bytes the turn that is over has brought, before the next: whether it pays to look for something before
-    /// falling asleep depends on it.
-    fn brought(&mut self, bytes: usize);
+    /// Says what the turn that is over has moved, before the next: whether it pays to look for something before falling asleep,
+    /// and how long to sleep, depends on it.
+    fn moved(&mut self, moved: Moved);
 
     /// A handle for other threads to end a wait with.
     fn waker(&self) -> Waker;

@@ -15,7 +15,7 @@ mod splice;
 pub use drive::Engine;
 pub use kernel::{Calls, Kernel, Readable, Ready};
 pub use real::Real;
-pub use spin::Spin;
+pub use spin::{Moved, Spin};
 
 use crate::pool::Lease;
 use crate::slab::{GENERATION_BITS, Key};

@@ -11,10 +11,16 @@ use std::time::{Duration, Instant};
 const LOOK_MAX: Duration = Duration::from_micros(50);
 /// A sleep of at most this may have been one that looking would have spared: the wake-up itself takes tens of microseconds.
 const SLEEP_SHORT: Duration = Duration::from_micros(200);
-/// Behind a turn that brought so much, more is on its way.
+/// Behind a turn that moved so much, more is on its way.
 const BULK_BYTES: usize = 64 * 1024;
 /// How long a sleep behind bulk lasts at least: at two gigabytes a second, for 200 KB, which a pipe holds.
 const GATHER: Duration = Duration::from_micros(100);
+/// And while there is nothing but bulk, of several sessions perhaps: nobody waits for an answer then.
+const GATHER_ALONE: Duration = Duration::from_micros(300);
+/// A receive of fewer bytes may be of somebody who waits.
+const SMALL_BYTES: usize = 4 * 1024;
+/// So many sleeps behind bulk without one, and there is nothing else: some 10 ms.
+const CALM: u8 = 100;
 /// Looks between two at the clock.
 const LOOKS_PER_CLOCK: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
@@ -23,13 +29,40 @@ const MISSES_MAX: u32 = 4;
 const REST_MIN: u32 = 64;
 const REST_MAX: u32 = 16 * 1024;
 
+/// What turns have moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    bytes: usize,
+    /// Something small was among it, and no bulk.
+    small: bool,
+}
+
+impl Moved {
+    /// A receive brought so many `bytes`, of a stream that is bulk or not: what is left over of bulk may be small too.
+    pub(super) fn received(&mut self, bytes: usize, of_bulk: bool) {
+        self.bytes += bytes;
+        self.small |= bytes < SMALL_BYTES && !of_bulk;
+    }
+
+    /// So many `bytes` went that had to wait.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    fn is_bulk(self) -> bool {
+        self.bytes >= BULK_BYTES
+    }
+}
+
 /// One thread's judgement.
 #[derive(Debug, Default)]
 pub struct Spin {
     /// The last sleep was short.
     hopeful: bool,
-    /// The last turn brought bulk.
-    bulk: bool,
+    /// What was moved since the kernel was last waited for.
+    moved: Moved,
+    /// Sleeps behind bulk in a row before which nothing small came.
+    calm: u8,
     /// Waits looked through in vain beyond those that found something.
     misses: u32,
     /// Short sleeps to go until it is tried again, and how many it was the last time.
@@ -38,14 +71,20 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// The turn that is over brought so many `bytes`.
-    pub fn brought(&mut self, bytes: usize) {
-        self.bulk = bytes >= BULK_BYTES;
+    /// The turn that is over has `moved` so much. Turns that wait for nothing only go on with what the one before began.
+    pub fn moved(&mut self, moved: Moved) {
+        self.moved.bytes += moved.bytes;
+        self.moved.small |= moved.small;
+    }
+
+    /// Something came without a look or a sleep.
+    pub fn fresh(&mut self) {
+        self.moved = Moved::default();
     }
 
     /// Looks, if that is likely to pay, until `there` finds something. False: it did not, so sleep.
     pub fn look(&mut self, mut there: impl FnMut() -> bool) -> bool {
-        if !self.hopeful || self.bulk || self.rest > 0 {
+        if !self.hopeful || self.moved.is_bulk() || self.rest > 0 {
             return false;
         }
         let began = Instant::now();
@@ -60,13 +99,18 @@ impl Spin {
         };
         // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
         self.looked(found && began.elapsed() <= LOOK_MAX);
+        if found {
+            self.fresh();
+        }
         found
     }
 
     /// How long the next sleep, of a wait of up to `wait`, is to last although something comes; a kernel may end it when much
     /// has come, or not know how. It does not reach beyond the end of a wait that is shorter.
     pub fn gather(&self, wait: Option<Duration>) -> Option<Duration> {
-        (self.bulk && wait.is_none_or(|wait| wait > GATHER)).then_some(GATHER)
+        let alone = self.calm >= CALM && !self.moved.small;
+        let gather = if alone { GATHER_ALONE } else { GATHER };
+        (self.moved.is_bulk() && wait.is_none_or(|wait| wait > gather)).then_some(gather)
     }
 
     /// Sleeps by `sleep`, and judges by how long that took.
@@ -92,8 +136,10 @@ impl Spin {
     }
 
     fn slept(&mut self, took: Duration) {
+        let moved = std::mem::take(&mut self.moved);
         // One that gathered was made to last and says nothing.
-        if self.bulk {
+        if moved.is_bulk() {
+            self.calm = if moved.small { 0 } else { self.calm.saturating_add(1) };
             return;
         }
         self.hopeful = took <= SLEEP_SHORT;
@@ -122,6 +168,12 @@ mod tests {
         count
     }
 
+    fn bytes(count: usize) -> Moved {
+        let mut moved = Moved::default();
+        moved.received(count, false);
+        moved
+    }
+
     #[test]
     fn long_sleeps_are_never_looked_through() {
         assert_eq!(looked(&mut Spin::default(), 1000, SLEEP_SHORT * 2), 0);
@@ -145,14 +197,46 @@ mod tests {
     fn behind_bulk_nobody_looks_and_sleeps_gather() {
         let mut spin = Spin::default();
         spin.slept(SLEEP_SHORT);
-        spin.brought(BULK_BYTES);
-        assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 0);
+        spin.moved(bytes(BULK_BYTES));
         assert_eq!(spin.gather(None), Some(GATHER));
         assert_eq!([GATHER, GATHER * 2].map(|wait| spin.gather(Some(wait))), [None, Some(GATHER)]);
-        spin.slept(SLEEP_SHORT * 2);
-        spin.brought(BULK_BYTES - 1);
+        // A long sleep behind bulk was made to last.
+        assert_eq!(looked(&mut spin, 1, SLEEP_SHORT * 2), 0);
+        spin.moved(bytes(BULK_BYTES - 1));
         assert_eq!(spin.gather(None), None);
         assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 1);
+    }
+
+    #[test]
+    fn turns_that_wait_for_nothing_go_on_with_the_one_before() {
+        let mut spin = Spin::default();
+        spin.moved(bytes(BULK_BYTES));
+        spin.moved(Moved::default());
+        assert_eq!(spin.gather(None), Some(GATHER));
+        spin.fresh();
+        assert_eq!(spin.gather(None), None);
+        let mut waited = Moved::default();
+        waited.sent(BULK_BYTES);
+        spin.moved(waited);
+        assert_eq!(spin.gather(None), Some(GATHER), "what was sent counts too");
+    }
+
+    #[test]
+    fn sleeps_are_longer_while_there_is_nothing_but_bulk() {
+        let mut spin = Spin::default();
+        let mut gathered = |small: bool| {
+            spin.moved(bytes(BULK_BYTES));
+            spin.moved(if small { bytes(SMALL_BYTES - 1) } else { bytes(SMALL_BYTES) });
+            let gather = spin.gather(None);
+            spin.slept(GATHER);
+            gather
+        };
+        for _ in 0..2 {
+            for _ in 0..CALM {
+                assert_eq!(gathered(false), Some(GATHER));
+            }
+            assert_eq!([gathered(false), gathered(true)], [Some(GATHER_ALONE), Some(GATHER)]);
+        }
     }
 
     #[test]

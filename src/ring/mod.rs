@@ -10,7 +10,7 @@ mod setup;
 
 pub use setup::{Refusal, error_name, refusal_of, supported};
 
-use crate::engine::{Kernel, Readable, Ready, Real, Spin, Token};
+use crate::engine::{Kernel, Moved, Readable, Ready, Real, Spin, Token};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, Stream};
 use crate::sys::wake::{WakeSource, Waker};
@@ -97,7 +97,11 @@ impl Ring {
                 drop(queue);
                 self.ring.submit()
             }
-            _ if !self.ring.completion().is_empty() || self.look() => self.ring.submit(),
+            _ if !self.ring.completion().is_empty() => {
+                self.spin.fresh();
+                self.ring.submit()
+            }
+            _ if self.look() => self.ring.submit(),
             wait => {
                 // Linux 6.12 and later.
                 let gather = self.spin.gather(wait).filter(|_| self.ring.params().is_feature_min_timeout());
@@ -264,8 +268,8 @@ impl Kernel for Ring {
         }
     }
 
-    fn brought(&mut self, bytes: usize) {
-        self.spin.brought(bytes);
+    fn moved(&mut self, moved: Moved) {
+        self.spin.moved(moved);
     }
 
     fn waker(&self) -> Waker {

@@ -6,7 +6,7 @@
 
 use super::link::{Dial, Way};
 use super::network::{Event, Network, Report};
-use crate::engine::{Calls, Kernel, Readable, Ready, Token};
+use crate::engine::{Calls, Kernel, Moved, Readable, Ready, Token};
 use crate::sys::address::Address;
 use crate::sys::wake::Waker;
 use std::cell::RefCell;
@@ -341,7 +341,7 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
-    fn brought(&mut self, _: usize) {}
+    fn moved(&mut self, _: Moved) {}
 
     fn waker(&self) -> Waker {
         Waker::silent()

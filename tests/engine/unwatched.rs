@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use websplice::engine::{Calls, Completion, Engine, Kernel, Lane, Ready, Token};
+use websplice::engine::{Calls, Completion, Engine, Kernel, Lane, Moved, Ready, Token};
 use websplice::pool::Pool;
 use websplice::slab::Key;
 use websplice::sys::address::Address;
@@ -78,7 +78,7 @@ impl Kernel for Forgetful {
         Ok(())
     }
 
-    fn brought(&mut self, _: usize) {}
+    fn moved(&mut self, _: Moved) {}
 
     fn waker(&self) -> Waker {
         Waker::silent()

@@ -5,7 +5,7 @@
 //! what the target has not read yet. This makes exactly those calls, on one thread with edge-triggered epoll: the answer is always
 //! the one to the harness's own request, a client's frame is small and taken to be whole when it comes, whatever the target sends
 //! in one piece is one frame and taken to be taken whole when it goes, and only binary and close frames exist. So it can
-//! carry small messages, pictures and set-ups of a client that behaves, and nothing else: it is no server, it is what
+//! carry small messages, pictures, set-ups and, through pipes, bulk of a target to a client that behaves, and nothing else: it is no server, it is what
 //! the kernel alone costs. It never measures anything.
 
 use std::net::SocketAddr;
@@ -15,8 +15,9 @@ use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
-use crate::floor::{Begun, EVENTS, Floor, LISTENER};
+use crate::floor::{Begun, By, EVENTS, Floor, LISTENER};
 use crate::frames;
+use crate::pipes::{Pipe, Pipes};
 
 /// Bytes of the one buffer: many times what a client or a target of its rows sends at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -25,6 +26,8 @@ const HEADER_BYTES: usize = 2;
 const HEADER_BYTES_MAX: usize = 10;
 /// Header of a masked frame of less than 126 bytes.
 const MASKED_HEADER_BYTES: usize = HEADER_BYTES + 4;
+/// More follows at once, in the same segment (Linux).
+const MORE: MsgFlags = MsgFlags::from_bits_retain(nix::libc::MSG_MORE);
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 
@@ -39,6 +42,8 @@ struct Pair {
     connected: bool,
     /// The client's close is answered: only the ends of both are awaited.
     closing: bool,
+    /// What the client has yet to take: the rest of a header, and the pipe with what belongs behind it.
+    stuck: Option<(Vec<u8>, Pipe)>,
 }
 
 impl Pair {
@@ -59,6 +64,9 @@ struct Bridge {
     free: Vec<usize>,
     /// Slots that were freed in this turn: events further on may still name them.
     freed: Vec<usize>,
+    pipes: Pipes,
+    /// Slots whose target may have more without another edge.
+    going: Vec<usize>,
 }
 
 /// Bridges until the process is ended.
@@ -78,30 +86,44 @@ impl Bridge {
             pairs: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
+            pipes: Pipes::default(),
+            going: Vec::new(),
         })
     }
 
     /// Handles what is ready, after waiting for at most `patience`.
     fn turn(&mut self, patience: EpollTimeout) -> Result<(), String> {
         let mut events = [EpollEvent::empty(); EVENTS];
+        let patience = if self.going.is_empty() { patience } else { EpollTimeout::ZERO };
         let count = match self.begun.epoll.wait(&mut events, patience) {
             Err(Errno::EINTR) => 0,
             other => other.map_err(|error| format!("floor: {error}"))?,
         };
+        for slot in std::mem::take(&mut self.going) {
+            let outcome = self.pass_bulk(slot);
+            self.settle(slot, outcome);
+        }
         for event in &events[..count] {
             if event.data() == LISTENER {
                 self.accept().map_err(|error| format!("floor: {error}"))?;
             } else {
                 let (slot, side) = (event.data() as usize / 2, event.data() as usize % 2);
-                let outcome =
-                    if side == 0 { self.hear_client(slot) } else { self.hear_target(slot, event.events()) };
-                if outcome.is_err() && self.pairs[slot].take().is_some() {
-                    self.freed.push(slot);
-                }
+                let outcome = if side == 0 {
+                    self.hear_client(slot, event.events())
+                } else {
+                    self.hear_target(slot, event.events())
+                };
+                self.settle(slot, outcome);
             }
         }
         self.free.append(&mut self.freed);
         Ok(())
+    }
+
+    fn settle(&mut self, slot: usize, outcome: Result<(), Over>) {
+        if outcome.is_err() && self.pairs[slot].take().is_some() {
+            self.freed.push(slot);
+        }
     }
 
     fn accept(&mut self) -> std::io::Result<()> {
@@ -110,7 +132,9 @@ impl Bridge {
                 self.pairs.push(None);
                 self.pairs.len() - 1
             });
-            let every = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+            let bulk = self.order.way == By::BulkMessage;
+            let room = if bulk { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+            let every = EpollFlags::EPOLLIN | EpollFlags::EPOLLET | room;
             self.begun.epoll.add(&client, EpollEvent::new(every, 2 * slot as u64))?;
             self.pairs[slot] = Some(Pair {
                 client: Some(client),
@@ -118,14 +142,22 @@ impl Bridge {
                 early: Vec::new(),
                 connected: false,
                 closing: false,
+                stuck: None,
             });
         }
         Ok(())
     }
 
-    /// Takes what a client sent: its request, a message, its close, its end.
-    fn hear_client(&mut self, slot: usize) -> Result<(), Over> {
+    /// Takes what a client sent: its request, a message, its close, its end. If it has room again, it gets what is stuck.
+    fn hear_client(&mut self, slot: usize, flags: EpollFlags) -> Result<(), Over> {
         let Some(pair) = &mut self.pairs[slot] else { return Ok(()) };
+        if flags.contains(EpollFlags::EPOLLOUT) && pair.stuck.is_some() {
+            self.pass_bulk(slot)?;
+        }
+        let Some(pair) = &mut self.pairs[slot] else { return Ok(()) };
+        if !flags.contains(EpollFlags::EPOLLIN) {
+            return Ok(());
+        }
         let Some(client) = pair.client.as_ref().map(OwnedFd::as_raw_fd) else { return Ok(()) };
         let length = match recv(client, &mut self.buffer, MsgFlags::empty()) {
             Ok(0) if pair.closing => {
@@ -195,6 +227,9 @@ impl Bridge {
         if !flags.contains(EpollFlags::EPOLLIN) {
             return Ok(());
         }
+        if self.order.way == By::BulkMessage {
+            return self.pass_bulk(slot);
+        }
         loop {
             match recv(target.as_raw_fd(), &mut self.buffer[HEADER_BYTES_MAX..], MsgFlags::empty()) {
                 Ok(0) if pair.closing => {
@@ -215,6 +250,48 @@ impl Bridge {
                 Ok(0) | Err(_) => return Err(Over),
             }
         }
+    }
+}
+
+impl Bridge {
+    /// Sends what is stuck, and else at most one pipe full of what the target has, as one message.
+    fn pass_bulk(&mut self, slot: usize) -> Result<(), Over> {
+        let Some(pair) = &mut self.pairs[slot] else { return Ok(()) };
+        let (Some(client), Some(target)) = (&pair.client, &pair.target) else { return Ok(()) };
+        let (mut header, mut pipe) = match pair.stuck.take() {
+            Some(stuck) => stuck,
+            None => {
+                let mut pipe = self.pipes.take().map_err(|_| Over)?;
+                let length = match pipe.fill_from(target) {
+                    Err(Errno::EAGAIN) => {
+                        self.pipes.give(pipe);
+                        return Ok(());
+                    }
+                    Ok(length @ 1..) => length,
+                    Ok(0) | Err(_) => return Err(Over),
+                };
+                let begin = put_header(&mut self.buffer, length);
+                (self.buffer[begin..HEADER_BYTES_MAX].to_vec(), pipe)
+            }
+        };
+        if !header.is_empty() {
+            match send(client.as_raw_fd(), &header, MsgFlags::MSG_NOSIGNAL | MORE) {
+                Ok(sent) => drop(header.drain(..sent)),
+                Err(Errno::EAGAIN) => {}
+                Err(_) => return Err(Over),
+            }
+        }
+        if header.is_empty() {
+            pipe.empty_into(client).map_err(|_| Over)?;
+        }
+        if pipe.is_empty() {
+            self.pipes.give(pipe);
+            // A pipe has room for so many pieces, whatever their size: only an attempt tells that there is no more.
+            self.going.push(slot);
+        } else {
+            pair.stuck = Some((header, pipe));
+        }
+        Ok(())
     }
 }
 
@@ -263,7 +340,6 @@ fn unmask(bytes: &mut [u8]) -> Option<(u8, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::floor::By;
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::time::Duration;
@@ -350,6 +426,38 @@ mod tests {
         drop(served);
         turn_until(&mut bridge, |bridge| bridge.pairs[0].is_none());
         assert_eq!(bridge.free, [0]);
+    }
+
+    #[test]
+    fn bulk_comes_whole_to_a_slow_reader() {
+        let (mut bridge, mut client, mut served) = session();
+        bridge.order.way = By::BulkMessage;
+        let every = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        let socket = bridge.pairs[0].as_ref().and_then(|pair| pair.client.as_ref()).expect("a client");
+        bridge.begun.epoll.modify(socket, &mut EpollEvent::new(every, 0)).expect("an interest");
+        let bytes: Vec<u8> = (0..24 * 1024 * 1024).map(|at: usize| (at % 251) as u8).collect();
+        served.set_nonblocking(true).expect("non-blocking");
+        let (mut sent, mut stuck, mut got) = (0, 0, Vec::new());
+        while got.len() < bytes.len() {
+            sent += served.write(&bytes[sent..]).unwrap_or(0);
+            for _ in 0..20 {
+                bridge.turn(EpollTimeout::ZERO).expect("a turn");
+            }
+            stuck += bridge.pairs.iter().flatten().filter(|pair| pair.stuck.is_some()).count();
+            let Ok(1..) = client.peek(&mut [0]) else { continue };
+            let header = read(&mut bridge, &mut client, HEADER_BYTES);
+            let wide = match header[1] {
+                126 => 2,
+                127 => 8,
+                _ => 0,
+            };
+            let length = read(&mut bridge, &mut client, wide)
+                .iter()
+                .fold(0, |all, &byte| all << 8 | usize::from(byte));
+            let length = if wide == 0 { usize::from(header[1]) } else { length };
+            got.extend(read(&mut bridge, &mut client, length));
+        }
+        assert!(got == bytes && stuck > 0);
     }
 
     #[test]

@@ -46,6 +46,15 @@ pub enum By {
     Splice,
     /// Through this process, as messages of WebSocket on the client's side: [`crate::bridge_floor`].
     Message,
+    /// The same, but for what the target sends: that comes in bulk, and goes through pipes behind the headers of its messages.
+    BulkMessage,
+}
+
+impl By {
+    /// Whether clients speak WebSocket.
+    pub fn speaks_messages(self) -> bool {
+        matches!(self, Self::Message | Self::BulkMessage)
+    }
 }
 
 /// A client and its connection to the target, and of each what concerns the direction that it is the source of.

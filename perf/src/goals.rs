@@ -10,11 +10,10 @@ use crate::stats::{ADDED_P50, ADDED_P99, BESIDE, Cell, Figure, IMBALANCE, P99, S
 
 const RING: &str = "websplice-ring";
 const POLL: &str = "websplice-poll";
-/// The limits of relaying, with copying, without, and with small frames: what a goal comes down to where the best of those that
-/// ran does not reach it.
-const FLOORS: [&str; 3] = ["floor-epoll", "floor-splice", "floor-ws"];
-/// That of set-ups: a bridge has to take and answer a request and a close, a relay has not.
-const SETUP_FLOORS: [&str; 1] = ["floor-ws"];
+/// The limits of relaying, with copying and without: what a goal comes down to where the best of those that ran does not reach it.
+const FLOORS: [&str; 2] = ["floor-epoll", "floor-splice"];
+/// That of bridging, which goes before these where it ran: a bridge has requests, headers and masks to deal with, a relay has not.
+const BRIDGE_FLOORS: [&str; 1] = ["floor-ws"];
 /// The share of the floor that is to be reached then.
 const FLOOR_SHARE: f64 = 0.95;
 
@@ -327,8 +326,8 @@ fn verdict(run: &Run, peer: &str, goal: &Goal) -> Option<Verdict> {
 /// Whether the best floor misses the goal for certain, and how near to it `own` is; `None` where it reaches the goal, or none ran.
 fn to_floor(run: &Run, own: &Cell, goal: &Goal) -> Option<(bool, Spread)> {
     let (figure, more) = goal.figure();
-    let floors = if goal.row == "setup" { &SETUP_FLOORS[..] } else { &FLOORS };
-    let floor = run.best(goal.row, floors, figure, more)?;
+    let bridges = run.best(goal.row, &BRIDGE_FLOORS, figure, more);
+    let floor = bridges.or_else(|| run.best(goal.row, &FLOORS, figure, more))?;
     let (there, _) = goal.reached(run, floor)?;
     let misses = match goal.judged(&there?) {
         Told::Yes => return None,

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     let told = std::env::var("PERF_PEERS").unwrap_or_default();
     let result = match Errand::parse(lexopt::Parser::from_env(), &told) {
         Ok(Errand::Measure(options)) => run(*options),
-        Ok(Errand::Floor(order)) if order.way == floor::By::Message => bridge_floor::run(order),
+        Ok(Errand::Floor(order)) if order.way.speaks_messages() => bridge_floor::run(order),
         Ok(Errand::Floor(order)) => floor::run(order),
         Ok(Errand::Compare { old, new }) => compare_saved(&old, &new),
         Ok(Errand::Report(file)) => report_saved(&file),

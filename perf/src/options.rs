@@ -23,8 +23,9 @@ Usage: websplice-perf [options]
                            worse by more than the noise. NEW is the last run if it is not said.
        websplice-perf report FILE
                            write report and plots of a saved run again
-       websplice-perf floor --listen ADDRESS --target ADDRESS [--splice | --messages] [--paced]
-                           the peer floor-epoll, with --splice floor-splice, with --messages floor-ws: relays with the needed
+       websplice-perf floor --listen ADDRESS --target ADDRESS [--splice] [--messages] [--paced]
+                           the peer floor-epoll, with --splice floor-splice, with --messages floor-ws, with both floor-ws
+                           of bulk down: relays with the needed
                            system calls alone; --paced leaves its sockets the system's congestion control
                            even where that is BBR
 
@@ -33,8 +34,9 @@ Usage: websplice-perf [options]
   --rows A,B         only these rows; a star at the end of a name stands for anything
   --peers X,Y        only these peers
   --list             show what would be measured and how long it would take, and measure nothing
-  --rounds N         rounds over all peers (default 3; rows about a p99 at least 5, but with --quick)
-  --window MS        length of one measurement in milliseconds (default 700, quick 200; rows about a p99 at
+  --rounds N         rounds over all peers (default 3; at least 5, but with --quick, in desktops, latency,
+                     down-16, echo-1000, setup and tokens-beside-*)
+  --window MS        length of one measurement in milliseconds (default 700, quick 200; latency and desktops at
                      least 2000, but with --quick)
   --idle N           sessions of the idle rows (default 5000)
   --congestion NAME  run everything in a network namespace of its own with this congestion control as the
@@ -171,20 +173,27 @@ fn compare(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
 }
 
 fn floor(mut parser: lexopt::Parser) -> Result<Errand, lexopt::Error> {
-    let (mut listen, mut target, mut paced, mut way) = (None, None, false, By::Copy);
+    let (mut listen, mut target) = (None, None);
+    let (mut paced, mut splices, mut messages) = (false, false, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Errand::Help),
             Long("listen") => listen = Some(parser.value()?.parse()?),
             Long("target") => target = Some(parser.value()?.parse()?),
             Long("paced") => paced = true,
-            Long("splice") => way = By::Splice,
-            Long("messages") => way = By::Message,
+            Long("splice") => splices = true,
+            Long("messages") => messages = true,
             other => return Err(other.unexpected()),
         }
     }
     let (Some(listen), Some(target)) = (listen, target) else {
         return Err("floor needs --listen and --target".into());
+    };
+    let way = match (messages, splices) {
+        (false, false) => By::Copy,
+        (false, true) => By::Splice,
+        (true, false) => By::Message,
+        (true, true) => By::BulkMessage,
     };
     Ok(Errand::Floor(Floor { listen, target, paced, way }))
 }

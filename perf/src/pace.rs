@@ -11,6 +11,10 @@ use crate::rows::{Kind, Row};
 const TAIL_WINDOW_MIN: Duration = Duration::from_secs(2);
 const TAIL_ROUNDS_MIN: usize = 5;
 
+/// Fewest rounds of rows whose goals lie as near to what they reach as rounds lie from each other.
+const NARROW_ROUNDS_MIN: usize = 5;
+const NARROW: [&str; 5] = ["down-16", "echo-1000", "setup", "tokens-beside-redis", "tokens-beside-http"];
+
 /// How long things run.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -31,6 +35,9 @@ pub struct Pace {
 impl Pace {
     /// The same for `row`, which may need more.
     pub fn of(&self, row: &Row) -> Self {
+        if !self.quick && NARROW.contains(&row.name) {
+            return Self { rounds: self.rounds.max(NARROW_ROUNDS_MIN), ..*self };
+        }
         if self.quick || !is_about_the_tail(row) {
             return *self;
         }
@@ -41,20 +48,26 @@ impl Pace {
     pub fn told(&self, rows: &[&Row]) -> String {
         let words =
             |pace: &Self| format!("{} of {:?} each, after {:?}", pace.rounds, pace.window, pace.warm_up);
+        let narrow = |row: &&&Row| NARROW.contains(&row.name) && !self.quick;
+        let narrow: Vec<String> = rows.iter().filter(narrow).map(|row| format!("`{}`", row.name)).collect();
+        let narrow = match narrow.is_empty() {
+            true => String::new(),
+            false => format!("; in {} at least {NARROW_ROUNDS_MIN} rounds", narrow.join(", ")),
+        };
         let own: Vec<&&Row> = rows.iter().filter(|row| is_about_the_tail(row)).collect();
-        let Some(row) = own.first() else { return words(self) };
+        let Some(row) = own.first() else { return words(self) + &narrow };
         let names: Vec<String> = own.iter().map(|row| format!("`{}`", row.name)).collect();
         let (names, pace) = (names.join(", "), self.of(row));
         if self.quick {
             return format!("{}; so short even in {names}, whose p99 says little then", words(self));
         }
-        format!("{}; in {names} {}", words(self), words(&pace))
+        format!("{}; in {names} {}{narrow}", words(self), words(&pace))
     }
 }
 
 /// Whether a row is judged by its 99th percentile.
 pub fn is_about_the_tail(row: &Row) -> bool {
-    matches!(row.kind, Kind::Latency | Kind::Desktop | Kind::Beside)
+    matches!(row.kind, Kind::Latency | Kind::Desktop)
 }
 
 #[cfg(test)]
@@ -74,13 +87,15 @@ mod tests {
     #[test]
     fn what_is_about_the_tail_takes_its_time() {
         let of = |pace: Pace, name: &str| (pace.of(row(name)).window, pace.of(row(name)).rounds);
-        for name in ["latency", "desktops", "tokens-beside-http"] {
+        for name in ["latency", "desktops"] {
             assert_eq!(of(PACE, name), (TAIL_WINDOW_MIN, TAIL_ROUNDS_MIN));
             assert_eq!(of(Pace { quick: true, ..PACE }, name), (PACE.window, 3));
             let long = Pace { window: Duration::from_secs(9), rounds: 7, ..PACE };
             assert_eq!(of(long, name), (long.window, 7));
         }
         assert_eq!(of(PACE, "down-1"), (PACE.window, 3));
+        assert_eq!(of(PACE, "setup"), (PACE.window, NARROW_ROUNDS_MIN));
+        assert_eq!(of(Pace { quick: true, ..PACE }, "setup"), (PACE.window, 3));
     }
 
     #[test]
@@ -89,6 +104,7 @@ mod tests {
             let rows: Vec<&Row> = names.iter().map(|name| row(name)).collect();
             Pace { quick, ..PACE }.told(&rows)
         };
+        assert!(told(false, &["down-1", "setup"]).ends_with("; in `setup` at least 5 rounds"));
         assert_eq!(told(false, &["down-1"]), "3 of 400ms each, after 150ms");
         assert!(told(false, &["down-1", "latency"]).ends_with("; in `latency` 5 of 2s each, after 150ms"));
         assert!(told(true, &["desktops", "latency"]).contains("even in `desktops`, `latency`"));

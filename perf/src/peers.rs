@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::configurations::{self, Wanted};
 use crate::cores;
 use crate::extras::Extra;
-use crate::rows::{Cast, Kind, Knower, Row};
+use crate::rows::{Cast, Kind, Knower, MESSAGE_BYTES, Row};
 use crate::sys;
 use crate::tls::certificate_file;
 use crate::tokens::Source;
@@ -164,8 +164,13 @@ impl Peer {
         if self == Self::FloorSplice && row.kind != Kind::Down {
             return false;
         }
-        // It knows small messages up, and no bulk.
-        if self == Self::FloorWs && !matches!(row.kind, Kind::Setup | Kind::Desktop) {
+        // It knows small messages up, and bulk down alone.
+        let known = match row.kind {
+            Kind::Setup | Kind::Desktop | Kind::Down => true,
+            Kind::Echo => row.message == MESSAGE_BYTES,
+            _ => false,
+        };
+        if self == Self::FloorWs && !known {
             return false;
         }
         // Nobody's figures are there as what the load can do; beside another measurement they are taken anyway.
@@ -179,7 +184,6 @@ impl Peer {
         matches!(
             self,
             Self::Floor
-                | Self::FloorSplice
                 | Self::FloorWs
                 | Self::WebspliceRing
                 | Self::Haproxy
@@ -300,7 +304,8 @@ impl Peer {
                 command.args(["floor", "--splice", "--listen", &from, "--target", &to]);
             }
             Self::FloorWs => {
-                command.args(["floor", "--messages", "--listen", &from, "--target", &to]);
+                let bulk = (row.kind == Kind::Down).then_some("--splice");
+                command.args(["floor", "--messages"]).args(bulk).args(["--listen", &from, "--target", &to]);
             }
             Self::WebspliceRing | Self::WebsplicePoll => {
                 let engine = if self == Self::WebspliceRing { "ring" } else { "poll" };

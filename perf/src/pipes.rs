@@ -31,8 +31,19 @@ impl Pipe {
         Ok(Self { out, into, held: 0 })
     }
 
+    /// Takes at most a pipe full from `source`: how much that was, and 0 at its end. It holds nothing before.
+    pub fn fill_from(&mut self, source: impl AsFd) -> nix::Result<usize> {
+        self.held = splice(source, None, &self.into, None, PIPE_BYTES, FLAGS)?;
+        Ok(self.held)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
     /// Gives what it holds to `sink`.
-    fn empty_into(&mut self, sink: impl AsFd) -> nix::Result<()> {
+    pub fn empty_into(&mut self, sink: impl AsFd) -> nix::Result<()> {
         while self.held > 0 {
             match splice(&self.out, None, &sink, None, self.held, FLAGS) {
                 Ok(moved) => self.held -= moved,
@@ -52,6 +63,16 @@ const FLAGS: SpliceFFlags = SpliceFFlags::SPLICE_F_MOVE.union(SpliceFFlags::SPLI
 pub struct Pipes(Vec<Pipe>);
 
 impl Pipes {
+    /// One that holds nothing.
+    pub fn take(&mut self) -> io::Result<Pipe> {
+        self.0.pop().map_or_else(Pipe::new, Ok)
+    }
+
+    /// Takes one back that holds nothing.
+    pub fn give(&mut self, pipe: Pipe) {
+        self.0.push(pipe);
+    }
+
     /// Moves at most one pipe full from `source` to `sink`, after what is `stuck`.
     pub fn flow(&mut self, source: impl AsFd, sink: impl AsFd, stuck: &mut Option<Pipe>) -> Flow {
         if let Some(mut pipe) = stuck.take() {
@@ -64,12 +85,10 @@ impl Pipes {
             }
             self.0.push(pipe);
         }
-        let Ok(mut pipe) = self.0.pop().map_or_else(Pipe::new, Ok) else { return Flow::Ended };
-        let taken = splice(source, None, &pipe.into, None, PIPE_BYTES, FLAGS);
-        let flow = match taken {
+        let Ok(mut pipe) = self.take() else { return Flow::Ended };
+        let flow = match pipe.fill_from(source) {
             Ok(0) => Flow::Ended,
-            Ok(length) => {
-                pipe.held = length;
+            Ok(_) => {
                 match pipe.empty_into(&sink) {
                     Err(_) => Flow::Ended,
                     Ok(()) if pipe.held > 0 => Flow::Rests,

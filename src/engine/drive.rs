@@ -324,7 +324,7 @@ impl<K: Kernel> Engine<K> {
             Ok(lease) if lease.size() == 0 => Completion::Ended(token),
             Ok(lease) => {
                 self.bytes_budget = self.bytes_budget.saturating_sub(lease.size());
-                self.moved.received(lease.size(), entry.bulk.is_so());
+                self.moved.received(lease.size(), lease.piped() > 0);
                 Completion::Received(token, lease)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match entry.blind.take() {

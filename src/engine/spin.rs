@@ -19,7 +19,7 @@ const GATHER: Duration = Duration::from_micros(100);
 const GATHER_ALONE: Duration = Duration::from_micros(300);
 /// A receive of fewer bytes may be of somebody who waits.
 const SMALL_BYTES: usize = 4 * 1024;
-/// So many sleeps behind bulk without one, and there is nothing else: some 10 ms.
+/// So many sleeps behind bulk without one, and nobody waits: some 10 ms.
 const CALM: u8 = 100;
 /// Looks between two at the clock.
 const LOOKS_PER_CLOCK: u32 = 16;
@@ -32,16 +32,20 @@ const REST_MAX: u32 = 16 * 1024;
 /// What turns have moved.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moved {
+    /// Bytes of what was not small.
     bytes: usize,
-    /// Something small was among it, and no bulk.
+    /// Something small was among it: somebody may wait for an answer.
     small: bool,
 }
 
 impl Moved {
-    /// A receive brought so many `bytes`, of a stream that is bulk or not: what is left over of bulk may be small too.
-    pub(super) fn received(&mut self, bytes: usize, of_bulk: bool) {
-        self.bytes += bytes;
-        self.small |= bytes < SMALL_BYTES && !of_bulk;
+    /// A receive brought so many `bytes`, into a pipe or not: only bulk goes through pipes, whose last piece may be small.
+    pub(super) fn received(&mut self, bytes: usize, piped: bool) {
+        if bytes < SMALL_BYTES && !piped {
+            self.small = true;
+        } else {
+            self.bytes += bytes;
+        }
     }
 
     /// So many `bytes` went that had to wait.
@@ -61,7 +65,7 @@ pub struct Spin {
     hopeful: bool,
     /// What was moved since the kernel was last waited for.
     moved: Moved,
-    /// Sleeps behind bulk in a row before which nothing small came.
+    /// Sleeps behind bulk since something small came.
     calm: u8,
     /// Waits looked through in vain beyond those that found something.
     misses: u32,
@@ -71,15 +75,12 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// The turn that is over has `moved` so much. Turns that wait for nothing only go on with what the one before began.
+    /// The turn that is over has `moved` so much; so have all since the last wait that was more than a glance.
     pub fn moved(&mut self, moved: Moved) {
         self.moved.bytes += moved.bytes;
-        self.moved.small |= moved.small;
-    }
-
-    /// Something came without a look or a sleep.
-    pub fn fresh(&mut self) {
-        self.moved = Moved::default();
+        if moved.small {
+            self.calm = 0;
+        }
     }
 
     /// Looks, if that is likely to pay, until `there` finds something. False: it did not, so sleep.
@@ -100,7 +101,7 @@ impl Spin {
         // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
         self.looked(found && began.elapsed() <= LOOK_MAX);
         if found {
-            self.fresh();
+            self.moved = Moved::default();
         }
         found
     }
@@ -108,9 +109,9 @@ impl Spin {
     /// How long the next sleep, of a wait of up to `wait`, is to last although something comes; a kernel may end it when much
     /// has come, or not know how. It does not reach beyond the end of a wait that is shorter.
     pub fn gather(&self, wait: Option<Duration>) -> Option<Duration> {
-        let alone = self.calm >= CALM && !self.moved.small;
-        let gather = if alone { GATHER_ALONE } else { GATHER };
-        (self.moved.is_bulk() && wait.is_none_or(|wait| wait > gather)).then_some(gather)
+        let fits = |gather: &Duration| wait.is_none_or(|wait| wait > *gather);
+        let longest = if self.calm >= CALM { GATHER_ALONE } else { GATHER };
+        [longest, GATHER].into_iter().find(fits).filter(|_| self.moved.is_bulk())
     }
 
     /// Sleeps by `sleep`, and judges by how long that took.
@@ -139,7 +140,7 @@ impl Spin {
         let moved = std::mem::take(&mut self.moved);
         // One that gathered was made to last and says nothing.
         if moved.is_bulk() {
-            self.calm = if moved.small { 0 } else { self.calm.saturating_add(1) };
+            self.calm = self.calm.saturating_add(1);
             return;
         }
         self.hopeful = took <= SLEEP_SHORT;
@@ -213,7 +214,7 @@ mod tests {
         spin.moved(bytes(BULK_BYTES));
         spin.moved(Moved::default());
         assert_eq!(spin.gather(None), Some(GATHER));
-        spin.fresh();
+        spin.slept(GATHER);
         assert_eq!(spin.gather(None), None);
         let mut waited = Moved::default();
         waited.sent(BULK_BYTES);
@@ -222,20 +223,33 @@ mod tests {
     }
 
     #[test]
+    fn small_messages_are_no_bulk_however_many_there_are() {
+        let mut spin = Spin::default();
+        (0..BULK_BYTES).for_each(|_| spin.moved(bytes(SMALL_BYTES - 1)));
+        assert_eq!(spin.gather(None), None);
+    }
+
+    #[test]
     fn sleeps_are_longer_while_there_is_nothing_but_bulk() {
         let mut spin = Spin::default();
-        let mut gathered = |small: bool| {
-            spin.moved(bytes(BULK_BYTES));
-            spin.moved(if small { bytes(SMALL_BYTES - 1) } else { bytes(SMALL_BYTES) });
+        let slept = |spin: &mut Spin, counts: &[usize]| {
+            counts.iter().for_each(|count| spin.moved(bytes(*count)));
             let gather = spin.gather(None);
             spin.slept(GATHER);
             gather
         };
-        for _ in 0..2 {
+        for other in [&[SMALL_BYTES - 1][..], &[SMALL_BYTES - 1, BULK_BYTES]] {
             for _ in 0..CALM {
-                assert_eq!(gathered(false), Some(GATHER));
+                assert_eq!(slept(&mut spin, &[BULK_BYTES, SMALL_BYTES]), Some(GATHER));
             }
-            assert_eq!([gathered(false), gathered(true)], [Some(GATHER_ALONE), Some(GATHER)]);
+            assert_eq!(slept(&mut spin, &[BULK_BYTES]), Some(GATHER_ALONE));
+            spin.moved(bytes(BULK_BYTES));
+            let waits = [GATHER_ALONE * 2, GATHER_ALONE, GATHER];
+            assert_eq!(waits.map(|wait| spin.gather(Some(wait))), [Some(GATHER_ALONE), Some(GATHER), None]);
+            spin.slept(GATHER);
+            assert_ne!(slept(&mut spin, other), Some(GATHER_ALONE), "somebody may wait");
+            assert_eq!(slept(&mut spin, &[BULK_BYTES]), Some(GATHER));
+            spin.calm = 0;
         }
     }
 

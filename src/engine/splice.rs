@@ -41,11 +41,6 @@ impl Default for Measure {
 }
 
 impl Bulk {
-    /// Whether the stream is.
-    pub(super) fn is_so(self) -> bool {
-        matches!(self, Bulk::Yes(_))
-    }
-
     /// A receive copied `count` bytes.
     pub(super) fn copied(&mut self, count: usize, measure: Measure) {
         if *self == Bulk::No && count >= measure.from {
@@ -125,7 +120,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn splice_in(&mut self, place: usize, most: usize) -> Option<io::Result<Lease>> {
         let entry = &mut self.sockets[place];
         // Where memory is short, little is received at once; and little is cheaper copied.
-        if !entry.unseen || !entry.bulk.is_so() || self.pool.allowance() < HOT_BYTES {
+        if !entry.unseen || !matches!(entry.bulk, Bulk::Yes(_)) || self.pool.allowance() < HOT_BYTES {
             return None;
         }
         self.pipes.see_to(&self.pool);

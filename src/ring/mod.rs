@@ -97,11 +97,7 @@ impl Ring {
                 drop(queue);
                 self.ring.submit()
             }
-            _ if !self.ring.completion().is_empty() => {
-                self.spin.fresh();
-                self.ring.submit()
-            }
-            _ if self.look() => self.ring.submit(),
+            _ if !self.ring.completion().is_empty() || self.look() => self.ring.submit(),
             wait => {
                 // Linux 6.12 and later.
                 let gather = self.spin.gather(wait).filter(|_| self.ring.params().is_feature_min_timeout());

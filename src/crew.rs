@@ -1,7 +1,7 @@
 //! A crew: threads that do blocking work of one kind, and the bounded queue in front of them.
 //!
 //! Work of different kinds has crews of its own, so that what is slow holds nothing else up. Owns the threads and the
-//! queue, and that they give way to shards on the same core; what the work is, and what becomes of it when there is no room, is
+//! queue, and whether they give way to shards on the same core; what the work is, and what becomes of it when there is no room, is
 //! for others to say. Work that panics costs its own piece, which is dropped, and no thread.
 
 use crate::sys::turns;
@@ -27,7 +27,8 @@ impl<T> Clone for Crew<T> {
 }
 
 impl<T: Send + 'static> Crew<T> {
-    /// Starts `threads` threads, called after `kind`, that do `work`; up to `queue` pieces of it may wait.
+    /// Starts `threads` threads, called after `kind`, that do `work`; up to `queue` pieces of it may wait. They give way to
+    /// shards on the same core, so it is for work that mostly waits.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -37,12 +38,42 @@ impl<T: Send + 'static> Crew<T> {
         queue: usize,
         work: impl Fn(T) + Send + Sync + 'static,
     ) -> io::Result<Crew<T>> {
+        Crew::begin(kind, threads, queue, true, work)
+    }
+
+    /// The same for work that keeps a core for long and has a time by which it must be done: these threads are as good as
+    /// shards.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_level(
+        kind: &str,
+        threads: usize,
+        queue: usize,
+        work: impl Fn(T) + Send + Sync + 'static,
+    ) -> io::Result<Crew<T>> {
+        Crew::begin(kind, threads, queue, false, work)
+    }
+
+    fn begin(
+        kind: &str,
+        threads: usize,
+        queue: usize,
+        gives_way: bool,
+        work: impl Fn(T) + Send + Sync + 'static,
+    ) -> io::Result<Crew<T>> {
         let (sender, waiting) = sync_channel(queue);
         let (waiting, work) = (Arc::new(Mutex::new(waiting)), Arc::new(work));
         for number in 0..threads {
             let (waiting, work) = (waiting.clone(), work.clone());
             let thread = std::thread::Builder::new().name(format!("{kind}-{number}"));
-            thread.spawn(move || serve(&waiting, &*work))?;
+            thread.spawn(move || {
+                if gives_way {
+                    // Where that cannot be had, helpers and shards share a core as all do.
+                    let _ = turns::give_way();
+                }
+                serve(&waiting, &*work);
+            })?;
         }
         Ok(Crew(sender))
     }
@@ -57,8 +88,6 @@ impl<T: Send + 'static> Crew<T> {
 }
 
 fn serve<T>(waiting: &Mutex<Receiver<T>>, work: &dyn Fn(T)) {
-    // Sessions come first. Where that cannot be had, helpers and shards share a core as all do.
-    let _ = turns::give_way();
     loop {
         // A thread that panicked held nothing but the lock, so what it guarded is as good as before.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();

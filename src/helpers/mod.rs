@@ -50,8 +50,10 @@ impl Helpers {
         };
         // What a token leads to is used again for as long as where that is: both are answers of others.
         let keep = config.route.tokens.as_ref().map_or(Duration::MAX, |tokens| tokens.cache);
-        let names = Names::start(keep.min(Duration::from_millis(NAME_CACHE_MS)))?;
-        let routes = Routes::start(&config.route, log, &names)?;
+        let keep = keep.min(Duration::from_millis(NAME_CACHE_MS));
+        let names = Names::start(keep)?;
+        // Those of services have threads of their own: names of targets that are stuck may take all there are.
+        let routes = Routes::start(&config.route, log, &Names::start(keep)?)?;
         Ok(Helpers { names, files: files(root)?, routes })
     }
 

@@ -10,7 +10,7 @@ use crate::limits::{
     HELPER_QUEUE_MAX, NAME_CACHE_MAX, NAME_IDLE_MS, NAME_LOCAL_THREADS_MAX, NAME_THREADS_MAX,
     NAME_TIMEOUT_MS, NAME_WAITERS_MAX, NAMES_FILE_BYTES_MAX,
 };
-use crate::sys::resolve;
+use crate::sys::{resolve, turns};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
@@ -82,6 +82,8 @@ struct State {
     known: HashMap<Name, (Instant, Result<Vec<SocketAddr>, Fault>)>,
     threads: usize,
     idle: usize,
+    /// Threads that are counted and still to be started. Who asks does not start them: they would be kept on its core.
+    starting: usize,
     /// Threads for local names alone.
     local_threads: usize,
     /// The one that watches the time has nothing to wait for.
@@ -181,12 +183,10 @@ impl Names {
         line.push_back(name);
         let starts = state.queue.len() > state.idle && state.threads < board.pace.threads;
         state.threads += usize::from(starts);
+        state.starting += usize::from(starts);
         // Those who came before have less time left, so that otherwise it wakes up early enough by itself.
-        let wakes = std::mem::take(&mut state.dozes) || !state.fresh.is_empty();
+        let wakes = std::mem::take(&mut state.dozes) || starts || !state.fresh.is_empty();
         drop(state);
-        if starts {
-            board.begin();
-        }
         board.work.notify_one();
         if wakes {
             board.news.notify_one();
@@ -219,6 +219,8 @@ impl Board {
 
     /// Looks names up, until there have been none for a while.
     fn serve(&self) {
+        // As all helpers do.
+        let _ = turns::give_way();
         let mut state = self.lock();
         loop {
             if let Some(name) = state.next() {
@@ -244,6 +246,7 @@ impl Board {
 
     /// Looks local names up, until there are none.
     fn serve_local(&self) {
+        let _ = turns::give_way();
         let mut state = self.lock();
         while let Some(name) = state.next_local() {
             drop(state);
@@ -280,8 +283,9 @@ impl Board {
             let now = Instant::now();
             let late_ones = state.overdue(now);
             let fresh = std::mem::take(&mut state.fresh);
+            let starting = std::mem::take(&mut state.starting);
             state.sorting = fresh.len();
-            if late_ones.is_empty() && fresh.is_empty() {
+            if late_ones.is_empty() && fresh.is_empty() && starting == 0 {
                 let next =
                     state.flights.values().filter_map(|flight| flight.waiting.front()).map(|(at, _)| *at);
                 state = match next.min() {
@@ -297,6 +301,7 @@ impl Board {
                 continue;
             }
             drop(state);
+            (0..starting).for_each(|_| self.begin());
             late_ones.into_iter().for_each(|reply| reply(Said::Answer(Err(late()))));
             self.sort(fresh);
             state = self.lock();

@@ -11,41 +11,51 @@ use std::time::Duration;
 /// of it).
 ///
 /// # Errors
-/// When the kernel refuses, as it does for a thread with a policy that knows no turns.
+/// When the kernel refuses. A thread of a real-time policy has no turns and nothing comes of it.
 #[cfg(target_os = "linux")]
 pub fn shorten(turn: Duration) -> io::Result<()> {
     change(|attributes| attributes.sched_runtime = turn.as_nanos() as u64)
 }
 
-/// Has this thread give way to others of the process that want its core: it keeps a tenth of it beside one that always wants it
-/// (a nice value higher by 10), and all of a core that nobody wants.
+/// Has this thread give way to others of its scheduling group: it is nicer by 10 than the process's first thread, which leaves it a tenth of a
+/// core beside one that always wants it, and all of a core that nobody wants. Its turns are of the usual length.
 ///
 /// # Errors
 /// When the kernel refuses.
 #[cfg(target_os = "linux")]
 pub fn give_way() -> io::Result<()> {
-    change(|attributes| attributes.sched_nice = (attributes.sched_nice + NICER).min(NICE_MAX))
+    let first = attributes(nix::unistd::getpid().as_raw())?;
+    change(|attributes| {
+        attributes.sched_nice = (first.sched_nice + NICER).min(NICE_MAX);
+        attributes.sched_runtime = 0;
+    })
 }
 
-/// How much nicer who gives way becomes; each step is a tenth of the share. There is no nicer one than the highest.
+/// How much nicer who gives way is: each step divides the weight by 1.25. There is no nicer one than the highest.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 10;
 #[cfg(target_os = "linux")]
 const NICE_MAX: i32 = 19;
 
+/// How `thread` is scheduled; 0 is this one.
 #[cfg(target_os = "linux")]
-fn change(what: impl FnOnce(&mut libc::sched_attr)) -> io::Result<()> {
-    use nix::errno::Errno;
+fn attributes(thread: libc::pid_t) -> io::Result<libc::sched_attr> {
     // SAFETY: it is made of integers alone, for which zero is a value.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let bytes = size_of::<libc::sched_attr>();
-    // SAFETY: thread 0 is this one; the kernel writes no more than `bytes` into what is there for the whole call.
-    let read = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, bytes, 0) };
-    Errno::result(read)?;
+    // SAFETY: the kernel writes no more than `bytes` into what is there for the whole call.
+    let read = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut attributes, bytes, 0) };
+    nix::errno::Errno::result(read)?;
+    Ok(attributes)
+}
+
+#[cfg(target_os = "linux")]
+fn change(what: impl FnOnce(&mut libc::sched_attr)) -> io::Result<()> {
+    let mut attributes = attributes(0)?;
     what(&mut attributes);
     // SAFETY: thread 0 is this one; the kernel reads what is there for the whole call, and its size is said in it.
     let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-    Errno::result(set)?;
+    nix::errno::Errno::result(set)?;
     Ok(())
 }
 
@@ -75,17 +85,19 @@ mod tests {
     #[test]
     fn turns_become_short_and_threads_give_way_and_nothing_else_changes() {
         std::thread::spawn(|| {
-            let [policy, priority] = ["policy", "prio"].map(told);
-            let priority: Option<i32> = priority.map(|text| text.parse().expect("a number"));
+            let priority = told("prio").map(|text| text.parse::<i32>().expect("a number"));
+            let policy = told("policy");
+            // The kernel tells of turns since it knows those of one's own.
+            let usual = told("se.slice");
             shorten(Duration::from_micros(200)).expect("a thread of the normal kind");
             assert_eq!(told("prio"), priority.map(|number| number.to_string()));
-            give_way().expect("nobody is refused to be nicer");
-            assert_eq!(told("prio"), priority.map(|number| (number + NICER).min(139).to_string()));
-            assert_eq!(told("policy"), policy);
-            // The kernel tells since it knows turns of one's own.
-            if let Some(slice) = told("se.slice") {
-                assert_eq!(slice, "200000");
+            assert_eq!(told("se.slice"), usual.as_ref().map(|_| "200000".to_owned()));
+            for _ in 0..2 {
+                give_way().expect("nobody is refused to be nicer");
+                assert_eq!(told("prio"), priority.map(|number| (number + NICER).min(139).to_string()));
+                assert_eq!(told("se.slice"), usual);
             }
+            assert_eq!(told("policy"), policy);
         })
         .join()
         .unwrap();

@@ -97,7 +97,7 @@ fn passwords(users: Users) -> io::Result<Crew<(Question, Reply, Instant)>> {
     let hash = move |(work, reply, asked, _place): (Work, Reply, Instant, Place)| {
         reply(Verdict::Routed(hashing.settle(&work, asked)));
     };
-    let hashers = Crew::start("passwords", threads, PASSWORD_QUEUE_MAX, hash)?;
+    let hashers = Crew::start_level("passwords", threads, PASSWORD_QUEUE_MAX, hash)?;
     Crew::start("users", 1, HELPER_QUEUE_MAX, move |(question, reply, asked): (Question, Reply, Instant)| {
         if asked.elapsed() >= question.budget {
             return reply(Verdict::Busy);

@@ -44,6 +44,8 @@ struct Pair {
     closing: bool,
     /// What the client has yet to take: the rest of a header, and the pipe with what belongs behind it.
     stuck: Option<(Vec<u8>, Pipe)>,
+    /// It has another turn without an edge.
+    going: bool,
 }
 
 impl Pair {
@@ -100,6 +102,7 @@ impl Bridge {
             other => other.map_err(|error| format!("floor: {error}"))?,
         };
         for slot in std::mem::take(&mut self.going) {
+            self.pairs[slot].iter_mut().for_each(|pair| pair.going = false);
             let outcome = self.pass_bulk(slot);
             self.settle(slot, outcome);
         }
@@ -143,6 +146,7 @@ impl Bridge {
                 connected: false,
                 closing: false,
                 stuck: None,
+                going: false,
             });
         }
         Ok(())
@@ -228,7 +232,8 @@ impl Bridge {
             return Ok(());
         }
         if self.order.way == By::BulkMessage {
-            return self.pass_bulk(slot);
+            // Otherwise its turn comes anyway.
+            return if pair.stuck.is_none() && !pair.going { self.pass_bulk(slot) } else { Ok(()) };
         }
         loop {
             match recv(target.as_raw_fd(), &mut self.buffer[HEADER_BYTES_MAX..], MsgFlags::empty()) {
@@ -287,6 +292,7 @@ impl Bridge {
         if pipe.is_empty() {
             self.pipes.give(pipe);
             // A pipe has room for so many pieces, whatever their size: only an attempt tells that there is no more.
+            pair.going = true;
             self.going.push(slot);
         } else {
             pair.stuck = Some((header, pipe));
@@ -438,7 +444,9 @@ mod tests {
         let bytes: Vec<u8> = (0..24 * 1024 * 1024).map(|at: usize| (at % 251) as u8).collect();
         served.set_nonblocking(true).expect("non-blocking");
         let (mut sent, mut stuck, mut got) = (0, 0, Vec::new());
+        let start = std::time::Instant::now();
         while got.len() < bytes.len() {
+            assert!(start.elapsed() < 3 * PATIENCE, "{} of {} bytes", got.len(), bytes.len());
             sent += served.write(&bytes[sent..]).unwrap_or(0);
             for _ in 0..20 {
                 bridge.turn(EpollTimeout::ZERO).expect("a turn");

@@ -183,8 +183,8 @@ pub fn table(run: &Run) -> String {
     }
     let mut text = format!(
         "\n## Goals\n\nThe median decides. \"Not told\": fewer than three rounds, or the bar is inside the interval of the median, \
-         and that is wider than twice the distance between the two and than a quarter of the bar. \"At the floor\": no floor \
-         reaches the goal itself, and ours is at least {FLOOR_SHARE} of the best of them. \"Within noise\", of the two engines \
+         and that is wider than twice the distance between the two and than a quarter of the bar. \"At the floor\": the row's floor \
+         does not reach the goal itself, and ours is at least {FLOOR_SHARE} of it. \"Within noise\", of the two engines \
          beside each other only: behind by at most 3 %, with the bar inside the interval of the median.\n\n\
          | peer | row | goal | reached | met |\n|---|---|---|---|---|\n"
     );
@@ -260,7 +260,8 @@ impl Goal {
 
     /// Whether it is about what happens once in a hundred messages, in a row that is to be long for that.
     fn is_tail(&self) -> bool {
-        is_about_the_tail(row(self.row)) && self.figure().0.head.contains("p99")
+        let row = row(self.row);
+        (is_about_the_tail(row) || row.kind == Kind::Beside) && self.figure().0.head.contains("p99")
     }
 
     /// What `reached` says of the goal.
@@ -323,7 +324,7 @@ fn verdict(run: &Run, peer: &str, goal: &Goal) -> Option<Verdict> {
     Some(Verdict { text: format!("{head} | {reached}{share}{failed}"), outcome })
 }
 
-/// Whether the best floor misses the goal for certain, and how near to it `own` is; `None` where it reaches the goal, or none ran.
+/// Whether the row's floor misses the goal for certain, and how near to it `own` is; `None` where it reaches the goal, or none ran.
 fn to_floor(run: &Run, own: &Cell, goal: &Goal) -> Option<(bool, Spread)> {
     let (figure, more) = goal.figure();
     let bridges = run.best(goal.row, &BRIDGE_FLOORS, figure, more);

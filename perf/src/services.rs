@@ -169,7 +169,7 @@ struct Asking {
     stream: TcpStream,
     /// What has come of the next request.
     head: Vec<u8>,
-    /// It waits for an answer; what comes meanwhile is left where it is.
+    /// It waits for an answer; what comes meanwhile waits behind that.
     waits: bool,
 }
 

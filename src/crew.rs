@@ -11,6 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How a crew stands beside shards on the same core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It gives way: for work that mostly waits.
+    GivesWay,
+    /// It is as good as they are: for work that keeps a core for long and has a time by which it must be done.
+    Level,
+}
+
 /// The way to the threads of one kind of work; cheap to clone. They end when the last clone is gone.
 pub struct Crew<T>(SyncSender<T>);
 
@@ -27,8 +36,7 @@ impl<T> Clone for Crew<T> {
 }
 
 impl<T: Send + 'static> Crew<T> {
-    /// Starts `threads` threads, called after `kind`, that do `work`; up to `queue` pieces of it may wait. They give way to
-    /// shards on the same core, so it is for work that mostly waits.
+    /// Starts `threads` threads, called after `kind`, that do `work`; up to `queue` pieces of it may wait.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -36,30 +44,7 @@ impl<T: Send + 'static> Crew<T> {
         kind: &str,
         threads: usize,
         queue: usize,
-        work: impl Fn(T) + Send + Sync + 'static,
-    ) -> io::Result<Crew<T>> {
-        Crew::begin(kind, threads, queue, true, work)
-    }
-
-    /// The same for work that keeps a core for long and has a time by which it must be done: these threads are as good as
-    /// shards.
-    ///
-    /// # Errors
-    /// When a thread cannot be started.
-    pub fn start_level(
-        kind: &str,
-        threads: usize,
-        queue: usize,
-        work: impl Fn(T) + Send + Sync + 'static,
-    ) -> io::Result<Crew<T>> {
-        Crew::begin(kind, threads, queue, false, work)
-    }
-
-    fn begin(
-        kind: &str,
-        threads: usize,
-        queue: usize,
-        gives_way: bool,
+        standing: Standing,
         work: impl Fn(T) + Send + Sync + 'static,
     ) -> io::Result<Crew<T>> {
         let (sender, waiting) = sync_channel(queue);
@@ -68,7 +53,7 @@ impl<T: Send + 'static> Crew<T> {
             let (waiting, work) = (waiting.clone(), work.clone());
             let thread = std::thread::Builder::new().name(format!("{kind}-{number}"));
             thread.spawn(move || {
-                if gives_way {
+                if standing == Standing::GivesWay {
                     // Where that cannot be had, helpers and shards share a core as all do.
                     let _ = turns::give_way();
                 }
@@ -107,10 +92,16 @@ mod tests {
     #[test]
     fn work_that_panics_costs_no_thread() {
         let (tell, told) = channel();
-        let crew = Crew::start("panics", 1, 4, |(number, tell): (u8, std::sync::mpsc::Sender<u8>)| {
-            assert!(number != 0, "a bug");
-            let _ = tell.send(number);
-        })
+        let crew = Crew::start(
+            "panics",
+            1,
+            4,
+            Standing::GivesWay,
+            |(number, tell): (u8, std::sync::mpsc::Sender<u8>)| {
+                assert!(number != 0, "a bug");
+                let _ = tell.send(number);
+            },
+        )
         .unwrap();
         for number in [0, 1, 0, 2] {
             assert!(crew.ask((number, tell.clone())).is_ok());

@@ -5,7 +5,7 @@
 //! gone by then. Helpers never touch a session and never wait for a shard.
 
 use crate::config::Config;
-use crate::crew::Crew;
+use crate::crew::{Crew, Standing};
 use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS, NAME_CACHE_MS};
 use crate::names::{Names, Said};
 use crate::observe::log::Log;
@@ -112,12 +112,18 @@ fn owed(reply: Reply) -> Reply {
 
 /// Starts the threads for files.
 fn files(root: Option<Root>) -> io::Result<Crew<(Errand, Reply)>> {
-    Crew::start("files", HELPER_THREADS, HELPER_QUEUE_MAX, move |(errand, reply): (Errand, Reply)| {
-        reply(match errand {
-            Errand::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root.as_ref())),
-            Errand::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
-        });
-    })
+    Crew::start(
+        "files",
+        HELPER_THREADS,
+        HELPER_QUEUE_MAX,
+        Standing::GivesWay,
+        move |(errand, reply): (Errand, Reply)| {
+            reply(match errand {
+                Errand::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root.as_ref())),
+                Errand::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
+            });
+        },
+    )
 }
 
 fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Served {
@@ -135,7 +141,7 @@ mod tests {
 
     #[test]
     fn work_that_breaks_off_is_answered() {
-        let files = Crew::start("panics", 1, 1, |task: (Errand, Reply)| {
+        let files = Crew::start("panics", 1, 1, Standing::GivesWay, |task: (Errand, Reply)| {
             let _task = task;
             panic!("a bug");
         });

@@ -246,6 +246,7 @@ impl Board {
 
     /// Looks local names up, until there are none.
     fn serve_local(&self) {
+        // As all helpers do.
         let _ = turns::give_way();
         let mut state = self.lock();
         while let Some(name) = state.next_local() {

@@ -17,8 +17,8 @@ pub fn shorten(turn: Duration) -> io::Result<()> {
     change(|attributes| attributes.sched_runtime = turn.as_nanos() as u64)
 }
 
-/// Has this thread give way to others of its scheduling group: it is nicer by 10 than the process's first thread, which leaves it a tenth of a
-/// core beside one that always wants it, and all of a core that nobody wants. Its turns are of the usual length.
+/// Has this thread give way to others of its scheduling group: it is nicer by 10 than the process's first thread, which leaves
+/// it a tenth of a core beside one that always wants it, and all of a core that nobody wants. Its turns are of the usual length.
 ///
 /// # Errors
 /// When the kernel refuses.

@@ -5,7 +5,7 @@
 //! process.
 
 use super::{Reply, Wanted};
-use crate::crew::Crew;
+use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
 use crate::limits::{LOOKUP_WAITERS_MAX, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
 use crate::plugin::Running;
@@ -68,12 +68,18 @@ impl Flights {
     ) -> io::Result<Flights> {
         let board = Board::new(keep);
         let landing = board.clone();
-        let crew = Crew::start("services", threads, queue, move |(print, mut wanted): (Print, Wanted)| {
-            // Each round is for those whose time goes beyond that of the one before.
-            while let Some(later) = landing.land(print, settle(&wanted), wanted.until) {
-                wanted.until = later;
-            }
-        })?;
+        let crew = Crew::start(
+            "services",
+            threads,
+            queue,
+            Standing::GivesWay,
+            move |(print, mut wanted): (Print, Wanted)| {
+                // Each round is for those whose time goes beyond that of the one before.
+                while let Some(later) = landing.land(print, settle(&wanted), wanted.until) {
+                    wanted.until = later;
+                }
+            },
+        )?;
         Ok(Flights { board, crew })
     }
 

@@ -5,7 +5,7 @@
 use super::forward::Service;
 use super::passwords::{Users, Work};
 use super::{Question, Reply};
-use crate::crew::Crew;
+use crate::crew::{Crew, Standing};
 use crate::limits::{
     FORWARD_THREADS, HELPER_QUEUE_MAX, PASSWORD_QUEUE_MAX, PASSWORD_THREADS_MAX, PLUGIN_ANSWER_MS,
 };
@@ -51,7 +51,13 @@ impl Guards {
                         }
                         reply(Verdict::Routed(service.answer(&question.request, asked)));
                     };
-                    Some(Asked::Crew(Crew::start("forward", FORWARD_THREADS, HELPER_QUEUE_MAX, work)?))
+                    Some(Asked::Crew(Crew::start(
+                        "forward",
+                        FORWARD_THREADS,
+                        HELPER_QUEUE_MAX,
+                        Standing::GivesWay,
+                        work,
+                    )?))
                 }
                 Guard::Plugin(plugin) => {
                     let time = Duration::from_millis(PLUGIN_ANSWER_MS);
@@ -97,22 +103,28 @@ fn passwords(users: Users) -> io::Result<Crew<(Question, Reply, Instant)>> {
     let hash = move |(work, reply, asked, _place): (Work, Reply, Instant, Place)| {
         reply(Verdict::Routed(hashing.settle(&work, asked)));
     };
-    let hashers = Crew::start_level("passwords", threads, PASSWORD_QUEUE_MAX, hash)?;
-    Crew::start("users", 1, HELPER_QUEUE_MAX, move |(question, reply, asked): (Question, Reply, Instant)| {
-        if asked.elapsed() >= question.budget {
-            return reply(Verdict::Busy);
-        }
-        let work = match users.look(&question.request) {
-            Ok(answer) => return reply(Verdict::Routed(answer)),
-            Err(work) => work,
-        };
-        let ahead = waiting.fetch_add(1, Ordering::Relaxed) / threads;
-        let piece = (work, reply, asked, Place(waiting.clone()));
-        let refused = if users.has_time(ahead) { hashers.ask(piece).err() } else { Some(piece) };
-        if let Some((_, reply, ..)) = refused {
-            reply(Verdict::Busy);
-        }
-    })
+    let hashers = Crew::start("passwords", threads, PASSWORD_QUEUE_MAX, Standing::Level, hash)?;
+    Crew::start(
+        "users",
+        1,
+        HELPER_QUEUE_MAX,
+        Standing::GivesWay,
+        move |(question, reply, asked): (Question, Reply, Instant)| {
+            if asked.elapsed() >= question.budget {
+                return reply(Verdict::Busy);
+            }
+            let work = match users.look(&question.request) {
+                Ok(answer) => return reply(Verdict::Routed(answer)),
+                Err(work) => work,
+            };
+            let ahead = waiting.fetch_add(1, Ordering::Relaxed) / threads;
+            let piece = (work, reply, asked, Place(waiting.clone()));
+            let refused = if users.has_time(ahead) { hashers.ask(piece).err() } else { Some(piece) };
+            if let Some((_, reply, ..)) = refused {
+                reply(Verdict::Busy);
+            }
+        },
+    )
 }
 
 /// A place among those that wait for a hash, or have it made.

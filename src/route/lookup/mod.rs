@@ -21,7 +21,7 @@ use super::plugin::Program;
 use super::source::Source;
 use super::token::{Place, Token};
 use super::{Answer, Options, Pass, Question, Step, Tokens};
-use crate::crew::Crew;
+use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
 use crate::names::Names;
@@ -182,7 +182,7 @@ impl Way {
             Way::Shared(Flights::start(threads, LOOKUP_QUEUE_MAX, tokens.cache, settle)?, common)
         } else {
             let work = move |(wanted, reply): (Wanted, Reply)| reply(Verdict::Routed(settle(&wanted)));
-            Way::Alone(Crew::start("tokens", threads, HELPER_QUEUE_MAX, work)?, common)
+            Way::Alone(Crew::start("tokens", threads, HELPER_QUEUE_MAX, Standing::GivesWay, work)?, common)
         })
     }
 

@@ -130,7 +130,8 @@ impl Names {
     /// The addresses of `host`, for a thread that may wait for them until `until`. An address has itself.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] when there was no answer in time; what the resolver said; or too many wait.
+    /// [`io::ErrorKind::TimedOut`] when there was no answer in time; [`io::ErrorKind::ResourceBusy`] when too many wait; or
+    /// what the resolver said.
     pub fn find(&self, host: &str, port: u16, until: Instant) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
@@ -139,7 +140,9 @@ impl Names {
         self.ask((host.to_owned(), port.to_string()), Box::new(move |said| drop(tell.send(said))));
         match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Said::Answer(addresses)) => addresses,
-            Ok(Said::Busy) => Err(io::Error::other("too many name look-ups are waiting")),
+            Ok(Said::Busy) => {
+                Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many name look-ups are waiting"))
+            }
             Err(RecvTimeoutError::Timeout) => Err(late()),
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the look-up of the name broke off")),
         }

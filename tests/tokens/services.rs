@@ -17,6 +17,7 @@ on_both_engines!(
     equal_tokens_share_one_question,
     a_service_that_is_slow_holds_nobody_else_up,
     a_service_that_never_answers_is_given_up,
+    a_service_that_answers_nothing_at_all_is_left_alone,
     the_queue_has_an_end,
     a_service_that_is_gone_is_told_at_once,
     redis,
@@ -196,6 +197,35 @@ fn a_service_that_never_answers_is_given_up(engine: &str) {
     assert!((Duration::from_millis(250)..Duration::from_secs(4)).contains(&took), "{took:?}");
     assert!(server.wait_line("tokens source=").contains("no answer in time"));
     service.shut(false);
+    server.stop();
+}
+
+fn a_service_that_answers_nothing_at_all_is_left_alone(engine: &str) {
+    /// As many questions without an answer as it takes, and how long it is left alone then.
+    const SILENCES: usize = 16;
+    const REST: Duration = Duration::from_secs(1);
+    let target = TcpTarget::echo();
+    let address = target.address();
+    let service = Service::http(move |_| (200, address.to_string()));
+    service.shut(true);
+    let source = format!("http://{}/%s", service.address());
+    let server = started(engine, "BaseTokenAPI", &source, &["--token-timeout=2s"]);
+    let waiting: Vec<_> = (0..SILENCES).map(|number| sent(&server, &format!("t{number}"))).collect();
+    service.wait_asked(SILENCES);
+    for mut http in waiting {
+        assert_eq!(http.response().status, 503);
+    }
+    let begun = Instant::now();
+    for number in 0..200 {
+        assert_eq!(refused(&server, &asking(&format!("more{number}"))), 503);
+    }
+    let most = SILENCES + 1 + begun.elapsed().as_millis() as usize / REST.as_millis() as usize;
+    assert!(service.asked().len() <= most, "{:?}", service.asked());
+    service.shut(false);
+    let until = Instant::now() + Duration::from_secs(20);
+    while refused_or_open(&server) != 101 {
+        assert!(Instant::now() < until, "never asked again: {}", server.log());
+    }
     server.stop();
 }
 

@@ -1,25 +1,29 @@
 //! The client of web services that are asked about requests: how it is set up, and what its errors are called.
 //!
 //! Redirects are not followed, a status is an answer, TLS trusts what the system trusts, and names are found as all names are.
-//! Whom it asks, and what the answers mean, is for others to say.
+//! A service that is not there is told from one that thinks. Whom it asks, and what the answers mean, is for others to say.
 
+use super::trouble::Rest;
 use crate::limits::NAME_TIMEOUT_MS;
 use crate::names::Names;
 use rustls::crypto::aws_lc_rs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::typestate::AgentScope;
+use ureq::typestate::{AgentScope, WithoutBody};
 use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Error};
+use ureq::{Agent, Error, RequestBuilder, Timeout};
 
 /// Addresses of one name that are tried, as many as the library has room for.
 const ADDRESSES_MAX: usize = 16;
+
+/// How much of the time for a question may be spent on finding the service, and again on connecting to it.
+const REACH_SHARE: f32 = 0.75;
 
 /// Finds services by our own look-ups of names. The library's would start a thread for every question, also for one over a
 /// connection that is open, and leave it behind where a name server is silent.
@@ -60,6 +64,13 @@ pub(super) fn agent(config: Config, names: Names) -> Agent {
     Agent::with_parts(config, DefaultConnector::new(), ByName(names))
 }
 
+/// The question, to be answered within `left`.
+pub(super) fn within(question: RequestBuilder<WithoutBody>, left: Duration) -> RequestBuilder<WithoutBody> {
+    let reach = left.mul_f32(REACH_SHARE);
+    let config = question.config().timeout_global(Some(left));
+    config.timeout_resolve(Some(reach)).timeout_connect(Some(reach)).build()
+}
+
 impl Resolver for ByName {
     fn resolve(
         &self,
@@ -75,13 +86,33 @@ impl Resolver for ByName {
         let found =
             self.0.find(bare, port, Instant::now() + patience).map_err(|error| match error.kind() {
                 ErrorKind::TimedOut => Error::Timeout(timeout.reason),
-                _ => Error::Io(error),
+                ErrorKind::ResourceBusy => Error::Io(error),
+                _ => Error::Io(io::Error::new(ErrorKind::HostUnreachable, error)),
             })?;
         let mut addresses: ArrayVec<SocketAddr, ADDRESSES_MAX> = self.empty();
         for address in config.ip_family().keep_wanted(found.into_iter()).take(ADDRESSES_MAX) {
             addresses.push(address);
         }
         if addresses.is_empty() { Err(Error::HostNotFound) } else { Ok(addresses) }
+    }
+}
+
+/// What an error says of the service, for whether it is tried again.
+pub(super) fn judge(rest: &Rest, error: &Error) {
+    match error {
+        Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::Timeout(Timeout::Resolve | Timeout::Connect) => rest.begin(),
+        Error::Timeout(_) => rest.silence(),
+        Error::Io(error) => match error.kind() {
+            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                rest.begin()
+            }
+            // Nobody has asked it.
+            ErrorKind::ResourceBusy => {}
+            _ => rest.end(),
+        },
+        _ => rest.end(),
     }
 }
 
@@ -97,5 +128,47 @@ pub(super) fn cause(error: &Error) -> String {
         Error::Tls(what) => format!("TLS: {what}"),
         Error::BadUri(_) | Error::Http(_) => "the URL is none".into(),
         _ => "what answers does not speak HTTP as it should".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_not_there_is_left_alone_at_once() {
+        let io = |kind| Error::Io(io::Error::from(kind));
+        for (error, rests) in [
+            (Error::HostNotFound, true),
+            (Error::ConnectionFailed, true),
+            (Error::Timeout(Timeout::Resolve), true),
+            (Error::Timeout(Timeout::Connect), true),
+            (io(ErrorKind::ConnectionRefused), true),
+            (io(ErrorKind::HostUnreachable), true),
+            (io(ErrorKind::NetworkUnreachable), true),
+            (Error::Timeout(Timeout::Global), false),
+            (Error::BodyExceedsLimit(1), false),
+            (io(ErrorKind::ConnectionReset), false),
+        ] {
+            let rest = Rest::default();
+            judge(&rest, &error);
+            assert_eq!(!rest.is_over(), rests, "{error:?}");
+        }
+        let rest = Rest::default();
+        rest.begin();
+        judge(&rest, &io(ErrorKind::ResourceBusy));
+        assert!(!rest.is_over(), "nobody was asked, so nothing new is known");
+        judge(&rest, &Error::BodyExceedsLimit(1));
+        assert!(rest.is_over(), "something answered");
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_a_service_that_is_not_there() {
+        let names = Names::start(Duration::ZERO).unwrap();
+        let asked = agent(Agent::config_builder().build(), names);
+        let error = within(asked.get("http://service.invalid/"), Duration::from_secs(20)).call().unwrap_err();
+        let rest = Rest::default();
+        judge(&rest, &error);
+        assert!(!rest.is_over(), "{error:?}");
     }
 }

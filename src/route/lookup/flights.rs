@@ -7,7 +7,7 @@
 use super::{Reply, Wanted};
 use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
-use crate::limits::{LOOKUP_WAITERS_MAX, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
+use crate::limits::{LOOKUP_WAITERS_MAX, SERVICE_QUEUE_PART, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
 use crate::plugin::Running;
 use crate::route::token::Token;
 use crate::route::{Answer, Question, Step};
@@ -39,6 +39,8 @@ struct Board {
 
 /// Somebody who waits for a token.
 struct Waiter {
+    /// When it has waited too long for the service to be asked.
+    turn_by: Instant,
     /// When its own time is over.
     until: Instant,
     reply: Reply,
@@ -74,6 +76,8 @@ impl Flights {
             queue,
             Standing::GivesWay,
             move |(print, mut wanted): (Print, Wanted)| {
+                let Some(until) = landing.shed(print) else { return };
+                wanted.until = until;
                 // Each round is for those whose time goes beyond that of the one before.
                 while let Some(later) = landing.land(print, settle(&wanted), wanted.until) {
                     wanted.until = later;
@@ -169,8 +173,10 @@ impl Board {
             return false;
         }
         state.waiters += 1;
+        let now = Instant::now();
+        let turn_by = now + until.saturating_duration_since(now) / SERVICE_QUEUE_PART;
         let waiting = state.waiting.entry(print).or_default();
-        waiting.push(Waiter { until, reply });
+        waiting.push(Waiter { turn_by, until, reply });
         waiting.len() == 1
     }
 
@@ -181,6 +187,22 @@ impl Board {
         state.waiters -= waiting.len();
         drop(state);
         waiting.into_iter().for_each(|waiter| (waiter.reply)(Verdict::Busy));
+    }
+
+    /// A flight may take off: tells those for whom that is too late, and says until when the first of the others has time.
+    fn shed(&self, print: Print) -> Option<Instant> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let waiting = state.waiting.remove(&print).unwrap_or_default();
+        let (stay, late): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiter| now < waiter.turn_by);
+        state.waiters -= late.len();
+        let until = stay.first().map(|waiter| waiter.until);
+        if until.is_some() {
+            state.waiting.insert(print, stay);
+        }
+        drop(state);
+        late.into_iter().for_each(|waiter| (waiter.reply)(Verdict::Busy));
+        until
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -308,6 +330,50 @@ mod tests {
         let rounds: Vec<_> = asked.try_iter().collect();
         drop(never);
         assert_eq!(rounds, [begun + Duration::from_millis(500), begun + Duration::from_secs(60)]);
+    }
+
+    #[test]
+    fn who_has_waited_for_half_the_time_is_not_asked_about() {
+        let (tell, asked) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let settle = move |wanted: &Wanted| {
+            tell.send(wanted.token.secret().to_owned()).unwrap();
+            wait.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
+            Ok(crate::route::Pass::default())
+        };
+        let flights = Flights::start(1, 4, Duration::ZERO, settle).unwrap();
+        let (note, verdicts) = std::sync::mpsc::channel();
+        let ask = |token: &str, time: Duration| {
+            let (note, name) = (note.clone(), token.to_owned());
+            let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + time };
+            let reply = move |verdict| note.send((name, matches!(verdict, Verdict::Routed(Ok(_))))).unwrap();
+            flights.ask(wanted, Box::new(reply));
+        };
+        let long = Duration::from_secs(60);
+        ask("first", long);
+        assert_eq!(asked.recv_timeout(Duration::from_secs(10)).unwrap(), "first");
+        let begun = Instant::now();
+        // Half of its time passes here, the whole does not.
+        ask("late", Duration::from_secs(20));
+        ask("both", Duration::ZERO);
+        ask("both", long);
+        ask("last", long);
+        for waiter in flights.board.lock().waiting.values_mut().flatten() {
+            waiter.turn_by -= Duration::from_secs(10);
+        }
+        (0..3).for_each(|_| go.send(()).unwrap());
+        let mut told: Vec<_> =
+            (0..5).map(|_| verdicts.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let named = |name: &str, good| (name.to_owned(), good);
+        assert_eq!(told.remove(0), named("first", true));
+        told.sort();
+        assert_eq!(
+            told,
+            [named("both", false), named("both", true), named("last", true), named("late", false)]
+        );
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["both", "last"]);
     }
 
     #[test]

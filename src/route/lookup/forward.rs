@@ -5,10 +5,12 @@
 //! are meant for the client.
 
 use super::agent;
+use super::trouble::Rest;
 use crate::http::Refusal;
 use crate::http::refusal::Header;
 use crate::limits::{
     FORWARD_ANSWER_BYTES_MAX, FORWARD_LOG_MS, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX,
+    SERVICE_QUEUE_PART,
 };
 use crate::names::Names;
 use crate::observe::log::{Escaped, Level, Log};
@@ -30,6 +32,7 @@ const USERS: [&str; 3] = ["Remote-User", "X-Forwarded-User", "X-Auth-Request-Use
 pub(super) struct Service {
     url: Box<str>,
     agent: Agent,
+    rest: Rest,
     log: Log,
     /// When trouble was last told, and how often it has been met since.
     told: Mutex<(Option<Instant>, u64)>,
@@ -51,6 +54,7 @@ impl Service {
         Ok(Service {
             url: url.into(),
             agent: agent::agent(config, names),
+            rest: Rest::default(),
             log: log.clone(),
             told: Mutex::default(),
         })
@@ -58,24 +62,23 @@ impl Service {
 
     /// Asks about a request that has waited since `asked`.
     pub fn answer(&self, request: &Request, asked: Instant) -> Answer {
-        let left = Duration::from_millis(FORWARD_MS).saturating_sub(asked.elapsed());
-        if left.is_zero() {
+        let (waited, whole) = (asked.elapsed(), Duration::from_millis(FORWARD_MS));
+        if waited >= whole / SERVICE_QUEUE_PART || !self.rest.is_over() {
             return Err(Refusal::BUSY);
         }
-        match self.ask(request, left) {
-            Ok((status, headers)) if status.is_success() => Ok(pass(&headers)),
-            Ok((status, headers)) => refusal(status, &headers).map_or_else(
-                || {
-                    self.tell(&format!("status {}", status.as_u16()));
-                    Err(Refusal::BUSY)
-                },
-                Err,
-            ),
-            Err(error) => {
-                self.tell(&agent::cause(&error));
-                Err(Refusal::BUSY)
-            }
+        let (status, headers) = self.ask(request, whole - waited).map_err(|error| {
+            agent::judge(&self.rest, &error);
+            self.tell(&agent::cause(&error));
+            Refusal::BUSY
+        })?;
+        self.rest.end();
+        if status.is_success() {
+            return Ok(pass(&headers));
         }
+        Err(refusal(status, &headers).unwrap_or_else(|| {
+            self.tell(&format!("status {}", status.as_u16()));
+            Refusal::BUSY
+        }))
     }
 
     fn ask(&self, request: &Request, left: Duration) -> Result<(StatusCode, HeaderMap), Error> {
@@ -83,7 +86,7 @@ impl Service {
         for (name, value) in told(request) {
             get = get.header(name, value);
         }
-        let mut answer = get.config().timeout_global(Some(left)).build().call()?;
+        let mut answer = agent::within(get, left).call()?;
         // What it says besides is for nobody; it is read so that the connection can be used again.
         let mut body = answer.body_mut().with_config().limit(FORWARD_ANSWER_BYTES_MAX as u64).reader();
         let _ = std::io::copy(&mut body, &mut std::io::sink());

@@ -12,10 +12,7 @@ use crate::route::{form, leads, source};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-use ureq::{Agent, Error, Timeout};
-
-/// How much of the time for a look-up may be spent on finding the service, and again on connecting to it.
-const REACH_SHARE: f32 = 0.75;
+use ureq::{Agent, Error};
 
 /// A service.
 pub(super) struct Api {
@@ -40,11 +37,7 @@ impl Api {
         let token = form::encode(wanted.token.secret());
         let address = format!("{}{token}{}", self.place.before, self.place.behind);
         let left = wanted.until.saturating_duration_since(Instant::now());
-        // A service that is not there is told from one that thinks: only the former is left alone for a while.
-        let reach = left.mul_f32(REACH_SHARE);
-        let request = self.agent.get(address).config().timeout_global(Some(left));
-        let request = request.timeout_resolve(Some(reach)).timeout_connect(Some(reach)).build();
-        let mut answer = request.call()?;
+        let mut answer = agent::within(self.agent.get(address), left).call()?;
         let body = answer.body_mut().with_config().limit(SERVICE_ANSWER_BYTES_MAX as u64).read_to_vec()?;
         Ok((answer.status().as_u16(), body))
     }
@@ -63,12 +56,7 @@ impl Seek for Api {
         let (status, body) = match self.ask(wanted) {
             Ok(answer) => answer,
             Err(error) => {
-                // One token may be slow for reasons of its own; a service that is not there is not there for any.
-                if is_unreachable(&error) {
-                    self.rest.begin()
-                } else {
-                    self.rest.end()
-                }
+                agent::judge(&self.rest, &error);
                 return Err(trouble(&cause(&error)));
             }
         };
@@ -84,20 +72,5 @@ impl Seek for Api {
         let form = if self.place.json { "a JSON object with host and port" } else { "host:port" };
         let nonsense = || trouble(&format!("the answer is not {form}"));
         target.map(|target| Some(Arc::new(target))).ok_or_else(nonsense)
-    }
-}
-
-/// Whether nobody was there to be asked.
-fn is_unreachable(error: &Error) -> bool {
-    match error {
-        Error::HostNotFound | Error::ConnectionFailed => true,
-        Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
-        Error::Io(error) => matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-        ),
-        _ => false,
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! One line in a while, however many clients meet it; never with a token in it.
 
-use crate::limits::{SERVICE_REST_MS, TROUBLE_LOG_MS};
+use crate::limits::{SERVICE_REST_MS, SERVICE_SILENCES_MAX, TROUBLE_LOG_MS};
 use crate::observe::log::{Escaped, Level, Log};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a source is of no use just now.
@@ -59,19 +59,29 @@ impl Troubles {
     }
 }
 
-/// Whether a service is tried: after it could not be reached, for a while not, then by one, then by all.
+/// Whether a service is tried: after it could not be reached, or has been silent for long, for a while not, then by one, then
+/// by all.
 #[derive(Debug, Default)]
-pub(super) struct Rest(Mutex<Option<Instant>>);
+pub(super) struct Rest(Mutex<Seen>);
+
+/// What is known of a service.
+#[derive(Debug, Default)]
+struct Seen {
+    /// When the rest is over, while it has one.
+    until: Option<Instant>,
+    /// Questions in a row that it took and did not answer in time.
+    silences: usize,
+}
 
 impl Rest {
     /// Whether it may be tried now. Whoever asks first after a rest is the one that tries; the others wait another one.
     pub fn is_over(&self) -> bool {
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *until {
+        let mut seen = self.seen();
+        match seen.until {
             None => true,
             Some(time) if Instant::now() < time => false,
             Some(_) => {
-                *until = Some(Instant::now() + Duration::from_millis(SERVICE_REST_MS));
+                seen.until = Some(next());
                 true
             }
         }
@@ -79,12 +89,63 @@ impl Rest {
 
     /// It could not be reached.
     pub fn begin(&self) {
-        let until = Instant::now() + Duration::from_millis(SERVICE_REST_MS);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.seen().until = Some(next());
     }
 
-    /// It was reached.
+    /// It was reached and did not answer in time. One token may be slow for reasons of its own; nothing else is answered either
+    /// where all that were asked at once are.
+    pub fn silence(&self) {
+        let mut seen = self.seen();
+        seen.silences = (seen.silences + 1).min(SERVICE_SILENCES_MAX);
+        seen.until = (seen.silences == SERVICE_SILENCES_MAX).then(next);
+    }
+
+    /// It answered.
     pub fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.seen() = Seen::default();
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a rest is over that begins now.
+fn next() -> Instant {
+    Instant::now() + Duration::from_millis(SERVICE_REST_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_rests_when_nothing_at_all_is_answered() {
+        let rest = Rest::default();
+        for _ in 1..SERVICE_SILENCES_MAX {
+            rest.silence();
+        }
+        assert!(rest.is_over());
+        rest.end();
+        for _ in 1..SERVICE_SILENCES_MAX {
+            rest.silence();
+        }
+        assert!(rest.is_over(), "an answer between them begins the count anew");
+        rest.silence();
+        assert!(!rest.is_over());
+        rest.silence();
+        assert!(!rest.is_over(), "who tried after a rest was not answered either");
+        rest.end();
+        assert!(rest.is_over());
+    }
+
+    #[test]
+    fn after_a_rest_one_tries_at_a_time() {
+        let rest = Rest::default();
+        rest.begin();
+        assert!(!rest.is_over());
+        rest.0.lock().unwrap().until = Some(Instant::now());
+        assert!(rest.is_over());
+        assert!(!rest.is_over(), "the next waits for what the first finds");
     }
 }

@@ -261,7 +261,7 @@ impl Goal {
     /// Whether it is about what happens once in a hundred messages, in a row that is to be long for that.
     fn is_tail(&self) -> bool {
         let row = row(self.row);
-        (is_about_the_tail(row) || row.kind == Kind::Beside) && self.figure().0.head.contains("p99")
+        is_about_the_tail(row) && self.figure().0.head.contains("p99")
     }
 
     /// What `reached` says of the goal.

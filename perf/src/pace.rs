@@ -13,7 +13,7 @@ const TAIL_ROUNDS_MIN: usize = 5;
 
 /// Fewest rounds of rows whose goals lie as near to what they reach as rounds lie from each other.
 const NARROW_ROUNDS_MIN: usize = 5;
-const NARROW: [&str; 5] = ["down-16", "echo-1000", "setup", "tokens-beside-redis", "tokens-beside-http"];
+const NARROW: [&str; 3] = ["down-16", "echo-1000", "setup"];
 
 /// How long things run.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ impl Pace {
 
 /// Whether a row is judged by its 99th percentile.
 pub fn is_about_the_tail(row: &Row) -> bool {
-    matches!(row.kind, Kind::Latency | Kind::Desktop)
+    matches!(row.kind, Kind::Latency | Kind::Desktop | Kind::Beside)
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_about_the_tail_takes_its_time() {
         let of = |pace: Pace, name: &str| (pace.of(row(name)).window, pace.of(row(name)).rounds);
-        for name in ["latency", "desktops"] {
+        for name in ["latency", "desktops", "tokens-beside-http"] {
             assert_eq!(of(PACE, name), (TAIL_WINDOW_MIN, TAIL_ROUNDS_MIN));
             assert_eq!(of(Pace { quick: true, ..PACE }, name), (PACE.window, 3));
             let long = Pace { window: Duration::from_secs(9), rounds: 7, ..PACE };

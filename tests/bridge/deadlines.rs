@@ -275,8 +275,8 @@ fn stopping_a_flood(engine: &str, target: &TcpTarget) {
 
 fn prompt_pongs_keep_a_client_and_silence_ends_it(engine: &str) {
     let target = TcpTarget::echo();
-    let server =
-        Server::start(engine, &["--heartbeat", "2s", "--close-timeout", "500ms", &target.to_string()]);
+    let quick = ["--heartbeat", "2s", "--pong-timeout", "4s", "--close-timeout", "500ms"];
+    let server = Server::start(engine, &[&quick[..], &[&target.to_string()]].concat());
     let mut prompt = server.client();
     let mut silent = server.client();
     let begun = Instant::now();

@@ -30,6 +30,11 @@ fn place() -> TempDir {
     dir.write("empty", "");
     fs::create_dir(dir.join("folder")).expect("it is ours");
     symlink(dir.join("text"), dir.join("link")).expect("it is ours");
+    fs::create_dir(dir.join("open")).expect("it is ours");
+    fs::set_permissions(dir.join("open"), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    symlink(dir.join("text"), dir.join("open/link")).expect("it is ours");
+    symlink("/dev/stdout", dir.join("out")).expect("it is ours");
+    symlink("ring", dir.join("ring")).expect("it is ours");
     nix::unistd::mkfifo(&dir.join("pipe"), Mode::S_IRWXU).expect("it is ours");
     let broken = dir.write("broken", "#!/no/such/interpreter\n");
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -91,8 +96,16 @@ const ROWS: &[Row] = &[
     ("--log-file=absent/x|0|a:1", &["--log-file", "absent/x", "no such directory"], 1),
     ("--log-file=text/x|0|a:1", &["--log-file", "text/x", "not in a directory"], 1),
     ("--log-file=folder|0|a:1", &["--log-file", "folder", "is a directory"], 1),
-    ("--log-file=link|0|a:1", &["--log-file", "link", "symbolic link"], 1),
-    ("--log-file=pipe|0|a:1", &["--log-file", "pipe", "neither a file nor a device"], 1),
+    ("--log-file=open/link|0|a:1", &["--log-file", "open/link", "symbolic link", "others may write"], 1),
+    ("--log-file=ring|0|a:1", &["--log-file", "ring", "symbolic links in a row"], 1),
+    ("--log-file=pipe|0|a:1", &["--log-file", "pipe", "a named pipe", "/dev/fd/3"], 1),
+    ("--log-file=/dev/fd/77|0|a:1", &["--log-file", "/dev/fd/77", "descriptor 77 is not open"], 1),
+    ("--log-file=/dev/fd/0|0|a:1", &["--log-file", "/dev/fd/0", "is not open for writing"], 1),
+    ("-D|--log-file=/dev/stdout|0|a:1", &["--log-file", "/dev/stdout", "a daemon", "--daemon"], 1),
+    ("-D|--log-file=out|0|a:1", &["--log-file", "out", "a daemon", "--daemon"], 1),
+    ("-D|--log-file=/dev/fd/1|0|a:1", &["--log-file", "/dev/fd/1", "a daemon", "--daemon"], 1),
+    ("--inetd|--log-file=/dev/stderr|a:1", &["--log-file", "/dev/stderr", "--inetd", "a client"], 1),
+    ("--inetd|--log-file=out|a:1", &["--log-file", "out", "--inetd", "a client"], 1),
     ("--pid-file=absent/x|0|a:1", &["--pid-file", "absent/x", "no such directory"], 1),
     ("--pid-file=link|0|a:1", &["--pid-file", "link", "symbolic link"], 1),
     ("--pid-file=pipe|0|a:1", &["--pid-file", "pipe", "no such file"], 1),
@@ -161,6 +174,7 @@ const ROWS: &[Row] = &[
     ("6080|a:1|--legacy-syslog", &["You must use --syslog to use --legacy-syslog"], 2),
     ("6080|a:1|--engine=nope", &["--engine", "'nope'", "(choose from 'auto', "], 2),
     ("6080|a:1|--heartbeat=x", &["--heartbeat", "'x'", "(such as 30, "], 2),
+    ("6080|a:1|--pong-timeout=8d", &["--pong-timeout", "'8d'", "from 0 to 7d"], 2),
     ("6080|a:1|--ssl-only", &["SSL only and self.pem not found"], 2),
     // In websockify's order: the certificate is looked for before the words are counted.
     ("--ssl-only|6080|a:1|b", &["SSL only and self.pem not found"], 2),
@@ -360,7 +374,7 @@ fn what_fails_before_the_first_thread_reaches_the_logs_that_are_open() {
         assert!(String::from_utf8_lossy(&buffer[..count]).ends_with(&line), "{args:?}");
     }
     // One that cannot be had is told to the other.
-    let args = ["--log-file=link", "--syslog=device", "127.0.0.1:0", "a:1"];
+    let args = ["--log-file=open/link", "--syslog=device", "127.0.0.1:0", "a:1"];
     let line = line_of(&args, said(dir.path(), None, &args), 1);
     let count = device.recv(&mut buffer).expect("a line comes");
     assert!(line.starts_with("--log-file: "), "{line}");

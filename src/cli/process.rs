@@ -180,9 +180,11 @@ pub(super) const CHECK: Opt = Opt {
     short: None,
     category: Category::Help,
     brief: "check the configuration and exit",
-    detail: "Check the command line, certificates and keys, files and directories, names, users and the engine, without \
-             opening a port or making a file; plugins are started and ended. What a start would only warn of counts as wrong, but for what the \
-             system does not grant here and may grant a service. \
+    detail: "Check the command line, certificates and keys, files and directories and what is in them, names, users and the \
+             engine, without opening a port or making a file; values are checked even where nothing uses them. Plugins are \
+             started and ended. Redis, web services and targets are not asked, nor is a syslog server at a UDP port: they may \
+             well come later. What a start would only warn of counts as wrong, but for what the system does not grant here and \
+             may grant a service. \
              That another server listens there does not: it may be the one to be replaced. Prints \"configuration ok\" and \
              exits with status 0, or says in one line what is wrong and exits with 78.",
     default: "",

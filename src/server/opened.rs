@@ -70,6 +70,11 @@ pub fn check(config: &Config) -> Result<Option<Shelf>, String> {
     let shelf = Shelf::wanted(&config.tls)?;
     listen::check(&config.listen).map_err(of_socket)?;
     become_user(config)?;
+    if let Some(options) = &config.logs.syslog {
+        // One on this machine is tried again while it is away, and a start only warns of it.
+        let remedy = |error| format!("{error}; start the server that listens there, or name another");
+        Syslog::reach(options).map_err(remedy).map_err(of("--syslog", &options.server))?;
+    }
     Ok(shelf)
 }
 

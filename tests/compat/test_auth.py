@@ -26,7 +26,7 @@ class Guard:
         self.source = src
 
     def authenticate(self, headers, target_host, target_port):
-        if headers.get("X-Pass") != self.source:
+        if self.source not in (headers.get("X-Pass"), headers.get("X-Forwarded-User")):
             raise AuthenticationError(response_code=418, response_headers={"X-Why": "no pass"}, response_msg="teapot")
 """)  # fmt: skip
     half.note["plugins"] = half.place / "plugins"
@@ -36,6 +36,12 @@ def with_tokens(half):
     """A web root and a token file."""
     files({"web/text.txt": "text"})(half)
     write(half, "tokens", f"good: 127.0.0.1:{half.target.port}\n")
+
+
+def custom_with_tokens(half):
+    """Both of these."""
+    custom(half)
+    with_tokens(half)
 
 
 def auth(name, source, *words, **more):
@@ -58,6 +64,8 @@ TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token
 # The Python that plugins find first is one that has websockify, as it was where these plugins were used before.
 BESIDE = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
+MINE_TOKENS = auth("guard.Guard", "open", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="",
+    setup=custom_with_tokens, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 
 OWN = auth("websockify.auth_plugins.BasicHTTPAuth", "user:pass", env={"PATH": BESIDE})
 
@@ -186,6 +194,13 @@ ROWS = [
     same("auth-python", MINE, come("X-Pass: open"), **IN),
     same("auth-python-refused", MINE, come("X-Pass: shut"), code=418, x_why="no pass"),
     same("auth-python-absent", MINE, come(), code=418),
+    better("auth-python-claimed", MINE, come("X-Forwarded-User: open"), "F 4: what a client claims of itself plays no part", IN,
+           {"code": 418}),
+    # A class is told the target, so the token is looked up before it is asked.
+    same("auth-python-token", MINE_TOKENS, come("X-Pass: open", path="/?token=good"), **IN),
+    same("auth-python-token-refused", MINE_TOKENS, come(path="/?token=good"), code=418),
+    better("auth-python-token-unknown", MINE_TOKENS, come(path="/?token=bad"),
+           "F 3.1: answer instead of closing without a word", SILENCE, REFUSAL),
     same("auth-python-own", OWN, come(basic("user:pass")), **IN),
     same("auth-python-own-wrong", OWN, come(basic("user:wrong")), code=401, www_authenticate='Basic realm="Websockify"'),
     same("auth-python-own-none", OWN, come(), code=401),

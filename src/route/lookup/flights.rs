@@ -27,6 +27,7 @@ type Print = (u64, u64);
 pub(super) struct Flights {
     board: Arc<Board>,
     crew: Crew<(Print, Wanted)>,
+    rests: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What is on its way and what has come back.
@@ -58,7 +59,8 @@ struct State {
 }
 
 impl Flights {
-    /// Starts `threads` that have tokens looked up with `settle`; up to `queue` tokens may wait.
+    /// Starts `threads` that have tokens looked up with `settle`, but for when `rests` says that it would be in vain; up to
+    /// `queue` tokens may wait.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -66,6 +68,7 @@ impl Flights {
         threads: usize,
         queue: usize,
         keep: Duration,
+        rests: impl Fn() -> bool + Send + Sync + 'static,
         settle: impl Fn(&Wanted) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Flights> {
         let board = Board::new(keep);
@@ -84,13 +87,13 @@ impl Flights {
                 }
             },
         )?;
-        Ok(Flights { board, crew })
+        Ok(Flights { board, crew, rests: Arc::new(rests) })
     }
 
-    /// Has a token looked up, unless that is known or on its way; [`Verdict::Busy`] when too many wait.
+    /// Has a token looked up, unless that is known or on its way; [`Verdict::Busy`] when too many wait, or for nothing.
     pub fn ask(&self, wanted: Wanted, reply: Reply) {
         let (print, until) = (self.board.print(&wanted.token), wanted.until);
-        if self.board.join(print, until, reply) && self.crew.ask((print, wanted)).is_err() {
+        if self.board.join(print, until, &*self.rests, reply) && self.crew.ask((print, wanted)).is_err() {
             self.board.ground(print);
         }
     }
@@ -124,7 +127,7 @@ impl Lookups {
     /// Has the token of a question looked up by `until`, unless that is known or on its way.
     pub fn ask(&self, question: Question, token: &Token, until: Instant, reply: Reply) {
         let print = self.board.print(token);
-        if self.board.join(print, until, reply) {
+        if self.board.join(print, until, &|| false, reply) {
             fly(&self.board, &self.plugin, print, question, until);
         }
     }
@@ -158,16 +161,16 @@ impl Board {
         Arc::new(Board { hashers: Default::default(), keep, state: Mutex::default() })
     }
 
-    /// Has `reply` answered: by what is known, as busy when too many wait, or else when the flight lands. Says whether that
-    /// is still to take off.
-    fn join(&self, print: Print, until: Instant, reply: Reply) -> bool {
+    /// Has `reply` answered: by what is known, as busy when it is in vain or too many wait, or else when the flight lands. Says
+    /// whether that is still to take off.
+    fn join(&self, print: Print, until: Instant, in_vain: &dyn Fn() -> bool, reply: Reply) -> bool {
         let mut state = self.lock();
         if let Some(answer) = state.kept(print) {
             drop(state);
             reply(Verdict::Routed(answer));
             return false;
         }
-        if state.waiters >= LOOKUP_WAITERS_MAX {
+        if state.waiters >= LOOKUP_WAITERS_MAX || in_vain() {
             drop(state);
             reply(Verdict::Busy);
             return false;
@@ -312,7 +315,7 @@ mod tests {
             assert!(wait.lock().unwrap().recv_timeout(left).is_err());
             Err(Refusal::BUSY)
         };
-        let flights = Flights::start(1, 1, Duration::ZERO, settle).unwrap();
+        let flights = Flights::start(1, 1, Duration::ZERO, || false, settle).unwrap();
         let (note, verdicts) = std::sync::mpsc::channel();
         let begun = Instant::now();
         let ask = |name: &'static str, after: Duration| {
@@ -333,6 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn during_a_rest_only_what_is_known_is_answered() {
+        let rests = Arc::new(AtomicBool::new(false));
+        let seen = rests.clone();
+        let good = |_: &Wanted| Ok(crate::route::Pass::default());
+        let flights =
+            Flights::start(1, 1, Duration::from_secs(3600), move || seen.load(Ordering::Relaxed), good)
+                .unwrap();
+        let ask = |token: &str| {
+            let (note, verdict) = std::sync::mpsc::channel();
+            let until = Instant::now() + Duration::from_secs(60);
+            let wanted = Wanted { token: Token::new(token), is_host: false, until };
+            flights.ask(wanted, Box::new(move |verdict| note.send(verdict).unwrap()));
+            matches!(verdict.recv_timeout(Duration::from_secs(10)).unwrap(), Verdict::Routed(Ok(_)))
+        };
+        assert!(ask("known"));
+        rests.store(true, Ordering::Relaxed);
+        assert!(ask("known") && !ask("other"));
+        rests.store(false, Ordering::Relaxed);
+        assert!(ask("other"));
+    }
+
+    #[test]
     fn who_has_waited_for_half_the_time_is_not_asked_about() {
         let (tell, asked) = std::sync::mpsc::channel();
         let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -342,7 +367,7 @@ mod tests {
             wait.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
             Ok(crate::route::Pass::default())
         };
-        let flights = Flights::start(1, 4, Duration::ZERO, settle).unwrap();
+        let flights = Flights::start(1, 4, Duration::ZERO, || false, settle).unwrap();
         let (note, verdicts) = std::sync::mpsc::channel();
         let ask = |token: &str, time: Duration| {
             let (note, name) = (note.clone(), token.to_owned());

@@ -267,6 +267,8 @@ pub struct Timing {
     pub write: Duration,
     /// Between pings; zero: none are sent.
     pub heartbeat: Duration,
+    /// From a ping to anything at all that the client sends; zero: it may stay silent.
+    pub pong: Duration,
     /// Goodbyes when the server stops; zero: closed at once.
     pub drain: Duration,
 }
@@ -280,6 +282,7 @@ impl Default for Timing {
             close: Duration::from_millis(limits::CLOSE_TIMEOUT_MS),
             write: Duration::from_millis(limits::WRITE_TIMEOUT_MS),
             heartbeat: Duration::from_millis(limits::HEARTBEAT_MS),
+            pong: Duration::from_millis(limits::PONG_TIMEOUT_MS),
             drain: Duration::from_millis(limits::DRAIN_TIMEOUT_MS),
         }
     }

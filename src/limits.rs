@@ -101,8 +101,7 @@ pub const WRITE_TIMEOUT_MS: u64 = 60_000;
 pub const CREDENTIALS_BYTES_MAX: usize = 8 * 1024;
 /// Default interval of pings to the client; 0 switches them off.
 pub const HEARTBEAT_MS: u64 = 30_000;
-/// How long after a ping a client may stay silent: two intervals of pings, and at most this. At the limit: the session
-/// ends.
+/// How long after a ping a client may stay silent, however often pings are sent; 0: for ever. At the limit: close 1008.
 pub const PONG_TIMEOUT_MS: u64 = 15_000;
 /// How long something that was refused for want of room (a full queue or backlog) waits before it is tried again.
 pub const RETRY_MS: u64 = 50;
@@ -378,6 +377,7 @@ const _: () = {
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
+    assert!(PONG_TIMEOUT_MS <= DEADLINE_MS_MAX);
     assert!(FORWARD_MS < ROUTE_TIMEOUT_MS);
     assert!(SERVICE_SILENCES_MAX >= HTTP_THREADS && SERVICE_SILENCES_MAX >= FORWARD_THREADS);
     assert!(PASSWORD_WAIT_MS < ROUTE_TIMEOUT_MS);

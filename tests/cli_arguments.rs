@@ -151,6 +151,10 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--heartbeat=2m", |o| o.timing.heartbeat == Duration::from_secs(120)),
     ("--heartbeat=1h", |o| o.timing.heartbeat == Duration::from_secs(3600)),
     ("--heartbeat=7d", |o| o.timing.heartbeat == Duration::from_millis(limits::DEADLINE_MS_MAX)),
+    ("--pong-timeout=20", |o| o.timing.pong == Duration::from_secs(20)),
+    ("--pong=500ms", |o| o.timing.pong == Duration::from_millis(500)),
+    ("--pong-timeout 0", |o| o.timing.pong.is_zero()),
+    ("--pong-timeout=7d", |o| o.timing.pong == Duration::from_millis(limits::DEADLINE_MS_MAX)),
     ("--head-timeout=1s", |o| o.timing.head == Duration::from_secs(1)),
     ("--dial-timeout=1ms", |o| o.timing.dial == Duration::from_millis(1)),
     ("--write-timeout=90", |o| o.timing.write == Duration::from_secs(90)),
@@ -259,6 +263,7 @@ fn complaints_of_our_own() {
         assert!(rest.is_empty() || rest.starts_with(" ("), "{line:?} gives {message:?}");
     }
     assert!(complaint("--heartbeat=x").ends_with(&format!("({DURATION} 0 to 7d)")));
+    assert!(complaint("--pong-timeout=x").ends_with(&format!("({DURATION} 0 to 7d)")));
     assert!(complaint("--head-timeout=0").ends_with(&format!("({DURATION} 1ms to 7d)")));
     assert!(complaint("--max-message=0").ends_with("from 1 to 1GiB)"));
     assert!(complaint("--buffer-memory=0").ends_with("at least 4MiB)"));

@@ -65,13 +65,23 @@ pub(super) const IDLE_TIMEOUT: Opt = Opt {
     }),
 };
 
+const LOG_FILE_DETAIL: &str = "Every line that goes to standard error is also appended to FILE, a file or a device. Its \
+     directory must be there; a new file can be read by its owner only. SIGHUP and SIGUSR1 open FILE anew, for whoever has \
+     moved it away.\n\n\
+     /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N stand for the descriptor itself, whatever it is: the signals leave \
+     it open, lines that its reader does not take in time are dropped and counted, and where it is the same as standard error \
+     each line comes once. With --daemon, which closes it, and with --inetd, where it may be the socket of a client, they are \
+     refused.\n\n\
+     A symbolic link is followed where it and its directory belong to root or to the user who opens it and not everybody \
+     may write to the directory; other links are refused. So is a named pipe, since lines would wait for its reader: have a shell \
+     open it, as in 3<>PIPE, and name /dev/fd/3.";
+
 pub(super) const LOG_FILE: Opt = Opt {
     long: "log-file",
     short: None,
     category: Category::Program,
     brief: "log to FILE too",
-    detail: "Every line that goes to standard error is also appended to FILE, a file or a device. A symbolic link and a named \
-             pipe are refused. Its directory must be there; a new file can be read by its owner only. SIGHUP and SIGUSR1 open FILE anew, for whoever has moved it away.",
+    detail: LOG_FILE_DETAIL,
     default: "",
     example: "--log-file=/var/log/websplice.log 6080 localhost:5901",
     act: Act::Take(file("FILE"), |options, value| {
@@ -170,9 +180,11 @@ pub(super) const CHECK: Opt = Opt {
     short: None,
     category: Category::Help,
     brief: "check the configuration and exit",
-    detail: "Check the command line, certificates and keys, files and directories, names, users and the engine, without \
-             opening a port or making a file; plugins are started and ended. What a start would only warn of counts as wrong, but for what the \
-             system does not grant here and may grant a service. \
+    detail: "Check the command line, certificates and keys, files and directories and what is in them, names, users and the \
+             engine, without opening a port or making a file; values are checked even where nothing uses them. Plugins are \
+             started and ended. Redis, web services and targets are not asked, nor is a syslog server at a UDP port: they may \
+             well come later. What a start would only warn of counts as wrong, but for what the system does not grant here and \
+             may grant a service. \
              That another server listens there does not: it may be the one to be replaced. Prints \"configuration ok\" and \
              exits with status 0, or says in one line what is wrong and exits with 78.",
     default: "",

@@ -191,6 +191,7 @@ pub(super) fn tokens(
     }
     Ok(Some(Tokens {
         source,
+        option: if route.target_config.is_some() { "--target-config" } else { "--token-source" },
         places,
         cache: route.token_cache.unwrap_or(Duration::from_millis(TOKEN_CACHE_MS)),
         timeout: route.token_timeout.unwrap_or(Duration::from_millis(TOKEN_TIMEOUT_MS)),

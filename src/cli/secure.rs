@@ -89,7 +89,7 @@ pub(super) const SSL_CIPHERS: Opt = Category::Tls.row(
     "ssl-ciphers",
     "cipher suites that clients may use",
     "A list in the manner of OpenSSL, separated by colons, with its names or those of the standard. Unknown names are an \
-     error that lists the known ones.",
+     error that lists the known ones; without a certificate, where the list has no use, a warning.",
     "(all that are safe)",
     "--ssl-ciphers=ECDHE+AESGCM --cert=/etc/ssl/desk.pem 6080 localhost:5901",
     Act::Take(free("LIST"), |options, value| {

@@ -8,6 +8,7 @@ use super::{guards, route, source_file, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
+use crate::observe::log::descriptor;
 use crate::sys::user::Identity;
 use crate::target::Target;
 use crate::tls::Secret;
@@ -132,7 +133,7 @@ fn logs(args: &Args) -> Result<Logs, String> {
     };
     let ident = if args.compatible() { WEBSOCKIFY.to_owned() } else { args.program.clone() };
     Ok(Logs {
-        file: said.log_file.as_deref().map(|path| in_directory("--log-file", path)).transpose()?,
+        file: said.log_file.as_deref().map(log_file).transpose()?,
         syslog: server.map(|server| Syslog {
             server,
             legacy: said.legacy_syslog,
@@ -140,6 +141,14 @@ fn logs(args: &Args) -> Result<Logs, String> {
             ident,
         }),
     })
+}
+
+/// A file in a directory that is there; the name of a descriptor needs none.
+fn log_file(path: &Path) -> Result<PathBuf, String> {
+    match descriptor(path) {
+        Some(_) => Ok(path.to_owned()),
+        None => in_directory("--log-file", path),
+    }
 }
 
 /// What becomes of clients without TLS.

@@ -254,13 +254,29 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Timing,
         brief: "ping each client this often; 0: never",
-        detail: "Send a WebSocket ping this often. A pong, or anything else, must come within two intervals, at most \
-                 15 seconds, or the client is gone. This keeps proxies and firewalls from cutting quiet sessions. All durations \
-                 take ms, s, m, h or d, and bare numbers are seconds.",
+        detail: "Send a WebSocket ping this often. This keeps proxies and firewalls from cutting quiet sessions; --pong-timeout \
+                 says what becomes of clients that do not answer. All durations take ms, s, m, h or d, and bare numbers are \
+                 seconds.",
         default: "30s",
         example: "--heartbeat=45 6080 localhost:5901",
         act: Act::Take(free("SECONDS"), |options, value| {
             options.timing.heartbeat = values::duration(value, Zero::Allowed)?;
+            Ok(())
+        }),
+    },
+    Opt {
+        long: "pong-timeout",
+        short: None,
+        category: Category::Timing,
+        brief: "longest wait for a pong; 0: no limit",
+        detail: "How long a client may send nothing at all after a ping of --heartbeat. Then its session is closed with code \
+                 1008. The time counts from the ping, however often pings are sent, so a client that vanishes is gone within one \
+                 interval of --heartbeat and this time; a pong or any other byte is an answer, and so is taking what was stuck on \
+                 its way. 0 pings and never judges, as websockify does; so does a --heartbeat of 0, which sends no pings.",
+        default: "15s",
+        example: "--heartbeat=10 --pong-timeout=30s 6080 localhost:5901",
+        act: Act::Take(free("DURATION"), |options, value| {
+            options.timing.pong = values::duration(value, Zero::Allowed)?;
             Ok(())
         }),
     },

@@ -6,9 +6,11 @@
 
 mod file;
 mod outlet;
+mod spot;
 mod syslog;
 
 pub use file::LogFile;
+pub use spot::descriptor;
 pub use syslog::Syslog;
 
 use crate::http::date;
@@ -90,7 +92,8 @@ enum Line {
 
 impl Log {
     /// Starts the thread. Lines less important than `least` are not taken.
-    pub fn start(least: Level, places: Places) -> std::io::Result<(Log, LogThread)> {
+    pub fn start(least: Level, mut places: Places) -> std::io::Result<(Log, LogThread)> {
+        places.file.as_mut().map(LogFile::start).transpose()?;
         let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let reopen = Arc::new(AtomicBool::new(false));
@@ -183,7 +186,7 @@ fn spawn(
     let outlet = Arc::<Outlet>::default();
     let way = outlet.clone();
     let named = |name: &str| std::thread::Builder::new().name(name.into());
-    let writer = named("log-stderr").spawn(move || way.write_to(&mut out))?;
+    let writer = named("log-stderr").spawn(move || way.write_to("stderr", &mut out))?;
     let thread = named("log").spawn(move || {
         work(&outlet);
         outlet.close();
@@ -346,7 +349,7 @@ mod tests {
         let (outlet, mut out) = (Outlet::default(), Vec::new());
         write_all(&lines, &dropped, &AtomicBool::new(false), Places::default(), &outlet);
         outlet.close();
-        outlet.write_to(&mut out);
+        outlet.write_to("stderr", &mut out);
         let out = String::from_utf8(out).unwrap();
         let ends: Vec<&str> = out.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
         assert_eq!(ends, ["info line 0", "info line 1", "warn log lines_dropped=3"]);
@@ -381,7 +384,7 @@ mod tests {
             daemon: false,
             ident: "test".into(),
         };
-        let file = Some(LogFile::open(&path, None).unwrap());
+        let file = Some(LogFile::open(&path, None, None).unwrap());
         let places = Places { file, syslog: Some(Syslog::find(&options).unwrap()) };
         let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
         let log = Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Info };

@@ -47,6 +47,8 @@ pub struct Options {
 pub struct Tokens {
     /// What knows them.
     pub source: Source,
+    /// The option that names the source, for messages.
+    pub option: &'static str,
     /// Where a request carries its token; the first place that has one counts.
     pub places: Vec<Place>,
     /// How long the answer of a service is kept; zero: not at all. Files are used as read until they change.
@@ -158,6 +160,7 @@ mod tests {
     fn a_route_has_time_for_each_of_its_steps() {
         let tokens = |seconds| Tokens {
             source: Source::TokenFileName("/x".into()),
+            option: "--token-source",
             places: vec![Place::Query],
             cache: Duration::ZERO,
             timeout: Duration::from_secs(seconds),

@@ -16,7 +16,8 @@ pub struct Table {
     targets: HashMap<Box<str>, Arc<Target>>,
     /// Lines that could not be read, counted from 1 over all texts that were added.
     pub faults: Vec<usize>,
-    lines: usize,
+    /// Lines of all of them.
+    pub lines: usize,
 }
 
 impl Table {

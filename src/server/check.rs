@@ -10,6 +10,7 @@ use crate::config::{Config, Listen};
 use crate::helpers::Helpers;
 use crate::observe::log::{Level, Log, say};
 use crate::sys::memory;
+use crate::tls::material;
 use crate::wrap::Plan;
 use std::io::Write as _;
 
@@ -33,6 +34,7 @@ fn check(config: &Config) -> Result<(), String> {
     let shelf = opened::check(config)?;
     let means = Means::find(config)?;
     let (_, notice) = engines::choose(config.engine)?;
+    let unused = material::unused(&config.tls);
     let warnings = shelf.map(|shelf| shelf.current().warnings.clone()).unwrap_or_default();
     let (log, said) = Log::kept(Level::Warn);
     if let Some(wrap) = &config.wrap {
@@ -45,7 +47,7 @@ fn check(config: &Config) -> Result<(), String> {
     }
     let helpers = Helpers::start(config, &log).map_err(|error| error.to_string())?;
     helpers.stop();
-    warnings.into_iter().chain(said.first()).map(Err).next().unwrap_or(Ok(()))?;
+    warnings.into_iter().chain(unused).chain(said.first()).map(Err).next().unwrap_or(Ok(()))?;
     let engine = notice.map(|notice| format!("--engine auto: {notice}; say --engine poll if that is meant"));
     let libserver = config
         .process

@@ -21,6 +21,7 @@ use crate::observe::log::{Level, Log, Places, say};
 use crate::shard::tap::Taps;
 use crate::sys::memory;
 use crate::sys::signal::Signals;
+use crate::tls::material;
 use crate::tls::renewal::Shelf;
 use crate::wrap::Plan;
 use daemon::{Begun, Readiness};
@@ -167,7 +168,7 @@ impl Parts {
         tell_all(&banner::settings(&config).join("\n"), log);
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         let notices = [self.notice.clone(), means.notice.clone(), libserver];
-        for notice in notices.into_iter().flatten() {
+        for notice in notices.into_iter().flatten().chain(material::unused(&config.tls)) {
             log.line(Level::Warn, notice);
         }
         tell_all(&banner::proxying(&config, listeners.port), log);

@@ -4,7 +4,7 @@
 //! whether they could be opened. All of it is taken away again when this is dropped.
 
 use super::pid_file::PidFile;
-use crate::config::{Config, Process};
+use crate::config::{Config, Listen, Process};
 use crate::listen::{self, Listeners};
 use crate::observe::log::{LogFile, Places, Syslog};
 use crate::observe::record;
@@ -44,7 +44,8 @@ impl Opened {
 pub fn places(config: &Config) -> (Places, Result<(), String>) {
     let mut outcome = Ok(());
     let file = config.logs.file.as_deref().and_then(|path| {
-        let file = LogFile::open(path, owner(config)).map_err(of("--log-file", path.display()));
+        let file =
+            LogFile::open(path, owner(config), barred(config)).map_err(of("--log-file", path.display()));
         file.map_err(|message| outcome = Err(message)).ok()
     });
     let syslog = syslog(config).unwrap_or_else(|message| {
@@ -60,7 +61,7 @@ pub fn places(config: &Config) -> (Places, Result<(), String>) {
 /// As of [`places`] and [`Opened::all`].
 pub fn check(config: &Config) -> Result<Option<Shelf>, String> {
     if let Some(path) = &config.logs.file {
-        LogFile::check(path).map_err(of("--log-file", path.display()))?;
+        LogFile::check(path, barred(config)).map_err(of("--log-file", path.display()))?;
     }
     syslog(config)?;
     if let Some(path) = &config.process.pid_file {
@@ -69,6 +70,11 @@ pub fn check(config: &Config) -> Result<Option<Shelf>, String> {
     let shelf = Shelf::wanted(&config.tls)?;
     listen::check(&config.listen).map_err(of_socket)?;
     become_user(config)?;
+    if let Some(options) = &config.logs.syslog {
+        // One on this machine is tried again while it is away, and a start only warns of it.
+        let remedy = |error| format!("{error}; start the server that listens there, or name another");
+        Syslog::reach(options).map_err(remedy).map_err(of("--syslog", &options.server))?;
+    }
     Ok(shelf)
 }
 
@@ -86,6 +92,16 @@ fn become_user(config: &Config) -> Result<(), String> {
     }
     // Whoever serves is the one who records.
     config.record.as_ref().map_or(Ok(()), record::check)
+}
+
+/// Why no lines may go to a descriptor, if they may not.
+fn barred(config: &Config) -> Option<&'static str> {
+    if config.process.daemon {
+        return Some("a daemon has nothing open of whoever started it; name a file, or leave --daemon out");
+    }
+    let is_lent = config.listen == Listen::Inherited;
+    is_lent
+        .then_some("with --inetd it may be the socket of a client, which is sent no log lines; name a file")
 }
 
 /// Who owns what is made.

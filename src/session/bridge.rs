@@ -10,7 +10,7 @@ use super::dial::{Dial, Dialled};
 use super::echo::Echo;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
-use crate::limits::{HOT_BYTES, KEEP_AFTER_MS, PONG_TIMEOUT_MS};
+use crate::limits::{HOT_BYTES, KEEP_AFTER_MS};
 use crate::pool::Lease;
 use crate::target::Target;
 use crate::timers::Time;
@@ -404,7 +404,14 @@ impl Bridge {
     /// cannot be judged, and then the write deadline of the other side is what runs.
     fn heart_is_lost(&mut self, core: &Core, cx: &Cx<'_>) -> bool {
         self.pinged = self.pinged.filter(|_| core.receiving(Side::Client));
-        self.pinged.is_some_and(|pinged| cx.now >= pinged + pong_timeout(cx))
+        self.pong_due(cx).is_some_and(|due| cx.now >= due)
+    }
+
+    /// When a client that stays silent is given up, if ever. The time counts from the oldest ping that nothing has come after,
+    /// whether or not others were sent since: the interval of pings says how often one looks, not how patient one is.
+    fn pong_due(&self, cx: &Cx<'_>) -> Option<Time> {
+        let pong = cx.config.timing.pong;
+        self.pinged.filter(|_| !pong.is_zero()).map(|pinged| pinged + pong)
     }
 
     /// Sets the deadline to the next moment at which something may be due.
@@ -424,7 +431,7 @@ impl Bridge {
         }
         if !cx.config.timing.heartbeat.is_zero() {
             due = due.min(self.ping_due);
-            due = self.pinged.map_or(due, |pinged| due.min(pinged + pong_timeout(cx)));
+            due = self.pong_due(cx).map_or(due, |pong| due.min(pong));
         }
         core.arm(due, cx);
     }
@@ -440,9 +447,4 @@ impl Writer {
     fn forget(&mut self) {
         *self = Writer { out: Out::Nothing, waiting: None, pong: None, ping: false };
     }
-}
-
-/// How long a ping may go unanswered: two intervals, and never longer than the bound.
-fn pong_timeout(cx: &Cx<'_>) -> Duration {
-    (cx.config.timing.heartbeat * 2).min(Duration::from_millis(PONG_TIMEOUT_MS))
 }

@@ -31,6 +31,14 @@ pub fn take_input() -> io::Result<OwnedFd> {
     Ok(taken)
 }
 
+/// Whether what is written to `there` comes out where standard error does.
+pub fn is_error(there: impl AsFd) -> bool {
+    let same = |one: nix::sys::stat::FileStat, other: nix::sys::stat::FileStat| {
+        (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
+    };
+    fstat(there).ok().zip(fstat(io::stderr()).ok()).is_some_and(|(one, other)| same(one, other))
+}
+
 /// Standard error as it was, for complaints.
 static KEPT: Mutex<Option<OwnedFd>> = Mutex::new(None);
 

@@ -61,6 +61,18 @@ pub fn load(options: &Options) -> Result<Material, String> {
     Ok(Material { server, client, target_name, warnings })
 }
 
+/// What is wrong with files and values that nothing uses: one line each, for nobody would hear of it before they are used.
+pub fn unused(options: &Options) -> Vec<String> {
+    let mut faults = Vec::new();
+    if options.pairs.is_empty() {
+        faults.extend(provider(options.ciphers.as_deref()).err());
+    }
+    if !options.verify_client && options.cafile.is_some() {
+        faults.extend(roots("--cafile", options.cafile.as_deref()).err());
+    }
+    faults
+}
+
 /// The shared ground: suites in our order, and the hybrid exchange first, so that whoever can is safe from later quantum
 /// computers; it costs a fifth of a handshake more.
 fn provider(ciphers: Option<&str>) -> Result<Arc<CryptoProvider>, String> {

@@ -310,8 +310,8 @@ fn a_target_is_watched_over_when_its_session_lasts(engine: &str) {
 
 fn prompt_pongs_keep_a_client_and_silence_ends_it(engine: &str) {
     let target = TcpTarget::echo();
-    let server =
-        Server::start(engine, &["--heartbeat", "2s", "--close-timeout", "500ms", &target.to_string()]);
+    let quick = ["--heartbeat", "2s", "--pong-timeout", "4s", "--close-timeout", "500ms"];
+    let server = Server::start(engine, &[&quick[..], &[&target.to_string()]].concat());
     let mut prompt = server.client();
     let mut silent = server.client();
     let begun = Instant::now();

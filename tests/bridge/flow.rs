@@ -28,6 +28,7 @@ on_both_engines!(
     many_sessions_at_once,
     heartbeat_pings,
     heartbeat_drops_the_silent,
+    heartbeat_is_patient_however_often_it_beats,
     no_heartbeat_no_pings,
     bytes_behind_passed_descriptors_are_not_waited_for,
 );
@@ -224,9 +225,9 @@ fn heartbeat_pings(engine: &str) {
 
 fn heartbeat_drops_the_silent(engine: &str) {
     let (target, captured) = TcpTarget::capturing(Duration::ZERO);
-    let server = Server::start(engine, &["--heartbeat", "1", &target.to_string()]);
+    let server = Server::start(engine, &["--heartbeat", "1", "--pong-timeout", "2", &target.to_string()]);
     let mut silent = server.client();
-    // Ping after a second, two intervals for the pong, 5 s for the close; and air for coarse timers.
+    // Ping after a second, two for the pong, 5 s for the close; and air for coarse timers.
     let until = Instant::now() + Duration::from_secs(30);
     let mut pings = 0;
     loop {
@@ -241,6 +242,23 @@ fn heartbeat_drops_the_silent(engine: &str) {
     assert!(pings > 0, "dropped without a ping");
     captured.recv_timeout(PATIENCE + PATIENCE).expect("the target sees the end");
     server.stop();
+}
+
+/// As to a slow client of websockify: many pings, no judgement for as long as the default is, or for ever.
+fn heartbeat_is_patient_however_often_it_beats(engine: &str) {
+    for patience in ["15s", "0"] {
+        let server = Server::start(engine, &["--echo", "--heartbeat", "500ms", "--pong-timeout", patience]);
+        let mut silent = server.client();
+        for number in 0..10 {
+            let got = silent.next();
+            assert!(matches!(got, Message::Ping(_)), "ping {number}: {got:?}");
+        }
+        silent.send(&Frame::text("alive"));
+        while matches!(silent.next(), Message::Ping(_)) {}
+        assert!(!server.log().contains("heartbeat_lost"), "{}", server.log());
+        drop(silent);
+        server.stop();
+    }
 }
 
 fn no_heartbeat_no_pings(engine: &str) {

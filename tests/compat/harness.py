@@ -106,7 +106,8 @@ class Server(Process):
 class Group:
     """How a pair of servers is started. In words, `$place` is the half's directory, `$port` its port, `$target` the port of its
     target; each half has its own of each. `target` makes the target, `setup` the files. `listen` and `to` are the two words
-    behind the options, empty for none. `ready` is the line to wait for."""
+    behind the options, empty for none. `ready` is the line to wait for. `ours` is what only our half is told, for a row about an
+    option that theirs lacks."""
 
     name: str
     words: tuple = ()
@@ -117,6 +118,7 @@ class Group:
     tail: tuple = ()
     ready: str = "proxying from"
     env: dict = dataclasses.field(default_factory=dict, hash=False)
+    ours: tuple = ()
 
 
 class Half:
@@ -173,7 +175,8 @@ class Half:
     def serve(self):
         """Starts the server of the group and waits until it is ready."""
         group = self.group
-        words = [*group.words, *(word for word in (group.listen, group.to) if word), *group.tail]
+        own = group.ours if self.name == OURS else ()
+        words = [*group.words, *own, *(word for word in (group.listen, group.to) if word), *group.tail]
         self.server = self.start(*words, env={name: self.fill(value) for name, value in group.env.items()})
         if group.ready:
             self.server.wait_for(group.ready, 30)

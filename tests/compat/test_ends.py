@@ -45,6 +45,7 @@ TWO = Group("ends-two-addresses", target=lambda: Echo(greeting=b"B", where=("127
             to="two.test:$target", env={"LD_PRELOAD": "$two"})  # fmt: skip
 MUTE = Group("ends-mute", target=Full)
 BEAT = Group("ends-heartbeat", ("--heartbeat=1",), target=Hand)
+DEAF = Group("ends-heartbeat-deaf", ("--heartbeat=1",), target=Hand, ours=("--pong-timeout=2",))
 SILENT = Group("ends-silent", target=Hand)
 HELD = Group("ends-held", ("--cert=$both", "--web=$place/web"), target=Hand, setup=pair)
 FAILED = "1011 Failed to connect to downstream server"
@@ -390,8 +391,9 @@ ROWS = [
     # Heartbeats and deadlines.
     same("heartbeat-pings", BEAT, pings(3), payloads=[(PING, b"")] * 3, first=between(0.5, 5),
          gaps=lambda gaps: all(0.2 < gap < 5 for gap in gaps)),
-    better("heartbeat-unanswered", BEAT, deaf, "F 2.8: a pong timeout", {"last": (PING, b""), "pings": between(3, 8)},
-           {"last": (CLOSE, "1008 Ping not answered"), "pings": between(1, 4)}),
+    same("heartbeat-patience", BEAT, deaf, last=(PING, b""), pings=between(3, 8)),
+    better("heartbeat-unanswered", DEAF, deaf, "F 2.8: an optional pong timeout", {"last": (PING, b""),
+           "pings": between(3, 8)}, {"last": (CLOSE, "1008 Ping not answered"), "pings": between(1, 4)}),
     better("heartbeat-by-itself", SILENT, unasked, "F 10: a heartbeat by default (wish 9)", {"got": "silence"},
            {"got": (PING, b"")}),
     better("head-deadlines", HELD, held, "F 2.2: bound the whole handshake, and idle connections", {"http": None, "tls": None,

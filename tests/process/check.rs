@@ -3,6 +3,7 @@
 use crate::support::server::{Server, program};
 use crate::support::temp::TempDir;
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 /// Status, standard output and standard error.
@@ -23,12 +24,17 @@ fn checked(args: &[&str]) -> (Option<i32>, String, String) {
 fn what_would_start_is_ok() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("it is bound");
-    let rows: [&[&str]; 6] = [
+    let logs = TempDir::new();
+    let _syslog = UnixDatagram::bind(logs.join("device")).expect("it is ours");
+    let syslog = format!("--syslog={}", logs.arg("device"));
+    let rows: [&[&str]; 8] = [
         &["6080", "localhost:5901"],
         // It may be us who are there.
         &[&taken.1, "localhost:5901"],
         &["--web=.", "--log-file=own.log", "--pid-file=own.pid", "--unix-listen=own.sock", "--echo"],
-        &["-D", "--user=root", "--syslog=own.log", "6080", "a:1"],
+        &["-D", "--user=root", &syslog, "6080", "a:1"],
+        &["--log-file=/dev/stdout", "--syslog=", "6080", "a:1"],
+        &["--log-file=/dev/fd/2", "--ssl-ciphers=HIGH:!aNULL", "6080", "a:1"],
         &["--syslog=127.0.0.1:514", "--inetd", "--ssl-target", "a.example:1"],
         &["--engine=poll", "--run-once", "--idle-timeout=5", "6080", "a:1"],
     ];

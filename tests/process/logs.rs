@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,10 @@ on_both_engines!(
     a_file_that_cannot_be_opened_anew_is_kept,
     a_file_that_cannot_be_opened_is_one_line_and_status_1,
     a_full_disk_is_told_once,
+    a_descriptor_is_taken_as_it_is,
+    a_link_to_standard_output_is_standard_output,
+    standard_error_has_no_line_twice,
+    a_reader_that_sleeps_or_goes_holds_nobody_up,
     a_start_that_fails_is_in_the_file,
     syslog_by_udp,
     syslog_by_datagrams,
@@ -165,6 +169,101 @@ fn a_full_disk_is_told_once(engine: &str) {
     server.wait_lines("end=client_closed", 3);
     assert_eq!(server.log().matches("log file not written: ").count(), 1, "{}", server.log());
     server.stop();
+}
+
+/// The server with a file as standard output, which is also descriptor 3; and what is in that file.
+#[track_caller]
+fn with_output(engine: &str, log: &str) -> (Server, PathBuf, TempDir) {
+    let dir = TempDir::new();
+    let path = dir.write("out", "");
+    let script = r#"exec "$0" "$@" >"$OUT" 3>&1"#.replace("$OUT", &path.display().to_string());
+    let program = program();
+    let program = program.to_str().expect("its path is plain");
+    let words = ["-c", &script, program, "--engine", engine, "--echo", "--log-file", log, "127.0.0.1:0"];
+    (Server::launch("sh", &words), path, dir)
+}
+
+fn a_descriptor_is_taken_as_it_is(engine: &str) {
+    for log in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/fd/3"] {
+        let (mut server, path, _dir) = with_output(engine, log);
+        server.client().leave();
+        wait_text(&path, "end=client_closed");
+        for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+            // Opened anew by its name it would be another file, and begin at its start.
+            let before = fs::read_to_string(&path).expect("it is there");
+            server.signal(signal);
+            server.client().leave();
+            let until = soon();
+            while fs::read_to_string(&path).expect("it is there").matches("end=client_closed").count()
+                == before.matches("end=client_closed").count()
+            {
+                assert!(Instant::now() < until, "nothing comes after {signal} at {log}");
+                sleep(Duration::from_millis(5));
+            }
+            let text = fs::read_to_string(&path).expect("it is there");
+            assert!(text.starts_with(&before), "{log}: {text}");
+        }
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+        let text = fs::read_to_string(&path).expect("it is there");
+        let mut lines = [text.lines().collect::<Vec<_>>(), Vec::new()];
+        let log_of = server.log();
+        lines[1] = log_of.lines().collect();
+        lines.iter_mut().for_each(|lines| lines.sort_unstable());
+        assert_eq!(lines[0], lines[1], "{log}");
+    }
+}
+
+/// As images of containers do it.
+fn a_link_to_standard_output_is_standard_output(engine: &str) {
+    let links = TempDir::new();
+    fs::set_permissions(links.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    std::os::unix::fs::symlink("/dev/stdout", links.join("own.log")).expect("it is ours");
+    let (server, path, _dir) = with_output(engine, &links.arg("own.log"));
+    server.client().leave();
+    wait_text(&path, "end=client_closed");
+    server.stop();
+    assert!(links.join("own.log").is_symlink());
+}
+
+fn standard_error_has_no_line_twice(engine: &str) {
+    for log in ["/dev/stderr", "/dev/fd/2"] {
+        let mut server = Server::start(engine, &["--echo", "--log-file", log]);
+        server.client().leave();
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+        let text = server.log();
+        for part in ["WebSocket server settings:", " info open id=", "end=client_closed"] {
+            assert_eq!(text.matches(part).count(), 1, "{log}: {text}");
+        }
+    }
+}
+
+/// A named pipe that a shell has opened: with a reader that takes nothing, and without any.
+fn a_reader_that_sleeps_or_goes_holds_nobody_up(engine: &str) {
+    let dir = TempDir::new();
+    nix::unistd::mkfifo(&dir.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
+    let reader = fs::OpenOptions::new().read(true).write(true).open(dir.join("pipe")).expect("it is ours");
+    let script = r#"exec 3>"$1"; shift; exec "$0" "$@""#;
+    let program = program();
+    let program = program.to_str().expect("its path is plain");
+    let pipe = dir.arg("pipe");
+    let words = ["-c", script, program, &pipe, "-v", "--engine", engine, "--echo", "--log-file=/dev/fd/3"];
+    let mut server = Server::launch("sh", &[&words[..], &["127.0.0.1:0"]].concat());
+    // A pipe holds 64 KiB; sessions go on, and so do their lines on standard error.
+    while server.log().len() < 200 << 10 {
+        let client = server.client();
+        client.leave();
+    }
+    // Its last writer's pipe breaks, which is told once.
+    drop(reader);
+    let line = server.wait_line("log file not written: ");
+    assert!(line.contains("Broken pipe") && line.contains("/dev/fd/3"), "{line}");
+    server.client().leave();
+    server.client().leave();
+    assert_eq!(server.log().matches("log file not written: ").count(), 1);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
 }
 
 /// The text of a message in the form of RFC 5424, whose header must be right.

@@ -30,6 +30,11 @@ fn place() -> TempDir {
     dir.write("empty", "");
     fs::create_dir(dir.join("folder")).expect("it is ours");
     symlink(dir.join("text"), dir.join("link")).expect("it is ours");
+    fs::create_dir(dir.join("open")).expect("it is ours");
+    fs::set_permissions(dir.join("open"), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    symlink(dir.join("text"), dir.join("open/link")).expect("it is ours");
+    symlink("/dev/stdout", dir.join("out")).expect("it is ours");
+    symlink("ring", dir.join("ring")).expect("it is ours");
     nix::unistd::mkfifo(&dir.join("pipe"), Mode::S_IRWXU).expect("it is ours");
     let broken = dir.write("broken", "#!/no/such/interpreter\n");
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -91,8 +96,16 @@ const ROWS: &[Row] = &[
     ("--log-file=absent/x|0|a:1", &["--log-file", "absent/x", "no such directory"], 1),
     ("--log-file=text/x|0|a:1", &["--log-file", "text/x", "not in a directory"], 1),
     ("--log-file=folder|0|a:1", &["--log-file", "folder", "is a directory"], 1),
-    ("--log-file=link|0|a:1", &["--log-file", "link", "symbolic link"], 1),
-    ("--log-file=pipe|0|a:1", &["--log-file", "pipe", "neither a file nor a device"], 1),
+    ("--log-file=open/link|0|a:1", &["--log-file", "open/link", "symbolic link", "others may write"], 1),
+    ("--log-file=ring|0|a:1", &["--log-file", "ring", "symbolic links in a row"], 1),
+    ("--log-file=pipe|0|a:1", &["--log-file", "pipe", "a named pipe", "/dev/fd/3"], 1),
+    ("--log-file=/dev/fd/77|0|a:1", &["--log-file", "/dev/fd/77", "descriptor 77 is not open"], 1),
+    ("--log-file=/dev/fd/0|0|a:1", &["--log-file", "/dev/fd/0", "is not open for writing"], 1),
+    ("-D|--log-file=/dev/stdout|0|a:1", &["--log-file", "/dev/stdout", "a daemon", "--daemon"], 1),
+    ("-D|--log-file=out|0|a:1", &["--log-file", "out", "a daemon", "--daemon"], 1),
+    ("-D|--log-file=/dev/fd/1|0|a:1", &["--log-file", "/dev/fd/1", "a daemon", "--daemon"], 1),
+    ("--inetd|--log-file=/dev/stderr|a:1", &["--log-file", "/dev/stderr", "--inetd", "a client"], 1),
+    ("--inetd|--log-file=out|a:1", &["--log-file", "out", "--inetd", "a client"], 1),
     ("--pid-file=absent/x|0|a:1", &["--pid-file", "absent/x", "no such directory"], 1),
     ("--pid-file=link|0|a:1", &["--pid-file", "link", "symbolic link"], 1),
     ("--pid-file=pipe|0|a:1", &["--pid-file", "pipe", "no such file"], 1),
@@ -161,6 +174,7 @@ const ROWS: &[Row] = &[
     ("6080|a:1|--legacy-syslog", &["You must use --syslog to use --legacy-syslog"], 2),
     ("6080|a:1|--engine=nope", &["--engine", "'nope'", "(choose from 'auto', "], 2),
     ("6080|a:1|--heartbeat=x", &["--heartbeat", "'x'", "(such as 30, "], 2),
+    ("6080|a:1|--pong-timeout=8d", &["--pong-timeout", "'8d'", "from 0 to 7d"], 2),
     ("6080|a:1|--ssl-only", &["SSL only and self.pem not found"], 2),
     // In websockify's order: the certificate is looked for before the words are counted.
     ("--ssl-only|6080|a:1|b", &["SSL only and self.pem not found"], 2),
@@ -259,7 +273,7 @@ fn a_port_that_is_taken_is_one_line_too() {
 #[test]
 fn warnings_of_a_start_are_told_by_a_check() {
     let dir = place();
-    let rows: [(&str, &str, i32, &[&str]); 3] = [
+    let rows: [(&str, &str, i32, &[&str]); 4] = [
         // What the system does not grant here it may grant a service.
         (
             "ulimit -n 256; ",
@@ -270,10 +284,11 @@ fn warnings_of_a_start_are_told_by_a_check() {
         ("", "--libserver|0|a:1", 0, &["warning: --libserver", "ignored", "; leave it out"]),
         (
             "",
-            "--token-plugin=TokenFile|--token-source=absent|0",
+            "--syslog=/no/where|0|a:1",
             78,
-            &["--token-source", "absent", "; until"],
+            &["--syslog", "/no/where", "No such file", "; start the server"],
         ),
+        ("", "--syslog=text|0|a:1", 78, &["--syslog", "text", "Connection refused", "; start the server"]),
     ];
     for (limit, words, status, names) in rows {
         let args: Vec<_> = ["--check"].into_iter().chain(words.split('|')).collect();
@@ -285,6 +300,91 @@ fn warnings_of_a_start_are_told_by_a_check() {
         for name in names {
             assert!(line.contains(name), "{words}: {name:?} is missing in: {line}");
         }
+    }
+}
+
+/// Words, separated by `|`, and what the line names.
+type Warned = (&'static str, &'static [&'static str]);
+
+/// What a server can live with: it starts, and has one line for each.
+const WARNED: &[Warned] = &[
+    (
+        "--token-plugin=TokenFile|--token-source=$/absent",
+        &["--token-source", "absent", "No such", "; make it"],
+    ),
+    ("--target-config=$/absent", &["--target-config", "absent", "No such file", "; make it"]),
+    (
+        "--token-plugin=TokenFile|--token-source=$/tokens",
+        &["--token-source", "Syntax error in ", "tokens on line 2; write token: host:port"],
+    ),
+    ("--target-config=$/tokens", &["--target-config", "Syntax error in ", "tokens on line 2; write"]),
+    (
+        "--token-plugin=ReadOnlyTokenFile|--token-source=$/lines",
+        &["--token-source", "lines/b on line 2; write"],
+    ),
+    ("--token-plugin=TokenFile|--token-source=$/bytes", &["--token-source", "bytes is not UTF-8; save"]),
+    (
+        "--token-plugin=TokenFile|--token-source=$/pipe",
+        &["--token-source", "pipe: ", "regular file; mend it"],
+    ),
+    (
+        "--token-plugin=TokenFileName|--token-source=$/words",
+        &["--token-source", "words: ", "not host:port; write"],
+    ),
+    (
+        "--token-plugin=JWTTokenApi|--token-source=$/text",
+        &["--token-source", "text: is neither PEM nor base64url; put the key"],
+    ),
+    (
+        "--token-plugin=JWTTokenApi|--token-source=$/empty",
+        &["--token-source", "empty: is empty; put the key"],
+    ),
+    (
+        "--token-plugin=JWTTokenApi|--token-source=$/absent",
+        &["--token-source", "absent: No such", "; make it"],
+    ),
+    (
+        "--token-plugin=UnixDomainSocketDirectory|--token-source=$/absent",
+        &["--token-source", "absent: No such", "; make it"],
+    ),
+    (
+        "--token-plugin=UnixDomainSocketDirectory|--token-source=$/text",
+        &["--token-source", "text: Not a directory", "; mend it"],
+    ),
+    (
+        "--auth-plugin=HtpasswdAuth|--auth-source=$/users|a:1",
+        &["--auth-source", "/users\" line=1 ignored: ", "; use htpasswd"],
+    ),
+    ("--ssl-ciphers=nonsense|a:1", &["--ssl-ciphers", "\"nonsense\"; known are "]),
+    ("--cafile=$/absent|a:1", &["--cafile", "absent does not exist; make it"]),
+    ("--cafile=$/text|a:1", &["--cafile", "text is not PEM; "]),
+];
+
+#[test]
+fn what_a_server_can_live_with_is_one_line_and_a_check_does_not_pass() {
+    let dir = place();
+    dir.write("tokens", "one: h:1\nnonsense\n");
+    dir.write("lines/a", "one: h:1\n\n\n");
+    dir.write("lines/b", "two: h:1\nnonsense\nthree: h:1\n");
+    dir.write("bytes", [0xff]);
+    dir.write("words/hunter2", "no target\n");
+    dir.write("users", "me:plain\n");
+    let path = dir.path().display().to_string();
+    for (words, names) in WARNED {
+        let words = words.replace('$', &path);
+        let words: Vec<_> = words.split('|').collect();
+        let args = [&["--check", "127.0.0.1:0"], &words[..]].concat();
+        let line = line_of(&args, said(dir.path(), None, &args), 78);
+        for name in *names {
+            assert!(line.contains(name), "{words:?}: {name:?} is missing in: {line}");
+        }
+        assert!(!line.contains("hunter2"), "the name of a file that is a token: {line}");
+        let server = crate::support::server::Server::start("poll", &words);
+        server.wait_line(&line);
+        let log = server.log();
+        let warned = log.lines().filter(|line| line.contains(" warn ") || line.contains(" error ")).count();
+        assert_eq!(warned, 1, "{words:?}: {log}");
+        server.stop();
     }
 }
 
@@ -360,7 +460,7 @@ fn what_fails_before_the_first_thread_reaches_the_logs_that_are_open() {
         assert!(String::from_utf8_lossy(&buffer[..count]).ends_with(&line), "{args:?}");
     }
     // One that cannot be had is told to the other.
-    let args = ["--log-file=link", "--syslog=device", "127.0.0.1:0", "a:1"];
+    let args = ["--log-file=open/link", "--syslog=device", "127.0.0.1:0", "a:1"];
     let line = line_of(&args, said(dir.path(), None, &args), 1);
     let count = device.recv(&mut buffer).expect("a line comes");
     assert!(line.starts_with("--log-file: "), "{line}");

@@ -26,6 +26,7 @@ pub type Waiting = Rc<RefCell<Vec<(Key, Job)>>>;
 pub fn tokens() -> Tokens {
     Tokens {
         source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
+        option: "--token-source",
         places: vec![Place::Query],
         cache: Duration::ZERO,
         timeout: Duration::from_secs(2),

@@ -36,6 +36,7 @@ fn escaped(text: &str, layers: usize, often: usize, dice: &mut Dice) -> String {
 fn tokens(places: Vec<Place>) -> Options {
     let tokens = Tokens {
         source: Source::TokenFile { path: "/x".into(), read_only: false },
+        option: "--token-source",
         places,
         cache: Duration::ZERO,
         timeout: Duration::from_secs(1),

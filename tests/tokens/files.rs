@@ -77,7 +77,7 @@ fn a_file_of_tokens(engine: &str) {
         assert_eq!(refused(&server, &Handshake::new()), 403);
         assert_eq!(refused(&server, &asking("")), 403);
         let faults = server.wait_lines("Syntax error in ", 2);
-        assert!(faults[0].ends_with("on line 6") && faults[1].ends_with("on line 7"), "{faults:?}");
+        assert!(faults[0].contains(" on line 6; ") && faults[1].contains(" on line 7; "), "{faults:?}");
         server.stop();
     }
 }
@@ -228,7 +228,7 @@ fn a_socket_is_the_one_that_was_looked_up(engine: &str) {
 fn a_file_that_comes_later(engine: &str) {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let server = Server::start(engine, &["--target-config", &place.arg("tokens")]);
-    server.wait_line("warn --token-source: ");
+    server.wait_line("warn --target-config: ");
     assert_eq!(refused(&server, &asking("one")), 503);
     server.wait_line("tokens source=TokenFile failures=1 error=");
     place.write("tokens", format!("one: {}\n", target.address()));

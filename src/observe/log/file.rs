@@ -1,13 +1,19 @@
-//! The log file: appended to, and opened anew under its name when it has been moved away.
+//! The log file: appended to, and opened anew under its name when it has been moved away; or a descriptor that whoever
+//! started the process has left open.
 //!
-//! A name that leads elsewhere is not followed, and what could make a writer wait is not opened: whoever may put a link or a
-//! pipe there would decide what is overwritten, or that nothing is written ever.
+//! A name that others may have led elsewhere is not followed, and a pipe is not opened by its name: whoever may put a link or
+//! a pipe there would decide what is overwritten, or that nothing is written ever. A descriptor may be a pipe whose reader
+//! sleeps, so it has a thread of its own, as standard error has.
 
-use crate::sys::directory;
+use super::outlet::Outlet;
+use super::spot::{self, Spot};
+use crate::sys::{directory, process, stdio};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 /// Who may read a log file that did not exist: its owner only, since paths of requests are in it.
 const MODE: u32 = 0o600;
@@ -16,48 +22,96 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    file: File,
+    way: Way,
     /// Lines that are not written yet.
     held: Vec<u8>,
     /// The last write failed, and that has been told.
     failing: bool,
 }
 
+#[derive(Debug)]
+enum Way {
+    File(File),
+    Descriptor(Descriptor),
+    /// To standard error, where all lines go anyway: none is to come twice.
+    StandardError,
+}
+
+/// A copy of a descriptor, and the thread that writes to it.
+#[derive(Debug)]
+struct Descriptor {
+    outlet: Arc<Outlet>,
+    /// The copy, until the thread has it.
+    copy: Option<File>,
+    thread: Option<JoinHandle<()>>,
+}
+
 impl LogFile {
-    /// Opens the file at `path`, or makes one that belongs to `owner`, if that is somebody else.
+    /// Opens the file at `path`, an absolute one, or makes one that belongs to `owner`, if that is somebody else. The name of
+    /// a descriptor (`/dev/stdout`, `/dev/stderr`, `/dev/fd/N`, `/proc/self/fd/N`) stands for a copy of it, unless
+    /// descriptors are `barred`, for that reason. To be called before the process has opened anything else.
     ///
     /// # Errors
-    /// When it cannot be opened for appending, or is a link, or neither a file nor a device such as `/dev/null`.
-    pub fn open(path: &Path, owner: Option<(u32, u32)>) -> io::Result<LogFile> {
-        let file = match options().create_new(true).open(path) {
-            Ok(file) => {
-                if let Some((user, group)) = owner {
-                    fchown(&file, Some(user), Some(group))?;
+    /// When it cannot be opened for appending, or is a link that others may have made, or neither a file nor a device such as
+    /// `/dev/null`.
+    pub fn open(path: &Path, owner: Option<(u32, u32)>, barred: Option<&str>) -> io::Result<LogFile> {
+        let way = match spot::find(path)? {
+            Spot::Descriptor(number) => Way::to(number, barred)?,
+            Spot::File(path) => Way::File(match options().create_new(true).open(&path) {
+                Ok(file) => {
+                    if let Some((user, group)) = owner {
+                        fchown(&file, Some(user), Some(group))?;
+                    }
+                    file
                 }
-                file
-            }
-            Err(_) => open(path, options().create(true))?,
+                Err(_) => open(&path, options().create(true))?,
+            }),
         };
-        Ok(LogFile { path: path.to_owned(), file, held: Vec::new(), failing: false })
+        Ok(LogFile { path: path.to_owned(), way, held: Vec::new(), failing: false })
     }
 
     /// Finds out whether the file at `path` could be opened, and makes none.
     ///
     /// # Errors
     /// As of [`LogFile::open`].
-    pub fn check(path: &Path) -> io::Result<()> {
-        match open(path, &options()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => directory::admits(path).map_err(explained),
-            outcome => outcome.map(drop),
+    pub fn check(path: &Path, barred: Option<&str>) -> io::Result<()> {
+        match spot::find(path)? {
+            Spot::Descriptor(number) => Way::to(number, barred).map(drop),
+            Spot::File(path) => match open(&path, &options()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    directory::admits(&path).map_err(|error| explained(&path, error))
+                }
+                outcome => outcome.map(drop),
+            },
         }
     }
 
-    /// Opens what has that name now. If that fails, lines still go where they went.
+    /// Starts the thread that a descriptor needs. Before that nothing is written to one.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn start(&mut self) -> io::Result<()> {
+        if let Way::Descriptor(Descriptor { outlet, copy, thread }) = &mut self.way
+            && let Some(mut copy) = copy.take()
+        {
+            let outlet = outlet.clone();
+            let write = move || outlet.write_to("file", &mut copy);
+            *thread = Some(Builder::new().name("log-descriptor".into()).spawn(write)?);
+        }
+        Ok(())
+    }
+
+    /// Opens what has that name now. If that fails, lines still go where they went; so they do where that is a descriptor.
     pub fn reopen(&mut self) -> Result<(), String> {
+        let Way::File(file) = &mut self.way else { return Ok(()) };
         // A failure to write belongs to the file before.
-        let _ = self.file.write_all(&std::mem::take(&mut self.held));
-        self.file = open(&self.path, options().create(true))
-            .map_err(|error| format!("log file not reopened: {}", self.complaint(&error)))?;
+        let _ = file.write_all(&std::mem::take(&mut self.held));
+        let opened = spot::find(&self.path).and_then(|spot| match spot {
+            Spot::File(path) => open(&path, options().create(true)),
+            Spot::Descriptor(_) => Err(io::Error::other("it leads to a descriptor now; start anew for that")),
+        });
+        *file =
+            opened.map_err(|error| format!("log file not reopened: {}", complaint(&self.path, &error)))?;
         self.failing = false;
         Ok(())
     }
@@ -69,24 +123,63 @@ impl LogFile {
 
     /// Writes what is held. `Err` is a word for the other places, once for all failures in a row.
     pub fn flush(&mut self) -> Result<(), String> {
-        let outcome = self.file.write_all(&self.held);
+        let outcome = match &mut self.way {
+            Way::File(file) => Some(file.write_all(&self.held)),
+            Way::Descriptor(Descriptor { outlet, .. }) => {
+                outlet.take(&self.held);
+                // Of what was written meanwhile.
+                outlet.outcome()
+            }
+            Way::StandardError => None,
+        };
         self.held.clear();
         match outcome {
-            Ok(()) => {
+            Some(Ok(())) => {
                 self.failing = false;
                 Ok(())
             }
-            Err(_) if self.failing => Ok(()),
-            Err(error) => {
+            Some(Err(error)) if !self.failing => {
                 self.failing = true;
-                Err(format!("log file not written: {}", self.complaint(&error)))
+                Err(format!("log file not written: {}", complaint(&self.path, &error)))
             }
+            Some(Err(_)) | None => Ok(()),
         }
     }
+}
 
-    fn complaint(&self, error: &io::Error) -> String {
-        format!("file=\"{}\" error=\"{error}\"", super::Escaped(&self.path.to_string_lossy()))
+impl Way {
+    fn to(number: i32, barred: Option<&str>) -> io::Result<Way> {
+        if let Some(why) = barred {
+            return Err(io::Error::other(why));
+        }
+        let copy = process::copy_to_write(number).map_err(|error| {
+            io::Error::other(match error.raw_os_error() {
+                Some(libc::EBADF) => {
+                    format!("descriptor {number} is not open; open it ({number}>>FILE), or name a file")
+                }
+                _ => format!("descriptor {number} {error}; open it for that, or name a file"),
+            })
+        })?;
+        if stdio::is_error(&copy) {
+            return Ok(Way::StandardError);
+        }
+        let copy = Some(copy.into());
+        Ok(Way::Descriptor(Descriptor { outlet: Arc::default(), copy, thread: None }))
     }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.outlet.close();
+        if let Some(thread) = self.thread.take() {
+            // The end of the log has a deadline, so it may wait here. A panic was shown when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn complaint(path: &Path, error: &io::Error) -> String {
+    format!("file=\"{}\" error=\"{error}\"", super::Escaped(&path.to_string_lossy()))
 }
 
 fn options() -> OpenOptions {
@@ -96,17 +189,18 @@ fn options() -> OpenOptions {
 }
 
 fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
-    let file = options.open(path).map_err(explained)?;
+    let file = options.open(path).map_err(|error| explained(path, error))?;
     let kind = file.metadata()?.file_type();
-    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(of_another_kind()) }
+    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(of_another_kind(path)) }
 }
 
 /// What the system says, and what to do about it.
-fn explained(error: io::Error) -> io::Error {
+fn explained(path: &Path, error: io::Error) -> io::Error {
     match error.raw_os_error() {
+        // It was none a moment ago.
         Some(libc::ELOOP) => io::Error::other("a symbolic link is not followed; name the file it leads to"),
         // A pipe that nobody reads, or a socket.
-        Some(libc::ENXIO) => of_another_kind(),
+        Some(libc::ENXIO) => of_another_kind(path),
         _ => io::Error::new(
             error.kind(),
             format!("{error}; check the file, its directory and their permissions, or name another"),
@@ -114,53 +208,99 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-fn of_another_kind() -> io::Error {
-    io::Error::other("neither a file nor a device; name one, or a name that is free")
+fn of_another_kind(path: &Path) -> io::Error {
+    let is_pipe = path.symlink_metadata().is_ok_and(|found| found.file_type().is_fifo());
+    io::Error::other(match is_pipe {
+        true => {
+            "a named pipe is not opened, since lines would wait for its reader; name a file, or a descriptor that has the \
+             pipe open (3<>PIPE and --log-file=/dev/fd/3)"
+        }
+        false => "neither a file nor a device; name one, or a name that is free",
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn neither_links_nor_pipes_nor_sockets_are_log_files() {
+    fn neither_links_of_others_nor_pipes_nor_sockets_are_log_files() {
         let directory = std::env::temp_dir().join(format!("websplice-log-file-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let at = |name: &str| directory.join(name);
         fs::write(at("theirs"), "precious").unwrap();
-        symlink(at("theirs"), at("link")).unwrap();
-        symlink(at("absent"), at("dangling")).unwrap();
+        fs::create_dir_all(at("open")).unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        symlink(at("theirs"), at("open/link")).unwrap();
+        symlink(at("absent"), at("open/dangling")).unwrap();
         let nobody = nix::sys::stat::Mode::S_IRWXU;
         nix::unistd::mkfifo(&at("pipe"), nobody).unwrap();
         nix::unistd::mkfifo(&at("read"), nobody).unwrap();
         let _reader = OpenOptions::new().read(true).write(true).open(at("read")).unwrap();
         let _socket = UnixListener::bind(at("socket")).unwrap();
         for (name, word) in [
-            ("link", "symbolic link"),
-            ("dangling", "symbolic link"),
-            ("pipe", "neither a file"),
-            ("read", "neither a file"),
+            ("open/link", "symbolic link"),
+            ("open/dangling", "symbolic link"),
+            ("pipe", "a named pipe"),
+            ("read", "a named pipe"),
             ("socket", "neither a file"),
         ] {
-            let error = LogFile::open(&at(name), None).unwrap_err().to_string();
+            let error = LogFile::open(&at(name), None, None).unwrap_err().to_string();
             assert!(error.contains(word), "{name}: {error}");
-            assert_eq!(LogFile::check(&at(name)).unwrap_err().to_string(), error, "{name}");
+            assert_eq!(LogFile::check(&at(name), None).unwrap_err().to_string(), error, "{name}");
         }
         assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "precious");
         assert!(!at("absent").exists());
 
-        LogFile::check(&at("own")).unwrap();
+        LogFile::check(&at("own"), None).unwrap();
         assert!(!at("own").exists(), "a check makes no file");
-        let mut log = LogFile::open(&at("own"), None).unwrap();
-        fs::remove_file(at("own")).unwrap();
-        symlink(at("theirs"), at("own")).unwrap();
+        drop(LogFile::open(Path::new("/dev/null"), None, None).unwrap());
+        // What is looked at again when it is opened anew.
+        let own = at("open/own");
+        let mut log = LogFile::open(&own, None, None).unwrap();
+        fs::remove_file(&own).unwrap();
+        symlink(at("theirs"), &own).unwrap();
         let refused = log.reopen().unwrap_err();
         assert!(refused.contains("symbolic link"), "{refused}");
         assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "precious");
-        drop(LogFile::open(Path::new("/dev/null"), None).unwrap());
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_link_of_our_own_leads_to_the_file() {
+        let directory = std::env::temp_dir().join(format!("websplice-log-link-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let at = |name: &str| directory.join(name);
+        symlink("one", at("link")).unwrap();
+        LogFile::check(&at("link"), None).unwrap();
+        assert!(!at("one").exists(), "a check makes no file");
+        let mut log = LogFile::open(&at("link"), None, None).unwrap();
+        log.hold(b"first\n");
+        log.flush().unwrap();
+        fs::remove_file(at("link")).unwrap();
+        symlink("two", at("link")).unwrap();
+        log.hold(b"second\n");
+        log.reopen().unwrap();
+        log.hold(b"third\n");
+        log.flush().unwrap();
+        let read = |name| fs::read_to_string(at(name)).unwrap();
+        assert_eq!((read("one").as_str(), read("two").as_str()), ("first\nsecond\n", "third\n"));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_is_barred_or_not_open_is_told() {
+        for (name, barred, words) in [
+            ("/dev/stdout", Some("there is none here; name a file"), "there is none here; name a file"),
+            ("/dev/fd/99999", None, "descriptor 99999 is not open; "),
+        ] {
+            let error = LogFile::open(Path::new(name), None, barred).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            assert_eq!(LogFile::check(Path::new(name), barred).unwrap_err().to_string(), error);
+        }
     }
 }

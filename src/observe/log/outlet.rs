@@ -1,15 +1,16 @@
-//! What waits for standard error: written by a thread of its own, since whoever reads it may be asleep.
+//! What waits for standard error, or for another descriptor: written by a thread of its own, since whoever reads it may be
+//! asleep.
 //!
 //! Owns lines up to [`LOG_WRITE_BYTES`] and the count of those that found no room. It never makes the thread wait that
 //! hands lines over, so a reader that sleeps holds neither the log file nor syslog up.
 
 use super::{Level, put};
 use crate::limits::LOG_WRITE_BYTES;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// The way of lines to standard error.
+/// The way of lines to a descriptor.
 #[derive(Debug, Default)]
 pub struct Outlet {
     held: Mutex<Held>,
@@ -22,6 +23,8 @@ struct Held {
     /// Lines that found no room since the text was taken last.
     dropped: u64,
     closed: bool,
+    /// What became of the last write, until somebody asks.
+    outcome: Option<io::Result<()>>,
 }
 
 impl Outlet {
@@ -45,9 +48,14 @@ impl Outlet {
         self.news.notify_one();
     }
 
-    /// Writes what comes, until there is nothing left and nothing more will come. What cannot be written is lost: there is
-    /// nobody left to tell.
-    pub fn write_to(&self, out: &mut impl Write) {
+    /// What became of the last write, unless that has been told.
+    pub fn outcome(&self) -> Option<io::Result<()>> {
+        self.held().outcome.take()
+    }
+
+    /// Writes what comes, until there is nothing left and nothing more will come; `name` is what lines are said to have been
+    /// dropped of. What cannot be written is lost.
+    pub fn write_to(&self, name: &str, out: &mut impl Write) {
         let mut text = Vec::new();
         loop {
             text.clear();
@@ -67,10 +75,11 @@ impl Outlet {
                     &mut text,
                     Level::Warn,
                     SystemTime::now(),
-                    &format!("log stderr_lines_dropped={dropped}"),
+                    &format!("log {name}_lines_dropped={dropped}"),
                 );
             }
-            let _ = out.write_all(&text);
+            let outcome = out.write_all(&text);
+            self.held().outcome = Some(outcome);
         }
     }
 
@@ -92,7 +101,7 @@ mod tests {
         outlet.take(b"too long\n\nbehind it\n");
         outlet.close();
         let mut out = Vec::new();
-        outlet.write_to(&mut out);
+        outlet.write_to("stderr", &mut out);
         assert!(out.starts_with(&long));
         let rest = String::from_utf8_lossy(&out[long.len()..]);
         assert!(rest.ends_with("Z warn log stderr_lines_dropped=3\n"), "{rest}");

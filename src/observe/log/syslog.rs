@@ -126,6 +126,17 @@ impl Syslog {
         Ok(Syslog { form, way, lost: 0, fault: None, told: false })
     }
 
+    /// Finds out whether somebody listens at a server of this machine, without a word to it. One at a UDP port cannot be asked.
+    ///
+    /// # Errors
+    /// What the system says of it.
+    pub fn reach(options: &config::Syslog) -> io::Result<()> {
+        match &options.server {
+            SyslogServer::Local(path) => socket::connect_local(path).map(drop),
+            SyslogServer::Udp { .. } => Ok(()),
+        }
+    }
+
     /// Sends a line, or counts it as lost. An empty one is nothing to send.
     pub fn send(&mut self, level: Level, time: SystemTime, text: &str) {
         if text.is_empty() {

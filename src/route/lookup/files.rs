@@ -5,7 +5,7 @@
 //! says so. Files that are gone are another matter: nobody passes then.
 
 use super::stamp::{self, Stamp};
-use super::trouble::{Trouble, Troubles};
+use super::trouble::{Trouble, Troubles, unreadable};
 use super::{Found, Seek, Wanted};
 use crate::limits::{FILE_SETTLED_MS, TOKEN_FILE_BYTES_MAX, TOKEN_FILES_MAX};
 use crate::observe::log::Level;
@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 const WRITER_LOOK: Duration = Duration::from_millis(5);
 /// Lines with faults that are named one by one; of the others there is only the number.
 const FAULTS_TOLD: usize = 5;
+
+/// What to do about them. The words in front of it are websockify's.
+const MEND: &str = "write token: host:port there, or # in front of it";
 
 /// A file, or a directory of files.
 pub(super) struct Files {
@@ -40,6 +43,8 @@ struct Kept {
     settled: bool,
     /// What tokens lead to, if that could ever be read.
     table: Option<Arc<Table>>,
+    /// Why it could not, then.
+    fault: Option<String>,
 }
 
 impl Files {
@@ -61,7 +66,8 @@ impl Files {
             match (outcome, &kept.table) {
                 (Ok(()), Some(table)) => return Ok(table.clone()),
                 (Ok(()), None) => {
-                    return Err(self.trouble("it could not be read when it was last changed; see the log"));
+                    let fault = kept.fault.as_deref().unwrap_or("it could not be read");
+                    return Err(Trouble::Met(format!("{fault}; save it as UTF-8, or name another")));
                 }
                 // Somebody is writing: what they mean will be there in a moment.
                 (Err(error), _) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < patience => {
@@ -70,13 +76,13 @@ impl Files {
                 }
                 (Err(error), _) if error.kind() == ErrorKind::NotFound => {
                     *kept = Kept::default();
-                    return Err(self.trouble(&error.to_string()));
+                    return Err(unreadable(&self.path, &error));
                 }
                 (Err(error), Some(table)) => {
                     self.troubles.tell(&self.trouble(&format!("{error}; what was read before stays")));
                     return Ok(table.clone());
                 }
-                (Err(error), None) => return Err(self.trouble(&error.to_string())),
+                (Err(error), None) => return Err(unreadable(&self.path, &error)),
             }
         }
     }
@@ -89,6 +95,8 @@ impl Files {
     fn renew(&self, kept: &mut Kept, seen: Seen, patient: bool) -> io::Result<()> {
         let settled = seen.iter().all(|(_, stamp)| stamp.is_settled());
         let mut table = Table::default();
+        // Lines in front of each file.
+        let mut before = Vec::with_capacity(seen.len());
         let mut room = TOKEN_FILE_BYTES_MAX;
         for (path, stamp) in &seen {
             let (bytes, now) = stamp::read(path, room).map_err(|error| match error.kind() {
@@ -101,11 +109,17 @@ impl Files {
             }
             room -= bytes.len();
             match std::str::from_utf8(&bytes) {
-                Ok(text) => table.add(text),
+                Ok(text) => {
+                    before.push(table.lines);
+                    table.add(text);
+                }
                 Err(_) => {
                     // It will not get better by being read again.
-                    let stays = if kept.table.is_some() { "; what was read before stays" } else { "" };
-                    self.troubles.note(Level::Error, &format!("{} is not UTF-8{stays}", path.display()));
+                    let fault = format!("{} is not UTF-8", path.display());
+                    if kept.table.is_some() {
+                        self.troubles.fault(Level::Error, &format!("{fault}; what was read before stays"));
+                    }
+                    kept.fault = Some(fault);
                     (kept.seen, kept.settled) = (seen, settled);
                     return Ok(());
                 }
@@ -113,19 +127,24 @@ impl Files {
         }
         // Being read again only because it is young is no news.
         if kept.seen != seen {
-            self.note_faults(&table);
+            self.note_faults(&table, &seen, &before);
         }
-        *kept = Kept { seen, settled, table: Some(Arc::new(table)) };
+        *kept = Kept { seen, settled, table: Some(Arc::new(table)), fault: None };
         Ok(())
     }
 
-    fn note_faults(&self, table: &Table) {
-        let path = self.path.display();
+    /// Names lines with faults, each in its own file.
+    fn note_faults(&self, table: &Table, seen: &Seen, before: &[usize]) {
         for line in table.faults.iter().take(FAULTS_TOLD) {
-            self.troubles.note(Level::Warn, &format!("Syntax error in {path} on line {line}"));
+            let file = before.partition_point(|count| count < line) - 1;
+            let (path, line) = (seen[file].0.display(), line - before[file]);
+            let text = format!("Syntax error in {path} on line {line}; {MEND}");
+            self.troubles.fault(Level::Warn, &text);
         }
         if let Some(more) = table.faults.len().checked_sub(FAULTS_TOLD).filter(|more| *more > 0) {
-            self.troubles.note(Level::Warn, &format!("Syntax error in {path} on {more} more lines"));
+            let path = self.path.display();
+            let text = format!("Syntax error in {path} on {more} more lines; {MEND}");
+            self.troubles.fault(Level::Warn, &text);
         }
     }
 }

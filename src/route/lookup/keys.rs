@@ -3,7 +3,7 @@
 //! A new file that is no key changes nothing; one that is gone lets nobody pass.
 
 use super::stamp::{self, Stamp};
-use super::trouble::{Trouble, Troubles};
+use super::trouble::{Trouble, Troubles, unreadable};
 use super::{Found, Seek, Wanted};
 use crate::limits::TOKEN_SMALL_FILE_BYTES_MAX;
 use crate::observe::log::Level;
@@ -25,6 +25,8 @@ struct Kept {
     /// What the file was like when it was read, and whether another change would show.
     seen: Option<(Stamp, bool)>,
     key: Option<Arc<Key>>,
+    /// Why there is none.
+    fault: Option<String>,
 }
 
 impl Keys {
@@ -39,14 +41,16 @@ impl Keys {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 *kept = Kept::default();
-                return Err(trouble(&error.to_string()));
+                return Err(unreadable(&self.path, &error));
             }
             Err(error) if kept.key.is_some() => {
                 self.troubles.tell(&trouble(&format!("{error}; the key before stays")));
             }
-            Err(error) => return Err(trouble(&error.to_string())),
+            Err(error) => return Err(unreadable(&self.path, &error)),
         }
-        kept.key.clone().ok_or_else(|| trouble("is no key; see the log"))
+        let remedy = "put the key of the tokens there, or name another file";
+        let fault = || trouble(&format!("{}; {remedy}", kept.fault.as_deref().unwrap_or("is no key")));
+        kept.key.clone().ok_or_else(fault)
     }
 
     fn renew(&self, kept: &mut Kept) -> io::Result<()> {
@@ -58,11 +62,14 @@ impl Keys {
         let is_news = kept.seen.is_none_or(|(before, _)| before != stamp);
         match Key::parse(&bytes) {
             Ok(key) => kept.key = Some(Arc::new(key)),
-            Err(why) if is_news => {
-                let stays = if kept.key.is_some() { "; the key before stays" } else { "" };
-                self.troubles.note(Level::Error, &format!("{} {why}{stays}", self.path.display()));
+            Err(why) => {
+                // Without a key whoever asks for one tells.
+                if is_news && kept.key.is_some() {
+                    let path = self.path.display();
+                    self.troubles.fault(Level::Error, &format!("{path} {why}; the key before stays"));
+                }
+                kept.fault = Some(why);
             }
-            Err(_) => {}
         }
         kept.seen = Some((stamp, stamp.is_settled()));
         Ok(())

@@ -25,7 +25,7 @@ use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
 use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
 use crate::names::Names;
-use crate::observe::log::{Escaped, Level, Log};
+use crate::observe::log::{Level, Log};
 use crate::plugin::{Kind, Running};
 use crate::session::job::{Reply, Verdict};
 use crate::target::Target;
@@ -150,12 +150,14 @@ impl Routes {
 
 impl Way {
     fn to(tokens: &Tokens, log: &Log, names: &Names) -> io::Result<Way> {
-        let troubles = Troubles::new(tokens.source.name(), log);
+        let troubles = Troubles::new(tokens.source.name(), tokens.option, log);
         let (seek, threads): (Arc<dyn Seek>, _) = match &tokens.source {
             Source::TokenFile { path, .. } => {
                 (Arc::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
             }
-            Source::TokenFileName(path) => (Arc::new(names::Words(path.clone())), LOOKUP_THREADS),
+            Source::TokenFileName(path) => {
+                (Arc::new(names::Words::new(path, troubles.clone())), LOOKUP_THREADS)
+            }
             Source::SocketDirectory(path) => {
                 (Arc::new(names::Sockets::new(path, troubles.clone())), LOOKUP_THREADS)
             }
@@ -177,8 +179,10 @@ impl Way {
             }
         };
         if let Err(Trouble::Met(cause)) = seek.probe() {
-            let until = "until this is mended, requests with tokens are refused with 503";
-            log.line(Level::Warn, format!("--token-source: {}; {until}", Escaped(&cause)));
+            troubles.fault(
+                Level::Warn,
+                &format!("{cause}; until then requests with tokens are refused with 503"),
+            );
         }
         let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
         let common = Common::of(tokens);
@@ -266,7 +270,7 @@ mod tests {
     }
 
     fn told(token: &str, wait: Duration) -> u16 {
-        let troubles = Troubles::new("Played", &Log::silent());
+        let troubles = Troubles::new("Played", "--token-source", &Log::silent());
         let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + wait };
         settle(&Played, &wanted, &troubles).map_or_else(|refusal| refusal.status(), |_| 101)
     }
@@ -281,6 +285,7 @@ mod tests {
         std::fs::write(place.join("desk"), "h:1").unwrap();
         let tokens = Tokens {
             source: Source::TokenFileName(place.clone()),
+            option: "--token-source",
             places: vec![Place::Query],
             cache: Duration::ZERO,
             timeout: Duration::from_secs(60),

@@ -4,23 +4,28 @@
 //! leads nowhere.
 
 use super::stamp::read_open;
-use super::trouble::{Trouble, Troubles};
+use super::trouble::{Trouble, Troubles, unreadable};
 use super::{Found, Seek, Wanted};
-use crate::limits::{SOCKET_PATH_BYTES_MAX, TOKEN_SMALL_FILE_BYTES_MAX};
+use crate::limits::{SOCKET_PATH_BYTES_MAX, TOKEN_FILES_MAX, TOKEN_SMALL_FILE_BYTES_MAX};
 use crate::observe::log::Level;
 use crate::route::leads;
+use crate::route::token::Token;
 use crate::sys::beneath;
 use crate::target::{Held, Target};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory with a file for each token, which holds `host:port`.
-pub(super) struct Words(pub PathBuf);
+pub(super) struct Words {
+    path: PathBuf,
+    troubles: Troubles,
+}
 
 /// A directory with a socket for each token.
 pub(super) struct Sockets {
@@ -36,30 +41,72 @@ impl Sockets {
     }
 }
 
+/// What a file of the directory says.
+enum Read {
+    Target(Target),
+    /// It is there and says something else.
+    Nonsense,
+    /// There is none: absent, no regular file, or leading out of the directory.
+    Nothing,
+}
+
+impl Words {
+    pub fn new(path: &Path, troubles: Troubles) -> Words {
+        Words { path: path.to_owned(), troubles }
+    }
+
+    fn read(&self, directory: &File, name: &Path) -> Result<Read, Trouble> {
+        let mut file = match beneath::open(directory.as_fd(), name).map(File::from) {
+            Ok(file) => file,
+            Err(error) if is_shortage(&error) => return Err(unreadable(&self.path, &error)),
+            Err(_) => return Ok(Read::Nothing),
+        };
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(Read::Nothing);
+        }
+        let text = read_open(&mut file, TOKEN_SMALL_FILE_BYTES_MAX)
+            .map_err(|error| unreadable(&self.path, &error))?;
+        let target = std::str::from_utf8(&text).ok().and_then(leads::word);
+        Ok(target.map_or(Read::Nonsense, Read::Target))
+    }
+}
+
 impl Seek for Words {
     fn seek(&self, wanted: &Wanted) -> Found {
         let Some(name) = wanted.token.as_file_name() else { return Ok(None) };
-        let directory = File::open(&self.0).map_err(|error| trouble(&self.0, &error))?;
-        let opened = beneath::open(directory.as_fd(), Path::new(name));
-        let mut file = match opened.map(File::from) {
-            Ok(file) => file,
-            Err(error) if is_shortage(&error) => return Err(trouble(&self.0, &error)),
-            // Absent, or leading out of the directory: nothing is known of it.
-            Err(_) => return Ok(None),
-        };
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(None);
+        let directory = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
+        match self.read(&directory, Path::new(name))? {
+            Read::Target(target) => Ok(Some(Arc::new(target))),
+            Read::Nothing => Ok(None),
+            // The name of the file is the token, so it is not said which.
+            Read::Nonsense => {
+                Err(Trouble::Met(format!("{}: a file in it is not host:port", self.path.display())))
+            }
         }
-        let text =
-            read_open(&mut file, TOKEN_SMALL_FILE_BYTES_MAX).map_err(|error| trouble(&self.0, &error))?;
-        let target = std::str::from_utf8(&text).ok().and_then(leads::word);
-        // The name of the file is the token, so it is not said which.
-        let nonsense = || Trouble::Met(format!("{}: a file in it is not host:port", self.0.display()));
-        target.map(|target| Some(Arc::new(target))).ok_or_else(nonsense)
     }
 
+    /// Looks at the files too, up to so many: each one that says nothing is a client who is refused one day.
     fn probe(&self) -> Result<(), Trouble> {
-        is_directory(&self.0)
+        let failed = |error: &io::Error| unreadable(&self.path, error);
+        let directory = File::open(&self.path).map_err(|error| failed(&error))?;
+        let entries = fs::read_dir(&self.path).map_err(|error| failed(&error))?;
+        for entry in entries.take(TOKEN_FILES_MAX).flatten() {
+            let name = entry.file_name();
+            if name.to_str().and_then(|name| Token::new(name).as_file_name().map(drop)).is_none() {
+                continue;
+            }
+            if !matches!(self.read(&directory, Path::new(&name)), Ok(Read::Target(_) | Read::Nothing)) {
+                // Its name is a token. Its number is none, and leads to it.
+                let (path, number) = (self.path.display(), entry.ino());
+                let text = format!(
+                    "{path}: a file in it (find -inum {number} names it) is not host:port; write host:port there, or take \
+                     it away"
+                );
+                self.troubles.fault(Level::Warn, &text);
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -84,7 +131,7 @@ impl Seek for Sockets {
                 }
                 Ok(Some(Arc::new(Target::Unix(path))))
             }
-            Err(error) if is_shortage(&error) => Err(trouble(&self.path, &error)),
+            Err(error) if is_shortage(&error) => Err(unreadable(&self.path, &error)),
             Err(_) => Ok(None),
         }
     }
@@ -95,11 +142,7 @@ impl Seek for Sockets {
 }
 
 fn is_directory(path: &Path) -> Result<(), Trouble> {
-    fs::read_dir(path).map(drop).map_err(|error| trouble(path, &error))
-}
-
-fn trouble(path: &Path, error: &io::Error) -> Trouble {
-    Trouble::Met(format!("{}: {error}", path.display()))
+    fs::read_dir(path).map(drop).map_err(|error| unreadable(path, &error))
 }
 
 /// Whether this says something about the machine rather than about the name.
@@ -113,7 +156,6 @@ fn is_shortage(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::observe::log::Log;
-    use crate::route::token::Token;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::time::{Duration, Instant};
 
@@ -122,7 +164,7 @@ mod tests {
         let place = std::env::temp_dir().join(format!("websplice-names-{}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         let listener = UnixListener::bind(place.join("desk")).unwrap();
-        let sockets = Sockets::new(&place, Troubles::new("Played", &Log::silent()));
+        let sockets = Sockets::new(&place, Troubles::new("Played", "--token-source", &Log::silent()));
         let until = Instant::now() + Duration::from_secs(10);
         let wanted = Wanted { token: Token::new("desk"), is_host: false, until };
         let found = sockets.seek(&wanted).unwrap().unwrap();

@@ -179,7 +179,10 @@ impl Users {
             }
             let mut parts = line.splitn(3, |byte| *byte == b':');
             let (user, hash) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            match std::str::from_utf8(hash).map_err(|_| "not text").and_then(Hash::parse) {
+            match std::str::from_utf8(hash)
+                .map_err(|_| "its hash is not text; use htpasswd -B")
+                .and_then(Hash::parse)
+            {
                 Ok(hash) => {
                     table.users.insert(user.to_vec(), table.hashes.len());
                     table.hashes.push(hash);
@@ -187,8 +190,8 @@ impl Users {
                 Err(why) => {
                     let path = self.path.display().to_string();
                     let (path, line) = (Escaped(&path), number + 1);
-                    self.log
-                        .line(Level::Warn, format!("passwords file=\"{path}\" line={line} ignored: {why}"));
+                    let what = format!("passwords file=\"{path}\" line={line} ignored: {why}");
+                    self.log.line(Level::Warn, format!("--auth-source: {what}"));
                 }
             }
         }

@@ -4,6 +4,8 @@
 
 use crate::limits::{SERVICE_REST_MS, SERVICE_SILENCES_MAX, TROUBLE_LOG_MS};
 use crate::observe::log::{Escaped, Level, Log};
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +18,22 @@ pub(super) enum Trouble {
     Resting,
 }
 
+/// That a source cannot be read, and what to do about it.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Trouble {
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => "make it, or name another",
+        ErrorKind::PermissionDenied => "let the user read it who serves, or name another",
+        _ => "mend it, or name another",
+    };
+    Trouble::Met(format!("{}: {error}; {remedy}", path.display()))
+}
+
 /// Tells of trouble with one source.
 #[derive(Clone, Debug)]
 pub(super) struct Troubles {
     name: Arc<str>,
+    /// The option that names the source.
+    option: &'static str,
     log: Log,
     told: Arc<Mutex<Told>>,
 }
@@ -33,8 +47,8 @@ struct Told {
 }
 
 impl Troubles {
-    pub fn new(name: &str, log: &Log) -> Troubles {
-        Troubles { name: name.into(), log: log.clone(), told: Arc::default() }
+    pub fn new(name: &str, option: &'static str, log: &Log) -> Troubles {
+        Troubles { name: name.into(), option, log: log.clone(), told: Arc::default() }
     }
 
     /// Notes that a client was refused for this, and says so unless that was said a moment ago.
@@ -53,7 +67,12 @@ impl Troubles {
         }
     }
 
-    /// Says something that happens seldom by itself.
+    /// Says what is wrong with the source itself, with the remedy: whoever reads it named the source with an option.
+    pub fn fault(&self, level: Level, text: &str) {
+        self.log.line(level, format!("{}: {}", self.option, Escaped(text)));
+    }
+
+    /// Says something else that happens seldom by itself.
     pub fn note(&self, level: Level, text: &str) {
         self.log.line(level, format!("tokens source={} {}", self.name, Escaped(text)));
     }

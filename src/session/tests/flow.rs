@@ -2,7 +2,7 @@
 
 use super::play::{Client, Event, Far, Play};
 use super::read::{UPGRADE, binary, close, frame, ping, row};
-use crate::limits::HOT_BYTES;
+use crate::limits::{HOT_BYTES, PONG_TIMEOUT_MS};
 use std::time::Duration;
 
 #[test]
@@ -150,8 +150,13 @@ fn pong_rides_with_the_next_frame() {
 }
 
 fn with_heartbeat(seconds: u64) -> Play {
+    with_patience(seconds, Duration::from_millis(PONG_TIMEOUT_MS))
+}
+
+fn with_patience(seconds: u64, pong: Duration) -> Play {
     let mut config = super::play::config("127.0.0.1:1");
     config.timing.heartbeat = Duration::from_secs(seconds);
+    config.timing.pong = pong;
     let mut play = Play::new(config);
     play.client(UPGRADE).connected();
     play
@@ -165,6 +170,30 @@ fn silent_client_is_pinged_and_then_let_go() {
     assert_eq!(play.wait(14_800).frames(), "ping:");
     assert_eq!(play.wait(200).frames(), "ping:, close:1008 Ping not answered");
     assert_eq!(play.fin(Far).wait(5_000).end(), "heartbeat_lost");
+}
+
+#[test]
+fn patience_is_what_was_asked_for_however_often_pings_are_sent() {
+    // Seconds between pings, patience in milliseconds, pings that a silent client gets.
+    let rows = [(1, 15_000, 15), (1, 2_000, 2), (1, 500, 1), (7, 15_000, 3), (30, 4_000, 1), (30, 45_000, 2)];
+    for (heartbeat, patience, pings) in rows {
+        let mut play = with_patience(heartbeat, Duration::from_millis(patience));
+        let begun = heartbeat * 1000;
+        assert!(!play.wait(begun + patience - 100).frames().contains("close"), "{heartbeat} {patience}");
+        let got = play.wait(200).frames();
+        assert!(got.ends_with("close:1008 Ping not answered"), "{heartbeat} {patience}: {got}");
+        // One may be due in the very moment in which the patience ends.
+        let sent = got.matches("ping:").count();
+        assert!((pings..=pings + 1).contains(&sent), "{heartbeat} {patience}: {got}");
+        assert_eq!(play.fin(Far).wait(5_000).end(), "heartbeat_lost");
+    }
+}
+
+#[test]
+fn without_a_pong_timeout_nobody_is_judged() {
+    let mut play = with_patience(1, Duration::ZERO);
+    let got = play.wait(100_500).frames();
+    assert_eq!((got.matches("ping:").count(), got.contains("close")), (100, false));
 }
 
 #[test]

@@ -12,8 +12,13 @@ use std::time::Duration;
 /// A configuration in which tokens lead to targets.
 pub fn routed() -> Config {
     let source = Source::TokenFile { path: "/tokens".into(), read_only: false };
-    let tokens =
-        Tokens { source, places: vec![Place::Query], cache: Duration::ZERO, timeout: Duration::from_secs(2) };
+    let tokens = Tokens {
+        source,
+        option: "--token-source",
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+    };
     Config { route: route::Options { tokens: Some(tokens), ..Default::default() }, ..config("") }
 }
 

@@ -25,7 +25,7 @@ fn asked(request: Request, target: Option<Target>) -> Value {
         target: target.map(Arc::new),
         budget: std::time::Duration::from_secs(60),
     };
-    let line = super::question(7, Kind::Token, &question).unwrap();
+    let line = super::question(7, Kind::Token, By::Request, &question).unwrap();
     assert!(line.starts_with("{\"id\":7,") && !line.contains('\n'), "{line}");
     serde_json::from_str(&line).unwrap()
 }
@@ -101,13 +101,13 @@ fn a_question_that_is_too_long_is_not_asked() {
         target: None,
         budget: std::time::Duration::from_secs(60),
     };
-    assert_eq!(super::question(1, Kind::Auth, &question), None);
+    assert_eq!(super::question(1, Kind::Auth, By::Request, &question), None);
 }
 
 fn said(kind: Kind, answer: &str) -> Result<Answer, String> {
     let request = request(&[("Sec-WebSocket-Protocol", b"binary, chat")]);
     match read(format!("{{\"id\":1,{answer}}}").as_bytes())? {
-        Line::Answer(1, said) => judge(kind, &request, said),
+        Line::Answer(1, said) => judge(kind, By::Request, &request, said),
         other => panic!("{other:?}"),
     }
 }
@@ -202,7 +202,7 @@ fn what_is_no_answer() {
     ] {
         assert!(read(line.as_bytes()).is_err(), "{line}");
     }
-    assert_eq!(read(br#"{"ready":true}"#), Ok(Line::Ready));
+    assert_eq!(read(br#"{"ready":true}"#), Ok(Line::Ready(By::Request)));
     assert_eq!(read(br#"{"error":"no"}"#), Ok(Line::Unfit("no".into())));
     assert!(read(b"{\"error\":\"\xff\"}").is_err());
 }
@@ -255,7 +255,7 @@ fn whatever_a_plugin_writes_does_no_harm() {
         let most = 8 * line.len() + 200;
         let said = match read(&line) {
             Ok(Line::Answer(_, said)) => said,
-            Ok(Line::Ready) => continue,
+            Ok(Line::Ready(_)) => continue,
             Ok(Line::Unfit(why)) | Err(why) => {
                 assert!(why.len() <= most, "{why}");
                 continue;
@@ -263,7 +263,7 @@ fn whatever_a_plugin_writes_does_no_harm() {
         };
         judged += 1;
         for kind in [Kind::Token, Kind::Auth] {
-            is_bounded(kind, judge(kind, &request, said.clone()), most);
+            is_bounded(kind, judge(kind, By::Request, &request, said.clone()), most);
         }
     }
     assert!(judged > 2_000, "{judged}");

@@ -7,7 +7,11 @@
 use super::{Reply, Wanted};
 use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
-use crate::limits::{LOOKUP_WAITERS_MAX, SERVICE_QUEUE_PART, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
+use crate::http::refusal::Header;
+use crate::limits::{
+    LOOKUP_WAITERS_MAX, SERVICE_QUEUE_PART, TOKEN_CACHE_ANSWER_BYTES_MAX, TOKEN_CACHE_MAX,
+    TOKEN_CACHE_UNKNOWN_MS,
+};
 use crate::plugin::Running;
 use crate::route::token::Token;
 use crate::route::{Answer, Question, Step};
@@ -52,7 +56,7 @@ struct State {
     /// Requests in all of `waiting`.
     waiters: usize,
     known: HashMap<Print, (Instant, Answer)>,
-    unknown: HashMap<Print, Instant>,
+    unknown: HashMap<Print, (Instant, Refusal)>,
     /// Those of `waiting` whose answer is not kept.
     stale: HashSet<Print>,
 }
@@ -96,7 +100,8 @@ impl Flights {
     }
 }
 
-/// The way to a plugin whose answers depend on the token alone; cheap to clone.
+/// The way to a plugin, whose answers are for all who have the token if it says that they depend on that alone; cheap to
+/// clone.
 #[derive(Clone)]
 pub(super) struct Lookups {
     board: Arc<Board>,
@@ -121,8 +126,13 @@ impl Lookups {
         state.stale = state.waiting.keys().copied().collect();
     }
 
-    /// Has the token of a question looked up by `until`, unless that is known or on its way.
+    /// Has the token of a question looked up by `until`, unless that is known or on its way. Whoever may answer by the
+    /// whole request, say by the client's address or the hour, is asked about each; so is everybody without a memory, as
+    /// tokens need that are good for once.
     pub fn ask(&self, question: Question, token: &Token, until: Instant, reply: Reply) {
+        if self.board.keep.is_zero() || !self.plugin.answers_by_token() {
+            return self.plugin.ask(question, reply);
+        }
         let print = self.board.print(token);
         if self.board.join(print, until, reply) {
             fly(&self.board, &self.plugin, print, question, until);
@@ -150,7 +160,7 @@ fn fly(board: &Arc<Board>, plugin: &Arc<Running>, print: Print, mut question: Qu
             None => board.ground(print),
         }
     };
-    plugin.ask(question, Box::new(reply));
+    plugin.ask_for_all(question, Box::new(reply));
 }
 
 impl Board {
@@ -246,27 +256,41 @@ impl State {
             Some((until, answer)) if now < *until => return Some(answer.clone()),
             _ => {}
         }
-        let until = self.unknown.get(&print)?;
-        (now < *until).then_some(Err(Refusal::UNKNOWN_TOKEN))
+        let (until, refusal) = self.unknown.get(&print)?;
+        (now < *until).then(|| Err(refusal.clone()))
     }
 
-    /// Keeps what a service said; that it could not say anything is not kept.
+    /// Keeps what a service said; that it could not say anything is not kept, nor what is too long.
     fn keep(&mut self, print: Print, answer: &Answer, keep: Duration) {
         let now = Instant::now();
+        if weight(answer) > TOKEN_CACHE_ANSWER_BYTES_MAX {
+            return;
+        }
         match answer {
             Ok(_) => {
                 make_room(&mut self.known, |(until, _)| now < *until);
                 self.known.insert(print, (now + keep, answer.clone()));
             }
-            Err(refusal) if *refusal == Refusal::UNKNOWN_TOKEN => {
-                make_room(&mut self.unknown, |until| now < *until);
+            // Anything else is trouble, of ours or of others.
+            Err(refusal) if refusal.status() < 500 => {
+                make_room(&mut self.unknown, |(until, _)| now < *until);
                 // Who has just made a token expects it to work soon.
                 let keep = keep.min(Duration::from_millis(TOKEN_CACHE_UNKNOWN_MS));
-                self.unknown.insert(print, now + keep);
+                self.unknown.insert(print, (now + keep, refusal.clone()));
                 self.known.remove(&print);
             }
             Err(_) => {}
         }
+    }
+}
+
+/// How much of an answer a plugin can make as long as it likes, in bytes.
+fn weight(answer: &Answer) -> usize {
+    let pairs =
+        |headers: &[Header]| headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    match answer {
+        Ok(pass) => pairs(&pass.headers),
+        Err(refusal) => refusal.reason().len() + pairs(refusal.headers()),
     }
 }
 

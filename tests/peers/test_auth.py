@@ -211,6 +211,9 @@ USER = """
                 raise Broken("the database says no")
             elif who == "steal":
                 subprocess.run(["cat"], timeout=30)
+            elif who == "own":
+                own = ("Content-Type", "Content-Length", "Connection", "Server", "Date", "Transfer-Encoding")
+                raise Refused(401, "Who", {**{name: "0" for name in own}, "WWW-Authenticate": "Desk", "X-Why": "you"})
             elif who == "exit":
                 import os; os._exit(3)
             elif who == "hang":
@@ -230,6 +233,9 @@ def test_a_class_of_ones_own(serve, module):
     assert ask(server, "", "-H", "X-Desk: good")[0] == 101
     status, headers = ask(server, "", "-H", "X-Desk: bad")
     assert (status, headers["www-authenticate"]) == (401, "Desk")
+    status, headers = ask(server, "", "-H", "X-Desk: own")
+    assert (status, headers["www-authenticate"], headers["x-why"], headers["connection"]) == (401, "Desk", "you", "close")
+    assert int(headers["content-length"]) > 0 and headers["content-type"].startswith("text/html")
     status, headers = ask(server, "", "-H", "X-Desk: where")
     assert status == 404 and int(headers["x-seen"]) >= 6
     for trouble in ("bug", "leave"):
@@ -276,6 +282,7 @@ def test_slow_answers_do_not_wait_for_each_other(serve, module):
 def test_a_class_that_dies_or_hangs_is_there_again(serve, module):
     server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
     assert ask(server, "", "-H", "X-Desk: exit")[0] == 503
+    server.wait_for("error=.*the process of the class ended with status 3")
     assert ask(server, "", "-H", "X-Desk: good")[0] == 101
     begun = time.monotonic()
     assert ask(server, "", "-H", "X-Desk: hang")[0] == 503
@@ -300,6 +307,8 @@ def test_all_processes_go_with_the_server(serve, module):
         return found.stdout.split()
 
     own = until(children, "the host runs")
+    own += until(lambda: subprocess.run(["ps", "-o", "pid=", "--ppid", own[0]], capture_output=True, text=True).stdout.split(),
+                 "and who asks the class")  # fmt: skip
     assert server.end() == 0
     assert not [pid for pid in own if pathlib.Path(f"/proc/{pid}").exists()]
 

@@ -61,6 +61,41 @@ fn a_plugin_is_told_everything() {
 }
 
 #[test]
+fn who_answers_by_the_token_is_told_it_alone() {
+    let question = Question {
+        step: Step::Lookup,
+        request: request(&[("Cookie", b"a=1")]).into(),
+        token: Some(Token::new("a/\"b")),
+        target: None,
+        budget: std::time::Duration::from_secs(60),
+    };
+    let line = super::question(7, Kind::Token, By::Token, &question);
+    assert_eq!(line.as_deref(), Some(r#"{"id":7,"kind":"token","token":"a/\"b"}"#));
+}
+
+#[test]
+fn what_a_plugin_answers_by() {
+    for (line, by) in [
+        (r#"{"ready":true}"#, By::Request),
+        (r#"{"ready":true,"by":null}"#, By::Request),
+        (r#"{"by":"request","ready":true}"#, By::Request),
+        (r#"{"ready":true,"by":"token"}"#, By::Token),
+    ] {
+        assert_eq!(read(line.as_bytes()), Ok(Line::Ready(by)), "{line}");
+    }
+    for line in [r#"{"ready":true,"by":"cookie"}"#, r#"{"ready":true,"by":["token"]}"#] {
+        let Ok(Line::Unfit(why)) = read(line.as_bytes()) else { panic!("{line}") };
+        assert!(why.contains("\"by\" is \"token\" or \"request\""), "{why}");
+    }
+    // One client's offer is not another one's.
+    let request = request(&[("Sec-WebSocket-Protocol", b"chat")]);
+    let answer = json!({"allow": {"target": "h:1", "subprotocol": "chat"}}).as_object().cloned().unwrap();
+    assert!(judge(Kind::Token, By::Request, &request, answer.clone()).unwrap().is_ok());
+    let told = judge(Kind::Token, By::Token, &request, answer).unwrap_err();
+    assert!(told.contains("sub-protocol"), "{told}");
+}
+
+#[test]
 fn nobody_tells_a_plugin_who_he_is() {
     let forged = [
         "SSL_CLIENT_S_DN_CN",
@@ -150,6 +185,24 @@ fn what_refuses_a_request() {
         let refusal = said(kind, answer).unwrap().unwrap_err();
         assert_eq!((refusal.status(), refusal.reason()), (status, reason), "{answer}");
     }
+}
+
+#[test]
+fn a_refusal_stays_one_whatever_it_says_of_itself() {
+    let own = OWN.iter().chain(&["Sec-WebSocket-Accept", "CONTENT-TYPE"]);
+    let mut pairs: Vec<_> = own.map(|name| json!([name, "0"])).collect();
+    pairs.insert(3, json!(["WWW-Authenticate", "Basic"]));
+    pairs.push(json!(["X-Why", "no pass"]));
+    // Only what is said counts.
+    pairs.extend((2..PLUGIN_HEADERS_MAX).map(|number| json!([format!("x{number}"), ""])));
+    let answer = format!(r#""deny":{{"status":401,"headers":{}}}"#, Value::from(pairs));
+    let refusal = said(Kind::Auth, &answer).unwrap().unwrap_err();
+    assert_eq!(refusal.status(), 401);
+    let names: Vec<_> = refusal.headers().iter().map(|(name, _)| &**name).collect();
+    assert_eq!((&names[..2], names.len()), (&["WWW-Authenticate", "X-Why"][..], PLUGIN_HEADERS_MAX));
+    let broken =
+        said(Kind::Auth, r#""deny":{"status":401,"headers":{"Server":"me","X Y":"z"}}"#).unwrap_err();
+    assert!(broken.contains("cannot be called \"X Y\""), "{broken}");
 }
 
 #[test]

@@ -289,7 +289,10 @@ fn weight(answer: &Answer) -> usize {
     let pairs =
         |headers: &[Header]| headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     match answer {
-        Ok(pass) => pairs(&pass.headers),
+        Ok(pass) => {
+            let target = pass.target.as_ref().map_or(0, |target| target.to_string().len());
+            pairs(&pass.headers) + target
+        }
         Err(refusal) => refusal.reason().len() + pairs(refusal.headers()),
     }
 }
@@ -317,104 +320,5 @@ impl fmt::Debug for Lookups {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    #[test]
-    fn the_time_of_who_asked_first_is_not_that_of_all() {
-        let (tell, asked) = std::sync::mpsc::channel();
-        let (never, wait) = std::sync::mpsc::channel::<()>();
-        let (wait, is_first) = (Mutex::new(wait), AtomicBool::new(true));
-        let settle = move |wanted: &Wanted| {
-            tell.send(wanted.until).unwrap();
-            if !is_first.swap(false, Ordering::Relaxed) {
-                return Ok(crate::route::Pass::default());
-            }
-            // The first question gets no answer in its time.
-            let left = wanted.until.saturating_duration_since(Instant::now());
-            assert!(wait.lock().unwrap().recv_timeout(left).is_err());
-            Err(Refusal::BUSY)
-        };
-        let flights = Flights::start(1, 1, Duration::ZERO, settle).unwrap();
-        let (note, verdicts) = std::sync::mpsc::channel();
-        let begun = Instant::now();
-        let ask = |name: &'static str, after: Duration| {
-            let note = note.clone();
-            let wanted = Wanted { token: Token::new("t"), is_host: false, until: begun + after };
-            let reply = move |verdict| note.send((name, matches!(verdict, Verdict::Routed(Ok(_))))).unwrap();
-            flights.ask(wanted, Box::new(reply));
-        };
-        ask("first", Duration::from_millis(500));
-        ask("hurried", Duration::from_millis(300));
-        ask("second", Duration::from_secs(60));
-        let next = || verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
-        let all = [next(), next(), next()];
-        assert_eq!(all, [("first", false), ("hurried", false), ("second", true)]);
-        let rounds: Vec<_> = asked.try_iter().collect();
-        drop(never);
-        assert_eq!(rounds, [begun + Duration::from_millis(500), begun + Duration::from_secs(60)]);
-    }
-
-    #[test]
-    fn who_has_waited_for_half_the_time_is_not_asked_about() {
-        let (tell, asked) = std::sync::mpsc::channel();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let wait = Mutex::new(wait);
-        let settle = move |wanted: &Wanted| {
-            tell.send(wanted.token.secret().to_owned()).unwrap();
-            wait.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
-            Ok(crate::route::Pass::default())
-        };
-        let flights = Flights::start(1, 4, Duration::ZERO, settle).unwrap();
-        let (note, verdicts) = std::sync::mpsc::channel();
-        let ask = |token: &str, time: Duration| {
-            let (note, name) = (note.clone(), token.to_owned());
-            let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + time };
-            let reply = move |verdict| note.send((name, matches!(verdict, Verdict::Routed(Ok(_))))).unwrap();
-            flights.ask(wanted, Box::new(reply));
-        };
-        let long = Duration::from_secs(60);
-        ask("first", long);
-        assert_eq!(asked.recv_timeout(Duration::from_secs(10)).unwrap(), "first");
-        let begun = Instant::now();
-        // Half of its time passes here, the whole does not.
-        ask("late", Duration::from_secs(20));
-        ask("both", Duration::ZERO);
-        ask("both", long);
-        ask("last", long);
-        for waiter in flights.board.lock().waiting.values_mut().flatten() {
-            waiter.turn_by -= Duration::from_secs(10);
-        }
-        (0..3).for_each(|_| go.send(()).unwrap());
-        let mut told: Vec<_> =
-            (0..5).map(|_| verdicts.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        let named = |name: &str, good| (name.to_owned(), good);
-        assert_eq!(told.remove(0), named("first", true));
-        told.sort();
-        assert_eq!(
-            told,
-            [named("both", false), named("both", true), named("last", true), named("late", false)]
-        );
-        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["both", "last"]);
-    }
-
-    #[test]
-    fn what_is_kept_has_an_end() {
-        let mut kept = HashMap::new();
-        let room = |kept: &mut HashMap<Print, bool>| make_room(kept, |fresh| *fresh);
-        for number in 0..TOKEN_CACHE_MAX as u64 {
-            room(&mut kept);
-            kept.insert((number, 0), number % 2 == 0);
-        }
-        assert_eq!(kept.len(), TOKEN_CACHE_MAX);
-        room(&mut kept);
-        assert_eq!(kept.len(), TOKEN_CACHE_MAX / 2, "what is too old goes first");
-        for number in 0..TOKEN_CACHE_MAX as u64 {
-            room(&mut kept);
-            kept.insert((number, 1), true);
-            assert!(kept.len() <= TOKEN_CACHE_MAX);
-        }
-    }
-}
+#[path = "flights_tests.rs"]
+mod tests;

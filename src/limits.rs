@@ -92,6 +92,9 @@ pub const DIAL_ADDRESS_TIMEOUT_MS: u64 = 3_000;
 pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
 /// Bytes read and dropped while a session says goodbye, at most. At the limit: the socket is closed.
 pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How old a session is when the system is told to find out whether its target is gone. Most handshakes that come to nothing
+/// are over by then, and no dead target is found sooner than some time after.
+pub const KEEP_AFTER_MS: u64 = 10_000;
 /// How long a send may make no progress. At the limit: the session ends.
 pub const WRITE_TIMEOUT_MS: u64 = 60_000;
 /// Longest `Authorization` that is read, in bytes. At the limit: as if there were none.

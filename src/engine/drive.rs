@@ -160,6 +160,15 @@ impl<K: Kernel> Engine<K> {
         self.push_out(token);
     }
 
+    /// Has the system find out when the other end of `token`, which is connected, is gone: five calls that a short session need
+    /// not have.
+    pub fn keep(&mut self, token: Token) {
+        let entry = &self.sockets[token.place()];
+        if let Some(socket) = &entry.socket {
+            self.kernel.keep(socket);
+        }
+    }
+
     /// Says end of stream to the other end of `token`.
     pub fn shut(&mut self, token: Token) {
         let entry = &self.sockets[token.place()];

@@ -83,6 +83,10 @@ pub trait Calls {
     /// Sends up to `most` bytes, all that are in `pipe`: how many were taken; `WouldBlock` means none.
     fn splice_out(&mut self, pipe: &Self::Pipe, socket: &Self::Socket, most: usize) -> io::Result<usize>;
 
+    /// Has the system find out by itself when the other end of a connected socket is gone. Accepted ones have that of their
+    /// listener.
+    fn keep(&mut self, socket: &Self::Socket);
+
     /// Says end of stream to the other end; receiving goes on.
     fn shut(&mut self, socket: &Self::Socket);
 }

@@ -42,6 +42,10 @@ impl<K: Real> Calls for K {
         pipe.drain(socket, most)
     }
 
+    fn keep(&mut self, socket: &Stream) {
+        socket::keep(socket);
+    }
+
     fn shut(&mut self, socket: &Stream) {
         socket::shut(socket);
     }

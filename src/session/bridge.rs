@@ -10,12 +10,14 @@ use super::dial::{Dial, Dialled};
 use super::echo::Echo;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
-use crate::limits::{HOT_BYTES, PONG_TIMEOUT_MS};
+use crate::limits::{HOT_BYTES, KEEP_AFTER_MS, PONG_TIMEOUT_MS};
 use crate::pool::Lease;
 use crate::target::Target;
 use crate::timers::Time;
 use crate::ws::{self, CloseReason, ControlFrame, ControlPayload, Decoder, Event, Opcode, Rules};
 use std::time::Duration;
+
+const KEEP_AFTER: Duration = Duration::from_millis(KEEP_AFTER_MS);
 
 /// An open bridge, or one whose target is being dialled.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub(super) struct Bridge {
 enum Far {
     /// A target that is being dialled, and payload that waits for it.
     Dialling(Box<Dial>, Option<Lease>),
-    /// A connected target.
-    Target,
+    /// A connected target, and whether the system has been told to find out when it is gone.
+    Target { kept: bool },
     /// No socket.
     Echo(Box<Echo>),
 }
@@ -155,7 +157,7 @@ impl Bridge {
     pub fn into_rest(self) -> Rest {
         let dial = match self.far {
             Far::Dialling(dial, Some(held)) => Some((dial, held)),
-            Far::Dialling(_, None) | Far::Target | Far::Echo(_) => None,
+            Far::Dialling(_, None) | Far::Target { .. } | Far::Echo(_) => None,
         };
         Rest { waiting: self.writer.waiting, reply: self.reply, dial }
     }
@@ -226,9 +228,9 @@ impl Bridge {
     fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) {
         match &mut self.far {
             Far::Dialling(_, held) => *held = Some(lease.kept()),
-            Far::Target if core.may_send(Side::Target) => core.send(Side::Target, lease, cx),
+            Far::Target { .. } if core.may_send(Side::Target) => core.send(Side::Target, lease, cx),
             // A target that broke takes nothing more; its last words are being read.
-            Far::Target | Far::Echo(_) => {}
+            Far::Target { .. } | Far::Echo(_) => {}
         }
     }
 
@@ -237,7 +239,7 @@ impl Bridge {
         let (full, most) = match &self.far {
             Far::Dialling(_, held) => (held.is_some(), HOT_BYTES),
             // A target that broke takes nothing, but the client's goodbye is still to be heard.
-            Far::Target => (core.sending(Side::Target), HOT_BYTES),
+            Far::Target { .. } => (core.sending(Side::Target), HOT_BYTES),
             Far::Echo(echo) => (self.writer.has_data(), echo.receive_bytes()),
         };
         if !full {
@@ -247,7 +249,7 @@ impl Bridge {
 
     /// Receives from the target again, unless something it sent has not been passed on yet.
     fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        if !matches!(self.far, Far::Target) || self.writer.has_data() {
+        if !matches!(self.far, Far::Target { .. }) || self.writer.has_data() {
             return;
         }
         match self.may_pass_unseen(core) {
@@ -310,7 +312,7 @@ impl Bridge {
         if out == Out::Data {
             core.show_sent(Tap::Sent(Side::Client), cx);
             match self.far {
-                Far::Target => self.receive_down(core, cx),
+                Far::Target { .. } => self.receive_down(core, cx),
                 Far::Echo(_) => self.receive_up(core, cx),
                 Far::Dialling(..) => {}
             }
@@ -354,7 +356,7 @@ impl Bridge {
             }
             Dialled::Connected => {
                 let held = held.take();
-                self.far = Far::Target;
+                self.far = Far::Target { kept: false };
                 core.show_sent(Tap::Connected, cx);
                 self.receive_down(core, cx);
                 if let Some(held) = held {
@@ -379,6 +381,12 @@ impl Bridge {
         {
             *held = None;
             return Next::Leave(end);
+        }
+        if let Far::Target { kept: kept @ false } = &mut self.far
+            && now >= core.opened + KEEP_AFTER
+        {
+            *kept = true;
+            core.keep_target(cx);
         }
         if self.heart_is_lost(core, cx) {
             return Next::Leave(End::HeartbeatLost);
@@ -410,6 +418,9 @@ impl Bridge {
         }
         if let Far::Dialling(dial, _) = &self.far {
             due = due.min(dial.due());
+        }
+        if let Far::Target { kept: false } = &self.far {
+            due = due.min(core.opened + KEEP_AFTER);
         }
         if !cx.config.timing.heartbeat.is_zero() {
             due = due.min(self.ping_due);

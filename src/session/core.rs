@@ -293,6 +293,13 @@ impl Core {
         cx.actions.push(Action::Ask(job));
     }
 
+    /// Has the system find out when the target is gone.
+    pub fn keep_target(&mut self, cx: &mut Cx<'_>) {
+        if self.usable(Side::Target) {
+            cx.actions.push(Action::KeepTarget);
+        }
+    }
+
     /// Sets the session's one deadline.
     pub fn arm(&mut self, due: Time, cx: &mut Cx<'_>) {
         cx.actions.push(Action::Arm(due));

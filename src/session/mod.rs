@@ -122,6 +122,8 @@ pub enum Action {
     SendLast(Side, Lease),
     /// Connect the target.
     Connect(Address),
+    /// Have the system find out when the target is gone.
+    KeepTarget,
     /// Cancel what is in flight.
     Cancel(Side),
     /// Say end of stream.

@@ -23,6 +23,7 @@ impl<K: Kernel> Shard<K> {
                 Action::Send(side, lease) => self.engine.send(token(side), lease, false),
                 Action::SendLast(side, lease) => self.engine.send(token(side), lease, true),
                 Action::Connect(address) => self.engine.connect(token(Side::Target), &address),
+                Action::KeepTarget => self.engine.keep(token(Side::Target)),
                 Action::Cancel(side) => self.engine.cancel(token(side)),
                 Action::Shut(side) => self.engine.shut(token(side)),
                 Action::Close(side) => self.engine.close(token(side)),

@@ -265,6 +265,13 @@ impl Calls for SimKernel {
         outcome
     }
 
+    fn keep(&mut self, socket: &SimSocket) {
+        let mut network = self.network.borrow_mut();
+        network.note(format_args!("> keep link {}", socket.link));
+        let near = &mut network.links[socket.link].near;
+        assert!(!std::mem::replace(&mut near.kept, true), "kept twice");
+    }
+
     fn shut(&mut self, socket: &SimSocket) {
         let mut network = self.network.borrow_mut();
         network.note(format_args!("> shut link {}", socket.link));

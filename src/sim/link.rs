@@ -73,6 +73,8 @@ pub(super) struct Near {
     /// Write reports that were asked for and not given.
     pub wants: usize,
     pub shut: bool,
+    /// The system finds out when the other end is gone.
+    pub kept: bool,
     /// A splice to it does not block.
     pub unblocked: bool,
     /// Taken by whoever asks first, as `SO_ERROR` is.
@@ -159,6 +161,7 @@ impl Link {
                 edge: None,
                 wants: 0,
                 shut: false,
+                kept: false,
                 unblocked: false,
                 error: None,
                 client: None,

@@ -95,7 +95,7 @@ pub fn accept(listener: impl AsFd) -> io::Result<(Stream, Option<SocketAddr>)> {
     Ok((Stream::new(socket.into(), client.is_none()), client))
 }
 
-/// Opens a socket and starts to connect it.
+/// Opens a socket and starts to connect it. Nobody watches over it yet: see [`keep`].
 pub fn connect(address: &Address) -> io::Result<Stream> {
     let (domain, address) = match address {
         Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
@@ -105,7 +105,7 @@ pub fn connect(address: &Address) -> io::Result<Stream> {
     let socket = open(domain)?;
     let there = address.as_socket();
     if let Some(there) = there {
-        for_tcp(&socket)?;
+        without_delay(&socket)?;
         unpace(&socket, there);
     }
     match socket.connect(&address) {
@@ -319,10 +319,27 @@ pub fn bound_to(listener: impl AsFd) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&listener).local_addr()?.as_socket())
 }
 
+/// Has the system find out when the other end is gone, and end the connection then. That of a Unix socket cannot be gone
+/// without a word.
+pub fn keep(stream: &Stream) {
+    if !stream.local {
+        // A connection that is broken already may refuse; whoever uses it next is told.
+        let _ = watch_over(&SockRef::from(stream));
+    }
+}
+
 fn for_tcp(socket: &Socket) -> io::Result<()> {
+    without_delay(socket)?;
+    watch_over(socket)
+}
+
+fn without_delay(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // An urgent byte is a byte of the stream (RFC 6093 section 3): telnet's data mark would be missing else.
-    socket.set_out_of_band_inline(true)?;
+    socket.set_out_of_band_inline(true)
+}
+
+fn watch_over(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
     user_timeout(socket)

@@ -28,6 +28,7 @@ on_both_engines!(
     a_drain_timeout_of_zero_waits_for_nobody,
     stopping_keeps_frames_whole,
     prompt_pongs_keep_a_client_and_silence_ends_it,
+    a_target_is_watched_over_when_its_session_lasts,
     prompt_pongs_count_when_pings_are_far_apart,
 );
 
@@ -271,6 +272,40 @@ fn stopping_a_flood(engine: &str, target: &TcpTarget) {
     writer.join().expect("the writer does not panic");
     slow.answer_close(1001);
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
+}
+
+/// The timer that the system runs for the connection whose own end is at `local`, as proc(5) numbers them.
+fn timer_of(local: SocketAddr) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let port = format!(":{:04X}", local.port());
+    let mut rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[1].ends_with(&port))?;
+    Some(row[5].split(':').next().expect("a first part").to_owned())
+}
+
+fn a_target_is_watched_over_when_its_session_lasts(engine: &str) {
+    const KEEP_ALIVE: &str = "02";
+    let (tell, met) = std::sync::mpsc::channel();
+    let target = TcpTarget::new(move |mut stream| {
+        let _ = tell.send(stream.peer_addr().expect("it is connected"));
+        let _ = std::io::copy(&mut stream.try_clone().expect("a descriptor is free"), &mut stream);
+    });
+    let server = Server::start(engine, &["--heartbeat=0", &target.address().to_string()]);
+    let begun = Instant::now();
+    let mut client = WsClient::open(server.wire(), &Handshake::new());
+    client.send(&Frame::binary("x"));
+    client.expect(&Message::Binary(b"x".to_vec()));
+    let near = met.recv_timeout(PATIENCE).expect("the target was dialled");
+    // Without traffic no other timer runs for long.
+    let until = begun + PATIENCE;
+    while timer_of(near).as_deref() != Some(KEEP_ALIVE) {
+        assert!(Instant::now() < until, "nobody watches over it");
+        // The system tells nobody when it starts a timer.
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
+    client.leave();
+    server.stop();
 }
 
 fn prompt_pongs_keep_a_client_and_silence_ends_it(engine: &str) {

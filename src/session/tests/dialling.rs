@@ -98,6 +98,17 @@ fn pings_are_answered_while_dialling() {
 }
 
 #[test]
+fn the_time_until_a_target_is_kept_begins_with_its_session() {
+    let mut play = Play::open(ONE);
+    play.wait(3_000);
+    assert!(!play.sockets[1].kept);
+    play.connected().wait(6_900);
+    assert!(!play.sockets[1].kept);
+    play.wait(200);
+    assert!(play.sockets[1].kept);
+}
+
+#[test]
 fn heartbeat_goes_on_while_dialling() {
     let mut play = Play::open(NAME);
     play.config.timing.heartbeat = std::time::Duration::from_secs(1);

@@ -206,6 +206,16 @@ fn no_heartbeat_means_none() {
 }
 
 #[test]
+fn a_target_is_kept_once_its_session_has_lasted() {
+    let mut play = with_heartbeat(0);
+    play.client(binary("a")).target("b").wait(9_900);
+    assert!(!play.sockets[1].kept);
+    play.wait(200);
+    assert!(play.sockets[1].kept);
+    play.wait(1_000_000);
+}
+
+#[test]
 fn client_that_takes_nothing_is_let_go_without_a_word() {
     let mut play = with_heartbeat(0);
     play.wait(30_000).stick(Client).target("a").wait(59_900);

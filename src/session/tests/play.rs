@@ -368,6 +368,9 @@ impl Play {
                     Address::Abstract(name) => format!("unix:@{}", name.escape_ascii()),
                 });
             }
+            Action::KeepTarget => {
+                assert!(!std::mem::replace(&mut self.usable(Side::Target).kept, true), "kept twice");
+            }
             Action::Cancel(side) => self.cancel(side),
             Action::Shut(side) => {
                 let socket = self.usable(side);

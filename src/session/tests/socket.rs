@@ -26,6 +26,8 @@ pub struct Socket {
     /// Bytes it has taken.
     pub got: Vec<u8>,
     pub shut: bool,
+    /// The system finds out when the other end is gone.
+    pub kept: bool,
     /// What was sent, in order: whether the end of the stream was to follow at once.
     pub sends: Vec<bool>,
     /// The end of the stream follows the send in flight.

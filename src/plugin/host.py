@@ -30,7 +30,7 @@ answers = os.dup(1)
 # A class may put something else in its place.
 poll = select.poll
 os.dup2(2, 1)
-sys.stdout.reconfigure(line_buffering=True)
+sys.stdout = open(1, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)
 # A module that starts a thread when it is loaded does what it did in websockify: the thread stays here.
 warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
 
@@ -360,7 +360,8 @@ def main():
         return
     # What is loaded stays, and is not copied into each worker for being looked at.
     gc.collect()
-    gc.freeze()
+    if hasattr(gc, "freeze"):
+        gc.freeze()
     host = Host(hello["concurrency"], lambda *ends: work(*ends, not host.ready, ask, maker, source))
     host.run()
 

@@ -346,12 +346,12 @@ def test_what_cannot_be_loaded_is_told_at_start(keep, engine, module, words, par
     assert "Traceback" not in server.said()
 
 
-def test_the_examples_of_the_page_work(serve, tmp_path):
+def test_the_examples_of_the_page_work(serve, keep, engine, target, tmp_path):
     """What docs/plugins.md shows does what the page says."""
     page = (ROOT / "docs/plugins.md").read_text()
     blocks = re.findall(r"```(python|sh)\n(#![^\n]*\n.*?)```", page, re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["python", "sh"], "an example each"
-    for kind, text in blocks:
+    assert [kind for kind, _ in blocks] == ["python", "sh", "sh"], "an example each, and one for tokens"
+    for kind, text in blocks[:2]:
         program = tmp_path / f"example.{kind}"
         program.write_text(text)
         program.chmod(0o755)
@@ -360,3 +360,14 @@ def test_the_examples_of_the_page_work(serve, tmp_path):
         status, headers = ask(server, "?key=wrong")
         assert status == 403 and "101" not in headers, kind
         assert ask(server, "")[0] == 403, kind
+    echo, program, desks = target("echo"), tmp_path / "desks.sh", tmp_path / "desks"
+    program.write_text(blocks[2][1])
+    program.chmod(0o755)
+    desks.mkdir()
+    (desks / "desk-1").write_text(echo.address)
+    (tmp_path / "secret").write_text(echo.address)
+    server = keep(Bridge(f"--token-plugin=exec:{program}", f"--token-source={desks}", engine=engine)).ready()
+    tokens = {"desk-1": 101, "desk-2": 404, "../secret": 404, "a%22,%22token%22:%22desk-1": 404}
+    assert {token: ask(server, f"?token={token}")[0] for token in tokens} == tokens
+    (desks / "desk-1").unlink()
+    assert ask(server, "?token=desk-1")[0] == 101, "the answer is kept"

@@ -11,17 +11,19 @@ use std::fs;
 
 on_both_engines!(a_command_may_answer_by_the_token_alone, a_new_process_may_answer_by_something_else);
 
-/// A command that knows the token `one`, writes down what it is asked, and is ready with these words.
+/// A command that knows the token `desk-1`, writes down what it is asked, and is ready with these words.
 fn command(place: &TempDir, target: &TcpTarget, ready: &str) -> String {
     let script = format!(
         "read -r hello; echo '{{{ready}}}'; while read -r line; do id=${{line#*:}}; id=${{id%%,*}}\n\
-         echo \"$line\" >> {}; case $line in *'\"token\":\"one\"'*)\n\
+         echo \"$line\" >> {}; case $line in *'\"token\":\"desk-1\"'*)\n\
          echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{\\\"target\\\":\\\"{}\\\",\\\"labels\\\":{{\\\"desk\\\":\\\"a\\\"}}}}}}\";;\n\
          *) echo \"{{\\\"id\\\":$id,\\\"deny\\\":{{\\\"status\\\":404,\\\"reason\\\":\\\"Gone\\\"}}}}\";; esac; done\n",
         place.arg("asked"),
         target.address()
     );
-    place.write("plugin.sh", script);
+    // The one before may still be read.
+    place.write("next.sh", script);
+    fs::rename(place.join("next.sh"), place.join("plugin.sh")).expect("the directory is writable");
     format!("--token-plugin=exec:exec sh {}", place.arg("plugin.sh"))
 }
 
@@ -41,14 +43,14 @@ fn a_command_may_answer_by_the_token_alone(engine: &str) {
         let plugin = command(&place, &target, BY_TOKEN);
         let server = Server::start(engine, &[&plugin, cache]);
         for _ in 0..3 {
-            works(&server, &asking("one").set("Cookie", "a=1"));
+            works(&server, &asking("desk-1").set("Cookie", "a=1"));
         }
         for line in server.wait_lines("open id=", 3) {
             assert!(line.contains("label.desk=\"a\""), "kept with all that was said: {line}");
         }
         let lines = asked(&place);
         assert_eq!(lines.len(), times, "{cache}: {lines:?}");
-        assert!(lines.iter().all(|line| line.ends_with(r#","kind":"token","token":"one"}"#)), "{lines:?}");
+        assert!(lines.iter().all(|line| line.ends_with(r#","kind":"token","token":"desk-1"}"#)), "{lines:?}");
         assert_eq!(refused(&server, &asking("two")), 404);
         server.stop();
         asked(&place);
@@ -61,7 +63,7 @@ fn a_new_process_may_answer_by_something_else(engine: &str) {
     let server = Server::start(engine, &[&plugin, "--token-cache=60"]);
     let twice = |times: usize| {
         asked(&place);
-        (0..2).for_each(|_| works(&server, &asking("one")));
+        (0..2).for_each(|_| works(&server, &asking("desk-1")));
         assert_eq!(asked(&place).len(), times);
     };
     twice(1);
@@ -69,7 +71,7 @@ fn a_new_process_may_answer_by_something_else(engine: &str) {
     server.signal(Signal::SIGHUP);
     server.wait_line("changed=\"it answers by the whole request now");
     twice(2);
-    let shake = Handshake::new().start("GET /?token=one HTTP/1.1").set("Cookie", "a=1");
+    let shake = Handshake::new().start("GET /?token=desk-1 HTTP/1.1").set("Cookie", "a=1");
     works(&server, &shake);
     assert!(asked(&place)[0].contains(r#""cookies":{"a":"1"}"#), "it is told all of it");
     command(&place, &target, BY_TOKEN);

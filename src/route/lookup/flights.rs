@@ -130,7 +130,12 @@ impl Lookups {
     /// whole request, say by the client's address or the hour, is asked about each; so is everybody without a memory, as
     /// tokens need that are good for once.
     pub fn ask(&self, question: Question, token: &Token, until: Instant, reply: Reply) {
-        if self.board.keep.is_zero() || !self.plugin.answers_by_token() {
+        let is_by_token = self.plugin.answers_by_token();
+        if !is_by_token {
+            // What a process before this one said is over, also should there be another such.
+            self.forget();
+        }
+        if !is_by_token || self.board.keep.is_zero() {
             return self.plugin.ask(question, reply);
         }
         let print = self.board.print(token);

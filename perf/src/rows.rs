@@ -54,6 +54,8 @@ pub enum Knower {
     Nobody,
     /// TokenFile, a file of many lines.
     File,
+    /// TokenFileName, a directory of files.
+    FileName,
     /// UnixDomainSocketDirectory.
     Directory,
     /// JWTTokenApi with a secret.
@@ -64,8 +66,12 @@ pub enum Knower {
     Redis(bool),
     /// BaseTokenAPI; whether answers may be used again.
     Web(bool),
+    /// JSONTokenApi, whose answers are not used again.
+    Json,
     /// A Python class.
     Python,
+    /// A program that answers questions line by line.
+    Exec,
     /// TokenRedis, which takes connections and never answers.
     DeafRedis,
     /// BaseTokenAPI, which takes 5 s for each answer.
@@ -216,7 +222,7 @@ const fn quick(row: Row) -> Row {
 }
 
 /// All rows, in the order in which they run.
-pub const ROWS: [Row; 56] = [
+pub const ROWS: [Row; 59] = [
     quick(plain("down-1", "Bulk down, 1 session", Kind::Down, 1)),
     quick(plain("down-16", "Bulk down, 16 sessions", Kind::Down, 16)),
     quick(plain("up-1", "Bulk up in 16 KiB frames, 1 session", Kind::Up, 1)),
@@ -279,6 +285,11 @@ pub const ROWS: [Row; 56] = [
     tokens("tokens-none", "Set-ups without tokens, one target for all", Knower::Nobody),
     quick(tokens("tokens-file", "Set-ups with tokens: TokenFile of 10,000 lines", Knower::File)),
     tokens(
+        "tokens-file-name",
+        "Set-ups with tokens: TokenFileName, a directory of 1,000 files",
+        Knower::FileName,
+    ),
+    tokens(
         "tokens-directory",
         "Set-ups with tokens: UnixDomainSocketDirectory of 1,000 sockets",
         Knower::Directory,
@@ -297,7 +308,13 @@ pub const ROWS: [Row; 56] = [
         "Set-ups with tokens: BaseTokenAPI, 10,000 tokens in turn, --token-cache=0",
         Knower::Web(false),
     ),
+    tokens(
+        "tokens-json",
+        "Set-ups with tokens: JSONTokenApi, 10,000 tokens in turn, --token-cache=0",
+        Knower::Json,
+    ),
     tokens("tokens-python", "Set-ups with tokens: a Python class", Knower::Python),
+    tokens("tokens-exec", "Set-ups with tokens: a program in Python, asked line by line", Knower::Exec),
     beside(
         "tokens-beside-redis",
         "1,000 handshakes a second without a token, beside 50 that wait for a dead Redis",

@@ -112,7 +112,7 @@ fn set_command(key: &str, value: &str) -> String {
     format!("*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n", key.len(), value.len())
 }
 
-/// A web service that says the same target for every token, at once or after a while. Dropping it ends its thread.
+/// A web service that says the same for every token, at once or after a while. Dropping it ends its thread.
 ///
 /// One thread serves all: it runs on the load's core, and one for each connection would keep the load from its clock.
 #[derive(Debug)]
@@ -124,14 +124,14 @@ pub struct Web {
 }
 
 impl Web {
-    /// Starts it; each answer is `target`, and comes `delay` after its request.
-    pub fn start(target: String, delay: Duration) -> Result<Self, String> {
+    /// Starts it; the body of each answer is `body`, and comes `delay` after its request.
+    pub fn start(body: String, delay: Duration) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("cannot start the web service: {error}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
         let port = listener.local_addr().map_err(told)?.port();
         let ending =
             Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).map_err(|error| told(error.into()))?);
-        let mut service = Service::new(listener, &ending, target, delay).map_err(told)?;
+        let mut service = Service::new(listener, &ending, &body, delay).map_err(told)?;
         let thread = thread::Builder::new().name("web".into());
         // Should it fail, the questions that nobody answers are what tells.
         let thread = thread.spawn(move || drop(service.run())).map_err(told)?;
@@ -181,7 +181,7 @@ impl Service {
     fn new(
         listener: TcpListener,
         ending: &Arc<EventFd>,
-        target: String,
+        body: &str,
         delay: Duration,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -189,8 +189,8 @@ impl Service {
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, WEB_LISTENER))?;
         epoll.add(&**ending, EpollEvent::new(EpollFlags::EPOLLIN, WEB_ENDING))?;
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{target}",
-            target.len()
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         let (open, due) = Default::default();
         Ok(Self { epoll, listener, _ending: Arc::clone(ending), answer, delay, open, next: 0, due })

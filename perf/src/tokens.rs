@@ -20,8 +20,8 @@ use crate::services::{REDIS, Redis, Web, deaf};
 
 /// Tokens that a large source knows. Clients come with each in turn, so nothing said before is of use within seconds.
 const MANY: usize = 10_000;
-/// Sockets in the directory of sockets.
-const SOCKETS: usize = 1000;
+/// Sockets, or files, in a directory with one for each token.
+const DESKS: usize = 1000;
 /// Tokens that clients come with where it matters that a service was asked for them before, and where each is signed.
 const FEW: usize = 64;
 /// How long the slow web service takes for an answer.
@@ -43,6 +43,22 @@ class Desks:
     def lookup(self, token):
         return self.target if token.startswith('desk-') else None
 ";
+/// The program of the row with a command, and where it is written. It reads JSON as a program of somebody's own would.
+const PROGRAM_FILE: &str = "perf_tokens_exec.py";
+const PROGRAM_TEXT: &str = "\
+import json
+import sys
+
+target = json.loads(sys.stdin.readline())['hello']['source']
+print(json.dumps({'ready': True}), flush=True)
+for line in sys.stdin:
+    question = json.loads(line)
+    known = question['token'].startswith('desk-')
+    answer = {'allow': {'target': target}} if known else {'deny': {}}
+    print(json.dumps({'id': question['id'], **answer}), flush=True)
+";
+/// What runs Python.
+const PYTHON: &str = "python3";
 
 /// What is to stay while the row is measured.
 #[derive(Debug)]
@@ -84,7 +100,7 @@ impl Knower {
     pub fn lacks(self) -> Option<&'static str> {
         let program = match self {
             Self::Redis(_) => REDIS,
-            Self::Python => "python3",
+            Self::Python | Self::Exec => PYTHON,
             _ => return None,
         };
         (!found_in_path(program).exists()).then_some(program)
@@ -92,7 +108,7 @@ impl Knower {
 
     /// Whether websockify is measured with it as well.
     pub fn is_for_python(self) -> bool {
-        matches!(self, Self::File | Self::Redis(false))
+        matches!(self, Self::File | Self::FileName | Self::Redis(false))
     }
 
     /// Makes it ready to lead to `port` of loopback.
@@ -110,12 +126,17 @@ impl Knower {
                 fs::write(&file, lines(&tokens, &target)).map_err(told)?;
                 Ok(source("TokenFile", &said(&file), &tokens))
             }
+            Self::FileName => {
+                let desks = emptied(folder.join("files")).map_err(told)?;
+                let tokens = names(DESKS);
+                for token in &tokens {
+                    fs::write(desks.join(token), format!("{target}\n")).map_err(told)?;
+                }
+                Ok(source("TokenFileName", &said(&desks), &tokens))
+            }
             Self::Directory => {
-                let desks = folder.join("desks");
-                // What an earlier round left.
-                let _ = fs::remove_dir_all(&desks);
-                fs::create_dir(&desks).map_err(told)?;
-                let tokens = names(SOCKETS);
+                let desks = emptied(folder.join("sockets")).map_err(told)?;
+                let tokens = names(DESKS);
                 let socket = Some(desks.join(&tokens[0]));
                 Ok(Source { socket, ..source("UnixDomainSocketDirectory", &said(&desks), &tokens) })
             }
@@ -137,9 +158,11 @@ impl Knower {
                 })
             }
             Self::Web(reused) => {
-                Ok(web(Web::start(target, Duration::ZERO)?, &names(if reused { FEW } else { MANY })))
+                let tokens = names(if reused { FEW } else { MANY });
+                Ok(web("BaseTokenAPI", Web::start(target, Duration::ZERO)?, &tokens))
             }
-            Self::SlowWeb => Ok(web(Web::start(target, SLOW)?, &names(MANY))),
+            Self::Json => Ok(web("JSONTokenApi", Web::start(object(port), Duration::ZERO)?, &names(MANY))),
+            Self::SlowWeb => Ok(web("BaseTokenAPI", Web::start(target, SLOW)?, &names(MANY))),
             Self::DeafRedis => {
                 let listener = deaf()?;
                 let place = listener.local_addr().map_err(told)?.to_string();
@@ -150,13 +173,18 @@ impl Knower {
                 fs::write(folder.join(CLASS_FILE), CLASS_TEXT).map_err(told)?;
                 Ok(Source { python_path: Some(folder), ..source(CLASS, &target, &names(MANY)) })
             }
+            Self::Exec => {
+                let file = folder.join(PROGRAM_FILE);
+                fs::write(&file, PROGRAM_TEXT).map_err(told)?;
+                Ok(source(&command(&said(&file)), &target, &names(MANY)))
+            }
         }
     }
 
     /// What our own server is told beside that, and websockify does not know.
     pub fn own_arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Redis(false) | Self::Web(false) => &["--token-cache=0"],
+            Self::Redis(false) | Self::Web(false) | Self::Json => &["--token-cache=0"],
             // As PATIENCE says.
             Self::DeafRedis | Self::SlowWeb => &["--token-timeout=1s"],
             _ => &[],
@@ -168,7 +196,7 @@ impl Source {
     /// Gives the target's socket all its names. It is there once the load listens.
     pub fn name_sockets(&self) -> Result<(), String> {
         let Some(first) = &self.socket else { return Ok(()) };
-        for token in &names(SOCKETS)[1..] {
+        for token in &names(DESKS)[1..] {
             let name = first.with_file_name(token);
             fs::hard_link(first, &name).map_err(|error| format!("{}: {error}", name.display()))?;
         }
@@ -184,9 +212,26 @@ fn source(plugin: &str, place: &str, tokens: &[String]) -> Source {
     }
 }
 
-fn web(web: Web, tokens: &[String]) -> Source {
+/// A directory with nothing in it: whatever an earlier round left is gone.
+fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder)?;
+    Ok(folder)
+}
+
+/// The plugin that runs a file of Python; the shell reads its name as one word.
+fn command(file: &str) -> String {
+    format!("exec:exec {PYTHON} '{}'", file.replace('\'', r"'\''"))
+}
+
+/// What a service answers that says targets in JSON.
+fn object(port: u16) -> String {
+    serde_json::json!({ "host": "127.0.0.1", "port": port }).to_string()
+}
+
+fn web(plugin: &str, web: Web, tokens: &[String]) -> Source {
     let place = format!("http://127.0.0.1:{}/desks/%s", web.port);
-    Source { _kept: Some(Kept::Web { _web: web }), ..source("BaseTokenAPI", &place, tokens) }
+    Source { _kept: Some(Kept::Web { _web: web }), ..source(plugin, &place, tokens) }
 }
 
 /// So many tokens.
@@ -297,6 +342,24 @@ mod tests {
         assert_eq!(said.paths, ["/websockify?token=desk-00000", "/websockify?token=desk-00001"]);
         assert_eq!(Knower::Web(false).own_arguments(), ["--token-cache=0"]);
         assert_eq!(Knower::SlowWeb.own_arguments(), [format!("--token-timeout={}s", PATIENCE.as_secs())]);
+        assert_eq!(Knower::Json.own_arguments(), ["--token-cache=0"]);
         assert!(Knower::Web(true).own_arguments().is_empty() && Knower::File.lacks().is_none());
+    }
+
+    #[test]
+    fn sources_are_written_in_the_words_of_their_plugins() {
+        assert_eq!(command("/a b/it's.py"), r"exec:exec python3 '/a b/it'\''s.py'");
+        let said: serde_json::Value = serde_json::from_str(&object(5900)).expect("JSON");
+        assert_eq!((&said["host"], &said["port"]), (&"127.0.0.1".into(), &5900.into()));
+        let folder = std::env::temp_dir().join(format!("websplice-perf-desks-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a directory");
+        let prepared = Knower::FileName.prepare(&folder, 5900);
+        let file = folder.join("tokens/files/desk-00999");
+        let target = fs::read_to_string(&file);
+        fs::remove_dir_all(&folder).expect("removed");
+        let prepared = prepared.expect("prepared");
+        assert_eq!(target.expect("a file for the last token").trim(), "127.0.0.1:5900");
+        assert_eq!(prepared.paths.len(), DESKS);
+        assert!(prepared.arguments[1].ends_with("/tokens/files"), "{:?}", prepared.arguments);
     }
 }

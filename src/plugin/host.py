@@ -358,6 +358,8 @@ def main():
     except BaseException as error:
         write(answers, unfit(error, source))
         return
+    # Whatever the module does about its own children, the workers are waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # What is loaded stays, and is not copied into each worker for being looked at.
     gc.collect()
     if hasattr(gc, "freeze"):

@@ -69,17 +69,22 @@ class Guard:
         self.source = src
 
     def authenticate(self, headers, target_host, target_port):
-        if headers.get("X-Pass") != self.source:
+        if self.source not in (headers.get("X-Pass"), headers.get("X-Forwarded-User")):
             raise AuthenticationError(response_code=418, response_headers={"X-Why": "no pass"}, response_msg="teapot")
 """)  # fmt: skip
     half.note["plugins"] = half.place / "plugins"
-    with_tokens(half)
 
 
 def with_tokens(half):
     """A web root and a token file."""
     files({"web/text.txt": "text"})(half)
     write(half, "tokens", f"good: 127.0.0.1:{half.target.port}\n")
+
+
+def custom_with_tokens(half):
+    """Both of these."""
+    custom(half)
+    with_tokens(half)
 
 
 def auth(name, source, *words, **more):
@@ -104,8 +109,10 @@ BESIDE = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 MAIN, USUAL = (auth(f"guard.{name}", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
                for name in ("Main", "Usual"))  # fmt: skip
-TOLD = auth("guard.Target", "$target", "--web=$place/web", "--web-auth", setup=custom,
+TOLD = auth("guard.Target", "$target", "--web=$place/web", "--web-auth", setup=custom_with_tokens,
     env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
+MINE_TOKENS = auth("guard.Guard", "open", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="",
+    setup=custom_with_tokens, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 
 OWN = auth("websockify.auth_plugins.BasicHTTPAuth", "user:pass", env={"PATH": BESIDE})
 
@@ -243,6 +250,13 @@ ROWS = [
     same("auth-python-target", TOLD, come(), code=403, x_target="127.0.0.1 True"),
     same("auth-python-target-of-a-file", TOLD, ask(), code=403, x_target="127.0.0.1 True"),
     same("auth-python-target-of-no-file", TOLD, ask(path="/absent"), code=403, x_target="127.0.0.1 True"),
+    better("auth-python-claimed", MINE, come("X-Forwarded-User: open"), "F 4: what a client claims of itself plays no part", IN,
+           {"code": 418}),
+    # A class is told the target, so the token is looked up before it is asked.
+    same("auth-python-token", MINE_TOKENS, come("X-Pass: open", path="/?token=good"), **IN),
+    same("auth-python-token-refused", MINE_TOKENS, come(path="/?token=good"), code=418),
+    better("auth-python-token-unknown", MINE_TOKENS, come(path="/?token=bad"),
+           "F 3.1: answer instead of closing without a word", SILENCE, REFUSAL),
     same("auth-python-own", OWN, come(basic("user:pass")), **IN),
     same("auth-python-own-wrong", OWN, come(basic("user:wrong")), code=401, www_authenticate='Basic realm="Websockify"'),
     same("auth-python-own-none", OWN, come(), code=401),

@@ -6,12 +6,13 @@ use crate::support::on_both_engines;
 use crate::support::server::Server;
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-on_both_engines!(signed_tokens, a_key_that_changes);
+on_both_engines!(signed_tokens, encrypted_tokens, a_key_that_changes);
 
 const SECRETS: [&[u8]; 2] = [b"0123456789abcdef0123456789abcdef", b"ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP"];
 
@@ -19,12 +20,29 @@ fn encoded(bytes: &[u8]) -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
-/// A request with a token that leads to `target`, with one more claim.
-fn asking(secret: &[u8], target: SocketAddr, claim: &str) -> Handshake {
+/// A token that leads to `target`, with one more claim.
+fn signed(secret: &[u8], target: SocketAddr, claim: &str) -> String {
     let claims = format!(r#"{{"host":"{}","port":{}{claim}}}"#, target.ip(), target.port());
     let signed = format!("{}.{}", encoded(br#"{"alg":"HS256"}"#), encoded(claims.as_bytes()));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
-    Handshake::new().start(&format!("GET /?token={signed}.{} HTTP/1.1", encoded(tag.as_ref())))
+    format!("{signed}.{}", encoded(tag.as_ref()))
+}
+
+/// A request with such a token.
+fn asking(secret: &[u8], target: SocketAddr, claim: &str) -> Handshake {
+    Handshake::new().start(&format!("GET /?token={} HTTP/1.1", signed(secret, target, claim)))
+}
+
+/// A request with such a token that is encrypted with the secret itself.
+fn asking_veiled(secret: &[u8], algorithm: &'static Algorithm, target: SocketAddr) -> Handshake {
+    let header = encoded(format!(r#"{{"alg":"dir","enc":"A{}GCM"}}"#, 8 * secret.len()).as_bytes());
+    let key = LessSafeKey::new(UnboundKey::new(algorithm, secret).expect("a secret of that length"));
+    let (nonce, mut content) = ([7; 12], signed(secret, target, "").into_bytes());
+    let tag = key
+        .seal_in_place_separate_tag(Nonce::from(&nonce), Aad::from(header.as_bytes()), &mut content)
+        .expect("a short text");
+    let token = format!("{header}..{}.{}.{}", encoded(&nonce), encoded(&content), encoded(tag.as_ref()));
+    Handshake::new().start(&format!("GET /?token={token} HTTP/1.1"))
 }
 
 #[track_caller]
@@ -53,6 +71,22 @@ fn signed_tokens(engine: &str) {
     assert_eq!(refused(&server, &Handshake::new()), 403);
     let log = server.log();
     assert!(!log.contains("eyJ"), "{log}");
+    server.stop();
+}
+
+/// The signature inside is by the same secret, so one that is too short for it is of no use for the encryption either.
+fn encrypted_tokens(engine: &str) {
+    let (target, place) = (TcpTarget::echo(), TempDir::new());
+    let started = |name: &str, secret: &[u8]| {
+        started(engine, place.write(name, encoded(secret)).to_str().expect("temporary paths are plain"))
+    };
+    let server = started("long", SECRETS[0]);
+    works(&server, &asking_veiled(SECRETS[0], &AES_256_GCM, target.address()));
+    server.stop();
+    let short = &SECRETS[0][..16];
+    let server = started("short", short);
+    assert_eq!(refused(&server, &asking_veiled(short, &AES_128_GCM, target.address())), 404);
+    server.wait_line("the key is shorter than its hash");
     server.stop();
 }
 

@@ -31,6 +31,7 @@ type Print = (u64, u64);
 pub(super) struct Flights {
     board: Arc<Board>,
     crew: Crew<(Print, Wanted)>,
+    rests: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What is on its way and what has come back.
@@ -62,7 +63,8 @@ struct State {
 }
 
 impl Flights {
-    /// Starts `threads` that have tokens looked up with `settle`; up to `queue` tokens may wait.
+    /// Starts `threads` that have tokens looked up with `settle`, but for when `rests` says that it would be in vain; up to
+    /// `queue` tokens may wait.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -70,6 +72,7 @@ impl Flights {
         threads: usize,
         queue: usize,
         keep: Duration,
+        rests: impl Fn() -> bool + Send + Sync + 'static,
         settle: impl Fn(&Wanted) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Flights> {
         let board = Board::new(keep);
@@ -88,13 +91,13 @@ impl Flights {
                 }
             },
         )?;
-        Ok(Flights { board, crew })
+        Ok(Flights { board, crew, rests: Arc::new(rests) })
     }
 
-    /// Has a token looked up, unless that is known or on its way; [`Verdict::Busy`] when too many wait.
+    /// Has a token looked up, unless that is known or on its way; [`Verdict::Busy`] when too many wait, or for nothing.
     pub fn ask(&self, wanted: Wanted, reply: Reply) {
         let (print, until) = (self.board.print(&wanted.token), wanted.until);
-        if self.board.join(print, until, reply) && self.crew.ask((print, wanted)).is_err() {
+        if self.board.join(print, until, &*self.rests, reply) && self.crew.ask((print, wanted)).is_err() {
             self.board.ground(print);
         }
     }
@@ -139,7 +142,7 @@ impl Lookups {
             return self.plugin.ask(question, reply);
         }
         let print = self.board.print(token);
-        if self.board.join(print, until, reply) {
+        if self.board.join(print, until, &|| false, reply) {
             fly(&self.board, &self.plugin, print, question, until);
         }
     }
@@ -173,16 +176,16 @@ impl Board {
         Arc::new(Board { hashers: Default::default(), keep, state: Mutex::default() })
     }
 
-    /// Has `reply` answered: by what is known, as busy when too many wait, or else when the flight lands. Says whether that
-    /// is still to take off.
-    fn join(&self, print: Print, until: Instant, reply: Reply) -> bool {
+    /// Has `reply` answered: by what is known, as busy when it is in vain or too many wait, or else when the flight lands. Says
+    /// whether that is still to take off.
+    fn join(&self, print: Print, until: Instant, in_vain: &dyn Fn() -> bool, reply: Reply) -> bool {
         let mut state = self.lock();
         if let Some(answer) = state.kept(print) {
             drop(state);
             reply(Verdict::Routed(answer));
             return false;
         }
-        if state.waiters >= LOOKUP_WAITERS_MAX {
+        if state.waiters >= LOOKUP_WAITERS_MAX || in_vain() {
             drop(state);
             reply(Verdict::Busy);
             return false;

@@ -23,7 +23,7 @@ fn the_time_of_who_asked_first_is_not_that_of_all() {
         assert!(wait.lock().unwrap().recv_timeout(left).is_err());
         Err(Refusal::BUSY)
     };
-    let flights = Flights::start(1, 1, Duration::ZERO, settle).unwrap();
+    let flights = Flights::start(1, 1, Duration::ZERO, || false, settle).unwrap();
     let (note, verdicts) = std::sync::mpsc::channel();
     let begun = Instant::now();
     let ask = |name: &'static str, after: Duration| {
@@ -44,6 +44,27 @@ fn the_time_of_who_asked_first_is_not_that_of_all() {
 }
 
 #[test]
+fn during_a_rest_only_what_is_known_is_answered() {
+    let rests = Arc::new(AtomicBool::new(false));
+    let seen = rests.clone();
+    let good = |_: &Wanted| Ok(Pass::default());
+    let flights =
+        Flights::start(1, 1, Duration::from_secs(3600), move || seen.load(Ordering::Relaxed), good).unwrap();
+    let ask = |token: &str| {
+        let (note, verdict) = std::sync::mpsc::channel();
+        let until = Instant::now() + Duration::from_secs(60);
+        let wanted = Wanted { token: Token::new(token), is_host: false, until };
+        flights.ask(wanted, Box::new(move |verdict| note.send(verdict).unwrap()));
+        matches!(verdict.recv_timeout(Duration::from_secs(10)).unwrap(), Verdict::Routed(Ok(_)))
+    };
+    assert!(ask("known"));
+    rests.store(true, Ordering::Relaxed);
+    assert!(ask("known") && !ask("other"));
+    rests.store(false, Ordering::Relaxed);
+    assert!(ask("other"));
+}
+
+#[test]
 fn who_has_waited_for_half_the_time_is_not_asked_about() {
     let (tell, asked) = std::sync::mpsc::channel();
     let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -53,7 +74,7 @@ fn who_has_waited_for_half_the_time_is_not_asked_about() {
         wait.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
         Ok(Pass::default())
     };
-    let flights = Flights::start(1, 4, Duration::ZERO, settle).unwrap();
+    let flights = Flights::start(1, 4, Duration::ZERO, || false, settle).unwrap();
     let (note, verdicts) = std::sync::mpsc::channel();
     let ask = |token: &str, time: Duration| {
         let (note, name) = (note.clone(), token.to_owned());

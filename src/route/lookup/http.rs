@@ -44,6 +44,10 @@ impl Api {
 }
 
 impl Seek for Api {
+    fn rests(&self) -> bool {
+        self.rest.lasts()
+    }
+
     fn seek(&self, wanted: &Wanted) -> Found {
         // Dots mean a place in the path, and cannot be escaped: such an address would be another one.
         if matches!(wanted.token.secret(), "" | "." | "..") {

@@ -44,6 +44,11 @@ trait Seek: Send + Sync {
     /// Looks a token up; waits no longer than until `wanted.until`.
     fn seek(&self, wanted: &Wanted) -> Found;
 
+    /// Whether it is left in peace just now: nothing would be asked.
+    fn rests(&self) -> bool {
+        false
+    }
+
     /// Looks whether the source is of any use yet, when the server starts.
     fn probe(&self) -> Result<(), Trouble> {
         Ok(())
@@ -142,19 +147,19 @@ impl Routes {
 impl Way {
     fn to(tokens: &Tokens, log: &Log, names: &Names) -> io::Result<Way> {
         let troubles = Troubles::new(tokens.source.name(), log);
-        let (seek, threads): (Box<dyn Seek>, _) = match &tokens.source {
+        let (seek, threads): (Arc<dyn Seek>, _) = match &tokens.source {
             Source::TokenFile { path, .. } => {
-                (Box::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
+                (Arc::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
             }
-            Source::TokenFileName(path) => (Box::new(names::Words(path.clone())), LOOKUP_THREADS),
+            Source::TokenFileName(path) => (Arc::new(names::Words(path.clone())), LOOKUP_THREADS),
             Source::SocketDirectory(path) => {
-                (Box::new(names::Sockets::new(path, troubles.clone())), LOOKUP_THREADS)
+                (Arc::new(names::Sockets::new(path, troubles.clone())), LOOKUP_THREADS)
             }
-            Source::Jwt(path) => (Box::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
+            Source::Jwt(path) => (Arc::new(keys::Keys::new(path, troubles.clone())), LOOKUP_THREADS),
             Source::Redis(redis) => {
-                (Box::new(redis::Redis::new(redis.clone(), names.clone())), REDIS_THREADS)
+                (Arc::new(redis::Redis::new(redis.clone(), names.clone())), REDIS_THREADS)
             }
-            Source::Api(api) => (Box::new(http::Api::new(api.clone(), names.clone())?), HTTP_THREADS),
+            Source::Api(api) => (Arc::new(http::Api::new(api.clone(), names.clone())?), HTTP_THREADS),
             Source::Plugin(plugin) => {
                 let running =
                     Running::start(plugin, Kind::Token, tokens.timeout, log).map_err(io::Error::other)?;
@@ -167,9 +172,17 @@ impl Way {
         }
         let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
         let common = Common::of(tokens);
+        let (rester, counted) = (seek.clone(), troubles.clone());
         let settle = move |wanted: &Wanted| settle(&*seek, wanted, &troubles);
         Ok(if is_service {
-            Way::Shared(Flights::start(threads, LOOKUP_QUEUE_MAX, tokens.cache, settle)?, common)
+            // Whoever comes during a rest needs no thread to be told so.
+            let rests = move || {
+                rester.rests() && {
+                    counted.tell(&Trouble::Resting);
+                    true
+                }
+            };
+            Way::Shared(Flights::start(threads, LOOKUP_QUEUE_MAX, tokens.cache, rests, settle)?, common)
         } else {
             let work = move |(wanted, reply): (Wanted, Reply)| reply(Verdict::Routed(settle(&wanted)));
             Way::Alone(Crew::start("tokens", threads, HELPER_QUEUE_MAX, Standing::GivesWay, work)?, common)
@@ -302,11 +315,17 @@ mod tests {
         let (go, wait) = channel::<()>();
         let (tell, asked) = channel();
         let wait = std::sync::Mutex::new(wait);
-        let flights = Flights::start(1, 1, keep, move |wanted| {
-            tell.send(wanted.token.secret().to_owned()).unwrap();
-            let _ = wait.lock().unwrap().recv();
-            Err(if wanted.token.secret() == "bad" { Refusal::UNKNOWN_TOKEN } else { Refusal::BUSY })
-        });
+        let flights = Flights::start(
+            1,
+            1,
+            keep,
+            || false,
+            move |wanted| {
+                tell.send(wanted.token.secret().to_owned()).unwrap();
+                let _ = wait.lock().unwrap().recv();
+                Err(if wanted.token.secret() == "bad" { Refusal::UNKNOWN_TOKEN } else { Refusal::BUSY })
+            },
+        );
         (flights.unwrap(), go, asked)
     }
 

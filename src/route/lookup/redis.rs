@@ -92,6 +92,10 @@ impl Redis {
 }
 
 impl Seek for Redis {
+    fn rests(&self) -> bool {
+        self.rest.lasts()
+    }
+
     fn seek(&self, wanted: &Wanted) -> Found {
         if !self.rest.is_over() {
             return Err(Trouble::Resting);

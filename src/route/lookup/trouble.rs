@@ -87,6 +87,11 @@ impl Rest {
         }
     }
 
+    /// Whether it is not tried just now, by anybody.
+    pub fn lasts(&self) -> bool {
+        self.seen().until.is_some_and(|time| Instant::now() < time)
+    }
+
     /// It could not be reached.
     pub fn begin(&self) {
         self.seen().until = Some(next());
@@ -131,8 +136,9 @@ mod tests {
             rest.silence();
         }
         assert!(rest.is_over(), "an answer between them begins the count anew");
+        assert!(!rest.lasts());
         rest.silence();
-        assert!(!rest.is_over());
+        assert!(rest.lasts() && !rest.is_over());
         rest.silence();
         assert!(!rest.is_over(), "who tried after a rest was not answered either");
         rest.end();
@@ -145,7 +151,7 @@ mod tests {
         rest.begin();
         assert!(!rest.is_over());
         rest.0.lock().unwrap().until = Some(Instant::now());
-        assert!(rest.is_over());
-        assert!(!rest.is_over(), "the next waits for what the first finds");
+        assert!(!rest.lasts() && rest.is_over());
+        assert!(rest.lasts() && !rest.is_over(), "the next waits for what the first finds");
     }
 }

@@ -268,6 +268,8 @@ pub const TOKEN_CACHE_MS: u64 = 5_000;
 pub const TOKEN_CACHE_UNKNOWN_MS: u64 = 1_000;
 /// Answers of a service that are kept, of known tokens, and of unknown ones. At the limit: those of that kind are forgotten.
 pub const TOKEN_CACHE_MAX: usize = 8192;
+/// Target, headers and reason of an answer about a token that is kept, in bytes together. A longer one is not kept.
+pub const TOKEN_CACHE_ANSWER_BYTES_MAX: usize = 4 * 1024;
 /// Tokens that may wait to be looked up in one service. At the limit: 503.
 pub const LOOKUP_QUEUE_MAX: usize = 256;
 /// Requests that may wait for look-ups of one service, those for the same token included. At the limit: 503.

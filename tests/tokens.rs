@@ -9,6 +9,7 @@ mod tokens {
     mod keys;
     mod line;
     mod places;
+    mod plugins;
     mod service;
     mod services;
     mod shown;

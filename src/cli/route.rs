@@ -103,9 +103,9 @@ pub(super) const TOKEN_FROM: Opt = Category::Access.row(
 pub(super) const TOKEN_CACHE: Opt = Category::Access.row(
     "token-cache",
     "how long answers of a token service are kept",
-    "What Redis, a web service or a Python class said of a token is used again for this long, and that it knows nothing \
-     of one for a second at most. 0 asks for each request. Files are not kept: they act as soon as they change. The \
-     addresses of targets with names are kept for this long too, but never for more than a second.",
+    "What Redis, a web service, a Python class or a command that answers by the token alone said of a token is used again \
+     for this long, and that it knows nothing of one for a second at most. 0 asks for each request. Files are not kept: \
+     they act as soon as they change. The addresses of targets with names are kept for this long too, but never for more than a second.",
     "(5s)",
     "--token-cache=0 --token-plugin=TokenRedis --token-source=localhost 6080",
     Act::Take(free("DURATION"), |options, value| {

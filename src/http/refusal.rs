@@ -107,6 +107,11 @@ impl Refusal {
         &self.reason
     }
 
+    /// The headers that belong to it alone.
+    pub fn headers(&self) -> &[Header] {
+        &self.headers
+    }
+
     /// The answer as a response and its page. The response announces the page's length; leave the page away for HEAD.
     pub fn answer(&self) -> (Response, Vec<u8>) {
         let page = page(self.status, &self.reason);

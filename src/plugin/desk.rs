@@ -5,19 +5,19 @@
 //! here, because here is known what was asked, and so what must not be told. Sessions never wait here. It neither starts the process nor reads
 //! or writes: it says what to write, takes what was read, and sends the signals.
 
-use super::message::{self, Kind, Line};
+use super::message::{self, By, Kind, Line};
 use super::pace::Pace;
 use super::secrets::{self, Keeper};
 use super::spout::Spout;
+use super::state::{Ask, State};
 use super::{Question, Reply};
 use crate::http::Refusal;
 use crate::limits;
 use crate::observe::log::{Level, Log};
 use crate::route::plugin::Plugin;
 use crate::session::job::Verdict;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,60 +34,6 @@ pub struct Desk {
     pub pace: Pace,
     state: Mutex<State>,
     changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// What came of the first start.
-    first: Option<Result<(), String>>,
-    /// The plugin is to end.
-    stopping: bool,
-    /// It has.
-    ended: bool,
-    /// The process is to be replaced as soon as it has answered.
-    renewing: bool,
-    /// Its process group, while that cannot be anybody else's.
-    process: Option<Pid>,
-    /// Counts processes.
-    life: u64,
-    /// When the process was started, until it is ready.
-    starting: Option<Instant>,
-    ready: bool,
-    /// When the next one is started, while there is none.
-    next_start: Option<Instant>,
-    /// Since when its input has been closed, and the last signal it was sent.
-    leaving: Option<(Instant, Option<Signal>)>,
-    waiting: VecDeque<Ask>,
-    flying: HashMap<u64, Ask>,
-    /// Questions that whoever asked has been refused, but that the process still sits on, and since when.
-    hung: HashMap<u64, (Instant, Keeper)>,
-    /// Whose questions were answered last: a process may write of them later, or what it wrote be read later.
-    recent: VecDeque<Keeper>,
-    /// The number of the last question.
-    asked: u64,
-    /// When the first question was asked that was not answered in time, if nothing has been answered since.
-    lost: Option<Instant>,
-}
-
-/// A question and where its answer goes.
-struct Ask {
-    question: Question,
-    reply: Reply,
-    asked: Instant,
-    /// When nobody waits for its answer any more.
-    until: Instant,
-}
-
-impl Ask {
-    fn keeper(&self) -> Keeper {
-        (self.question.request.clone(), self.question.token.clone())
-    }
-}
-
-impl std::fmt::Debug for Ask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ask")
-    }
 }
 
 impl Desk {
@@ -130,8 +76,13 @@ impl Desk {
         self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// See [`super::Running::ask`].
-    pub fn ask(&self, question: Question, reply: Reply) {
+    /// What the process answers by; while there is none, or a new one is not ready yet, the one before it.
+    pub fn by(&self) -> By {
+        self.lock().by.unwrap_or_default()
+    }
+
+    /// See [`super::Running::ask`] and, for one that is `shared`, [`super::Running::ask_for_all`].
+    pub fn ask(&self, question: Question, shared: bool, reply: Reply) {
         let now = Instant::now();
         let mut state = self.lock();
         let away = state.next_start.is_some_and(|at| at > now + self.pace.answer / 4);
@@ -141,7 +92,7 @@ impl Desk {
             drop(state);
             return reply(Verdict::Busy);
         }
-        state.waiting.push_back(Ask { question, reply, asked: now, until });
+        state.waiting.push_back(Ask { question, reply, asked: now, until, shared });
         drop(state);
         self.changed.notify_all();
     }
@@ -214,10 +165,16 @@ impl Desk {
                 continue;
             };
             state.asked += 1;
-            let id = state.asked;
+            let (id, by) = (state.asked, state.by.unwrap_or_default());
             drop(state);
+            if ask.shared && by != By::Token {
+                // It was to be asked of another process: what this one says is for one request alone.
+                (ask.reply)(Verdict::Busy);
+                state = self.lock();
+                continue;
+            }
             // It may be long, and nobody who asks waits for that.
-            let Some(line) = message::question(id, self.kind, &ask.question) else {
+            let Some(line) = message::question(id, self.kind, by, &ask.question) else {
                 (ask.reply)(Verdict::Routed(Err(Refusal::HEAD_TOO_LARGE)));
                 state = self.lock();
                 continue;
@@ -245,7 +202,10 @@ impl Desk {
         }
         let (id, said) = match said {
             Ok(Line::Answer(id, said)) => (id, said),
-            Ok(Line::Ready) => return self.is_ready(state),
+            Ok(Line::Ready(By::Token)) if self.kind != Kind::Token => {
+                return self.is_unfit(state, message::GUARDS_BY_TOKEN);
+            }
+            Ok(Line::Ready(by)) => return self.is_ready(state, by),
             Ok(Line::Unfit(why)) => return self.is_unfit(state, &why),
             Err(why) => {
                 drop(state);
@@ -254,6 +214,7 @@ impl Desk {
                 return;
             }
         };
+        let by = state.by.unwrap_or_default();
         let ask = state.flying.remove(&id);
         let keeper = state.hung.remove(&id).map(|(_, keeper)| keeper).or(ask.as_ref().map(Ask::keeper));
         state.remember(keeper);
@@ -265,18 +226,22 @@ impl Desk {
             self.tell(Level::Debug, "late", &format!("an answer that nobody waits for, id {id}"));
             return;
         };
-        let answer = message::judge(self.kind, &ask.question.request, said).unwrap_or_else(|why| {
+        let answer = message::judge(self.kind, by, &ask.question.request, said).unwrap_or_else(|why| {
             self.tell(Level::Warn, "error", &why);
             Err(Refusal::BUSY)
         });
         (ask.reply)(Verdict::Routed(answer));
     }
 
-    fn is_ready(&self, mut state: MutexGuard<'_, State>) {
+    fn is_ready(&self, mut state: MutexGuard<'_, State>, by: By) {
         (state.ready, state.starting) = (true, None);
         state.first.get_or_insert(Ok(()));
+        let before = state.by.replace(by);
         drop(state);
         self.changed.notify_all();
+        if before.is_some_and(|before| before != by) {
+            self.tell(Level::Warn, "changed", by.consequence());
+        }
     }
 
     fn is_unfit(&self, mut state: MutexGuard<'_, State>, why: &str) {
@@ -395,106 +360,5 @@ impl Desk {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-    }
-}
-
-impl State {
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.process {
-            // It may have ended this very moment; then there is nobody left to be told.
-            let _ = killpg(group, signal);
-        }
-    }
-
-    /// Keeps in mind whose question was done with last.
-    fn remember(&mut self, keeper: Option<Keeper>) {
-        self.recent.extend(keeper);
-        while self.recent.len() > limits::PLUGIN_IN_FLIGHT_MAX {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Takes out what has waited for too long. What the process was asked it still sits on.
-    fn overdue(&mut self, now: Instant) -> Vec<Reply> {
-        let late = |ask: &Ask| ask.until <= now;
-        let mut overdue = Vec::new();
-        for (id, ask) in self.flying.extract_if(|_, ask| late(ask)) {
-            let first = self.lost.get_or_insert(ask.asked);
-            *first = ask.asked.min(*first);
-            self.hung.insert(id, (ask.asked, ask.keeper()));
-            overdue.push(ask.reply);
-        }
-        if self.waiting.iter().any(late) {
-            let (gone, stay) = self.waiting.drain(..).partition::<VecDeque<_>, _>(late);
-            self.waiting = stay;
-            overdue.extend(gone.into_iter().map(|ask| ask.reply));
-        }
-        overdue
-    }
-
-    /// Since when the process sits on a question, if it is not about to be replaced anyway.
-    fn hung_since(&self) -> Option<Instant> {
-        let stays = !self.renewing && self.leaving.is_none() && self.process.is_some();
-        self.hung.values().map(|(asked, _)| *asked).min().filter(|_| stays)
-    }
-
-    /// Ends a process that hangs, that does not start, or that does not leave, and replaces one that sits on questions. Says
-    /// what and why, if it is not asked to leave.
-    fn mind(&mut self, now: Instant, pace: &Pace) -> Option<(&'static str, &'static str)> {
-        let since = |at: Option<Instant>, time: Duration| at.is_some_and(|at| at + time <= now);
-        if since(self.starting, pace.start) {
-            self.starting = None;
-            self.first.get_or_insert(Err("did not say {\"ready\":true} in time".into()));
-            self.signal(Signal::SIGKILL);
-            return Some(("killed", "it did not get ready in time"));
-        }
-        if since(self.lost, pace.silence) {
-            self.lost = None;
-            self.signal(Signal::SIGKILL);
-            return Some(("killed", "it answers nothing any more"));
-        }
-        if let Some(since) = self.hung_since() {
-            // That somebody had little time is not its fault.
-            let slow = self.hung.values().filter(|(asked, _)| *asked + pace.answer <= now);
-            let many = slow.count() > limits::PLUGIN_HUNG_MAX;
-            if many || since + pace.answer * limits::PLUGIN_HUNG_TIMES <= now {
-                self.renewing = true;
-                let few = "it does not come to an end with a question";
-                return Some(("replaced", if many { "it sits on too many questions" } else { few }));
-            }
-        }
-        if let Some((at, sent)) = self.leaving {
-            let due = match sent {
-                None => (pace.stop / 2, Signal::SIGTERM),
-                Some(Signal::SIGTERM) => (pace.stop, Signal::SIGKILL),
-                Some(_) => return None,
-            };
-            if at + due.0 <= now {
-                self.signal(due.1);
-                self.leaving = Some((at, Some(due.1)));
-            }
-        }
-        None
-    }
-
-    /// When something is due next.
-    fn next_look(&self, pace: &Pace) -> Option<Instant> {
-        let asked = self.flying.values().chain(&self.waiting).map(|ask| ask.until).min();
-        let slow =
-            self.hung.values().map(|(asked, _)| *asked + pace.answer).filter(|at| *at > Instant::now()).min();
-        let leaving = match self.leaving {
-            Some((at, None)) => Some(at + pace.stop / 2),
-            Some((at, Some(Signal::SIGTERM))) => Some(at + pace.stop),
-            _ => None,
-        };
-        let times = [
-            asked,
-            slow,
-            self.starting.map(|at| at + pace.start),
-            self.lost.map(|at| at + pace.silence),
-            self.hung_since().map(|at| at + pace.answer * limits::PLUGIN_HUNG_TIMES),
-            leaving,
-        ];
-        times.into_iter().flatten().min()
     }
 }

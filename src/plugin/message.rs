@@ -23,18 +23,32 @@ pub enum Kind {
     Auth,
 }
 
+/// What a plugin answers by, as it says itself when it is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// Anything in the request.
+    #[default]
+    Request,
+    /// The token alone, which is all that it is told.
+    Token,
+}
+
+/// Why a plugin that guards cannot answer by tokens.
+pub const GUARDS_BY_TOKEN: &str =
+    "it answers by \"token\", and --auth-plugin is asked about whole requests; leave \"by\" out";
+
 /// A line that a plugin wrote.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// It can be asked.
-    Ready,
+    Ready(By),
     /// It is of no use, for this reason.
     Unfit(String),
     /// An answer to the question with this number; what it says has yet to be judged.
     Answer(u64, Map<String, Value>),
 }
 
-/// Headers that the 101 has anyway, or must not have.
+/// Headers that an answer has anyway, or must not have.
 const OWN: [&str; 8] = [
     "connection",
     "upgrade",
@@ -63,6 +77,16 @@ impl Kind {
     }
 }
 
+impl By {
+    /// What becomes of answers when a process answers by something else than the one before it.
+    pub fn consequence(self) -> &'static str {
+        match self {
+            By::Request => "it answers by the whole request now: no answer is kept or shared any more",
+            By::Token => "it answers by the token alone now: answers are kept for --token-cache and shared",
+        }
+    }
+}
+
 /// What a process hears first.
 pub fn hello(kind: Kind, name: &str, source: Option<&str>, concurrency: usize) -> String {
     let (kind, protocol) = (kind.word(), 1);
@@ -72,11 +96,24 @@ pub fn hello(kind: Kind, name: &str, source: Option<&str>, concurrency: usize) -
 
 /// A question as a line without its end; `None` if it is longer than a line may be. Its number is always its first member,
 /// so that even a shell can find it.
-pub fn question(id: u64, kind: Kind, question: &Question) -> Option<String> {
+pub fn question(id: u64, kind: Kind, by: By, question: &Question) -> Option<String> {
+    let body = match by {
+        By::Request => whole(kind, question),
+        // What it is not told it cannot answer by.
+        By::Token => {
+            json!({"kind": kind.word(), "token": question.token.as_ref().map(|token| token.secret())})
+        }
+    };
+    let line = format!("{{\"id\":{id},{}", body.to_string().strip_prefix('{')?);
+    (line.len() < PLUGIN_LINE_BYTES_MAX).then_some(line)
+}
+
+/// A question with all that is known of its request.
+fn whole(kind: Kind, question: &Question) -> Value {
     let request = &*question.request;
     let told = request.headers.iter().filter(|(name, _)| !claims_identity(name));
     let headers: Vec<Value> = told.map(|(name, value)| json!([name, latin(value)])).collect();
-    let body = json!({
+    json!({
         "kind": kind.word(),
         "method": request.method,
         "path": request.path,
@@ -90,9 +127,7 @@ pub fn question(id: u64, kind: Kind, question: &Question) -> Option<String> {
         }),
         "token": question.token.as_ref().map(|token| token.secret()),
         "target": question.target.as_deref().map(target),
-    });
-    let line = format!("{{\"id\":{id},{}", body.to_string().strip_prefix('{')?);
-    (line.len() < PLUGIN_LINE_BYTES_MAX).then_some(line)
+    })
 }
 
 /// Whether a header says who the client is, in any spelling. Proxies put such headers in for applications behind them;
@@ -170,7 +205,12 @@ pub fn read(line: &[u8]) -> Result<Line, String> {
     let value: Value = serde_json::from_slice(line).map_err(|error| format!("not JSON: {error}"))?;
     let Value::Object(mut object) = value else { return Err("not an object".into()) };
     if object.get("ready") == Some(&Value::Bool(true)) {
-        return Ok(Line::Ready);
+        return Ok(match object.get("by") {
+            None | Some(Value::Null) => Line::Ready(By::Request),
+            Some(Value::String(by)) if by == "request" => Line::Ready(By::Request),
+            Some(Value::String(by)) if by == "token" => Line::Ready(By::Token),
+            Some(by) => Line::Unfit(format!("\"by\" is \"token\" or \"request\", not {by}")),
+        });
     }
     match object.remove("id") {
         Some(id) => Ok(Line::Answer(id.as_u64().ok_or("an id that is no number")?, object)),
@@ -185,17 +225,19 @@ pub fn read(line: &[u8]) -> Result<Line, String> {
 ///
 /// # Errors
 /// What is wrong with it. Whoever asked is then refused.
-pub fn judge(kind: Kind, request: &Request, said: Map<String, Value>) -> Result<Answer, String> {
+pub fn judge(kind: Kind, by: By, request: &Request, said: Map<String, Value>) -> Result<Answer, String> {
     let mut said = said.into_iter();
     match (said.next(), said.next()) {
-        (Some((word, Value::Object(what))), None) if word == "allow" => allow(kind, request, what).map(Ok),
+        (Some((word, Value::Object(what))), None) if word == "allow" => {
+            allow(kind, by, request, what).map(Ok)
+        }
         (Some((word, Value::Object(what))), None) if word == "deny" => deny(kind, what).map(Err),
         (Some((word, Value::String(why))), None) if word == "error" => Err(why),
         _ => Err("an answer needs exactly one of \"allow\", \"deny\" and \"error\"".into()),
     }
 }
 
-fn allow(kind: Kind, request: &Request, what: Map<String, Value>) -> Result<Pass, String> {
+fn allow(kind: Kind, by: By, request: &Request, what: Map<String, Value>) -> Result<Pass, String> {
     let mut pass = Pass::default();
     for (name, value) in what {
         match name.as_str() {
@@ -210,8 +252,12 @@ fn allow(kind: Kind, request: &Request, what: Map<String, Value>) -> Result<Pass
                 "binary" => {}
                 other => return Err(format!("framing {other:?} is not supported; there is only \"binary\"")),
             },
+            // What one client offers another one may not.
+            "subprotocol" if by == By::Token => {
+                return Err("who answers by the token alone cannot name a sub-protocol".into());
+            }
             "subprotocol" => pass.subprotocol = Some(offered(request, text(&name, &value)?)?),
-            "headers" => pass.headers = headers(&value)?,
+            "headers" => pass.headers = headers(&value, false)?,
             "labels" => pass.labels = labels(&value)?,
             _ => return Err(format!("\"allow\" has no member {name:?}")),
         }
@@ -237,7 +283,8 @@ fn deny(kind: Kind, what: Map<String, Value>) -> Result<Refusal, String> {
                 status = Some(known.ok_or("a denial needs a status from 300 to 599")?);
             }
             "reason" => reason = Some(text(&name, &value)?.to_owned()),
-            "headers" => more = headers(&value)?,
+            // A refusal stays one: what the answer says of itself is no reason to say another one.
+            "headers" => more = headers(&value, true)?,
             _ => return Err(format!("\"deny\" has no member {name:?}")),
         }
     }
@@ -278,9 +325,16 @@ fn offered(request: &Request, name: &str) -> Result<Box<str>, String> {
     }
 }
 
-/// Headers as pairs, or as an object.
-fn headers(value: &Value) -> Result<Vec<Header>, String> {
-    let pairs: Vec<(&str, &Value)> = match value {
+/// Whether the server says this header itself, or nobody may.
+fn is_own(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    OWN.contains(&&*lower) || lower.starts_with("sec-websocket-")
+}
+
+/// Headers as pairs, or as an object. Those that are the server's own to say are passed over with `passes_own`, and an
+/// error without.
+fn headers(value: &Value, passes_own: bool) -> Result<Vec<Header>, String> {
+    let mut pairs: Vec<(&str, &Value)> = match value {
         Value::Object(object) => object.iter().map(|(name, value)| (name.as_str(), value)).collect(),
         Value::Array(list) => {
             let pair = |pair: &'_ Value| match pair.as_array().map(Vec::as_slice) {
@@ -292,12 +346,14 @@ fn headers(value: &Value) -> Result<Vec<Header>, String> {
         }
         _ => return Err("\"headers\" is no list of pairs".into()),
     };
+    if passes_own {
+        pairs.retain(|(name, _)| !is_own(name));
+    }
     if pairs.len() > PLUGIN_HEADERS_MAX {
         return Err(format!("more than {PLUGIN_HEADERS_MAX} headers"));
     }
     let header = |(name, value): (&str, &Value)| {
-        let lower = name.to_ascii_lowercase();
-        if !is_token(name.as_bytes()) || OWN.contains(&&*lower) || lower.starts_with("sec-websocket-") {
+        if !is_token(name.as_bytes()) || is_own(name) {
             return Err(format!("a header cannot be called {name:?}"));
         }
         let value = text(name, value)?;

@@ -25,7 +25,7 @@ fn asked(request: Request, target: Option<Target>) -> Value {
         target: target.map(Arc::new),
         budget: std::time::Duration::from_secs(60),
     };
-    let line = super::question(7, Kind::Token, &question).unwrap();
+    let line = super::question(7, Kind::Token, By::Request, &question).unwrap();
     assert!(line.starts_with("{\"id\":7,") && !line.contains('\n'), "{line}");
     serde_json::from_str(&line).unwrap()
 }
@@ -58,6 +58,41 @@ fn a_plugin_is_told_everything() {
     let told = asked(bare, Target::parse_unix(std::ffi::OsStr::new("/run/vnc")));
     assert_eq!((&told["client"], &told["tls"], &told["query"]), (&Value::Null, &Value::Null, &Value::Null));
     assert_eq!(told["target"], json!({"unix": "/run/vnc"}));
+}
+
+#[test]
+fn who_answers_by_the_token_is_told_it_alone() {
+    let question = Question {
+        step: Step::Lookup,
+        request: request(&[("Cookie", b"a=1")]).into(),
+        token: Some(Token::new("a/\"b")),
+        target: None,
+        budget: std::time::Duration::from_secs(60),
+    };
+    let line = super::question(7, Kind::Token, By::Token, &question);
+    assert_eq!(line.as_deref(), Some(r#"{"id":7,"kind":"token","token":"a/\"b"}"#));
+}
+
+#[test]
+fn what_a_plugin_answers_by() {
+    for (line, by) in [
+        (r#"{"ready":true}"#, By::Request),
+        (r#"{"ready":true,"by":null}"#, By::Request),
+        (r#"{"by":"request","ready":true}"#, By::Request),
+        (r#"{"ready":true,"by":"token"}"#, By::Token),
+    ] {
+        assert_eq!(read(line.as_bytes()), Ok(Line::Ready(by)), "{line}");
+    }
+    for line in [r#"{"ready":true,"by":"cookie"}"#, r#"{"ready":true,"by":["token"]}"#] {
+        let Ok(Line::Unfit(why)) = read(line.as_bytes()) else { panic!("{line}") };
+        assert!(why.contains("\"by\" is \"token\" or \"request\""), "{why}");
+    }
+    // One client's offer is not another one's.
+    let request = request(&[("Sec-WebSocket-Protocol", b"chat")]);
+    let answer = json!({"allow": {"target": "h:1", "subprotocol": "chat"}}).as_object().cloned().unwrap();
+    assert!(judge(Kind::Token, By::Request, &request, answer.clone()).unwrap().is_ok());
+    let told = judge(Kind::Token, By::Token, &request, answer).unwrap_err();
+    assert!(told.contains("sub-protocol"), "{told}");
 }
 
 #[test]
@@ -101,13 +136,13 @@ fn a_question_that_is_too_long_is_not_asked() {
         target: None,
         budget: std::time::Duration::from_secs(60),
     };
-    assert_eq!(super::question(1, Kind::Auth, &question), None);
+    assert_eq!(super::question(1, Kind::Auth, By::Request, &question), None);
 }
 
 fn said(kind: Kind, answer: &str) -> Result<Answer, String> {
     let request = request(&[("Sec-WebSocket-Protocol", b"binary, chat")]);
     match read(format!("{{\"id\":1,{answer}}}").as_bytes())? {
-        Line::Answer(1, said) => judge(kind, &request, said),
+        Line::Answer(1, said) => judge(kind, By::Request, &request, said),
         other => panic!("{other:?}"),
     }
 }
@@ -150,6 +185,24 @@ fn what_refuses_a_request() {
         let refusal = said(kind, answer).unwrap().unwrap_err();
         assert_eq!((refusal.status(), refusal.reason()), (status, reason), "{answer}");
     }
+}
+
+#[test]
+fn a_refusal_stays_one_whatever_it_says_of_itself() {
+    let own = OWN.iter().chain(&["Sec-WebSocket-Accept", "CONTENT-TYPE"]);
+    let mut pairs: Vec<_> = own.map(|name| json!([name, "0"])).collect();
+    pairs.insert(3, json!(["WWW-Authenticate", "Basic"]));
+    pairs.push(json!(["X-Why", "no pass"]));
+    // Only what is said counts.
+    pairs.extend((2..PLUGIN_HEADERS_MAX).map(|number| json!([format!("x{number}"), ""])));
+    let answer = format!(r#""deny":{{"status":401,"headers":{}}}"#, Value::from(pairs));
+    let refusal = said(Kind::Auth, &answer).unwrap().unwrap_err();
+    assert_eq!(refusal.status(), 401);
+    let names: Vec<_> = refusal.headers().iter().map(|(name, _)| &**name).collect();
+    assert_eq!((&names[..2], names.len()), (&["WWW-Authenticate", "X-Why"][..], PLUGIN_HEADERS_MAX));
+    let broken =
+        said(Kind::Auth, r#""deny":{"status":401,"headers":{"Server":"me","X Y":"z"}}"#).unwrap_err();
+    assert!(broken.contains("cannot be called \"X Y\""), "{broken}");
 }
 
 #[test]
@@ -202,7 +255,7 @@ fn what_is_no_answer() {
     ] {
         assert!(read(line.as_bytes()).is_err(), "{line}");
     }
-    assert_eq!(read(br#"{"ready":true}"#), Ok(Line::Ready));
+    assert_eq!(read(br#"{"ready":true}"#), Ok(Line::Ready(By::Request)));
     assert_eq!(read(br#"{"error":"no"}"#), Ok(Line::Unfit("no".into())));
     assert!(read(b"{\"error\":\"\xff\"}").is_err());
 }
@@ -255,7 +308,7 @@ fn whatever_a_plugin_writes_does_no_harm() {
         let most = 8 * line.len() + 200;
         let said = match read(&line) {
             Ok(Line::Answer(_, said)) => said,
-            Ok(Line::Ready) => continue,
+            Ok(Line::Ready(_)) => continue,
             Ok(Line::Unfit(why)) | Err(why) => {
                 assert!(why.len() <= most, "{why}");
                 continue;
@@ -263,7 +316,7 @@ fn whatever_a_plugin_writes_does_no_harm() {
         };
         judged += 1;
         for kind in [Kind::Token, Kind::Auth] {
-            is_bounded(kind, judge(kind, &request, said.clone()), most);
+            is_bounded(kind, judge(kind, By::Request, &request, said.clone()), most);
         }
     }
     assert!(judged > 2_000, "{judged}");

@@ -11,6 +11,7 @@ mod pipes;
 mod process;
 mod secrets;
 mod spout;
+mod state;
 
 use crate::limits::{PLUGIN_START_MS, PLUGIN_STOP_MS};
 use crate::observe::log::Log;
@@ -56,7 +57,18 @@ impl Running {
     /// Asks about a request. The answer goes to `reply`, as a refusal when there is none in time; [`Verdict::Busy`](crate::session::job::Verdict::Busy) at once
     /// when too many questions wait or nobody is there to answer.
     pub fn ask(&self, question: Question, reply: Reply) {
-        self.desk.ask(question, reply);
+        self.desk.ask(question, false, reply);
+    }
+
+    /// Asks for a token alone, for all who have it: as [`Running::ask`], and [`Verdict::Busy`](crate::session::job::Verdict::Busy)
+    /// as well when the process whose turn it is to answer does so by other things too.
+    pub fn ask_for_all(&self, question: Question, reply: Reply) {
+        self.desk.ask(question, true, reply);
+    }
+
+    /// Whether it answers by the token alone, as its process has said, or the one before until a new one is ready.
+    pub fn answers_by_token(&self) -> bool {
+        self.desk.by() == message::By::Token
     }
 
     /// Has the process replaced by a new one once it has answered what it was asked.

@@ -41,8 +41,12 @@ fn start(script: &str) -> Result<Running, String> {
 
 /// With a pace of its own.
 fn start_at(script: &str, pace: impl FnOnce(&mut Pace)) -> Result<Running, String> {
+    start_as(script, Kind::Auth, pace)
+}
+
+fn start_as(script: &str, kind: Kind, pace: impl FnOnce(&mut Pace)) -> Result<Running, String> {
     let plugin = Plugin { program: Program::Shell(script.into()), source: Some("the source".into()) };
-    let mut desk = hurried(&plugin, Kind::Auth);
+    let mut desk = hurried(&plugin, kind);
     pace(&mut desk.pace);
     let desk = Arc::new(desk);
     process::supervise(plugin, &desk).unwrap();
@@ -61,12 +65,15 @@ fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
 
 /// For a session that has so much time left.
 fn ask_for(running: &Running, token: &str, budget: Duration) -> Receiver<Verdict> {
+    let (tell, answer) = channel();
+    running.ask(question(token, budget), Box::new(move |verdict| drop(tell.send(verdict))));
+    answer
+}
+
+fn question(token: &str, budget: Duration) -> Question {
     let request = Request::bare(Vec::new());
     let token = Some(Token::new(token));
-    let question = Question { step: Step::Guard(0), request: request.into(), token, target: None, budget };
-    let (tell, answer) = channel();
-    running.ask(question, Box::new(move |verdict| drop(tell.send(verdict))));
-    answer
+    Question { step: Step::Guard(0), request: request.into(), token, target: None, budget }
 }
 
 /// The status of an answer: 0 for one that lets pass.
@@ -428,4 +435,47 @@ fn nobody_is_waited_for_longer_than_somebody_waits() {
     // More than may be asked at once: the others wait for their turn in vain.
     slow(PLUGIN_IN_FLIGHT_MAX);
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_is_for_all_is_asked_of_those_who_answer_by_the_token() {
+    let lives = scratch("lives");
+    let _ = std::fs::remove_file(&lives);
+    // Every other life answers by the token, the first among them.
+    let script = format!(
+        "read -r hello; echo x >> {0}; case $(wc -l < {0}) in *[13579]) echo '{{\"ready\":true,\"by\":\"token\"}}';; \
+         *) echo '{{\"ready\":true}}';; esac; while read -r line; do {ID} case $line in *die*) kill -9 $$;; *) \
+         echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{\\\"target\\\":\\\"h:${{#line}}\\\"}}}}\";; esac; done",
+        lives.display()
+    );
+    let running = start_as(&script, Kind::Token, |_| {}).unwrap();
+    let for_all = |token: &str| {
+        let (tell, answer) = channel();
+        let question = question(token, Duration::from_secs(60));
+        running.ask_for_all(question, Box::new(move |verdict| drop(tell.send(verdict))));
+        answer
+    };
+    for is_by_token in [true, false, true] {
+        until("it is there", || status(&ask(&running, "x")) == 0);
+        assert_eq!(running.answers_by_token(), is_by_token);
+        assert_eq!(status(&for_all("x")), if is_by_token { 0 } else { 503 });
+        let verdict = ask(&running, "x").recv_timeout(PATIENCE).unwrap();
+        let Verdict::Routed(Ok(Pass { target: Some(target), .. })) = verdict else { panic!("{verdict:?}") };
+        let length: usize = target.to_string()[2..].parse().unwrap();
+        assert_eq!(length < 50, is_by_token, "it is told the token alone: {length}");
+        let last = for_all("die");
+        assert_eq!(status(&last), 503);
+        if !is_by_token {
+            // That one was not asked.
+            assert_eq!(status(&ask(&running, "die")), 503);
+        }
+    }
+    drop(running);
+    std::fs::remove_file(&lives).unwrap();
+}
+
+#[test]
+fn who_guards_is_not_asked_by_the_token() {
+    let told = start("read -r hello; echo '{\"ready\":true,\"by\":\"token\"}'; read -r line").err().unwrap();
+    assert!(told.contains("leave \"by\" out"), "{told}");
 }

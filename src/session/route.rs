@@ -117,19 +117,19 @@ impl Route {
             match judged {
                 Some(Ok(())) => self.taken += 1,
                 Some(Err(refusal)) => return self.refuse(&refusal, core, cx),
-                None => return self.ask(step, wants_bridge, core, cx),
+                None => return self.ask(step, core, cx),
             }
         }
     }
 
     /// Has a helper take a step.
-    fn ask(&self, step: Step, wants_bridge: bool, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+    fn ask(&self, step: Step, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         if step == Step::Lookup && self.token.is_none() {
             return self.refuse(&Refusal::NO_TOKEN, core, cx);
         }
         let mut target = self.passed.target.clone();
-        // A file has no target.
-        if step != Step::Lookup && wants_bridge && target.is_none() {
+        // Guards are told of the configured one for files too, as plugins of websockify are.
+        if step != Step::Lookup && target.is_none() {
             target = cx.config.target.clone().map(Arc::new);
         }
         let (request, token) = (self.request.clone(), self.token.clone());

@@ -19,7 +19,50 @@ def basic(text, scheme="Basic"):
 def custom(half):
     """A plugin of one's own, which refuses with a status and a header of its own."""
     write(half, "plugins/guard.py", """
+import signal
+import sqlite3
+
 from websockify.auth_plugins import AuthenticationError
+
+class Main:
+    # Has what belongs to the thread that made it, and does what only the main thread may.
+
+    def __init__(self, src=None):
+        self.base = sqlite3.connect(":memory:")
+        self.base.execute("create table passes as select ? as word", (src,))
+
+    def ring(self, *_):
+        raise AuthenticationError(response_code=408, response_msg="late")
+
+    def authenticate(self, headers, target_host, target_port):
+        signal.signal(signal.SIGALRM, self.ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        if headers.get("X-Pass") == "slow":
+            signal.pause()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if not self.base.execute("select 1 from passes where word = ?", (headers.get("X-Pass"),)).fetchone():
+            raise AuthenticationError(response_code=401, response_headers={"WWW-Authenticate": "Base"})
+
+class Usual:
+    # Refuses with headers that an answer has anyway.
+
+    def __init__(self, src=None):
+        pass
+
+    def authenticate(self, headers, target_host, target_port):
+        said = {"Content-Type": "text/html", "Content-Length": "0", "Connection": "close", "Server": "mine",
+                "Date": "Mon, 01 Jan 2024 00:00:00 GMT", "WWW-Authenticate": 'Basic realm="mine"', "X-Why": "no pass"}
+        raise AuthenticationError(response_code=int(headers.get("X-Code")), response_headers=said)
+
+class Target:
+    # Says where its request would go.
+
+    def __init__(self, src=None):
+        self.source = src
+
+    def authenticate(self, headers, target_host, target_port):
+        said = "%s %s" % (target_host, str(target_port) == self.source)
+        raise AuthenticationError(response_code=403, response_headers={"X-Target": said})
 
 class Guard:
     def __init__(self, src=None):
@@ -64,6 +107,10 @@ TOKENS = auth("BasicHTTPAuth", "user:pass", "--token-plugin=TokenFile", "--token
 # The Python that plugins find first is one that has websockify, as it was where these plugins were used before.
 BESIDE = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
 MINE = auth("guard.Guard", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
+MAIN, USUAL = (auth(f"guard.{name}", "open", setup=custom, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
+               for name in ("Main", "Usual"))  # fmt: skip
+TOLD = auth("guard.Target", "$target", "--web=$place/web", "--web-auth", setup=custom_with_tokens,
+    env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 MINE_TOKENS = auth("guard.Guard", "open", "--token-plugin=TokenFile", "--token-source=$place/tokens", to="",
     setup=custom_with_tokens, env={"PYTHONPATH": "$plugins", "PATH": BESIDE})
 
@@ -194,6 +241,15 @@ ROWS = [
     same("auth-python", MINE, come("X-Pass: open"), **IN),
     same("auth-python-refused", MINE, come("X-Pass: shut"), code=418, x_why="no pass"),
     same("auth-python-absent", MINE, come(), code=418),
+    same("auth-python-main-thread", MAIN, come("X-Pass: open"), **IN),
+    same("auth-python-main-thread-refused", MAIN, come("X-Pass: shut"), code=401, www_authenticate="Base"),
+    same("auth-python-main-thread-alarm", MAIN, come("X-Pass: slow"), code=408, reason="late"),
+    *(same(f"auth-python-usual-headers-{code}", USUAL, come(f"X-Code: {code}"), code=code,
+           www_authenticate='Basic realm="mine"', x_why="no pass")
+      for code in (401, 403)),
+    same("auth-python-target", TOLD, come(), code=403, x_target="127.0.0.1 True"),
+    same("auth-python-target-of-a-file", TOLD, ask(), code=403, x_target="127.0.0.1 True"),
+    same("auth-python-target-of-no-file", TOLD, ask(path="/absent"), code=403, x_target="127.0.0.1 True"),
     better("auth-python-claimed", MINE, come("X-Forwarded-User: open"), "F 4: what a client claims of itself plays no part", IN,
            {"code": 418}),
     # A class is told the target, so the token is looked up before it is asked.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 on_both_engines!(
     a_plugin_decides_everything,
     a_plugin_says_something_with_files_too,
+    a_plugin_is_told_the_target_with_files_too,
     a_plugin_that_is_killed_is_started_again,
     a_plugin_ends_with_the_server,
 );
@@ -49,6 +50,7 @@ fn a_plugin_decides_everything(engine: &str) {
         &format!(
             r#"*'"path":"/open"'*) say '"allow":{{"target":"{}","subprotocol":"chat","headers":[["X-Desk","7"]],"labels":{{"user":"m\"e\n"}}}}' ;;
 *'"path":"/login"'*) say '"deny":{{"status":401,"reason":"Who","headers":{{"WWW-Authenticate":"Bearer"}}}}' ;;
+*'"path":"/usual"'*) say '"deny":{{"status":401,"headers":{{"WWW-Authenticate":"Bearer","Content-Length":"7","Server":"me"}}}}' ;;
 *'"path":"/text"'*) say '"allow":{{"framing":"text"}}' ;;
 *root*) say '"allow":{{}}' ;;
 *'"path":"/no"'*) say '"deny":{{}}' ;;
@@ -76,6 +78,9 @@ fn a_plugin_decides_everything(engine: &str) {
         (login.status, login.reason.as_str(), login.header("WWW-Authenticate")),
         (401, "Who", Some("Bearer"))
     );
+    let usual = refused(&server, &Handshake::new().start("GET /usual HTTP/1.1"));
+    assert_eq!((usual.status, usual.header("WWW-Authenticate")), (401, Some("Bearer")));
+    assert_ne!(usual.header("Server"), Some("me"));
     assert_eq!(refused(&server, &Handshake::new().start("GET /no HTTP/1.1")).status, 403);
     assert_eq!(refused(&server, &Handshake::new().start("GET /text HTTP/1.1")).status, 503);
     server.wait_line("framing \\\"text\\\" is not supported");
@@ -119,6 +124,27 @@ fn a_plugin_says_something_with_files_too(engine: &str) {
     for line in server.wait_lines("request=\"GET /other.html\"", 2) {
         assert!(line.contains("status=200") && !line.contains("label"), "{line}");
     }
+    server.stop();
+}
+
+fn a_plugin_is_told_the_target_with_files_too(engine: &str) {
+    let (directory, target) = (TempDir::new(), TcpTarget::echo());
+    directory.write("page.html", "hello");
+    let address = target.address();
+    let wanted = format!(r#""target":{{"host":"{}","port":{}}}"#, address.ip(), address.port());
+    let answers = format!("*'{wanted}'*) say '\"allow\":{{}}' ;;\n*) say '\"deny\":{{}}' ;;");
+    let plugin = shell(&directory, &answers);
+    let web = format!("--web={}", directory.arg(""));
+    let server = Server::start(engine, &[&address.to_string(), &web, "--web-auth", &plugin]);
+    assert_eq!(server.http().get("/page.html", "").status, 200);
+    opens(&server, &Handshake::new()).expect("it goes there");
+    server.stop();
+    // Where tokens lead to targets, a file has none.
+    directory.write("tokens", format!("one: {address}\n"));
+    let tokens = format!("--token-source={}", directory.arg("tokens"));
+    let server = Server::start(engine, &["--token-plugin=TokenFile", &tokens, &web, "--web-auth", &plugin]);
+    assert_eq!(server.http().get("/page.html?token=one", "").status, 403);
+    opens(&server, &Handshake::new().start("GET /?token=one HTTP/1.1")).expect("the token leads there");
     server.stop();
 }
 

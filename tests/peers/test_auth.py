@@ -211,6 +211,9 @@ USER = """
                 raise Broken("the database says no")
             elif who == "steal":
                 subprocess.run(["cat"], timeout=30)
+            elif who == "own":
+                own = ("Content-Type", "Content-Length", "Connection", "Server", "Date", "Transfer-Encoding")
+                raise Refused(401, "Who", {**{name: "0" for name in own}, "WWW-Authenticate": "Desk", "X-Why": "you"})
             elif who == "exit":
                 import os; os._exit(3)
             elif who == "hang":
@@ -230,6 +233,9 @@ def test_a_class_of_ones_own(serve, module):
     assert ask(server, "", "-H", "X-Desk: good")[0] == 101
     status, headers = ask(server, "", "-H", "X-Desk: bad")
     assert (status, headers["www-authenticate"]) == (401, "Desk")
+    status, headers = ask(server, "", "-H", "X-Desk: own")
+    assert (status, headers["www-authenticate"], headers["x-why"], headers["connection"]) == (401, "Desk", "you", "close")
+    assert int(headers["content-length"]) > 0 and headers["content-type"].startswith("text/html")
     status, headers = ask(server, "", "-H", "X-Desk: where")
     assert status == 404 and int(headers["x-seen"]) >= 6
     for trouble in ("bug", "leave"):
@@ -276,6 +282,7 @@ def test_slow_answers_do_not_wait_for_each_other(serve, module):
 def test_a_class_that_dies_or_hangs_is_there_again(serve, module):
     server = serve("--auth-plugin=desks.Desk", "--auth-source=x", modules=module("desks", USER))
     assert ask(server, "", "-H", "X-Desk: exit")[0] == 503
+    server.wait_for("error=.*the process of the class ended with status 3")
     assert ask(server, "", "-H", "X-Desk: good")[0] == 101
     begun = time.monotonic()
     assert ask(server, "", "-H", "X-Desk: hang")[0] == 503
@@ -300,6 +307,8 @@ def test_all_processes_go_with_the_server(serve, module):
         return found.stdout.split()
 
     own = until(children, "the host runs")
+    own += until(lambda: subprocess.run(["ps", "-o", "pid=", "--ppid", own[0]], capture_output=True, text=True).stdout.split(),
+                 "and who asks the class")  # fmt: skip
     assert server.end() == 0
     assert not [pid for pid in own if pathlib.Path(f"/proc/{pid}").exists()]
 
@@ -337,12 +346,12 @@ def test_what_cannot_be_loaded_is_told_at_start(keep, engine, module, words, par
     assert "Traceback" not in server.said()
 
 
-def test_the_examples_of_the_page_work(serve, tmp_path):
+def test_the_examples_of_the_page_work(serve, keep, engine, target, tmp_path):
     """What docs/plugins.md shows does what the page says."""
     page = (ROOT / "docs/plugins.md").read_text()
     blocks = re.findall(r"```(python|sh)\n(#![^\n]*\n.*?)```", page, re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["python", "sh"], "an example each"
-    for kind, text in blocks:
+    assert [kind for kind, _ in blocks] == ["python", "sh", "sh"], "an example each, and one for tokens"
+    for kind, text in blocks[:2]:
         program = tmp_path / f"example.{kind}"
         program.write_text(text)
         program.chmod(0o755)
@@ -351,3 +360,14 @@ def test_the_examples_of_the_page_work(serve, tmp_path):
         status, headers = ask(server, "?key=wrong")
         assert status == 403 and "101" not in headers, kind
         assert ask(server, "")[0] == 403, kind
+    echo, program, desks = target("echo"), tmp_path / "desks.sh", tmp_path / "desks"
+    program.write_text(blocks[2][1])
+    program.chmod(0o755)
+    desks.mkdir()
+    (desks / "desk-1").write_text(echo.address)
+    (tmp_path / "secret").write_text(echo.address)
+    server = keep(Bridge(f"--token-plugin=exec:{program}", f"--token-source={desks}", engine=engine)).ready()
+    tokens = {"desk-1": 101, "desk-2": 404, "../secret": 404, "a%22,%22token%22:%22desk-1": 404}
+    assert {token: ask(server, f"?token={token}")[0] for token in tokens} == tokens
+    (desks / "desk-1").unlink()
+    assert ask(server, "?token=desk-1")[0] == 101, "the answer is kept"

@@ -1,16 +1,20 @@
 """Where tokens lead by Python classes: the real websockify's own, each against what it asks, and a user's."""
 
+import concurrent.futures
 import contextlib
 import json
 import signal
 import socket
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 from jwcrypto import jwk, jwt
 from services import Redis, Service
-from support import Bridge, ask, surroundings, until
+from support import ROOT, Bridge, ask, surroundings, until
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.usefixtures("ours")
@@ -147,6 +151,90 @@ def test_a_lookup_of_ones_own(keep, engine, target, module):
     assert "good" not in server.said() and "bug is not" not in server.said(), server.said()
 
 
+# What belongs to the thread that made it, and what only the main thread may do.
+BOUND = """
+    import os
+    import signal
+    import sqlite3
+    import time
+
+    class Base:
+        def __init__(self, source):
+            self.base = sqlite3.connect(source, timeout=20)
+
+        def lookup(self, token):
+            if token.startswith("meet"):
+                # Comes back when four of these are asked at once, each in a process of its own.
+                with self.base:
+                    self.base.execute("insert into present values (?)", (os.getpid(),))
+                while self.base.execute("select count(distinct pid) from present").fetchone()[0] < 4:
+                    time.sleep(0.01)
+            return self.base.execute("select host, port from desks where ? like token", (token,)).fetchone()
+
+    class Alarmed:
+        def __init__(self, source):
+            self.port = source
+
+        def ring(self, *_):
+            raise TimeoutError()
+
+        def lookup(self, token):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL if token == "forgot" else self.ring)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            if token == "forgot":
+                return ("127.0.0.1", self.port)
+            try:
+                if token == "slow":
+                    time.sleep(60)
+            except TimeoutError:
+                return None
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            return ("127.0.0.1", self.port)
+"""
+
+
+def test_a_class_that_belongs_to_its_thread_is_asked_by_several_at_once(keep, engine, target, module, tmp_path):
+    echo, base = target("echo"), sqlite3.connect(tmp_path / "desks.db")
+    with base:
+        base.execute("create table desks (token, host, port)")
+        base.execute("create table present (pid)")
+        base.executemany("insert into desks values (?, '127.0.0.1', ?)", [("good", echo.port), ("meet%", echo.port)])
+    base.close()
+    server = leads(keep, engine, module("desks", BOUND), "--token-plugin=desks.Base", f"--token-source={tmp_path}/desks.db",
+                   "--token-timeout=15")  # fmt: skip
+    assert comes_back(server, "?token=good") and ask(server, "?token=bad")[0] == 404
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda number: comes_back(server, f"?token=meet{number}"), range(4))) == [True] * 4
+    assert comes_back(server, "?token=good") and "Error" not in server.said(), server.said()
+
+
+def test_a_class_that_needs_the_main_thread(keep, engine, target, module):
+    server = leads(keep, engine, module("desks", BOUND), "--token-plugin=desks.Alarmed",
+                   f"--token-source={target('echo').port}", "--token-cache=0")  # fmt: skip
+    assert comes_back(server, "?token=good")
+    begun = time.monotonic()
+    assert ask(server, "?token=slow")[0] == 404 and time.monotonic() - begun < 10
+    for _ in range(3):
+        # Its alarm ends the process that was asked; somebody else is asked next.
+        before = workers(server)
+        assert comes_back(server, "?token=forgot")
+        until(lambda: before - workers(server), "the alarm has rung")
+        assert comes_back(server, "?token=good")
+    assert "ended=" not in server.said(), server.said()
+
+
+def children(pid):
+    """The processes that this one has started."""
+    return set(subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split())
+
+
+def workers(server):
+    """Who asks the class of a server's one plugin."""
+    (host,) = children(server.pid)
+    return children(host)
+
+
 NOTED = """
     class Noted:
         def __init__(self, source):
@@ -180,13 +268,14 @@ def test_equal_tokens_are_looked_up_once_in_a_while(keep, engine, target, module
     # Tokens that are good for once need each request to be asked about.
     server = leads(keep, engine, module("desks", NOTED), *words, "--token-cache=0")
     assert asked(server, "good", 3) == ["good"] * 3
-    # So do commands, which are told the whole request and may answer by any of it.
-    script = tmp_path / "desk.sh"
-    script.write_text("read -r hello; echo '{\"ready\":true}'; while read -r line; do id=${line#*:}; id=${id%%,*}\n"
-                      f"echo good >> {book}; echo \"{{\\\"id\\\":$id,\\\"allow\\\":"
-                      f"{{\\\"target\\\":\\\"127.0.0.1:{echo.port}\\\"}}}}\"; done\n")  # fmt: skip
-    server = leads(keep, engine, "", f"--token-plugin=exec:exec sh {script}", "--token-cache=60")
-    assert asked(server, "good", 3) == ["good"] * 3
+    # So do commands, which are told the whole request and may answer by any of it, unless they say that they do not.
+    for ready, times in (("", 3), (',"by":"token"', 1)):
+        script = tmp_path / "desk.sh"
+        script.write_text(f"read -r hello; echo '{{\"ready\":true{ready}}}'; while read -r line\n"
+                          f"do id=${{line#*:}}; id=${{id%%,*}}; echo good >> {book}; echo \"{{\\\"id\\\":$id,\\\"allow\\\":"
+                          f"{{\\\"target\\\":\\\"127.0.0.1:{echo.port}\\\"}}}}\"; done\n")  # fmt: skip
+        server = leads(keep, engine, "", f"--token-plugin=exec:exec sh {script}", "--token-cache=60")
+        assert asked(server, "good", 3) == ["good"] * times
 
 
 @contextlib.contextmanager
@@ -243,3 +332,60 @@ def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, modul
     module("guards", guard % 1)
     server.child.send_signal(signal.SIGHUP)
     until(lambda: ask(server, "?token=good")[0] == 402, "the edited guard is there")
+
+
+SLEEPER = """
+    import os
+    import signal
+    import socket
+    import time
+
+    # What a module may do to all of its process.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    socket.setdefaulttimeout(0.01)
+
+    class Sleeper:
+        def __init__(self, source):
+            pass
+
+        def lookup(self, token):
+            if token == "die":
+                os.kill(os.getpid(), 9)
+            time.sleep(float(token))
+            return ("pid", os.getpid())
+"""
+START = "import os, sys; questions = os.fdopen(os.dup(0), 'rb'); exec(open(sys.argv[1]).read())"
+
+
+def test_there_are_as_many_workers_as_are_needed(module, tmp_path):
+    """The host by itself, less patient with those who have nothing to do."""
+    host = tmp_path / "host.py"
+    text = (ROOT / "src/plugin/host.py").read_text()
+    host.write_text(text.replace("REST = 60\n", "REST = 0.3\n"))
+    assert host.read_text() != text
+    hello = {"hello": {"concurrency": 4, "kind": "token", "name": "desks.Sleeper", "source": None}}
+    with subprocess.Popen([sys.executable, "-c", START, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=surroundings(module("desks", SLEEPER))) as child:  # fmt: skip
+        watchdog = threading.Timer(60, child.kill)
+        watchdog.start()
+
+        def tell(*words):
+            child.stdin.write("".join(json.dumps(word) + "\n" for word in words))
+            child.stdin.flush()
+
+        def asked(*tokens):
+            tell(*({"id": number, "kind": "token", "token": token} for number, token in enumerate(tokens)))
+            said = [json.loads(child.stdout.readline()) for _ in tokens]
+            return [word for _, word in sorted((word.pop("id"), str(word.popitem())) for word in said)]
+
+        tell(hello)
+        assert json.loads(child.stdout.readline()) == {"ready": True, "by": "token"}
+        assert len(children(child.pid)) == 1
+        assert len(set(asked(*["0.3"] * 12))) == 4, "no more at once than may be"
+        until(lambda: len(children(child.pid)) == 1, "the others go")
+        died, other = asked("die", "0.1")
+        assert "ended by signal 9" in died and "allow" in other
+        assert len(set(asked("0", "0.2"))) <= 2
+        child.stdin.close()
+        assert child.wait(10) == 0
+        watchdog.cancel()

@@ -23,7 +23,7 @@ on_both_engines!(
 );
 
 /// The upgrade that asks with a token in the query.
-fn asking(token: &str) -> Handshake {
+pub fn asking(token: &str) -> Handshake {
     Handshake::new().start(&format!("GET /websockify?token={token} HTTP/1.1"))
 }
 

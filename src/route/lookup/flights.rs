@@ -7,7 +7,11 @@
 use super::{Reply, Wanted};
 use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
-use crate::limits::{LOOKUP_WAITERS_MAX, SERVICE_QUEUE_PART, TOKEN_CACHE_MAX, TOKEN_CACHE_UNKNOWN_MS};
+use crate::http::refusal::Header;
+use crate::limits::{
+    LOOKUP_WAITERS_MAX, SERVICE_QUEUE_PART, TOKEN_CACHE_ANSWER_BYTES_MAX, TOKEN_CACHE_MAX,
+    TOKEN_CACHE_UNKNOWN_MS,
+};
 use crate::plugin::Running;
 use crate::route::token::Token;
 use crate::route::{Answer, Question, Step};
@@ -53,7 +57,7 @@ struct State {
     /// Requests in all of `waiting`.
     waiters: usize,
     known: HashMap<Print, (Instant, Answer)>,
-    unknown: HashMap<Print, Instant>,
+    unknown: HashMap<Print, (Instant, Refusal)>,
     /// Those of `waiting` whose answer is not kept.
     stale: HashSet<Print>,
 }
@@ -99,7 +103,8 @@ impl Flights {
     }
 }
 
-/// The way to a plugin whose answers depend on the token alone; cheap to clone.
+/// The way to a plugin, whose answers are for all who have the token if it says that they depend on that alone; cheap to
+/// clone.
 #[derive(Clone)]
 pub(super) struct Lookups {
     board: Arc<Board>,
@@ -124,8 +129,18 @@ impl Lookups {
         state.stale = state.waiting.keys().copied().collect();
     }
 
-    /// Has the token of a question looked up by `until`, unless that is known or on its way.
+    /// Has the token of a question looked up by `until`, unless that is known or on its way. Whoever may answer by the
+    /// whole request, say by the client's address or the hour, is asked about each; so is everybody without a memory, as
+    /// tokens need that are good for once.
     pub fn ask(&self, question: Question, token: &Token, until: Instant, reply: Reply) {
+        let is_by_token = self.plugin.answers_by_token();
+        if !is_by_token {
+            // What a process before this one said is over, also should there be another such.
+            self.forget();
+        }
+        if !is_by_token || self.board.keep.is_zero() {
+            return self.plugin.ask(question, reply);
+        }
         let print = self.board.print(token);
         if self.board.join(print, until, &|| false, reply) {
             fly(&self.board, &self.plugin, print, question, until);
@@ -153,7 +168,7 @@ fn fly(board: &Arc<Board>, plugin: &Arc<Running>, print: Print, mut question: Qu
             None => board.ground(print),
         }
     };
-    plugin.ask(question, Box::new(reply));
+    plugin.ask_for_all(question, Box::new(reply));
 }
 
 impl Board {
@@ -249,27 +264,44 @@ impl State {
             Some((until, answer)) if now < *until => return Some(answer.clone()),
             _ => {}
         }
-        let until = self.unknown.get(&print)?;
-        (now < *until).then_some(Err(Refusal::UNKNOWN_TOKEN))
+        let (until, refusal) = self.unknown.get(&print)?;
+        (now < *until).then(|| Err(refusal.clone()))
     }
 
-    /// Keeps what a service said; that it could not say anything is not kept.
+    /// Keeps what a service said; that it could not say anything is not kept, nor what is too long.
     fn keep(&mut self, print: Print, answer: &Answer, keep: Duration) {
         let now = Instant::now();
+        if weight(answer) > TOKEN_CACHE_ANSWER_BYTES_MAX {
+            return;
+        }
         match answer {
             Ok(_) => {
                 make_room(&mut self.known, |(until, _)| now < *until);
                 self.known.insert(print, (now + keep, answer.clone()));
             }
-            Err(refusal) if *refusal == Refusal::UNKNOWN_TOKEN => {
-                make_room(&mut self.unknown, |until| now < *until);
+            // Anything else is trouble, of ours or of others.
+            Err(refusal) if refusal.status() < 500 => {
+                make_room(&mut self.unknown, |(until, _)| now < *until);
                 // Who has just made a token expects it to work soon.
                 let keep = keep.min(Duration::from_millis(TOKEN_CACHE_UNKNOWN_MS));
-                self.unknown.insert(print, now + keep);
+                self.unknown.insert(print, (now + keep, refusal.clone()));
                 self.known.remove(&print);
             }
             Err(_) => {}
         }
+    }
+}
+
+/// How much of an answer a plugin can make as long as it likes, in bytes.
+fn weight(answer: &Answer) -> usize {
+    let pairs =
+        |headers: &[Header]| headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    match answer {
+        Ok(pass) => {
+            let target = pass.target.as_ref().map_or(0, |target| target.to_string().len());
+            pairs(&pass.headers) + target
+        }
+        Err(refusal) => refusal.reason().len() + pairs(refusal.headers()),
     }
 }
 
@@ -296,126 +328,5 @@ impl fmt::Debug for Lookups {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    #[test]
-    fn the_time_of_who_asked_first_is_not_that_of_all() {
-        let (tell, asked) = std::sync::mpsc::channel();
-        let (never, wait) = std::sync::mpsc::channel::<()>();
-        let (wait, is_first) = (Mutex::new(wait), AtomicBool::new(true));
-        let settle = move |wanted: &Wanted| {
-            tell.send(wanted.until).unwrap();
-            if !is_first.swap(false, Ordering::Relaxed) {
-                return Ok(crate::route::Pass::default());
-            }
-            // The first question gets no answer in its time.
-            let left = wanted.until.saturating_duration_since(Instant::now());
-            assert!(wait.lock().unwrap().recv_timeout(left).is_err());
-            Err(Refusal::BUSY)
-        };
-        let flights = Flights::start(1, 1, Duration::ZERO, || false, settle).unwrap();
-        let (note, verdicts) = std::sync::mpsc::channel();
-        let begun = Instant::now();
-        let ask = |name: &'static str, after: Duration| {
-            let note = note.clone();
-            let wanted = Wanted { token: Token::new("t"), is_host: false, until: begun + after };
-            let reply = move |verdict| note.send((name, matches!(verdict, Verdict::Routed(Ok(_))))).unwrap();
-            flights.ask(wanted, Box::new(reply));
-        };
-        ask("first", Duration::from_millis(500));
-        ask("hurried", Duration::from_millis(300));
-        ask("second", Duration::from_secs(60));
-        let next = || verdicts.recv_timeout(Duration::from_secs(10)).unwrap();
-        let all = [next(), next(), next()];
-        assert_eq!(all, [("first", false), ("hurried", false), ("second", true)]);
-        let rounds: Vec<_> = asked.try_iter().collect();
-        drop(never);
-        assert_eq!(rounds, [begun + Duration::from_millis(500), begun + Duration::from_secs(60)]);
-    }
-
-    #[test]
-    fn during_a_rest_only_what_is_known_is_answered() {
-        let rests = Arc::new(AtomicBool::new(false));
-        let seen = rests.clone();
-        let good = |_: &Wanted| Ok(crate::route::Pass::default());
-        let flights =
-            Flights::start(1, 1, Duration::from_secs(3600), move || seen.load(Ordering::Relaxed), good)
-                .unwrap();
-        let ask = |token: &str| {
-            let (note, verdict) = std::sync::mpsc::channel();
-            let until = Instant::now() + Duration::from_secs(60);
-            let wanted = Wanted { token: Token::new(token), is_host: false, until };
-            flights.ask(wanted, Box::new(move |verdict| note.send(verdict).unwrap()));
-            matches!(verdict.recv_timeout(Duration::from_secs(10)).unwrap(), Verdict::Routed(Ok(_)))
-        };
-        assert!(ask("known"));
-        rests.store(true, Ordering::Relaxed);
-        assert!(ask("known") && !ask("other"));
-        rests.store(false, Ordering::Relaxed);
-        assert!(ask("other"));
-    }
-
-    #[test]
-    fn who_has_waited_for_half_the_time_is_not_asked_about() {
-        let (tell, asked) = std::sync::mpsc::channel();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let wait = Mutex::new(wait);
-        let settle = move |wanted: &Wanted| {
-            tell.send(wanted.token.secret().to_owned()).unwrap();
-            wait.lock().unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
-            Ok(crate::route::Pass::default())
-        };
-        let flights = Flights::start(1, 4, Duration::ZERO, || false, settle).unwrap();
-        let (note, verdicts) = std::sync::mpsc::channel();
-        let ask = |token: &str, time: Duration| {
-            let (note, name) = (note.clone(), token.to_owned());
-            let wanted = Wanted { token: Token::new(token), is_host: false, until: Instant::now() + time };
-            let reply = move |verdict| note.send((name, matches!(verdict, Verdict::Routed(Ok(_))))).unwrap();
-            flights.ask(wanted, Box::new(reply));
-        };
-        let long = Duration::from_secs(60);
-        ask("first", long);
-        assert_eq!(asked.recv_timeout(Duration::from_secs(10)).unwrap(), "first");
-        let begun = Instant::now();
-        // Half of its time passes here, the whole does not.
-        ask("late", Duration::from_secs(20));
-        ask("both", Duration::ZERO);
-        ask("both", long);
-        ask("last", long);
-        for waiter in flights.board.lock().waiting.values_mut().flatten() {
-            waiter.turn_by -= Duration::from_secs(10);
-        }
-        (0..3).for_each(|_| go.send(()).unwrap());
-        let mut told: Vec<_> =
-            (0..5).map(|_| verdicts.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        let named = |name: &str, good| (name.to_owned(), good);
-        assert_eq!(told.remove(0), named("first", true));
-        told.sort();
-        assert_eq!(
-            told,
-            [named("both", false), named("both", true), named("last", true), named("late", false)]
-        );
-        assert_eq!(asked.try_iter().collect::<Vec<_>>(), ["both", "last"]);
-    }
-
-    #[test]
-    fn what_is_kept_has_an_end() {
-        let mut kept = HashMap::new();
-        let room = |kept: &mut HashMap<Print, bool>| make_room(kept, |fresh| *fresh);
-        for number in 0..TOKEN_CACHE_MAX as u64 {
-            room(&mut kept);
-            kept.insert((number, 0), number % 2 == 0);
-        }
-        assert_eq!(kept.len(), TOKEN_CACHE_MAX);
-        room(&mut kept);
-        assert_eq!(kept.len(), TOKEN_CACHE_MAX / 2, "what is too old goes first");
-        for number in 0..TOKEN_CACHE_MAX as u64 {
-            room(&mut kept);
-            kept.insert((number, 1), true);
-            assert!(kept.len() <= TOKEN_CACHE_MAX);
-        }
-    }
-}
+#[path = "flights_tests.rs"]
+mod tests;

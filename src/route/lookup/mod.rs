@@ -17,7 +17,6 @@ mod redis;
 mod stamp;
 mod trouble;
 
-use super::plugin::Program;
 use super::source::Source;
 use super::token::{Place, Token};
 use super::{Answer, Options, Pass, Question, Step, Tokens};
@@ -79,10 +78,8 @@ enum Way {
     Alone(Crew<(Wanted, Reply)>, Common),
     /// Together with others that ask for the same, and with what was answered before.
     Shared(Flights, Common),
-    /// The same, to a process that is told the token alone.
-    Lookups(Lookups, Common),
-    /// With all that is known of the request, to a process that may answer by any of it.
-    Plugin(Arc<Running>),
+    /// The same, to a process that is told the token alone; to one that is told the whole request, each by itself.
+    Plugin(Lookups, Common),
 }
 
 /// What all questions of one source have in common.
@@ -117,7 +114,7 @@ impl Routes {
     /// Has every plugin replaced by a new process.
     pub fn renew(&self) {
         self.plugins().for_each(Running::renew);
-        if let Some(Way::Lookups(lookups, _)) = &self.tokens {
+        if let Some(Way::Plugin(lookups, _)) = &self.tokens {
             lookups.forget();
         }
     }
@@ -131,8 +128,7 @@ impl Routes {
 
     fn plugins(&self) -> impl Iterator<Item = &Running> {
         let tokens = match &self.tokens {
-            Some(Way::Plugin(plugin)) => Some(&**plugin),
-            Some(Way::Lookups(lookups, _)) => Some(lookups.plugin()),
+            Some(Way::Plugin(lookups, _)) => Some(lookups.plugin()),
             Some(Way::Alone(..) | Way::Shared(..)) | None => None,
         };
         tokens.into_iter().chain(self.guards.plugins())
@@ -169,13 +165,7 @@ impl Way {
             Source::Plugin(plugin) => {
                 let running =
                     Running::start(plugin, Kind::Token, tokens.timeout, log).map_err(io::Error::other)?;
-                // A class is asked by the token; whoever reads whole requests may answer by the client's address or the hour.
-                // Without a memory each request is asked about, as a class needs whose tokens are good for once.
-                let by_token = matches!(plugin.program, Program::Python { .. }) && !tokens.cache.is_zero();
-                return Ok(match by_token {
-                    true => Way::Lookups(Lookups::new(running, tokens.cache), Common::of(tokens)),
-                    false => Way::Plugin(running.into()),
-                });
+                return Ok(Way::Plugin(Lookups::new(running, tokens.cache), Common::of(tokens)));
             }
         };
         if let Err(Trouble::Met(cause)) = seek.probe() {
@@ -224,11 +214,10 @@ impl Way {
                 }
             }
             Way::Shared(flights, common) => flights.ask(wanted(common), reply),
-            Way::Lookups(lookups, common) => {
+            Way::Plugin(lookups, common) => {
                 let until = common.until(&question);
                 lookups.ask(question, &token, until, reply);
             }
-            Way::Plugin(plugin) => plugin.ask(question, reply),
         }
     }
 }

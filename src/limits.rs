@@ -284,10 +284,9 @@ pub const HTTP_THREADS: usize = 16;
 /// service that is asked for more than it can take would otherwise have what little time its queue leaves, and be asked in vain
 /// each time. At the limit: 503.
 pub const SERVICE_QUEUE_PART: u32 = 2;
-/// How long a service that could not be reached is not tried again, in milliseconds. Meanwhile: 503 at once.
+/// How long a service that could not be reached, or that left all it was asked at once without an answer, is not tried again, in
+/// milliseconds. Meanwhile: 503 at once.
 pub const SERVICE_REST_MS: u64 = 1_000;
-/// Questions in a row that a web service may leave without an answer. At the limit: as if it could not be reached.
-pub const SERVICE_SILENCES_MAX: usize = 16;
 /// Longest answer of a service about a token, in bytes. At the limit: 503.
 pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Largest file of tokens, all files of a directory together, in bytes. At the limit: what was read before stays.
@@ -381,7 +380,6 @@ const _: () = {
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);
     assert!(PONG_TIMEOUT_MS <= DEADLINE_MS_MAX);
     assert!(FORWARD_MS < ROUTE_TIMEOUT_MS);
-    assert!(SERVICE_SILENCES_MAX >= HTTP_THREADS && SERVICE_SILENCES_MAX >= FORWARD_THREADS);
     assert!(PASSWORD_WAIT_MS < ROUTE_TIMEOUT_MS);
     assert!(PLUGIN_ANSWER_MS < ROUTE_TIMEOUT_MS && PLUGIN_ANSWER_MS < PLUGIN_SILENCE_MS);
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);

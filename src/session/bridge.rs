@@ -38,8 +38,8 @@ pub(super) struct Bridge {
 enum Far {
     /// A target that is being dialled, and payload that waits for it.
     Dialling(Box<Dial>, Option<Lease>),
-    /// A connected target, and whether the system has been told to find out when it is gone.
-    Target { kept: bool },
+    /// A connected target.
+    Target,
     /// No socket.
     Echo(Box<Echo>),
 }
@@ -157,7 +157,7 @@ impl Bridge {
     pub fn into_rest(self) -> Rest {
         let dial = match self.far {
             Far::Dialling(dial, Some(held)) => Some((dial, held)),
-            Far::Dialling(_, None) | Far::Target { .. } | Far::Echo(_) => None,
+            Far::Dialling(_, None) | Far::Target | Far::Echo(_) => None,
         };
         Rest { waiting: self.writer.waiting, reply: self.reply, dial }
     }
@@ -228,9 +228,9 @@ impl Bridge {
     fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) {
         match &mut self.far {
             Far::Dialling(_, held) => *held = Some(lease.kept()),
-            Far::Target { .. } if core.may_send(Side::Target) => core.send(Side::Target, lease, cx),
+            Far::Target if core.may_send(Side::Target) => core.send(Side::Target, lease, cx),
             // A target that broke takes nothing more; its last words are being read.
-            Far::Target { .. } | Far::Echo(_) => {}
+            Far::Target | Far::Echo(_) => {}
         }
     }
 
@@ -239,7 +239,7 @@ impl Bridge {
         let (full, most) = match &self.far {
             Far::Dialling(_, held) => (held.is_some(), HOT_BYTES),
             // A target that broke takes nothing, but the client's goodbye is still to be heard.
-            Far::Target { .. } => (core.sending(Side::Target), HOT_BYTES),
+            Far::Target => (core.sending(Side::Target), HOT_BYTES),
             Far::Echo(echo) => (self.writer.has_data(), echo.receive_bytes()),
         };
         if !full {
@@ -249,7 +249,7 @@ impl Bridge {
 
     /// Receives from the target again, unless something it sent has not been passed on yet.
     fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        if !matches!(self.far, Far::Target { .. }) || self.writer.has_data() {
+        if !matches!(self.far, Far::Target) || self.writer.has_data() {
             return;
         }
         match self.may_pass_unseen(core) {
@@ -312,7 +312,7 @@ impl Bridge {
         if out == Out::Data {
             core.show_sent(Tap::Sent(Side::Client), cx);
             match self.far {
-                Far::Target { .. } => self.receive_down(core, cx),
+                Far::Target => self.receive_down(core, cx),
                 Far::Echo(_) => self.receive_up(core, cx),
                 Far::Dialling(..) => {}
             }
@@ -356,7 +356,7 @@ impl Bridge {
             }
             Dialled::Connected => {
                 let held = held.take();
-                self.far = Far::Target { kept: false };
+                self.far = Far::Target;
                 core.show_sent(Tap::Connected, cx);
                 self.receive_down(core, cx);
                 if let Some(held) = held {
@@ -382,10 +382,7 @@ impl Bridge {
             *held = None;
             return Next::Leave(end);
         }
-        if let Far::Target { kept: kept @ false } = &mut self.far
-            && now >= core.opened + KEEP_AFTER
-        {
-            *kept = true;
+        if now >= core.opened + KEEP_AFTER {
             core.keep_target(cx);
         }
         if self.heart_is_lost(core, cx) {
@@ -426,7 +423,7 @@ impl Bridge {
         if let Far::Dialling(dial, _) = &self.far {
             due = due.min(dial.due());
         }
-        if let Far::Target { kept: false } = &self.far {
+        if core.is_target_unkept() {
             due = due.min(core.opened + KEEP_AFTER);
         }
         if !cx.config.timing.heartbeat.is_zero() {

@@ -86,6 +86,8 @@ pub(super) struct Lane {
     pub(super) ended: bool,
     /// It broke: nothing can be sent either.
     broken: bool,
+    /// The system finds out when the other end is gone.
+    kept: bool,
     /// When a send was begun or last made progress.
     moved: Time,
     /// Its TLS. The marks above then say what the phase has begun; what the engine has in flight is the wire's to know.
@@ -293,11 +295,18 @@ impl Core {
         cx.actions.push(Action::Ask(job));
     }
 
-    /// Has the system find out when the target is gone.
+    /// Has the system find out when the target is gone, if there is one and that has not been done.
     pub fn keep_target(&mut self, cx: &mut Cx<'_>) {
-        if self.usable(Side::Target) {
+        if self.is_target_unkept() {
+            self.lane(Side::Target).kept = true;
             cx.actions.push(Action::KeepTarget);
         }
+    }
+
+    /// Whether there is a target and the system has not been told to find out when it is gone.
+    pub fn is_target_unkept(&self) -> bool {
+        let lane = &self.lanes[Side::Target as usize];
+        lane.usable() && !lane.kept
     }
 
     /// Sets the session's one deadline.

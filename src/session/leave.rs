@@ -103,6 +103,10 @@ impl Close {
         }
         close.advance(Side::Client, core, cx);
         close.advance(Side::Target, core, cx);
+        if core.sending(Side::Target) {
+            // That may take as long as a bridge.
+            core.keep_target(cx);
+        }
         close.arm(core, cx);
         if close.is_done() { None } else { Some(Box::new(close)) }
     }
@@ -201,6 +205,7 @@ impl Close {
             Dialled::Connected => {
                 if let Some((_, held)) = self.dial.take() {
                     core.send(Side::Target, held, cx);
+                    core.keep_target(cx);
                 }
                 self.advance(Side::Target, core, cx);
             }

@@ -274,12 +274,12 @@ fn stopping_a_flood(engine: &str, target: &TcpTarget) {
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
 }
 
-/// The timer that the system runs for the connection whose own end is at `local`, as proc(5) numbers them.
-fn timer_of(local: SocketAddr) -> Option<String> {
+/// The timer that the system runs for the connection from `local` to `remote`, as proc(5) numbers them.
+fn timer_of(local: SocketAddr, remote: SocketAddr) -> Option<String> {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
-    let port = format!(":{:04X}", local.port());
+    let [local, remote] = [local, remote].map(|address| format!(":{:04X}", address.port()));
     let mut rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let row = rows.find(|row| row[1].ends_with(&port))?;
+    let row = rows.find(|row| row[1].ends_with(&local) && row[2].ends_with(&remote))?;
     Some(row[5].split(':').next().expect("a first part").to_owned())
 }
 
@@ -298,7 +298,7 @@ fn a_target_is_watched_over_when_its_session_lasts(engine: &str) {
     let near = met.recv_timeout(PATIENCE).expect("the target was dialled");
     // Without traffic no other timer runs for long.
     let until = begun + PATIENCE;
-    while timer_of(near).as_deref() != Some(KEEP_ALIVE) {
+    while timer_of(near, target.address()).as_deref() != Some(KEEP_ALIVE) {
         assert!(Instant::now() < until, "nobody watches over it");
         // The system tells nobody when it starts a timer.
         thread::sleep(Duration::from_millis(50));

@@ -97,20 +97,24 @@ impl Resolver for ByName {
     }
 }
 
-/// What an error says of the service, for whether it is tried again.
-pub(super) fn judge(rest: &Rest, error: &Error) {
+/// What an error says of the service that was `asked` then, for whether it is tried again.
+pub(super) fn judge(rest: &Rest, asked: Instant, error: &Error) {
     match error {
         Error::HostNotFound
         | Error::ConnectionFailed
         | Error::Timeout(Timeout::Resolve | Timeout::Connect) => rest.begin(),
-        Error::Timeout(_) => rest.silence(),
+        Error::Timeout(_) => rest.silence(asked),
         Error::Io(error) => match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 rest.begin()
             }
-            // Nobody has asked it.
-            ErrorKind::ResourceBusy => {}
-            _ => rest.end(),
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::InvalidData => rest.end(),
+            // It is our own system that could not: nothing is known of the service.
+            _ => {}
         },
         _ => rest.end(),
     }
@@ -150,25 +154,27 @@ mod tests {
             (Error::BodyExceedsLimit(1), false),
             (io(ErrorKind::ConnectionReset), false),
         ] {
-            let rest = Rest::default();
-            judge(&rest, &error);
-            assert_eq!(!rest.is_over(), rests, "{error:?}");
+            let rest = Rest::new(2);
+            judge(&rest, Instant::now(), &error);
+            assert_eq!(rest.lasts(), rests, "{error:?}");
         }
-        let rest = Rest::default();
+        let rest = Rest::new(2);
         rest.begin();
-        judge(&rest, &io(ErrorKind::ResourceBusy));
-        assert!(!rest.is_over(), "nobody was asked, so nothing new is known");
-        judge(&rest, &Error::BodyExceedsLimit(1));
-        assert!(rest.is_over(), "something answered");
+        for own in [io(ErrorKind::ResourceBusy), Error::Io(io::Error::from_raw_os_error(libc::EMFILE))] {
+            judge(&rest, Instant::now(), &own);
+            assert!(rest.lasts(), "nobody was asked, so nothing new is known: {own:?}");
+        }
+        judge(&rest, Instant::now(), &Error::BodyExceedsLimit(1));
+        assert!(!rest.lasts(), "something answered");
     }
 
     #[test]
     fn a_name_that_leads_nowhere_is_a_service_that_is_not_there() {
         let names = Names::start(Duration::ZERO).unwrap();
-        let asked = agent(Agent::config_builder().build(), names);
+        let asked = agent(Agent::config_builder().proxy(None).build(), names);
         let error = within(asked.get("http://service.invalid/"), Duration::from_secs(20)).call().unwrap_err();
-        let rest = Rest::default();
-        judge(&rest, &error);
-        assert!(!rest.is_over(), "{error:?}");
+        let rest = Rest::new(2);
+        judge(&rest, Instant::now(), &error);
+        assert!(rest.lasts(), "{error:?}");
     }
 }

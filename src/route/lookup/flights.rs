@@ -83,11 +83,12 @@ impl Flights {
             queue,
             Standing::GivesWay,
             move |(print, mut wanted): (Print, Wanted)| {
-                let Some(until) = landing.shed(print) else { return };
-                wanted.until = until;
                 // Each round is for those whose time goes beyond that of the one before.
-                while let Some(later) = landing.land(print, settle(&wanted), wanted.until) {
-                    wanted.until = later;
+                while let Some(until) = landing.shed(print) {
+                    wanted.until = until;
+                    if landing.land(print, settle(&wanted), until).is_none() {
+                        return;
+                    }
                 }
             },
         )?;

@@ -65,6 +65,27 @@ fn during_a_rest_only_what_is_known_is_answered() {
 }
 
 #[test]
+fn a_second_round_has_time_too() {
+    let (tell, asked) = std::sync::mpsc::channel();
+    let settle = move |wanted: &Wanted| {
+        tell.send(()).unwrap();
+        std::thread::sleep(wanted.until.saturating_duration_since(Instant::now()));
+        Err(Refusal::BUSY)
+    };
+    let flights = Flights::start(1, 1, Duration::ZERO, || false, settle).unwrap();
+    let (note, verdicts) = std::sync::mpsc::channel();
+    for millis in [300, 310] {
+        let note = note.clone();
+        let until = Instant::now() + Duration::from_millis(millis);
+        let wanted = Wanted { token: Token::new("t"), is_host: false, until };
+        flights.ask(wanted, Box::new(move |verdict| note.send(matches!(verdict, Verdict::Busy)).unwrap()));
+    }
+    let told = [(); 2].map(|()| verdicts.recv_timeout(Duration::from_secs(10)).unwrap());
+    assert_eq!(told, [false, true], "the second is not asked about in the little time that it has left");
+    assert_eq!(asked.try_iter().count(), 1);
+}
+
+#[test]
 fn who_has_waited_for_half_the_time_is_not_asked_about() {
     let (tell, asked) = std::sync::mpsc::channel();
     let (go, wait) = std::sync::mpsc::channel::<()>();

@@ -16,7 +16,7 @@ use crate::names::Names;
 use crate::observe::log::{Escaped, Level, Log};
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::{Agent, Error};
@@ -54,7 +54,7 @@ impl Service {
         Ok(Service {
             url: url.into(),
             agent: agent::agent(config, names),
-            rest: Rest::default(),
+            rest: Rest::new(FORWARD_THREADS),
             log: log.clone(),
             told: Mutex::default(),
         })
@@ -63,11 +63,13 @@ impl Service {
     /// Asks about a request that has waited since `asked`.
     pub fn answer(&self, request: &Request, asked: Instant) -> Answer {
         let (waited, whole) = (asked.elapsed(), Duration::from_millis(FORWARD_MS));
-        if waited >= whole / SERVICE_QUEUE_PART || !self.rest.is_over() {
+        let now = Instant::now();
+        if waited >= whole / SERVICE_QUEUE_PART || !self.rest.is_over(now + (whole - waited)) {
+            self.told().1 += 1;
             return Err(Refusal::BUSY);
         }
         let (status, headers) = self.ask(request, whole - waited).map_err(|error| {
-            agent::judge(&self.rest, &error);
+            agent::judge(&self.rest, now, &error);
             self.tell(&agent::cause(&error));
             Refusal::BUSY
         })?;
@@ -93,9 +95,13 @@ impl Service {
         Ok((answer.status(), answer.headers().clone()))
     }
 
+    fn told(&self) -> MutexGuard<'_, (Option<Instant>, u64)> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Logs trouble, once in a while.
     fn tell(&self, why: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told();
         told.1 += 1;
         if told.0.is_none_or(|at| at.elapsed() >= Duration::from_millis(FORWARD_LOG_MS)) {
             let (why, failures) = (Escaped(why), told.1);
@@ -232,5 +238,25 @@ mod tests {
             assert_eq!(said(name), [value], "{name}");
         }
         assert_eq!(said("Remote-User"), [""; 0]);
+    }
+
+    #[test]
+    fn who_rests_or_is_asked_too_late_is_not_asked() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let names = Names::start(Duration::ZERO).unwrap();
+        let service = Service::new(&url, names, &Log::silent()).unwrap();
+        let request = Request::bare(Vec::new());
+        let busy = |asked| assert_eq!(service.answer(&request, asked).unwrap_err(), Refusal::BUSY);
+        let now = Instant::now();
+        busy(now.checked_sub(Duration::from_millis(FORWARD_MS) / SERVICE_QUEUE_PART).unwrap());
+        service.rest.begin();
+        busy(now);
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody asked it");
+        service.rest.end();
+        drop(listener);
+        busy(now);
+        assert!(service.rest.lasts(), "it was asked, and is not there");
     }
 }

@@ -29,7 +29,7 @@ impl Api {
             .map_err(io::Error::other)?
             .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Api { place, agent: agent::agent(config, names), rest: Rest::default() })
+        Ok(Api { place, agent: agent::agent(config, names), rest: Rest::new(HTTP_THREADS) })
     }
 
     /// Status and body of the answer.
@@ -53,14 +53,15 @@ impl Seek for Api {
         if matches!(wanted.token.secret(), "" | "." | "..") {
             return Ok(None);
         }
-        if !self.rest.is_over() {
+        if !self.rest.is_over(wanted.until) {
             return Err(Trouble::Resting);
         }
         let trouble = |why: &str| Trouble::Met(format!("{}: {why}", self.place.place()));
+        let asked = Instant::now();
         let (status, body) = match self.ask(wanted) {
             Ok(answer) => answer,
             Err(error) => {
-                agent::judge(&self.rest, &error);
+                agent::judge(&self.rest, asked, &error);
                 return Err(trouble(&cause(&error)));
             }
         };

@@ -179,7 +179,7 @@ impl Way {
         let (rester, counted) = (seek.clone(), troubles.clone());
         let settle = move |wanted: &Wanted| settle(&*seek, wanted, &troubles);
         Ok(if is_service {
-            // Whoever comes during a rest needs no thread to be told so.
+            // Whoever comes during a rest needs no thread to be told so, and no lock is held for long on the way.
             let rests = move || {
                 rester.rests() && {
                     counted.tell(&Trouble::Resting);

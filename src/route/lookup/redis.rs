@@ -6,7 +6,7 @@
 
 use super::trouble::{Rest, Trouble};
 use super::{Found, Seek, Wanted};
-use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, SERVICE_ANSWER_BYTES_MAX};
+use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, REDIS_THREADS, SERVICE_ANSWER_BYTES_MAX};
 use crate::names::Names;
 use crate::route::{leads, source};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -47,7 +47,7 @@ struct Connection {
 
 impl Redis {
     pub fn new(place: source::Redis, names: Names) -> Redis {
-        Redis { place, names, idle: Mutex::default(), rest: Rest::default() }
+        Redis { place, names, idle: Mutex::default(), rest: Rest::new(REDIS_THREADS) }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
@@ -97,7 +97,7 @@ impl Seek for Redis {
     }
 
     fn seek(&self, wanted: &Wanted) -> Found {
-        if !self.rest.is_over() {
+        if !self.rest.is_over(wanted.until) {
             return Err(Trouble::Resting);
         }
         let token = wanted.token.secret();
@@ -109,7 +109,10 @@ impl Seek for Redis {
         let reply = match self.get(key.as_bytes(), wanted.until) {
             Ok(reply) => reply,
             Err(Fault::Broken(error)) => {
-                self.rest.begin();
+                // That too many wait for names says nothing of the server.
+                if error.kind() != ErrorKind::ResourceBusy {
+                    self.rest.begin();
+                }
                 let what =
                     if is_timeout(&error) { "no answer in time".to_owned() } else { error.to_string() };
                 return Err(trouble(&what));

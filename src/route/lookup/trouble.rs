@@ -2,10 +2,12 @@
 //!
 //! One line in a while, however many clients meet it; never with a token in it.
 
-use crate::limits::{SERVICE_REST_MS, SERVICE_SILENCES_MAX, TROUBLE_LOG_MS};
+use crate::limits::{SERVICE_REST_MS, TROUBLE_LOG_MS};
 use crate::observe::log::{Escaped, Level, Log};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,15 +37,15 @@ pub(super) struct Troubles {
     /// The option that names the source.
     option: &'static str,
     log: Log,
-    told: Arc<Mutex<Told>>,
+    told: Arc<Told>,
 }
 
 #[derive(Debug, Default)]
 struct Told {
     /// When the last line was written.
-    last: Option<Instant>,
-    /// How often trouble has been met since then.
-    met: u64,
+    last: Mutex<Option<Instant>>,
+    /// How often trouble has been met since then. Shards count, too, and do not wait for whoever writes a line.
+    met: AtomicU64,
 }
 
 impl Troubles {
@@ -53,13 +55,13 @@ impl Troubles {
 
     /// Notes that a client was refused for this, and says so unless that was said a moment ago.
     pub fn tell(&self, trouble: &Trouble) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.met += 1;
+        self.told.met.fetch_add(1, Ordering::Relaxed);
         let Trouble::Met(cause) = trouble else { return };
+        let mut last = self.told.last.lock().unwrap_or_else(PoisonError::into_inner);
         let every = Duration::from_millis(TROUBLE_LOG_MS);
-        if told.last.is_none_or(|last| last.elapsed() >= every) {
-            let (name, met) = (&self.name, std::mem::take(&mut told.met));
-            told.last = Some(Instant::now());
+        if last.is_none_or(|last| last.elapsed() >= every) {
+            let (name, met) = (&self.name, self.told.met.swap(0, Ordering::Relaxed));
+            *last = Some(Instant::now());
             self.log.line(
                 Level::Error,
                 format!("tokens source={name} failures={met} error=\"{}\"", Escaped(cause)),
@@ -78,29 +80,39 @@ impl Troubles {
     }
 }
 
-/// Whether a service is tried: after it could not be reached, or has been silent for long, for a while not, then by one, then
-/// by all.
-#[derive(Debug, Default)]
-pub(super) struct Rest(Mutex<Seen>);
+/// Whether a service is tried: after it could not be reached, or has answered nothing of all that it was asked at once, for a
+/// while not, then by one, then by all.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Most questions at once.
+    threads: usize,
+    seen: Mutex<Seen>,
+}
 
 /// What is known of a service.
 #[derive(Debug, Default)]
 struct Seen {
     /// When the rest is over, while it has one.
     until: Option<Instant>,
-    /// Questions in a row that it took and did not answer in time.
-    silences: usize,
+    /// When the last questions without an answer were given up, one for each thread; an answer strikes them out.
+    silences: VecDeque<Instant>,
 }
 
 impl Rest {
-    /// Whether it may be tried now. Whoever asks first after a rest is the one that tries; the others wait another one.
-    pub fn is_over(&self) -> bool {
+    /// Of a service that up to `threads` ask at once.
+    pub fn new(threads: usize) -> Rest {
+        Rest { threads, seen: Mutex::default() }
+    }
+
+    /// Whether it may be tried now, until `until` at the latest. Whoever asks first after a rest is the one that tries; the
+    /// others wait for what comes of that.
+    pub fn is_over(&self, until: Instant) -> bool {
         let mut seen = self.seen();
         match seen.until {
             None => true,
             Some(time) if Instant::now() < time => false,
             Some(_) => {
-                seen.until = Some(next());
+                seen.until = Some(next().max(until));
                 true
             }
         }
@@ -116,12 +128,18 @@ impl Rest {
         self.seen().until = Some(next());
     }
 
-    /// It was reached and did not answer in time. One token may be slow for reasons of its own; nothing else is answered either
-    /// where all that were asked at once are.
-    pub fn silence(&self) {
+    /// It was reached and did not answer in time a question that was `asked` then. One token may be slow for reasons of its own;
+    /// nothing else is answered either where all threads waited in vain at the same time.
+    pub fn silence(&self, asked: Instant) {
         let mut seen = self.seen();
-        seen.silences = (seen.silences + 1).min(SERVICE_SILENCES_MAX);
-        seen.until = (seen.silences == SERVICE_SILENCES_MAX).then(next);
+        seen.silences.push_back(Instant::now());
+        if seen.silences.len() > self.threads {
+            seen.silences.pop_front();
+        }
+        let are_all = seen.silences.len() == self.threads && seen.silences.iter().all(|end| *end >= asked);
+        if are_all || seen.until.is_some() {
+            seen.until = Some(next());
+        }
     }
 
     /// It answered.
@@ -130,7 +148,7 @@ impl Rest {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,34 +161,62 @@ fn next() -> Instant {
 mod tests {
     use super::*;
 
+    const THREADS: usize = 3;
+
+    fn is_over(rest: &Rest) -> bool {
+        rest.is_over(Instant::now())
+    }
+
     #[test]
     fn a_service_rests_when_nothing_at_all_is_answered() {
-        let rest = Rest::default();
-        for _ in 1..SERVICE_SILENCES_MAX {
-            rest.silence();
+        let (rest, asked) = (Rest::new(THREADS), Instant::now());
+        for _ in 1..THREADS {
+            rest.silence(asked);
         }
-        assert!(rest.is_over());
+        assert!(is_over(&rest));
         rest.end();
-        for _ in 1..SERVICE_SILENCES_MAX {
-            rest.silence();
+        for _ in 1..THREADS {
+            rest.silence(asked);
         }
-        assert!(rest.is_over(), "an answer between them begins the count anew");
-        assert!(!rest.lasts());
-        rest.silence();
-        assert!(rest.lasts() && !rest.is_over());
-        rest.silence();
-        assert!(!rest.is_over(), "who tried after a rest was not answered either");
+        assert!(is_over(&rest), "an answer between them strikes them out");
+        rest.silence(asked);
+        assert!(rest.lasts() && !is_over(&rest));
         rest.end();
-        assert!(rest.is_over());
+        assert!(!rest.lasts() && is_over(&rest));
+    }
+
+    #[test]
+    fn one_slow_token_is_not_the_whole_service() {
+        let rest = Rest::new(THREADS);
+        for _ in 0..3 * THREADS {
+            let asked = Instant::now();
+            while asked.elapsed().is_zero() {}
+            rest.silence(asked);
+        }
+        assert!(is_over(&rest), "one after the other says nothing of the others");
+    }
+
+    #[test]
+    fn what_was_under_way_when_a_rest_began_does_not_end_it() {
+        let (rest, asked) = (Rest::new(THREADS), Instant::now());
+        rest.begin();
+        rest.silence(asked);
+        assert!(rest.lasts());
     }
 
     #[test]
     fn after_a_rest_one_tries_at_a_time() {
-        let rest = Rest::default();
+        let rest = Rest::new(THREADS);
         rest.begin();
-        assert!(!rest.is_over());
-        rest.0.lock().unwrap().until = Some(Instant::now());
-        assert!(!rest.lasts() && rest.is_over());
-        assert!(rest.lasts() && !rest.is_over(), "the next waits for what the first finds");
+        assert!(!is_over(&rest));
+        let over = || rest.seen.lock().unwrap().until = Some(Instant::now());
+        over();
+        assert!(!rest.lasts() && rest.is_over(Instant::now() + Duration::from_secs(3600)));
+        assert!(rest.lasts() && !is_over(&rest), "the next waits for what the first finds");
+        let until = rest.seen.lock().unwrap().until.unwrap();
+        assert!(until > Instant::now() + Duration::from_secs(3000), "however long that takes");
+        rest.silence(Instant::now());
+        over();
+        assert!(is_over(&rest), "and when it has found nothing, another tries");
     }
 }

@@ -136,13 +136,13 @@ fn files_are_guarded_where_that_is_wanted() {
 }
 
 #[test]
-fn a_plugin_that_guards_files_hears_of_no_target() {
+fn a_plugin_that_guards_files_hears_of_the_configured_target() {
     let mut config = guarded(vec![plugin()]);
     config.route.guard_files = true;
     let mut play = Play::new(config);
     play.client(GET);
     let Some(Job::Route(question)) = play.jobs.front() else { panic!("{:?}", play.jobs) };
-    assert_eq!(question.target, None);
+    assert_eq!(question.target.as_deref(), play.config.target.as_ref());
     play.verdict(Verdict::Routed(Ok(Pass::default())));
     assert!(matches!(play.jobs.front(), Some(Job::Fetch(_))), "{:?}", play.jobs);
 

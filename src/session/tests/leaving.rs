@@ -45,6 +45,19 @@ fn stop_lets_the_target_take_everything_first() {
 }
 
 #[test]
+fn a_target_that_is_still_owed_something_is_kept() {
+    let mut play = Play::bridge();
+    play.stick(Far).client(binary("ab")).stop();
+    assert!(play.sockets[1].kept);
+    let mut play = Play::new(super::play::config("127.0.0.1:1"));
+    play.stick(Far).client([UPGRADE.into(), binary("ab"), close(1000, "")].concat()).connected();
+    assert!(play.sockets[1].kept && !play.sockets[1].shut);
+    let mut play = Play::bridge();
+    play.client(binary("ab")).stop();
+    assert!(!play.sockets[1].kept && play.sockets[1].shut, "it has all");
+}
+
+#[test]
 fn target_that_ends_says_1000_behind_its_last_bytes() {
     let mut play = Play::bridge();
     play.target("last").fin(Far);

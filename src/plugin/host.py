@@ -5,9 +5,9 @@ The class is one of websockify's own or made in their manner: it is made with it
 with, which neither workers nor what the class starts inherit: `questions` is the one to read. What a class prints goes to the
 log.
 
-A worker is a process forked from this one once the module is loaded. It makes an instance of its own and asks it in its main
-thread, one question at a time, as each connection of websockify did: so a class may rely on threads, signals and its own
-state as it could there. This process makes no instance and starts no thread, so that it can be forked at any time.
+A worker is a process forked from this one once the module is loaded. It makes an instance of its own, says so, and then asks
+it in its main thread, one question at a time, as each connection of websockify did: so a class may rely on threads, signals
+and its own state as it could there. This process makes no instance and starts no thread, so that it can be forked at any time.
 """
 
 import base64
@@ -27,8 +27,8 @@ import warnings
 # Made by what runs this.
 questions = globals()["questions"]
 answers = os.dup(1)
-# A class may put something else in its place.
-poll = select.poll
+# A module may put something else in their place.
+poll, fork, waitpid = select.poll, os.fork, os.waitpid
 os.dup2(2, 1)
 sys.stdout = open(1, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)
 # A module that starts a thread when it is loaded does what it did in websockify: the thread stays here.
@@ -41,8 +41,10 @@ LINE = 64 * 1024
 TURN = 0.002
 # How long a worker is kept that is not needed, in seconds.
 REST = 60
-# How long nothing is forked once the system has refused, in seconds.
+# How long nothing is forked once that has come to nothing, in seconds.
 REFUSED = 1
+# How long a worker may take until it is of use, in seconds.
+MAKING = 10
 
 
 def write(descriptor, line):
@@ -59,8 +61,12 @@ class Worker:
         self.pid, self.told, self.tells = pid, told, tells
         # The question it was asked, and what it has said of it so far.
         self.asked, self.said = None, b""
-        # Since when it has had nothing to do.
-        self.since = 0
+        # It has made its instance.
+        self.made = False
+        # Since when it has had nothing to do, or has been there.
+        self.since = time.monotonic()
+        # How it ended, once that is known.
+        self.status = None
 
 
 class Host:
@@ -75,26 +81,40 @@ class Host:
         self.waiting = collections.deque()
         self.heard = b""
         self.ready = False
+        # The one that is not of use yet: one at a time, so that those who are get their due.
+        self.newcomer = None
         self.hire_after = 0
         self.poll = poll()
         self.poll.register(questions, select.POLLIN)
+        # The end of a worker is a signal: what the worker has started may hold its pipes open for longer.
+        self.ended, self.wake = os.pipe()
+        os.set_blocking(self.ended, False)
+        os.set_blocking(self.wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake)
+        self.poll.register(self.ended, select.POLLIN)
 
     def run(self):
         """Works until the end of what is asked."""
-        if self.hire() is None:
+        self.hire()
+        if self.newcomer is None:
             self.say(b'{"error":"cannot start a process of the class"}\n')
             self.end()
         while True:
             for descriptor, _ in self.poll.poll(self.patience()):
                 if descriptor == questions.fileno():
                     self.take()
+                elif descriptor == self.ended:
+                    self.collect()
                 elif descriptor in self.workers:
                     self.hear(self.workers[descriptor])
             self.hand_out()
 
     def patience(self):
         """How long there is nothing to do but to listen, in milliseconds."""
-        if self.waiting and self.ready and len(self.workers) < self.most:
+        if self.newcomer:
+            until = self.newcomer.since + MAKING
+        elif self.waiting and self.ready and len(self.workers) < self.most:
             until = max(self.waiting[0][0] + TURN, self.hire_after)
         elif len(self.idle) > 1:
             until = self.idle[0].since + REST
@@ -112,16 +132,9 @@ class Host:
         self.waiting.extend((now, line + b"\n") for line in lines)
 
     def hand_out(self):
-        """Has questions asked that wait, and lets go who has not been needed for long."""
-        while self.waiting and self.ready:
-            if self.idle:
-                worker = self.idle.pop()
-            else:
-                now = time.monotonic()
-                is_time = now >= max(self.waiting[0][0] + TURN, self.hire_after)
-                worker = self.hire() if is_time and len(self.workers) < self.most else None
-                if worker is None:
-                    break
+        """Has questions asked that wait, and sees to it that there are as many workers as are needed."""
+        while self.waiting and self.idle:
+            worker = self.idle.pop()
             try:
                 write(worker.told, self.waiting[0][1])
             except OSError:
@@ -129,53 +142,108 @@ class Host:
                 self.gone(worker)
                 continue
             worker.asked = self.waiting.popleft()[1]
-        if len(self.idle) > 1 and self.idle[0].since + REST <= time.monotonic():
+        now = time.monotonic()
+        if self.newcomer:
+            if self.newcomer.since + MAKING <= now:
+                self.refuse("it took longer than %d s" % MAKING)
+        elif self.waiting and self.ready and len(self.workers) < self.most:
+            if now >= max(self.waiting[0][0] + TURN, self.hire_after):
+                self.hire()
+        elif len(self.idle) > 1 and self.idle[0].since + REST <= now:
             self.gone(self.idle[0])
 
+    def refuse(self, why):
+        """The newcomer is of no use, and goes."""
+        newcomer, self.newcomer = self.newcomer, None
+        self.gone(newcomer)
+        self.refused(why)
+
+    def refused(self, why):
+        """There is no newcomer: those that are there do without, or there is nobody."""
+        self.newcomer = None
+        if not self.ready:
+            self.say(json.dumps({"error": why}).encode() + b"\n")
+            self.end()
+        print("cannot start another process of the class: %s" % why, file=sys.stderr)
+        # Where nobody is left, nothing else can be done than to try again.
+        self.hire_after = time.monotonic() + (REST if self.workers else REFUSED)
+
     def hire(self):
-        """Another worker; None when the system refuses."""
+        """Begins with another worker, unless the system refuses."""
         opened = []
         try:
             opened += os.pipe()
             opened += os.pipe()
-            pid = os.fork()
+            pid = fork()
         except OSError as error:
             print("cannot start a process of the class: %s" % error, file=sys.stderr)
             self.hire_after = time.monotonic() + REFUSED
             for descriptor in opened:
                 os.close(descriptor)
-            return None
+            return
         asked, told, tells, says = opened
         if pid == 0:
             try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for worker in self.workers.values():
                     os.close(worker.told)
                     os.close(worker.tells)
-                for descriptor in (told, tells, answers):
+                for descriptor in (told, tells, answers, self.ended, self.wake):
                     os.close(descriptor)
                 questions.close()
                 self.work(os.fdopen(asked, "rb"), says)
-            finally:
-                os._exit(1)
+            except BaseException:
+                traceback.print_exc()
+            leave(1)
         os.close(asked)
         os.close(says)
-        worker = self.workers[tells] = Worker(pid, told, tells)
+        self.newcomer = self.workers[tells] = Worker(pid, told, tells)
         self.poll.register(tells, select.POLLIN)
-        return worker
 
     def hear(self, worker):
-        """Takes what a worker says: an answer, and the first one before that whether the class is of any use."""
+        """Takes what a worker says: first whether it is of any use, then answers."""
         data = os.read(worker.tells, LINE)
         if not data:
             self.gone(worker)
             return
         worker.said += data
-        if worker.said.endswith(b"\n"):
-            self.say(worker.said)
-            if not self.ready and b'"error"' in worker.said:
-                self.end()
-            self.ready, worker.asked, worker.said, worker.since = True, None, b"", time.monotonic()
-            self.idle.append(worker)
+        if not worker.said.endswith(b"\n"):
+            return
+        said, worker.said = worker.said, b""
+        if worker.made and not worker.asked:
+            # Nobody asked it: a process that it has left behind uses its pipe.
+            return
+        if worker.made:
+            self.say(said)
+        elif "error" in json.loads(said):
+            self.refuse(json.loads(said)["error"])
+            return
+        else:
+            if not self.ready:
+                self.say(said)
+            self.ready, self.newcomer = True, None
+        worker.made, worker.asked, worker.since = True, None, time.monotonic()
+        self.idle.append(worker)
+
+    def collect(self):
+        """Looks who has ended."""
+        try:
+            while os.read(self.ended, 512):
+                pass
+        except BlockingIOError:
+            pass
+        for worker in list(self.workers.values()):
+            ended, status = waitpid(worker.pid, os.WNOHANG)
+            if ended:
+                worker.status = status
+                # What it has said before is heard.
+                last = poll()
+                last.register(worker.tells, select.POLLIN)
+                if last.poll(0):
+                    self.hear(worker)
+                if worker.tells in self.workers:
+                    self.gone(worker)
 
     def gone(self, worker):
         """A worker has ended, or is to."""
@@ -185,18 +253,21 @@ class Host:
         os.close(worker.tells)
         if worker in self.idle:
             self.idle.remove(worker)
-        # It may have done no more than close what it had open.
-        os.kill(worker.pid, signal.SIGKILL)
-        _, status = os.waitpid(worker.pid, 0)
-        by_signal = os.WIFSIGNALED(status)
-        how = "by signal %d" % os.WTERMSIG(status) if by_signal else "with status %d" % os.WEXITSTATUS(status)
-        error = json.dumps("the process of the class ended " + how).encode()
+        if not self.workers:
+            # Who was in the way of another one is not any more.
+            self.hire_after = 0
+        if worker.status is None:
+            # It may have done no more than close what it had open.
+            os.kill(worker.pid, signal.SIGKILL)
+            _, worker.status = waitpid(worker.pid, 0)
+        by_signal = os.WIFSIGNALED(worker.status)
+        number = os.WTERMSIG(worker.status) if by_signal else os.WEXITSTATUS(worker.status)
+        why = "the process of the class ended %s %d" % ("by signal" if by_signal else "with status", number)
         if worker.asked:
             # The number of a question is its first member.
-            self.say(worker.asked.partition(b",")[0] + b',"error":' + error + b"}\n")
-        elif not self.ready:
-            self.say(b'{"error":' + error + b"}\n")
-            self.end()
+            self.say(worker.asked.partition(b",")[0] + b',"error":' + json.dumps(why).encode() + b"}\n")
+        elif worker is self.newcomer:
+            self.refused(why)
 
     def say(self, line):
         """Tells the server a line."""
@@ -208,11 +279,20 @@ class Host:
     def end(self):
         """Ends all of it. A class that still waits for something holds nobody up."""
         for worker in self.workers.values():
-            os.kill(worker.pid, signal.SIGKILL)
-        for worker in self.workers.values():
-            os.waitpid(worker.pid, 0)
-        sys.stderr.flush()
-        os._exit(0)
+            if worker.status is None:
+                os.kill(worker.pid, signal.SIGKILL)
+                waitpid(worker.pid, 0)
+        leave(0)
+
+
+def leave(status):
+    """Ends this process, with all that it has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    os._exit(status)
 
 
 def text(value):
@@ -300,16 +380,22 @@ def secrets(question, source):
     return sorted(told, key=len, reverse=True)
 
 
-def answer(ask, made, source, question):
+def answer(ask, plugin, source, question):
     """Asks the class and says what it said. Whatever goes wrong, the request is answered."""
+    own = os.getpid()
     try:
-        said = ask(made(), question)
+        said = ask(plugin, question)
+        if os.getpid() != own:
+            # A process that the class has forked, and that was meant to end there.
+            leave(0)
         said["id"] = question["id"]
         line = json.dumps(said).encode() + b"\n"
         if len(line) > LINE:
             raise ValueError("the answer is longer than %d bytes" % LINE)
         return line
     except BaseException as error:
+        if os.getpid() != own:
+            leave(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
         # What it was asked about is nobody's business, its own secrets neither.
         told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         for secret in secrets(question, source):
@@ -324,27 +410,20 @@ def unfit(error, source):
     return json.dumps({"error": told.replace(source, "(secret)") if source else told}).encode() + b"\n"
 
 
-def work(asked, says, is_first, ask, maker, source):
-    """What a worker does. The first one says whether the class can be made and asked."""
-    instances = []
-
-    def made():
-        if not instances:
-            instances.append(maker(source))
-        return instances[0]
-
-    if is_first:
-        try:
-            if not callable(getattr(made(), ask.__name__, None)):
-                raise TypeError("it has no method %s" % ask.__name__)
-        except BaseException as error:
-            write(says, unfit(error, source))
-            return
-        # A look-up is told the token alone.
-        write(says, b'{"ready":true,"by":"token"}\n' if ask is lookup else b'{"ready":true}\n')
+def work(asked, says, ask, maker, source):
+    """What a worker does: says whether the class can be made and asked, and asks it."""
+    try:
+        plugin = maker(source)
+        if not callable(getattr(plugin, ask.__name__, None)):
+            raise TypeError("it has no method %s" % ask.__name__)
+    except BaseException as error:
+        write(says, unfit(error, source))
+        leave(1)
+    # A look-up is told the token alone.
+    write(says, b'{"ready":true,"by":"token"}\n' if ask is lookup else b'{"ready":true}\n')
     for line in asked:
-        write(says, answer(ask, made, source, json.loads(line)))
-    os._exit(0)
+        write(says, answer(ask, plugin, source, json.loads(line)))
+    leave(0)
 
 
 def main():
@@ -358,14 +437,13 @@ def main():
     except BaseException as error:
         write(answers, unfit(error, source))
         return
-    # Whatever the module does about its own children, the workers are waited for.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Whatever the module would have of a broken pipe, a worker that ends does not end all.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # What is loaded stays, and is not copied into each worker for being looked at.
     gc.collect()
     if hasattr(gc, "freeze"):
         gc.freeze()
-    host = Host(hello["concurrency"], lambda *ends: work(*ends, not host.ready, ask, maker, source))
-    host.run()
+    Host(hello["concurrency"], lambda asked, says: work(asked, says, ask, maker, source)).run()
 
 
 main()

@@ -6,15 +6,13 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 from jwcrypto import jwk, jwt
 from services import Redis, Service
-from support import ROOT, Bridge, ask, surroundings, until
+from support import Bridge, ask, children, surroundings, until
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.usefixtures("ours")
@@ -224,11 +222,6 @@ def test_a_class_that_needs_the_main_thread(keep, engine, target, module):
     assert "ended=" not in server.said(), server.said()
 
 
-def children(pid):
-    """The processes that this one has started."""
-    return set(subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split())
-
-
 def workers(server):
     """Who asks the class of a server's one plugin."""
     (host,) = children(server.pid)
@@ -332,60 +325,3 @@ def test_a_token_and_a_guard_that_is_told_its_target(keep, engine, target, modul
     module("guards", guard % 1)
     server.child.send_signal(signal.SIGHUP)
     until(lambda: ask(server, "?token=good")[0] == 402, "the edited guard is there")
-
-
-SLEEPER = """
-    import os
-    import signal
-    import socket
-    import time
-
-    # What a module may do to all of its process.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    socket.setdefaulttimeout(0.01)
-
-    class Sleeper:
-        def __init__(self, source):
-            pass
-
-        def lookup(self, token):
-            if token == "die":
-                os.kill(os.getpid(), 9)
-            time.sleep(float(token))
-            return ("pid", os.getpid())
-"""
-START = "import os, sys; questions = os.fdopen(os.dup(0), 'rb'); exec(open(sys.argv[1]).read())"
-
-
-def test_there_are_as_many_workers_as_are_needed(module, tmp_path):
-    """The host by itself, less patient with those who have nothing to do."""
-    host = tmp_path / "host.py"
-    text = (ROOT / "src/plugin/host.py").read_text()
-    host.write_text(text.replace("REST = 60\n", "REST = 0.3\n"))
-    assert host.read_text() != text
-    hello = {"hello": {"concurrency": 4, "kind": "token", "name": "desks.Sleeper", "source": None}}
-    with subprocess.Popen([sys.executable, "-c", START, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          env=surroundings(module("desks", SLEEPER))) as child:  # fmt: skip
-        watchdog = threading.Timer(60, child.kill)
-        watchdog.start()
-
-        def tell(*words):
-            child.stdin.write("".join(json.dumps(word) + "\n" for word in words))
-            child.stdin.flush()
-
-        def asked(*tokens):
-            tell(*({"id": number, "kind": "token", "token": token} for number, token in enumerate(tokens)))
-            said = [json.loads(child.stdout.readline()) for _ in tokens]
-            return [word for _, word in sorted((word.pop("id"), str(word.popitem())) for word in said)]
-
-        tell(hello)
-        assert json.loads(child.stdout.readline()) == {"ready": True, "by": "token"}
-        assert len(children(child.pid)) == 1
-        assert len(set(asked(*["0.3"] * 12))) == 4, "no more at once than may be"
-        until(lambda: len(children(child.pid)) == 1, "the others go")
-        died, other = asked("die", "0.1")
-        assert "ended by signal 9" in died and "allow" in other
-        assert len(set(asked("0", "0.2"))) <= 2
-        child.stdin.close()
-        assert child.wait(10) == 0
-        watchdog.cancel()

@@ -1,0 +1,157 @@
+"""The host of Python plugins by itself: its workers, how many there are, and what becomes of those that end or are of no use."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support import ROOT, children, surroundings, until
+
+pytestmark = pytest.mark.usefixtures("ours")
+
+START = "import os, sys; questions = os.fdopen(os.dup(0), 'rb'); exec(open(sys.argv[1]).read())"
+CLASSES = """
+    import fcntl
+    import os
+    import signal
+    import socket
+    import sys
+    import time
+
+    # What a module may do to all of its process.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    socket.setdefaulttimeout(0.01)
+
+    class Sleeper:
+        def __init__(self, source):
+            pass
+
+        def lookup(self, token):
+            if token == "die":
+                os.kill(os.getpid(), 9)
+            time.sleep(float(token))
+            return ("pid", os.getpid())
+
+    class Exclusive(Sleeper):
+        # There can be but one of these.
+        def __init__(self, source):
+            self.file = open(source, "w")
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    class Once(Sleeper):
+        # As long as its mark is there, there has been one.
+        def __init__(self, source):
+            with open(source + ".tries", "a") as tries:
+                tries.write(".")
+            open(source, "x").close()
+
+    class Forking(Sleeper):
+        def lookup(self, token):
+            if os.fork() == 0:
+                if token == "exit":
+                    sys.exit()
+                if token == "return":
+                    return ("pid", 0)
+                # Keeps what it has of this process open.
+                time.sleep(float(token))
+                os._exit(0)
+            if token not in ("exit", "return"):
+                os._exit(3)
+            os.wait()
+            return ("pid", os.getpid())
+"""
+
+
+class Asker:
+    """The host and its one server."""
+
+    def __init__(self, child):
+        self.child = child
+
+    def tell(self, *words):
+        self.child.stdin.write("".join(json.dumps(word) + "\n" for word in words))
+        self.child.stdin.flush()
+
+    def said(self):
+        return json.loads(self.child.stdout.readline())
+
+    def asked(self, *tokens):
+        """What is said of these tokens, asked at once, in their order."""
+        self.tell(*({"id": number, "kind": "token", "token": token} for number, token in enumerate(tokens)))
+        said = [self.said() for _ in tokens]
+        return [word for _, word in sorted((word.pop("id"), str(word.popitem())) for word in said)]
+
+    def workers(self):
+        return len(children(self.child.pid))
+
+
+@contextlib.contextmanager
+def hosted(module, tmp_path, name, source=None, **changed):
+    """The host with one of the classes; constants of it may be changed."""
+    host = tmp_path / "host.py"
+    text = (ROOT / "src/plugin/host.py").read_text()
+    for constant, value in changed.items():
+        (line,) = (line for line in text.splitlines() if line.startswith(f"{constant} = "))
+        text = text.replace(line, f"{constant} = {value}")
+    host.write_text(text)
+    hello = {"hello": {"concurrency": 4, "kind": "token", "name": f"desks.{name}", "source": source}}
+    with subprocess.Popen([sys.executable, "-c", START, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=surroundings(module("desks", CLASSES))) as child:  # fmt: skip
+        watchdog = threading.Timer(60, child.kill)
+        watchdog.start()
+        asker = Asker(child)
+        asker.tell(hello)
+        assert asker.said() == {"ready": True, "by": "token"}
+        yield asker
+        child.stdin.close()
+        assert child.wait(10) == 0
+        watchdog.cancel()
+
+
+def test_there_are_as_many_workers_as_are_needed(module, tmp_path):
+    with hosted(module, tmp_path, "Sleeper", REST=0.3) as host:
+        assert host.workers() == 1
+        assert len(set(host.asked(*["0.3"] * 12))) == 4, "no more at once than may be"
+        until(lambda: host.workers() == 1, "the others go")
+        died, other = host.asked("die", "0.1")
+        assert "ended by signal 9" in died and "allow" in other
+        assert len(set(host.asked("0", "0.2"))) <= 2
+
+
+def test_a_class_that_can_be_made_once_is_asked_one_after_the_other(module, tmp_path):
+    with hosted(module, tmp_path, "Exclusive", str(tmp_path / "lock")) as host:
+        for burst in ["0.05"] * 6, ["0"] * 20:
+            assert len(set(host.asked(*burst))) == 1, "all by the one that there is"
+        assert "ended by signal 9" in host.asked("die")[0]
+        assert "allow" in host.asked("0")[0], "there is another when it has gone"
+
+
+@pytest.mark.parametrize("end", ["exit", "return"])
+def test_what_a_class_has_forked_ends_where_it_would_have(module, tmp_path, end):
+    with hosted(module, tmp_path, "Forking") as host:
+        for _ in range(3):
+            assert "'pid:0'" not in (said := host.asked(end)[0]) and "allow" in said
+        assert host.workers() == 1
+
+
+def test_a_process_that_has_gone_is_missed_at_once(module, tmp_path):
+    with hosted(module, tmp_path, "Forking") as host:
+        begun = time.monotonic()
+        assert "ended with status 3" in host.asked("20")[0]
+        assert time.monotonic() - begun < 10, "not when the last that has its pipe goes"
+
+
+def test_a_class_that_cannot_be_made_again_is_tried_now_and_then(module, tmp_path):
+    with hosted(module, tmp_path, "Once", str(tmp_path / "made"), REFUSED=0.3) as host:
+        assert "ended by signal 9" in host.asked("die")[0]
+        host.tell({"id": 0, "kind": "token", "token": "0"})
+        tries = tmp_path / "made.tries"
+        until(lambda: tries.exists() and tries.stat().st_size >= 3, "it is tried")
+        (tmp_path / "made").unlink()
+        assert "allow" in host.said()
+        # Once at first, and then no sooner than every third of a second: far fewer than a process can be started.
+        assert tries.stat().st_size < 100

@@ -94,9 +94,13 @@ pub fn stop_line(grace_ms: u64) -> String {
     format!("stop {grace_ms}\n")
 }
 
-/// Reads [`stop_line`] without its end.
-pub fn parse_stop(line: &str) -> Option<u64> {
-    line.strip_prefix("stop ")?.parse().ok()
+/// Takes every whole [`stop_line`] out of what was `heard`; the most urgent counts. Two that follow each other closely come
+/// together.
+pub fn take_stops(heard: &mut Vec<u8>) -> Option<u64> {
+    let end = heard.iter().rposition(|byte| *byte == b'\n')?;
+    let lines: Vec<u8> = heard.drain(..=end).collect();
+    let said = |line: &[u8]| std::str::from_utf8(line).ok()?.strip_prefix("stop ")?.parse().ok();
+    lines.split(|byte| *byte == b'\n').filter_map(said).min()
 }
 
 #[cfg(test)]
@@ -124,8 +128,25 @@ mod tests {
         for nonsense in ["", "able", "started x", "ended --1", "gone 1"] {
             assert_eq!(Said::parse(nonsense), None, "{nonsense:?}");
         }
-        assert_eq!(parse_stop(stop_line(250).trim_end()), Some(250));
-        assert_eq!((parse_stop("stop"), parse_stop("stop -1"), parse_stop("go 1")), (None, None, None));
+    }
+
+    #[test]
+    fn all_that_was_heard_is_taken() {
+        let mut heard = Vec::new();
+        let mut hear = |text: &str| {
+            heard.extend_from_slice(text.as_bytes());
+            (take_stops(&mut heard), String::from_utf8(heard.clone()).unwrap())
+        };
+        for (text, urgent, left) in [
+            (stop_line(250).as_str(), Some(250), ""),
+            ("sto", None, "sto"),
+            ("p 7", None, "stop 7"),
+            ("0\nstop 0\nst", Some(0), "st"),
+            ("op 5\nstop\nstop -1\ngo 1\n\n", Some(5), ""),
+            ("stop x\n", None, ""),
+        ] {
+            assert_eq!(hear(text), (urgent, left.to_owned()), "{text:?}");
+        }
     }
 
     #[test]

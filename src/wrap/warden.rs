@@ -8,7 +8,7 @@
 //! It never decides when a program is started again, and serves no client.
 
 use super::binds::{Mover, Outcome};
-use super::said::{Exit, Said, parse_stop};
+use super::said::{Exit, Said, take_stops};
 use super::task::{Task, Way};
 use super::{scratch, tree};
 use crate::config::WrapMode;
@@ -316,13 +316,8 @@ impl<'a> Warden<'a> {
                 return;
             }
         }
-        while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = held.drain(..=end).collect();
-            let grace = std::str::from_utf8(&line[..end]).ok().and_then(parse_stop);
-            if let Some(grace) = grace {
-                self.begin_stop(grace);
-                return;
-            }
+        if let Some(grace) = take_stops(held) {
+            self.begin_stop(grace);
         }
     }
 

@@ -68,9 +68,10 @@ pub(super) const IDLE_TIMEOUT: Opt = Opt {
 const LOG_FILE_DETAIL: &str = "Every line that goes to standard error is also appended to FILE, a file or a device. Its \
      directory must be there; a new file can be read by its owner only. SIGHUP and SIGUSR1 open FILE anew, for whoever has \
      moved it away.\n\n\
-     /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N stand for the descriptor itself, whatever it is: the signals leave \
-     it open, lines that its reader does not take in time are dropped and counted, and where it is the same as standard error \
-     each line comes once. With --daemon, which closes it, and with --inetd, where it may be the socket of a client, they are \
+     /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N (with the server's own process number for self, too) stand for the \
+     descriptor itself, whatever it is: the signals leave it open, no program that the server starts inherits an N above 2, \
+     lines that its reader does not take in time are dropped and counted, and where it is the same as standard error each line \
+     comes once. With --daemon, which closes it, and with --inetd, where it may be the socket of a client, they are \
      refused.\n\n\
      A symbolic link is followed where it and its directory belong to root or to the user who opens it and not everybody \
      may write to the directory; other links are refused. So is a named pipe, since lines would wait for its reader: have a shell \

@@ -271,8 +271,9 @@ pub const TABLE: &[Opt] = &[
         brief: "longest wait for a pong; 0: no limit",
         detail: "How long a client may send nothing at all after a ping of --heartbeat. Then its session is closed with code \
                  1008. The time counts from the ping, however often pings are sent, so a client that vanishes is gone within one \
-                 interval of --heartbeat and this time; a pong or any other byte is an answer, and so is taking what was stuck on \
-                 its way. 0 pings and never judges, as websockify does; so does a --heartbeat of 0, which sends no pings.",
+                 interval of --heartbeat and this time, unless something is stuck on its way to it; then --write-timeout counts. A \
+                 pong or any other byte is an answer, and so is taking what was stuck. 0 pings and never judges, as websockify \
+                 does; so does a --heartbeat of 0, which sends no pings.",
         default: "15s",
         example: "--heartbeat=10 --pong-timeout=30s 6080 localhost:5901",
         act: Act::Take(free("DURATION"), |options, value| {

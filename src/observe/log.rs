@@ -98,7 +98,8 @@ impl Log {
         let dropped = Arc::new(AtomicU64::new(0));
         let reopen = Arc::new(AtomicBool::new(false));
         let (counter, wanted) = (dropped.clone(), reopen.clone());
-        let thread = spawn(move |out| write_all(&lines, &counter, &wanted, places, out), std::io::stderr())?;
+        let error = stdio::Blocking(std::io::stderr());
+        let thread = spawn(move |out| write_all(&lines, &counter, &wanted, places, out), error)?;
         Ok((Log { queue, dropped, reopen, least }, thread))
     }
 

@@ -155,8 +155,9 @@ fn copy_of(number: i32) -> io::Result<OwnedFd> {
     descriptor.try_clone_to_owned()
 }
 
-/// A copy of a descriptor that whoever started this process has left open for writing. No program inherits the copy. To be
-/// called before anything is opened: the number could be that of something of our own.
+/// A copy of a descriptor that whoever started this process has left open for writing. No program inherits the copy, nor the
+/// descriptor itself unless it is standard input, output or error. To be called before anything is opened: the number could be
+/// that of something of our own.
 ///
 /// # Errors
 /// `EBADF` for a number that is no descriptor; and that it is not open for writing.
@@ -164,11 +165,14 @@ pub fn copy_to_write(number: i32) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: it is not negative, and is only asked about and copied, in calls that answer EBADF to a number that is no
-    // descriptor; nobody else closes what was inherited.
+    // SAFETY: it is not negative, and is only asked about, marked and copied, in calls that answer EBADF to a number that is
+    // no descriptor; nobody else closes what was inherited.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     if fcntl(descriptor, FcntlArg::F_GETFL)? & libc::O_ACCMODE == libc::O_RDONLY {
         return Err(io::Error::other("is not open for writing"));
+    }
+    if number >= FIRST {
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
     descriptor.try_clone_to_owned()
 }

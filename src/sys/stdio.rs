@@ -4,7 +4,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, write};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,6 +71,33 @@ pub fn complain(text: &[u8], patience: Duration) {
     }
 }
 
+/// Writes as to a descriptor that blocks, also where it does not: whoever left it to this process may have set that, and half
+/// a line would be lost.
+#[derive(Debug)]
+pub struct Blocking<T>(pub T);
+
+impl<T: Write + AsFd> Write for Blocking<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut part = bytes;
+        loop {
+            match self.0.write(part) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+            let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            part = &bytes[..bytes.len().min(PIPE_BYTES)];
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn write_to(error: BorrowedFd<'_>, text: &[u8], patience: Duration) {
     let until = Instant::now() + patience;
     let mut left = text;
@@ -88,5 +115,37 @@ fn write_to(error: BorrowedFd<'_>, text: &[u8], patience: Duration) {
             Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) if Instant::now() < until => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use std::io::{Read, pipe};
+
+    #[test]
+    fn a_descriptor_that_does_not_block_takes_all_there_is() {
+        /// More than a pipe holds.
+        const LENGTH: usize = 1 << 20;
+        let (mut reader, writer) = pipe().unwrap();
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let text: Vec<u8> = (0..LENGTH).map(|at| at as u8).collect();
+        let expected = text.clone();
+        let writing = std::thread::spawn(move || Blocking(writer).write_all(&text));
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        writing.join().unwrap().unwrap();
+        assert!(read == expected, "{} of {LENGTH} bytes", read.len());
+
+        // A reader that goes is an error, and no wait.
+        let (reader, writer) = pipe().unwrap();
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut out = Blocking(writer);
+        let count = out.write(&[0; LENGTH]).unwrap();
+        assert!(count < LENGTH);
+        let writing = std::thread::spawn(move || out.write_all(&[0; LENGTH]));
+        drop(reader);
+        assert_eq!(writing.join().unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -36,10 +36,9 @@ class Main:
 
     def authenticate(self, headers, target_host, target_port):
         signal.signal(signal.SIGALRM, self.ring)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         if headers.get("X-Pass") == "slow":
+            signal.setitimer(signal.ITIMER_REAL, 1)
             signal.pause()
-        signal.setitimer(signal.ITIMER_REAL, 0)
         if not self.base.execute("select 1 from passes where word = ?", (headers.get("X-Pass"),)).fetchone():
             raise AuthenticationError(response_code=401, response_headers={"WWW-Authenticate": "Base"})
 

@@ -178,7 +178,9 @@ BOUND = """
 
         def lookup(self, token):
             signal.signal(signal.SIGALRM, signal.SIG_DFL if token == "forgot" else self.ring)
-            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            if token in ("slow", "forgot"):
+                # Long enough that a worker which stands still for a while has answered by then.
+                signal.setitimer(signal.ITIMER_REAL, 1.5)
             if token == "forgot":
                 return ("127.0.0.1", self.port)
             try:

@@ -4,9 +4,10 @@ use crate::support::on_both_engines;
 use crate::support::server::{Server, program, run_to_end};
 use crate::support::temp::TempDir;
 use crate::support::wire::{PATIENCE, soon};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -23,8 +24,10 @@ on_both_engines!(
     a_full_disk_is_told_once,
     a_descriptor_is_taken_as_it_is,
     a_link_to_standard_output_is_standard_output,
+    a_program_that_is_started_has_no_descriptor_of_the_log,
     standard_error_has_no_line_twice,
     a_reader_that_sleeps_or_goes_holds_nobody_up,
+    a_descriptor_that_does_not_block_has_every_line,
     a_start_that_fails_is_in_the_file,
     syslog_by_udp,
     syslog_by_datagrams,
@@ -226,6 +229,27 @@ fn a_link_to_standard_output_is_standard_output(engine: &str) {
     assert!(links.join("own.log").is_symlink());
 }
 
+/// It could forge lines, and the reader of a pipe would wait for its end too.
+fn a_program_that_is_started_has_no_descriptor_of_the_log(engine: &str) {
+    let dir = TempDir::new();
+    let own = program();
+    let own = own.to_str().expect("its path is plain");
+    let script = r#"exec 7>>"$1"; shift; exec "$0" "$@""#;
+    let (log, plugin) = (dir.arg("log"), dir.write("plugin", PLUGIN));
+    let plugin = format!("--auth-plugin=exec:exec sh {}", plugin.display());
+    let words = ["-c", script, own, &log, "--engine", engine, "--log-file=/dev/fd/7", &plugin];
+    let server = Server::launch("sh", &[&words[..], &["--echo", "127.0.0.1:0"]].concat());
+    // The list itself is among them.
+    let opened = wait_text(&dir.join("plugin.fds"), "plugin.new\n");
+    assert!(!opened.lines().any(|path| path.ends_with("/log")), "{opened}");
+    wait_text(&dir.join("log"), "proxying from ");
+    server.stop();
+}
+
+/// A plugin that writes down what it was given, whole or not at all.
+const PLUGIN: &str = r#"exec 5>"$0.new"; readlink /proc/$$/fd/* >&5; mv "$0.new" "$0.fds"
+read -r hello; echo '{"ready":true}'; exec cat >/dev/null"#;
+
 fn standard_error_has_no_line_twice(engine: &str) {
     for log in ["/dev/stderr", "/dev/fd/2"] {
         let mut server = Server::start(engine, &["--echo", "--log-file", log]);
@@ -255,8 +279,13 @@ fn a_reader_that_sleeps_or_goes_holds_nobody_up(engine: &str) {
         let client = server.client();
         client.leave();
     }
-    // Its last writer's pipe breaks, which is told once.
+    // Its last writer's pipe breaks, which is told once, with the first line that comes after that.
     drop(reader);
+    let until = soon();
+    while !server.log().contains("log file not written: ") {
+        assert!(Instant::now() < until, "nothing is told of the pipe:\n{}", server.log());
+        server.client().leave();
+    }
     let line = server.wait_line("log file not written: ");
     assert!(line.contains("Broken pipe") && line.contains("/dev/fd/3"), "{line}");
     server.client().leave();
@@ -264,6 +293,30 @@ fn a_reader_that_sleeps_or_goes_holds_nobody_up(engine: &str) {
     assert_eq!(server.log().matches("log file not written: ").count(), 1);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
+}
+
+/// A full one says that it is, which is no reason to lose the rest of a line.
+fn a_descriptor_that_does_not_block_has_every_line(engine: &str) {
+    let (mut reader, writer) = std::io::pipe().expect("there is room");
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("it is ours");
+    let words = ["-v", "--engine", engine, "--echo", "--log-file=/dev/fd/0", "127.0.0.1:0"];
+    let mut server = Server::launch_on(writer, program(), &words);
+    // A pipe holds 64 KiB.
+    while server.log().len() < 200 << 10 {
+        server.client().leave();
+    }
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map(|_| text)
+    });
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+    let text = reading.join().expect("it ends with the server").expect("lines are UTF-8");
+    let [mut file, mut error] =
+        [text, server.log()].map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+    file.sort_unstable();
+    error.sort_unstable();
+    assert!(file == error, "{} lines of {}", file.len(), error.len());
 }
 
 /// The text of a message in the form of RFC 5424, whose header must be right.

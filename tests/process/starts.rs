@@ -332,6 +332,10 @@ const WARNED: &[Warned] = &[
         &["--token-source", "words: ", "not host:port; write"],
     ),
     (
+        "--token-plugin=TokenFileName|--token-source=$/large",
+        &["--token-source", "large: ", ") is larger than 65536 bytes; write"],
+    ),
+    (
         "--token-plugin=JWTTokenApi|--token-source=$/text",
         &["--token-source", "text: is neither PEM nor base64url; put the key"],
     ),
@@ -368,6 +372,7 @@ fn what_a_server_can_live_with_is_one_line_and_a_check_does_not_pass() {
     dir.write("lines/b", "two: h:1\nnonsense\nthree: h:1\n");
     dir.write("bytes", [0xff]);
     dir.write("words/hunter2", "no target\n");
+    dir.write("large/hunter2", [b' '; 65_537]);
     dir.write("users", "me:plain\n");
     let path = dir.path().display().to_string();
     for (words, names) in WARNED {

@@ -48,7 +48,7 @@ struct Descriptor {
 
 impl LogFile {
     /// Opens the file at `path`, an absolute one, or makes one that belongs to `owner`, if that is somebody else. The name of
-    /// a descriptor (`/dev/stdout`, `/dev/stderr`, `/dev/fd/N`, `/proc/self/fd/N`) stands for a copy of it, unless
+    /// a descriptor (`/dev/stdout`, `/dev/stderr`, `/dev/fd/N`, `/proc/self/fd/N`, or our number for `self`) stands for a copy of it, unless
     /// descriptors are `barred`, for that reason. To be called before the process has opened anything else.
     ///
     /// # Errors
@@ -92,9 +92,9 @@ impl LogFile {
     /// When no thread can be had.
     pub fn start(&mut self) -> io::Result<()> {
         if let Way::Descriptor(Descriptor { outlet, copy, thread }) = &mut self.way
-            && let Some(mut copy) = copy.take()
+            && let Some(copy) = copy.take()
         {
-            let outlet = outlet.clone();
+            let (outlet, mut copy) = (outlet.clone(), stdio::Blocking(copy));
             let write = move || outlet.write_to("file", &mut copy);
             *thread = Some(Builder::new().name("log-descriptor".into()).spawn(write)?);
         }

@@ -23,7 +23,7 @@ struct Held {
     /// Lines that found no room since the text was taken last.
     dropped: u64,
     closed: bool,
-    /// What became of the last write, until somebody asks.
+    /// What became of the last write, or the first failure, until somebody asks.
     outcome: Option<io::Result<()>>,
 }
 
@@ -48,7 +48,7 @@ impl Outlet {
         self.news.notify_one();
     }
 
-    /// What became of the last write, unless that has been told.
+    /// What became of the writes since this was asked last: the first failure, or the last success.
     pub fn outcome(&self) -> Option<io::Result<()>> {
         self.held().outcome.take()
     }
@@ -79,7 +79,11 @@ impl Outlet {
                 );
             }
             let outcome = out.write_all(&text);
-            self.held().outcome = Some(outcome);
+            let mut held = self.held();
+            // A success after it does not undo a failure that nobody has heard of.
+            if !matches!(held.outcome, Some(Err(_))) {
+                held.outcome = Some(outcome);
+            }
         }
     }
 
@@ -92,6 +96,9 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::ErrorKind;
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
 
     #[test]
     fn what_finds_no_room_is_counted_and_told_in_its_place() {
@@ -106,5 +113,36 @@ mod tests {
         let rest = String::from_utf8_lossy(&out[long.len()..]);
         assert!(rest.ends_with("Z warn log stderr_lines_dropped=3\n"), "{rest}");
         assert_eq!(rest.lines().count(), 1);
+    }
+
+    /// Fails once, then says what it has taken.
+    struct Once(Option<ErrorKind>, Sender<()>);
+
+    impl Write for Once {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let outcome = self.0.take().map_or(Ok(bytes.len()), |kind| Err(kind.into()));
+            self.1.send(()).unwrap();
+            outcome
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_failure_is_kept_until_somebody_asks() {
+        let outlet = Outlet::default();
+        let (tell, written) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| outlet.write_to("file", &mut Once(Some(ErrorKind::StorageFull), tell)));
+            for line in [b"lost\n", b"here\n"] {
+                outlet.take(line);
+                written.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+            outlet.close();
+        });
+        assert_eq!(outlet.outcome().unwrap().unwrap_err().kind(), ErrorKind::StorageFull);
+        assert!(outlet.outcome().is_none());
     }
 }

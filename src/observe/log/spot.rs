@@ -1,7 +1,8 @@
 //! What the name of a log file stands for: a file, or a descriptor that whoever started the process has left open.
 //!
-//! Owns which symbolic links are followed: those that nobody but root or the process itself can have put where they are.
-//! Whoever else could would decide what is written to. It opens nothing.
+//! Owns which symbolic links are followed: those of root or of the process itself, in a directory that belongs to one of them
+//! and that not everybody may write to. Whoever can put a link there decides what is written to; the group of such a directory
+//! is trusted as far as its owner trusts it, since directories of logs commonly have one. It opens nothing.
 
 use nix::unistd::geteuid;
 use std::fs::{self, Metadata};
@@ -28,7 +29,10 @@ pub fn descriptor(path: &Path) -> Option<i32> {
         "/dev/stdout" => Some(1),
         "/dev/stderr" => Some(2),
         name => {
-            let digits = name.strip_prefix("/dev/fd/").or_else(|| name.strip_prefix("/proc/self/fd/"))?;
+            // A process that knows its own number, as the first one of a container does, names its output by that.
+            let own = format!("/proc/{}/fd/", std::process::id());
+            let digits =
+                ["/dev/fd/", "/proc/self/fd/", &own].iter().find_map(|way| name.strip_prefix(way))?;
             let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
             digits.parse().ok().filter(|_| is_number)
         }
@@ -104,10 +108,13 @@ mod tests {
         ] {
             assert_eq!(descriptor(Path::new(name)), number, "{name}");
         }
+        let (own, starter) = (std::process::id(), std::os::unix::process::parent_id());
+        assert_eq!(descriptor(&PathBuf::from(format!("/proc/{own}/fd/1"))), Some(1));
+        assert_eq!(descriptor(&PathBuf::from(format!("/proc/{starter}/fd/1"))), None, "it is of another");
     }
 
     #[test]
-    fn links_are_followed_that_nobody_else_can_have_made() {
+    fn links_are_followed_where_not_everybody_can_have_made_them() {
         let place = std::env::temp_dir().join(format!("websplice-spot-{}", std::process::id()));
         fs::create_dir_all(place.join("open")).unwrap();
         fs::set_permissions(&place, Permissions::from_mode(0o755)).unwrap();
@@ -115,6 +122,7 @@ mod tests {
         symlink("own.log", at("near")).unwrap();
         symlink(at("near"), at("far")).unwrap();
         symlink("/dev/stdout", at("out")).unwrap();
+        symlink(format!("/proc/{}/fd/2", std::process::id()), at("err")).unwrap();
         symlink("ring", at("ring")).unwrap();
         symlink("../own.log", at("open/link")).unwrap();
         symlink("open/link", at("through")).unwrap();
@@ -123,6 +131,10 @@ mod tests {
         assert_eq!(find(&at("near")).unwrap(), Spot::File(at("own.log")));
         assert_eq!(find(&at("far")).unwrap(), Spot::File(at("own.log")));
         assert_eq!(find(&at("out")).unwrap(), Spot::Descriptor(1));
+        assert_eq!(find(&at("err")).unwrap(), Spot::Descriptor(2));
+        // As /var/log is in many places.
+        fs::set_permissions(&place, Permissions::from_mode(0o775)).unwrap();
+        assert_eq!(find(&at("near")).unwrap(), Spot::File(at("own.log")));
         for (name, word) in
             [("ring", "in a row"), ("open/link", "others may write"), ("through", "others may")]
         {

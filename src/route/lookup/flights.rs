@@ -124,10 +124,7 @@ impl Lookups {
 
     /// Forgets what was answered, and what is about to be: another process may say something else.
     pub fn forget(&self) {
-        let mut state = self.board.lock();
-        state.known.clear();
-        state.unknown.clear();
-        state.stale = state.waiting.keys().copied().collect();
+        self.board.lock().forget();
     }
 
     /// Has the token of a question looked up by `until`, unless that is known or on its way. Whoever may answer by the
@@ -204,6 +201,7 @@ impl Board {
         let mut state = self.lock();
         let waiting = state.waiting.remove(&print).unwrap_or_default();
         state.waiters -= waiting.len();
+        state.stale.remove(&print);
         drop(state);
         waiting.into_iter().for_each(|waiter| (waiter.reply)(Verdict::Busy));
     }
@@ -216,8 +214,10 @@ impl Board {
         let (stay, late): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiter| now < waiter.turn_by);
         state.waiters -= late.len();
         let until = stay.first().map(|waiter| waiter.until);
-        if until.is_some() {
-            state.waiting.insert(print, stay);
+        match until {
+            Some(_) => drop(state.waiting.insert(print, stay)),
+            // The next flight is another.
+            None => drop(state.stale.remove(&print)),
         }
         drop(state);
         late.into_iter().for_each(|waiter| (waiter.reply)(Verdict::Busy));
@@ -259,6 +259,13 @@ impl Board {
 }
 
 impl State {
+    /// Keeps nothing of what has come, nor of what is on its way.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.unknown.clear();
+        self.stale = self.waiting.keys().copied().collect();
+    }
+
     fn kept(&self, print: Print) -> Option<Answer> {
         let now = Instant::now();
         match self.known.get(&print) {

@@ -184,6 +184,34 @@ fn who_answers_by_the_token_is_asked_once_for_all() {
     assert_eq!(asked(by_token, Duration::ZERO), (8, all), "tokens may be good for once");
 }
 
+/// Forgetting is for flights that are in the air: one that never took off takes nothing of the next.
+#[test]
+fn what_was_forgotten_on_the_ground_does_not_spoil_the_next_answer() {
+    type End = fn(&Board, Print);
+    let ends: [(&str, End); 2] = [
+        ("no room", |board, print| board.ground(print)),
+        ("too late", |board, print| assert!(board.shed(print).is_none())),
+    ];
+    let (print, time) = ((1, 1), Duration::from_secs(3600));
+    for (name, end) in ends {
+        let board = Board::new(time);
+        let join = |until| board.join(print, until, &|| false, Box::new(drop));
+        assert!(join(Instant::now()), "{name}");
+        board.lock().forget();
+        end(&board, print);
+        let until = Instant::now() + time;
+        assert!(join(until), "{name}");
+        assert!(board.land(print, Ok(Pass::default()), until).is_none(), "{name}");
+        assert!(!join(until), "{name}: it is known");
+        // One that is in the air brings what is not kept.
+        board.lock().known.clear();
+        assert!(join(until), "{name}");
+        board.lock().forget();
+        assert!(board.land(print, Ok(Pass::default()), until).is_none(), "{name}");
+        assert!(join(until), "{name}: it is not known");
+    }
+}
+
 #[test]
 fn what_is_too_long_is_not_kept() {
     let pass =

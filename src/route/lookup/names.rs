@@ -55,17 +55,16 @@ impl Words {
         Words { path: path.to_owned(), troubles }
     }
 
-    fn read(&self, directory: &File, name: &Path) -> Result<Read, Trouble> {
+    fn read(&self, directory: &File, name: &Path) -> io::Result<Read> {
         let mut file = match beneath::open(directory.as_fd(), name).map(File::from) {
             Ok(file) => file,
-            Err(error) if is_shortage(&error) => return Err(unreadable(&self.path, &error)),
+            Err(error) if is_shortage(&error) => return Err(error),
             Err(_) => return Ok(Read::Nothing),
         };
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Ok(Read::Nothing);
         }
-        let text = read_open(&mut file, TOKEN_SMALL_FILE_BYTES_MAX)
-            .map_err(|error| unreadable(&self.path, &error))?;
+        let text = read_open(&mut file, TOKEN_SMALL_FILE_BYTES_MAX)?;
         let target = std::str::from_utf8(&text).ok().and_then(leads::word);
         Ok(target.map_or(Read::Nonsense, Read::Target))
     }
@@ -74,8 +73,9 @@ impl Words {
 impl Seek for Words {
     fn seek(&self, wanted: &Wanted) -> Found {
         let Some(name) = wanted.token.as_file_name() else { return Ok(None) };
-        let directory = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
-        match self.read(&directory, Path::new(name))? {
+        let failed = |error: &io::Error| unreadable(&self.path, error);
+        let directory = File::open(&self.path).map_err(|error| failed(&error))?;
+        match self.read(&directory, Path::new(name)).map_err(|error| failed(&error))? {
             Read::Target(target) => Ok(Some(Arc::new(target))),
             Read::Nothing => Ok(None),
             // The name of the file is the token, so it is not said which.
@@ -95,16 +95,22 @@ impl Seek for Words {
             if name.to_str().and_then(|name| Token::new(name).as_file_name().map(drop)).is_none() {
                 continue;
             }
-            if !matches!(self.read(&directory, Path::new(&name)), Ok(Read::Target(_) | Read::Nothing)) {
-                // Its name is a token. Its number is none, and leads to it.
-                let (path, number) = (self.path.display(), entry.ino());
-                let text = format!(
-                    "{path}: a file in it (find -inum {number} names it) is not host:port; write host:port there, or take \
-                     it away"
-                );
-                self.troubles.fault(Level::Warn, &text);
-                break;
-            }
+            let fault = match self.read(&directory, Path::new(&name)) {
+                Ok(Read::Target(_) | Read::Nothing) => continue,
+                Ok(Read::Nonsense) => "is not host:port; write host:port there, or take it away".to_owned(),
+                Err(error) => match error.kind() {
+                    ErrorKind::FileTooLarge => format!("is {error}; write host:port there, or take it away"),
+                    ErrorKind::PermissionDenied => {
+                        format!("cannot be read ({error}); let the user read it who serves, or take it away")
+                    }
+                    _ => format!("cannot be read ({error}); mend that, or take it away"),
+                },
+            };
+            // Its name is a token. Its number is none, and leads to it.
+            let (path, number) = (self.path.display(), entry.ino());
+            let text = format!("{path}: a file in it (find -inum {number} names it) {fault}");
+            self.troubles.fault(Level::Warn, &text);
+            break;
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ SECCOMP_GET_ACTION_AVAIL, SECCOMP_RET_USER_NOTIF = 2, 0x7FC00000
 # How the reasons begin for which a test may be left out.
 EXCUSES = ("this machine refuses", "this machine has no", "this user cannot", *(() if OURS else ("only our own server",)))
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+# Who runs this may ignore it, as nohup does, and programs that are started inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def free_port():

@@ -202,6 +202,8 @@ impl Desk {
         }
         let (id, said) = match said {
             Ok(Line::Answer(id, said)) => (id, said),
+            // A process says once what it is: questions are under way to what it was.
+            Ok(Line::Ready(_)) if state.ready => return,
             Ok(Line::Ready(By::Token)) if self.kind != Kind::Token => {
                 return self.is_unfit(state, message::GUARDS_BY_TOKEN);
             }

@@ -475,6 +475,19 @@ fn what_is_for_all_is_asked_of_those_who_answer_by_the_token() {
 }
 
 #[test]
+fn a_process_says_once_what_it_answers_by() {
+    let script = format!(
+        "read -r hello; echo '{{\"ready\":true,\"by\":\"token\"}}'; while read -r line; do {ID} echo '{{\"ready\":true}}'; \
+         echo \"{{\\\"id\\\":$id,\\\"allow\\\":{{\\\"target\\\":\\\"h:1\\\"}}}}\"; done"
+    );
+    let running = start_as(&script, Kind::Token, |_| {}).unwrap();
+    for _ in 0..3 {
+        assert_eq!(status(&ask(&running, "x")), 0);
+        assert!(running.answers_by_token());
+    }
+}
+
+#[test]
 fn who_guards_is_not_asked_by_the_token() {
     let told = start("read -r hello; echo '{\"ready\":true,\"by\":\"token\"}'; read -r line").err().unwrap();
     assert!(told.contains("leave \"by\" out"), "{told}");

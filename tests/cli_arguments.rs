@@ -102,6 +102,7 @@ const WAYS: &[(&str, &str)] = &[
     ("--unix-listen=/run/l --unix-target=/run/t", "/run/l|600 /run/t"),
     ("--unix-listen=/run/l --echo", "/run/l|600 echo://"),
     ("--unix-listen-mode=660 6080 a:1", "|6080 a:1"),
+    ("--unix-listen-mode=rw 6080 a:1", "|6080 a:1"),
     ("--unix-listen -x a:1", "-x|600 a:1"),
     ("--unix-listen -- a:1", "--|600 a:1"),
     ("--unix-target=a=b 6080", "|6080 a=b"),
@@ -392,7 +393,8 @@ fn the_banner_is_websockifys() {
         ("--unix-listen /l --echo", &["Listen on unix socket /l"], "proxying from /l to echo://"),
         ("--unix-target /t 6080", &["Listen on :6080"], "proxying from :6080 to /t"),
         ("--cert /c.pem 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
-        ("--cert /c.pem --ssl-only 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
+        // One that is there; what is in it is looked at later.
+        ("--cert /dev/null --ssl-only 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1"),
         ("--ssl-target 6080 a:1", &["Listen on :6080"], "proxying from :6080 to a:1 (using SSL)"),
     ];
     for (line, settings, proxying) in rows.iter().chain(process::BANNERS) {

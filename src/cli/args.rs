@@ -59,6 +59,9 @@ pub struct Args {
     pub options: Options,
 }
 
+/// The certificate that is used if none is named, where the program was started.
+pub const CERT_DEFAULT: &str = "self.pem";
+
 /// What was said with options, each field starting at its default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -68,8 +71,8 @@ pub struct Options {
     pub prefer_ipv6: bool,
     /// `--unix-listen`, as written.
     pub unix_listen: Option<PathBuf>,
-    /// `--unix-listen-mode`: permission bits, at most 0o777.
-    pub unix_listen_mode: u32,
+    /// `--unix-listen-mode`: permission bits, at most 0o777; none if what was written is no mode.
+    pub unix_listen_mode: Option<u32>,
     /// `--unix-target`, as written.
     pub unix_target: Option<Target>,
     /// `--echo`
@@ -148,6 +151,8 @@ pub struct Process {
 pub struct Guards {
     /// `--auth-plugin`, in the order given.
     pub plugins: Vec<String>,
+    /// An `--auth-plugin` without a name: it may be meant to guard, so nobody is served without it.
+    pub unnamed: bool,
     /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
     pub sources: Vec<String>,
     /// `--web-auth`
@@ -201,6 +206,8 @@ pub struct TlsTarget {
 pub struct Route {
     /// `--token-plugin`
     pub token_plugin: Option<String>,
+    /// The last `--token-plugin` has no name.
+    pub unnamed: bool,
     /// `--token-source`
     pub token_source: Option<Secret>,
     /// `--host-token`
@@ -266,15 +273,19 @@ pub struct UsageError {
     pub program: String,
     /// One line, in websockify's words where it has some.
     pub message: String,
-    /// The words behind the options are wrong, and a certificate is needed that no option names: whether it is there is
-    /// to be looked at first.
-    pub needs_certificate: bool,
+    /// The words behind the options are wrong, and these certificates are needed: whether they are there is to be looked
+    /// at first.
+    pub needs_certificates: Vec<PathBuf>,
 }
 
 impl Tls {
-    /// Is there to be no client without TLS, and no certificate named?
-    pub fn needs_certificate(&self) -> bool {
-        self.only != SslOnly::No && self.certs.is_empty() && self.keys.is_empty()
+    /// The certificates without which there can be no client, as written: those that are named, or else the default.
+    pub fn needs_certificates(&self) -> Vec<PathBuf> {
+        match self.only {
+            SslOnly::No => Vec::new(),
+            _ if self.certs.is_empty() => vec![CERT_DEFAULT.into()],
+            _ => self.certs.clone(),
+        }
     }
 }
 
@@ -284,7 +295,7 @@ impl Default for Options {
             verbosity: Verbosity::Usual,
             prefer_ipv6: false,
             unix_listen: None,
-            unix_listen_mode: limits::UNIX_LISTEN_MODE_DEFAULT,
+            unix_listen_mode: Some(limits::UNIX_LISTEN_MODE_DEFAULT),
             unix_target: None,
             echo: false,
             wrap_mode: WrapMode::Exit,
@@ -312,7 +323,13 @@ impl Default for Options {
 
 impl Default for Guards {
     fn default() -> Self {
-        Guards { plugins: Vec::new(), sources: Vec::new(), files: false, python: "python3".into() }
+        Guards {
+            plugins: Vec::new(),
+            unnamed: false,
+            sources: Vec::new(),
+            files: false,
+            python: "python3".into(),
+        }
     }
 }
 

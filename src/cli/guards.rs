@@ -27,13 +27,14 @@ pub(super) const AUTH_PLUGIN: Opt = Category::Access.row(
      --verify-client, is for one of the names of its source, separated by blanks. ForwardAuth asks the service at the URL \
      of its source.\n\n\
      A name with a dot is a Python class in the manner of websockify's plugins; exec:COMMAND is a command of the shell that \
-     answers questions line by line.\n\n\
-     An empty NAME means that the option was not given.",
+     answers questions line by line.",
     "",
     "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
     Act::Take(many("NAME"), |options, value| {
         let name = text(value)?;
-        if !name.is_empty() {
+        if name.is_empty() {
+            options.guards.unnamed = true;
+        } else {
             options.guards.plugins.push(name);
         }
         if options.guards.plugins.len() > GUARDS_MAX {
@@ -115,6 +116,12 @@ pub(super) fn check(guards: &Guards, web: bool) -> Result<(), String> {
 /// # Errors
 /// One line for a guard that there is not, or whose source is of no use.
 pub(super) fn settle(said: &Guards, config: &mut Config) -> Result<(), String> {
+    if said.unnamed {
+        return Err(format!(
+            "option --auth-plugin: no name; use one of {}, or leave it out",
+            NAMES.join(", ")
+        ));
+    }
     let mut sources = said.sources.iter();
     for name in &said.plugins {
         let source = if Guard::takes_source(name) { sources.next() } else { None };

@@ -70,7 +70,7 @@ pub fn dispatch(argv: impl IntoIterator<Item = OsString>) -> Outcome {
         Ok(command) => command,
         Err(mut error) => {
             // The one complaint about options that needs a look at the system, and so comes behind those about words.
-            if let Some(first) = settle::uncertified(error.needs_certificate) {
+            if let Some(first) = settle::uncertified(&error.needs_certificates) {
                 error.message = first;
             }
             if checks {

@@ -13,7 +13,7 @@ use crate::config::Listen;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name in messages if `argv` is empty.
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
@@ -25,11 +25,11 @@ const PROGRAM: &str = env!("CARGO_PKG_NAME");
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let mut argv = argv.into_iter();
     let program = program(argv.next().as_ref());
-    let mut needs_certificate = false;
-    parse_words(&program, argv, &mut needs_certificate).map_err(|message| UsageError {
+    let mut needs_certificates = Vec::new();
+    parse_words(&program, argv, &mut needs_certificates).map_err(|message| UsageError {
         program,
         message,
-        needs_certificate,
+        needs_certificates,
     })
 }
 
@@ -39,11 +39,11 @@ pub fn program(path: Option<&OsString>) -> String {
         .map_or_else(|| PROGRAM.into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Reads the words; when all that is wrong are those behind the options, `needs_certificate` is as in [`UsageError`].
+/// Reads the words; when all that is wrong are those behind the options, `needs_certificates` are as in [`UsageError`].
 fn parse_words(
     program: &str,
     words: impl Iterator<Item = OsString>,
-    needs_certificate: &mut bool,
+    needs_certificates: &mut Vec<PathBuf>,
 ) -> Result<Command, String> {
     let mut parser = Parser::from_args(words);
     parser.set_short_equals(false);
@@ -67,7 +67,7 @@ fn parse_words(
         }
     }
     check_pairs(&options)?;
-    *needs_certificate = options.tls.needs_certificate();
+    *needs_certificates = options.tls.needs_certificates();
     let (listen, words) = listen_position(&options, words)?;
     let (target, wrap) = match wrap {
         true => (wrap::target(&options, &words)?, Some(words)),
@@ -216,7 +216,8 @@ fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Liste
         return Ok((Listen::Inherited, words));
     }
     if let Some(path) = &options.unix_listen {
-        return Ok((Listen::Unix { path: path.clone(), mode: options.unix_listen_mode }, words));
+        let mode = options.unix_listen_mode.ok_or("Error parsing listen unix socket mode")?;
+        return Ok((Listen::Unix { path: path.clone(), mode }, words));
     }
     if words.is_empty() {
         return Err("Too few arguments".into());

@@ -36,6 +36,7 @@ pub(super) const TOKEN_PLUGIN: Opt = Category::Access.row(
     "--token-plugin=TokenFile --token-source=/etc/websplice/tokens 6080",
     Act::Take(free("CLASS"), |options, value| {
         options.route.token_plugin = said(value)?;
+        options.route.unnamed = value.is_empty();
         Ok(())
     }),
 );
@@ -153,6 +154,9 @@ pub(super) fn tokens(
     python: &OsString,
     absolute: impl Fn(&'static str, PathBuf) -> Result<PathBuf, String>,
 ) -> Result<Option<Tokens>, String> {
+    if route.unnamed && route.target_config.is_none() {
+        return Err("option --token-plugin: no name; use one, such as TokenFile, or leave it out".into());
+    }
     let source = match (&route.target_config, &route.token_plugin) {
         (Some(path), _) => {
             Source::TokenFile { path: absolute("--target-config", path.clone())?, read_only: false }

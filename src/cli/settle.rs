@@ -3,14 +3,15 @@
 //! The only part of `cli` that looks at the system: at the working directory, to make paths absolute, and at the directory
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
-use super::args::{self, Args, SslOnly, Tls, WebRoot};
+use super::args::{self, Args, CERT_DEFAULT, SslOnly, Tls, WebRoot};
 use super::{guards, route, source_file, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::observe::log::descriptor;
+use crate::sys::resolve;
 use crate::sys::user::Identity;
-use crate::target::Target;
+use crate::target::{Port, Target, TargetError};
 use crate::tls::Secret;
 use crate::{http, tls, web};
 use std::fmt;
@@ -20,9 +21,6 @@ use std::path::{Path, PathBuf};
 
 /// What websockify calls itself in the system's log, whatever it was started as.
 const WEBSOCKIFY: &str = "websockify";
-
-/// The certificate that is used if none is named, where the program was started.
-const CERT_DEFAULT: &str = "self.pem";
 
 /// A command line that makes sense on a system where it does not work. `Display` is one line and the exit status 1, unless
 /// it is `usage`.
@@ -42,16 +40,25 @@ pub struct StartError {
 /// [`StartError`] if a path cannot be made absolute, is too long for a socket, or is not the directory it should be.
 pub fn settle(args: &Args) -> Result<Config, StartError> {
     let program = args.program.clone();
-    if let Some(message) = uncertified(args.options.tls.needs_certificate()) {
+    let wrong =
+        uncertified(&args.options.tls.needs_certificates()).or_else(|| unserved(args.target.as_ref()));
+    if let Some(message) = wrong {
         return Err(StartError { program, message, usage: true });
     }
     complete(args).map_err(|message| StartError { program, message, usage: false })
 }
 
-/// What is wrong, in websockify's words and on one line, where the certificate that is `needed` is not there.
-pub(super) fn uncertified(needed: bool) -> Option<String> {
-    let missing = needed && !Path::new(CERT_DEFAULT).exists();
-    missing.then(|| format!("SSL only and {CERT_DEFAULT} not found"))
+/// What is wrong, in websockify's words and on one line, where a certificate that is `needed` is not there.
+pub(super) fn uncertified(needed: &[PathBuf]) -> Option<String> {
+    let missing = needed.iter().find(|path| !path.exists())?;
+    Some(format!("SSL only and {} not found", missing.display()))
+}
+
+/// What is wrong with a target whose port is the name of no service: no client could ever be carried there.
+fn unserved(target: Option<&Target>) -> Option<String> {
+    let Some(Target::Tcp { port: Port::Service(name), .. }) = target else { return None };
+    let unknown = resolve::stream("", name).is_err();
+    unknown.then(|| format!("{}: no service is called '{name}' here; write a number", TargetError::Port))
 }
 
 fn complete(args: &Args) -> Result<Config, String> {

@@ -68,7 +68,8 @@ pub const TABLE: &[Opt] = &[
         default: "600",
         example: "--unix-listen=/run/websplice.sock --unix-listen-mode=660 localhost:5901",
         act: Act::Take(free("OCTAL"), |options, value| {
-            options.unix_listen_mode = values::mode(value)?;
+            // Without --unix-listen it does not matter what it says, as in websockify.
+            options.unix_listen_mode = values::mode(value);
             Ok(())
         }),
     },

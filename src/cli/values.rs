@@ -100,21 +100,18 @@ pub fn count(value: &OsStr, range: RangeInclusive<usize>) -> Result<usize, Refus
         })
 }
 
-/// Reads permission bits in octal: `600`, `0660`, `0o600`. Empty means the default, as in websockify.
-///
-/// # Errors
-/// Anything else, and bits that are none of `rwxrwxrwx`.
-pub fn mode(value: &OsStr) -> Result<u32, Refusal> {
+/// Reads permission bits in octal: `600`, `0660`, `0o600`. Empty means the default, as in websockify. None for anything
+/// else, and for bits that are none of `rwxrwxrwx`.
+pub fn mode(value: &OsStr) -> Option<u32> {
     let text = value.to_str().unwrap_or("?");
     if text.is_empty() {
-        return Ok(limits::UNIX_LISTEN_MODE_DEFAULT);
+        return Some(limits::UNIX_LISTEN_MODE_DEFAULT);
     }
     let digits = text.strip_prefix("0o").unwrap_or(text);
     Some(digits)
         .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .filter(|mode| *mode <= 0o777)
-        .ok_or_else(|| Refusal::Message("Error parsing listen unix socket mode".into()))
 }
 
 /// Reads the place of a syslog server: `host:port`, or the path of a local socket. Empty means that there is none.

@@ -179,7 +179,13 @@ const ROWS: &[Row] = &[
     // In websockify's order: the certificate is looked for before the words are counted.
     ("--ssl-only|6080|a:1|b", &["SSL only and self.pem not found"], 2),
     ("--ssl-only|6080", &["SSL only and self.pem not found"], 2),
-    ("--ssl-only|--cert=absent|6080|a:1|b", &["Too many arguments"], 2),
+    ("--ssl-only|--cert=absent|6080|a:1|b", &["SSL only and absent not found"], 2),
+    ("--ssl-only|--cert=absent|6080|a:1", &["SSL only and absent not found"], 2),
+    ("6080|a:no-such-service", &["Error parsing target port", "'no-such-service'", "write a number"], 2),
+    // A guard whose name got lost must not leave the door open.
+    ("--auth-plugin=|0|a:1", &["--auth-plugin", "no name", "BasicHTTPAuth"], 1),
+    ("--auth-plugin=SameOrigin|--auth-plugin=|0|a:1", &["--auth-plugin", "no name"], 1),
+    ("--token-plugin=|0|a:1", &["--token-plugin", "no name"], 1),
     ("--ssl-only|--nope|6080", &["no such option: --nope"], 2),
     ("--ssl-only|--host-token|6080", &["You must use --token-plugin to use --host-token"], 2),
 ];

@@ -4,7 +4,7 @@
 //! never keeps anything; the same [`Options`] can be loaded again at any time.
 
 use super::resolver::Resolver;
-use super::verifier::{Trust, Verifier};
+use super::verifier::{Clients, Trust, Verifier};
 use super::{Options, Pair, TargetOptions, Version, pem, suites};
 use crate::limits::PEM_FILE_BYTES_MAX;
 use rustls::client::WebPkiServerVerifier;
@@ -110,12 +110,12 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
             |_| "--ssl-ciphers: no cipher is left for the versions of --ssl-version; leave one of them out",
         )?;
     let builder = if options.verify_client {
-        let (roots, _) = roots("--cafile", options.cafile.as_deref())?;
-        let verifier =
+        let (roots, given) = roots("--cafile", options.cafile.as_deref())?;
+        let paths =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
                 |error| format!("--verify-client: {error}; name the file of the authority with --cafile"),
             )?;
-        builder.with_client_cert_verifier(verifier)
+        builder.with_client_cert_verifier(Arc::new(Clients { paths, given }))
     } else {
         builder.with_no_client_auth()
     };

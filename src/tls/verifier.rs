@@ -1,18 +1,21 @@
-//! How targets are verified: by rustls' own verifier, with an exception for a certificate that `--ssl-target-ca` itself
-//! holds, or with `--ssl-target-insecure` not at all. The owner must hold the key in any case.
+//! How targets and clients are verified: by rustls' own verifiers, with an exception for a certificate that the file of
+//! `--ssl-target-ca` or `--cafile` itself holds; targets with `--ssl-target-insecure` not at all. The owner must hold the key
+//! in any case.
 //!
-//! Owns that one exception. It never changes what rustls' verifier accepts.
+//! Owns that one exception. It never changes what rustls' verifiers accept.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use std::sync::Arc;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
-use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 /// Verifies targets, as far as they are trusted.
@@ -50,7 +53,7 @@ impl ServerCertVerifier for Verifier {
             if judged.is_ok() || !given.contains(end_entity) {
                 return judged;
             }
-            may_serve(end_entity, now)?;
+            may_be_used(end_entity, ID_KP_SERVER_AUTH, now)?;
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         }
         Ok(ServerCertVerified::assertion())
@@ -79,14 +82,68 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate is in its time, both ends of which are part of it (RFC 5280 section 4.1.2.5), and for servers if it
-/// says what it is for (section 4.2.1.12).
-fn may_serve(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+/// Verifies clients: those that `paths` accepts, and those `given`. As for targets, openssl's self-signed certificates say
+/// that they are authorities, and OpenSSL takes the very ones that it was handed.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) paths: Arc<dyn ClientCertVerifier>,
+    pub(super) given: Vec<CertificateDer<'static>>,
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.paths.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let judged = self.paths.verify_client_cert(end_entity, intermediates, now);
+        if judged.is_ok() || !self.given.contains(end_entity) {
+            return judged;
+        }
+        may_be_used(end_entity, ID_KP_CLIENT_AUTH, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.paths.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.paths.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.paths.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate is in its time, both ends of which are part of it (RFC 5280 section 4.1.2.5), and for this purpose
+/// if it says what it is for (section 4.2.1.12).
+fn may_be_used(
+    certificate: &CertificateDer<'_>,
+    purpose: ObjectIdentifier,
+    now: UnixTime,
+) -> Result<(), Error> {
     let parsed = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let body = parsed.tbs_certificate();
     let uses = body.get_extension::<ExtendedKeyUsage>().map_err(|_| CertificateError::BadEncoding)?;
-    let serves = [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE];
-    if uses.is_some_and(|(_, uses)| !uses.0.iter().any(|oid| serves.contains(oid))) {
+    let fitting = [purpose, ANY_EXTENDED_KEY_USAGE];
+    if uses.is_some_and(|(_, uses)| !uses.0.iter().any(|oid| fitting.contains(oid))) {
         return Err(CertificateError::InvalidPurpose.into());
     }
     let validity = body.validity();
@@ -107,6 +164,7 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
     use rustls::RootCertStore;
     use rustls::crypto::aws_lc_rs;
+    use rustls::server::WebPkiClientVerifier;
     use std::time::Duration;
 
     const DAY_S: u64 = 24 * 3600;
@@ -183,6 +241,35 @@ mod tests {
                 let judged = at(&knowing(&given), &given, "desk.test", BEGIN_S);
                 assert_eq!(judged.is_ok(), serves, "{uses:?}: {judged:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_client_whose_very_certificate_was_given_is_known_for_its_purpose_and_in_its_time() {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        for (uses, fits) in
+            [(vec![], true), (vec![ClientAuth], true), (vec![Any], true), (vec![ServerAuth], false)]
+        {
+            let given = self_signed_for(&["client.test"], ca(), uses.clone());
+            let mut roots = RootCertStore::empty();
+            roots.add(given.clone()).unwrap();
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let paths =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            let known = Clients { paths, given: vec![given.clone()] };
+            for (seconds, in_time) in
+                [(BEGIN_S - 1, false), (BEGIN_S, true), (END_S, true), (END_S + 1, false)]
+            {
+                let judged = known.verify_client_cert(&given, &[], at(seconds));
+                assert_eq!(judged.is_ok(), fits && in_time, "{uses:?} at {seconds}: {judged:?}");
+            }
+            // Same name, same dates, another key.
+            let other = self_signed_for(&["client.test"], ca(), uses);
+            assert!(known.verify_client_cert(&other, &[], at(BEGIN_S)).is_err());
+            // It would be refused without the exception.
+            assert!(known.paths.verify_client_cert(&given, &[], at(BEGIN_S)).is_err());
         }
     }
 

@@ -77,6 +77,23 @@ def pair(half):
     files({"web/text.txt": "text"})(half)
 
 
+@functools.cache
+def own():
+    """A client's certificate as `openssl req -x509` makes it, signed by nobody but itself."""
+    with making:
+        both = place() / "own.pem"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                "/CN=own", "-keyout", both, "-out", place() / "own.crt")  # fmt: skip
+        both.write_text((place() / "own.crt").read_text() + both.read_text())
+        return both
+
+
+def known(half):
+    """The same pair, and the one client that the server is to know."""
+    pair(half)
+    half.note["own"] = own()
+
+
 def self_pem(half):
     """The default certificate in the directory the server starts in."""
     pair(half)
@@ -114,6 +131,9 @@ OLD = serve("tls11", "--cert=$both", "--ssl-version=tlsv1_1")
 CIPHER = serve("cipher", "--cert=$both", "--ssl-ciphers=ECDHE-ECDSA-AES256-GCM-SHA384")
 WORDS = serve("words", "--cert=$both", "--ssl-ciphers=HIGH:!aNULL:!MD5:ECDHE+AESGCM")
 VERIFY = serve("verify", "--cert=$both", "--verify-client", "--cafile=$ca")
+VERIFY_OWN = serve("verify-own", "--cert=$both", "--verify-client", "--cafile=$own", setup=known)
+OLD_LIST = serve("old-list", "--cert=$both",
+                 "--ssl-ciphers=EECDH+AESGCM:HIGH:!aNULL:!MD5:!KRB5-DES-CBC3-SHA:!EDH-DSS-DES-CBC3-SHA:EXP1024-DES-CBC-SHA")
 VERIFY_ONLY = serve("verify-only", "--cert=$both", "--ssl-only", "--verify-client", "--cafile=$ca")
 NO_CERT = serve("none")
 ALONE = serve("alone", "--cert=$place/self.copy")
@@ -282,6 +302,10 @@ ROWS = [
     better("tls-only-plain-upgrade", ONLY, plain(upgrade()), "F 10: a clear answer (wish 5)", {"code": 0}, {"code": 403}),
     same("tls-only", ONLY, secured(), **FINE),
     same("tls-verify-client", VERIFY, secured(lambda: context(cert=signed("client").both)), **FINE),
+    same("tls-verify-client-self-signed", VERIFY_OWN, secured(lambda: context(cert=own())), **FINE),
+    same("tls-verify-client-self-signed-none", VERIFY_OWN, secured(), **REFUSED),
+    same("tls-verify-client-self-signed-other", VERIFY_OWN, secured(lambda: context(cert=signed("client").both)), **REFUSED),
+    same("tls-ciphers-old-list", OLD_LIST, secured(lambda: context(high=V12)), **FINE),
     same("tls-verify-client-none", VERIFY, secured(), **REFUSED),
     same("tls-verify-client-none-12", VERIFY, secured(lambda: context(high=V12)), **REFUSED),
     same("tls-verify-client-strange", VERIFY, secured(lambda: context(cert=signed("foreign", "stranger").both)), **REFUSED),

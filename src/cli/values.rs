@@ -1,6 +1,7 @@
 //! Reads the values of options: durations, sizes, counts, modes, names. Pure.
 //!
-//! Numbers are plain decimal digits: no sign, no blanks, no fraction, no underscores. What a value may be is said in the
+//! Numbers are plain decimal digits: no blanks, no fraction, no underscores, and no sign but in front of seconds, where
+//! websockify takes one. What a value may be is said in the
 //! refusal, so that nobody has to look it up.
 
 use super::option::Refusal;
@@ -30,7 +31,8 @@ const UNITS: [(&str, u64); 6] =
 /// Anything else, zero unless allowed, and more than [`limits::DEADLINE_MS_MAX`].
 pub fn duration(value: &OsStr, zero: Zero) -> Result<Duration, Refusal> {
     let least = if zero == Zero::Allowed { 0 } else { 1 };
-    scaled(value, UNITS.iter())
+    let said = value.to_str().unwrap_or_default();
+    scaled(OsStr::new(unsigned(said)), UNITS.iter())
         .filter(|millis| (least..=limits::DEADLINE_MS_MAX).contains(millis))
         .map(Duration::from_millis)
         .ok_or_else(|| {
@@ -46,7 +48,7 @@ pub fn duration(value: &OsStr, zero: Zero) -> Result<Duration, Refusal> {
 /// # Errors
 /// Anything else.
 pub fn lapse(value: &OsStr) -> Result<Option<Lapse>, Refusal> {
-    let said = value.to_str().unwrap_or_default();
+    let said = unsigned(value.to_str().unwrap_or_default());
     let (negative, amount) = match said.strip_prefix('-') {
         Some(amount) => (true, amount),
         None => (false, said),
@@ -64,6 +66,11 @@ pub fn lapse(value: &OsStr) -> Result<Option<Lapse>, Refusal> {
     let millis = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
     let time = Duration::from_millis(if negative { 0 } else { millis });
     Ok((millis > 0).then(|| Lapse { time, said: said.to_owned() }))
+}
+
+/// Without the plus sign that a number may have.
+fn unsigned(said: &str) -> &str {
+    said.strip_prefix('+').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(said)
 }
 
 /// Reads `65536`, `64KiB`, `1MiB`, `2GiB`; a bare number is bytes.

@@ -53,6 +53,8 @@ impl Refusal {
     };
     /// Nothing there, or nothing that may be seen.
     pub const NOT_FOUND: Refusal = Refusal::fixed(404, "File not found");
+    /// A directory whose names nobody is told, in websockify's words.
+    pub const NOT_LISTED: Refusal = Refusal::fixed(404, "Not Found");
     /// A range behind the end of a file.
     pub const RANGE: Refusal = Refusal::fixed(416, "Requested Range Not Satisfiable");
     /// The server failed, not the client.

@@ -81,7 +81,7 @@ impl Root {
             }
         }
         if !self.options.listings {
-            return Err(io::Error::from(Errno::ENOENT));
+            return Err(io::Error::from(Errno::EISDIR));
         }
         Ok(Page::html(list(fetch, directory)?, fetch.head_only).into())
     }
@@ -170,6 +170,8 @@ fn refusal(error: &io::Error) -> Refusal {
             | Errno::ENXIO
             | Errno::ENODEV,
         ) => Refusal::NOT_FOUND,
+        // No open for reading says so: it is what a directory without an index is where none is listed.
+        Some(Errno::EISDIR) => Refusal::NOT_LISTED,
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Refusal::BUSY,
         // A NUL in the path never reaches the kernel; the standard library calls it invalid input.
         _ if error.kind() == io::ErrorKind::InvalidInput => Refusal::NOT_FOUND,

@@ -188,6 +188,7 @@ def forms(option):
 FEW, MANY = "Too few arguments", "Too many arguments"
 ROWS = [
     # Words.
+    *(usage(f"plus-{option}", f"--{option}=+5 6080 a:1 b", MANY) for option in ("timeout", "idle-timeout", "heartbeat")),
     usage("nothing", "", FEW),
     usage("no-target", "6080", FEW),
     usage("three-words", "6080 a:1 b", MANY),

@@ -91,6 +91,16 @@ def ping_between_fragments(half):
         return Seen(pong=client.frame(), got=target.take(2))
 
 
+def pings_at_once(half):
+    """Three pings in one piece, with data behind them: which are answered before the echo has come."""
+    with opened(half) as client:
+        client.send(b"".join(frame(PING, word) for word in (b"a", b"b", b"c")) + frame(BINARY, b"x"))
+        frames = [client.frame()]
+        while not {(BINARY, b"x"), (PONG, b"c")} <= set(frames):
+            frames.append(client.frame())
+        return Seen(pongs=[payload for kind, payload in frames if kind == PONG])
+
+
 def goodbye(data):
     """A client's close frame: what comes back, and that the server then ends the stream."""
 
@@ -295,6 +305,8 @@ ROWS = [
     same("frame-from-target-all-bytes", HAND, from_target(ALL * 1000), got=True, kinds={(BINARY,)}),
     # Control frames.
     same("frame-ping", ECHO, answers(frame(PING, b"payload"), count=1), frames=[(PONG, b"payload")]),
+    better("frame-pings-at-once", ECHO, pings_at_once, "N 2.8: of pings that come at once the last is answered (RFC 6455, 5.5.3)",
+           {"pongs": [b"a", b"b", b"c"]}, {"pongs": [b"c"]}),
     same("frame-ping-empty", ECHO, answers(frame(PING), count=1), frames=[(PONG, b"")]),
     same("frame-ping-125", ECHO, answers(frame(PING, bytes(125)), count=1), frames=[(PONG, bytes(125))]),
     same("frame-ping-silent-target", HAND, ping_while_target_is_silent, got=(PONG, b"there?")),

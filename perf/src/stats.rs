@@ -59,6 +59,11 @@ impl Spread {
         })
     }
 
+    /// Whether `bar` is inside the interval of the median.
+    pub fn is_around(&self, bar: f64) -> bool {
+        self.low < bar && bar < self.high
+    }
+
     /// The median alone, as text.
     pub fn middle(&self) -> String {
         short(self.median)

@@ -143,18 +143,40 @@ fn addresses(host: &str, port: u16, prefer_ipv6: bool) -> io::Result<Vec<SocketA
 /// All interfaces: one dual-stack socket, or IPv4 alone where the system has no IPv6.
 fn everywhere<T>(port: u16, open: impl Fn(&[SocketAddr]) -> io::Result<T>) -> io::Result<T> {
     match open(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]) {
-        Err(error) if is_without_ipv6(&error) => open(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]),
+        Err(error) if is_absent(&error) => open(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]),
         outcome => outcome,
     }
 }
 
 fn may_listen(addresses: &[SocketAddr]) -> io::Result<()> {
-    addresses
-        .iter()
-        .try_for_each(|address| socket::may_listen(*address).map_err(|error| at_address(*address, error)))
+    at_each(addresses, socket::may_listen).map(drop)
 }
 
-fn is_without_ipv6(error: &io::Error) -> bool {
+/// Does `work` at each address. One that this machine has not is passed over while there is another: `localhost` may have an
+/// address of IPv6 where the system has none, as in many containers.
+///
+/// # Errors
+/// That of the first address where `work` fails otherwise; or of the first of all, if the machine has none of them.
+fn at_each<T>(
+    addresses: &[SocketAddr],
+    mut work: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<Vec<T>> {
+    let (mut done, mut absent) = (Vec::new(), None);
+    for &address in addresses {
+        match work(address).map_err(|error| at_address(address, error)) {
+            Ok(one) => done.push(one),
+            Err(error) if is_absent(&error) => absent = absent.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match absent {
+        Some(error) if done.is_empty() => Err(error),
+        _ => Ok(done),
+    }
+}
+
+/// Has this machine not the address, or its whole family?
+fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
@@ -179,21 +201,20 @@ fn is_shared_choice(addresses: &[SocketAddr]) -> bool {
 }
 
 fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
-    let mut listeners = Listeners { sockets: Vec::new(), only: None, port: 0, file: None };
-    for address in addresses {
-        let mut address = *address;
+    let mut port = 0;
+    let sockets = at_each(addresses, |mut address| {
         if address.port() == 0 {
-            address.set_port(listeners.port);
+            address.set_port(port);
         }
-        let socket = socket::listen_tcp(address).map_err(|error| at_address(address, error))?;
-        listeners.port = socket::bound_to(&socket)?.map_or(0, |bound| bound.port());
-        listeners.sockets.push(Arc::new(Listener::own(socket)));
-    }
-    if listeners.sockets.is_empty() {
+        let socket = socket::listen_tcp(address)?;
+        port = socket::bound_to(&socket)?.map_or(0, |bound| bound.port());
+        Ok(Arc::new(Listener::own(socket)))
+    })?;
+    if sockets.is_empty() {
         let none = "source_addr: the name has no address; write one";
         return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, none));
     }
-    Ok(listeners)
+    Ok(Listeners { sockets, only: None, port, file: None })
 }
 
 fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
@@ -292,6 +313,22 @@ mod tests {
         assert_eq!(listeners.sockets.len(), 2);
         for socket in &listeners.sockets {
             assert_eq!(socket::bound_to(socket).unwrap().unwrap().port(), listeners.port);
+        }
+    }
+
+    #[test]
+    fn an_address_that_this_machine_has_not_is_passed_over_while_there_is_another() {
+        // Kept for documents (RFC 5737), so nobody's.
+        let absent = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
+        let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        for addresses in [[absent, ours], [ours, absent]] {
+            let listeners = open_all(&addresses).unwrap();
+            assert_eq!(listeners.sockets.len(), 1, "{addresses:?}");
+            assert_ne!(listeners.port, 0);
+            may_listen(&addresses).unwrap();
+        }
+        for error in [open_all(&[absent]).err().unwrap(), may_listen(&[absent]).unwrap_err()] {
+            assert!(error.to_string().contains("192.0.2.1"), "{error}");
         }
     }
 

@@ -38,7 +38,8 @@ def keep(half, thing, *ends):
     return thing
 
 
-# A name with two addresses, which no resolver has to know: what stands in front of the C library's.
+# Names with two addresses, which no resolver has to know: what stands in front of the C library's. Nobody has the second
+# address of lost.test (RFC 5737).
 TWO_ADDRESSES = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -46,18 +47,19 @@ TWO_ADDRESSES = r"""
 #include <string.h>
 int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **found) {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
-    if (!name || strcmp(name, "two.test")) return real(name, port, hints, found);
+    int lost = name && !strcmp(name, "lost.test");
+    if (!lost && (!name || strcmp(name, "two.test"))) return real(name, port, hints, found);
     int failed = real("127.0.0.2", port, hints, found);
     if (failed) return failed;
     struct addrinfo *last = *found;
     while (last->ai_next) last = last->ai_next;
-    return real("127.0.0.3", port, hints, &last->ai_next);
+    return real(lost ? "192.0.2.1" : "127.0.0.3", port, hints, &last->ai_next);
 }
 """
 
 
 def two_addresses(half):
-    """Makes the library that knows the name two.test; a group names it as `$two` in LD_PRELOAD."""
+    """Makes the library that knows the names two.test and lost.test; a group names it as `$two` in LD_PRELOAD."""
     half.note["two"] = build(half.place, "two", TWO_ADDRESSES, "-shared", "-fPIC").rename(half.place / "two.so")
 
 

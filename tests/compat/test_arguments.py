@@ -12,6 +12,7 @@ from wire import Seen, request
 
 PLACE = Group("arguments", target=Echo, setup=files({"web/index.html": "x", "tokens": "t: 127.0.0.1:1\n", "file": "x"}))
 TWO = Group("arguments-two-addresses", target=Echo, setup=two_addresses, listen="two.test:$port", env={"LD_PRELOAD": "$two"})
+LOST = Group("arguments-address-lost", target=Echo, setup=two_addresses, listen="lost.test:$port", env={"LD_PRELOAD": "$two"})
 GO = "127.0.0.1:$port 127.0.0.1:$target"
 LAST = re.compile(r"(?s)(?:.*\n)?([\w.-]+): error: ([^\n]*)\n*")
 
@@ -259,6 +260,7 @@ ROWS = [
     better("usage-listen-port-too-high", PLACE, beyond, "F 1.2: ports out of range are refused; theirs wrap around",
            {"runs": True},
            {"runs": False, "status": 2, "said": has("Error parsing listen port", "is above 65535")}, alone=True),
+    same("runs-address-lost", LOST, both_addresses, alone=True, **{"127.0.0.2": True, "127.0.0.3": False}),
     better("runs-two-addresses", TWO, both_addresses, "F 2.1: bind all returned addresses", {"127.0.0.2": True,
            "127.0.0.3": False},
            {"127.0.0.2": True, "127.0.0.3": True}, alone=True),

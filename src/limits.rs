@@ -72,10 +72,17 @@ pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 /// Longest reason of a close frame: a control payload less two bytes of code.
 pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
-/// Default of the largest message that is held whole (echo, datagrams), in bytes. At the limit: close 1009.
+/// Default of the largest message that is held whole (echo, framings), in bytes: few messages are longer, and it is little
+/// enough for thousands of sessions to hold one. At the limit: close 1009.
 pub const MESSAGE_BYTES_DEFAULT: usize = 1024 * 1024;
 /// Largest `--max-message`, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Longest separator of messages, in bytes; they have a few. At the limit: 503.
+pub const FRAMING_SEPARATOR_BYTES_MAX: usize = 256;
+/// How deep values of JSON that are cut out of a stream may nest, a bit of memory each; parsers of clients take some hundreds.
+/// At the limit: what holds them goes as a binary message.
+pub const FRAMING_JSON_DEPTH_MAX: usize = 512;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
@@ -375,6 +382,7 @@ const _: () = {
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS && NAME_TIMEOUT_MS < DIAL_TIMEOUT_MS);
+    assert!(FRAMING_JSON_DEPTH_MAX.is_multiple_of(64) && FRAMING_SEPARATOR_BYTES_MAX <= u16::MAX as usize);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);

@@ -181,14 +181,8 @@ impl Bridge {
     fn go_on(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         while !self.writer.has_data()
             && let Far::Framed(framer) = &mut self.far
+            && let Some(framed) = framer.next(core, cx)
         {
-            if core.broken(Side::Client) {
-                if let Some(end) = framer.forget() {
-                    return Next::Leave(end);
-                }
-                break;
-            }
-            let Some(framed) = framer.next(core, cx) else { break };
             if let Some(out) = framed.out {
                 self.put(out, core, cx);
             }

@@ -63,14 +63,13 @@ impl Framer {
         self.over.get_or_insert(end);
     }
 
-    /// Nobody takes what has come: why the session ends, if the target has.
-    pub fn forget(&mut self) -> Option<End> {
-        (self.open, self.rest, self.found) = (None, None, None);
-        self.over
-    }
-
     /// Makes the next frames of what has come; `None` when it takes more of it to make any.
     pub fn next(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
+        if core.broken(Side::Client) {
+            // Nobody takes what has come.
+            (self.open, self.rest, self.found) = (None, None, None);
+            return self.over.map(|end| Framed { end: Some(end), ..Framed::default() });
+        }
         let framed = match self.rest.take() {
             Some(rest) => self.cut(rest, core, cx),
             None => self.finish(core),

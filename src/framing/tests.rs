@@ -236,6 +236,7 @@ fn what_is_too_long_is_so_wherever_it_is_cut() {
     every_way(b"1234567\n12345678\n", |runs| {
         assert_eq!(cut_up(&lines, 8, runs), [r"t:1234567\n", "too long"], "{runs:?}");
     });
+    every_way(b"12345678", |runs| assert_eq!(cut_up(&lines, 8, runs), ["t:12345678"], "{runs:?}"));
 }
 
 #[test]

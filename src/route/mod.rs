@@ -161,6 +161,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_what_can_be_said_once_the_later_word_counts() {
+        let says = |framing| Pass { framing, ..Pass::default() };
+        let mut pass = says(Some(Framing::Text));
+        pass.add(says(None));
+        assert_eq!(pass.framing, Some(Framing::Text));
+        pass.add(says(Some(Framing::Binary)));
+        assert_eq!(pass.framing, Some(Framing::Binary));
+    }
+
+    #[test]
     fn a_route_has_time_for_each_of_its_steps() {
         let tokens = |seconds| Tokens {
             source: Source::TokenFileName("/x".into()),

@@ -1,6 +1,7 @@
 //! The words that choose a framing: its name, and what configures it.
 //!
-//! They are those of websocksy, and mean the same; where its parser takes nonsense for something, this one says what is wrong.
+//! They are those of websocksy and mean the same, with `text`, `hold` and `trim` besides; where its parser takes nonsense for
+//! something, this one says what is wrong.
 
 use super::Framing;
 use crate::limits::FRAMING_SEPARATOR_BYTES_MAX;

@@ -1,6 +1,6 @@
 //! Tokens that are judged with a key from a file, which is read again when it changes.
 //!
-//! A new file that is no key changes nothing; one that is gone lets nobody pass.
+//! A new file that is no key, or one by which no token can be good, changes nothing; one that is gone lets nobody pass.
 
 use super::stamp::{self, Stamp};
 use super::trouble::{Trouble, Troubles, unreadable};
@@ -60,7 +60,7 @@ impl Keys {
         }
         let (bytes, stamp) = stamp::read(&self.path, TOKEN_SMALL_FILE_BYTES_MAX)?;
         let is_news = kept.seen.is_none_or(|(before, _)| before != stamp);
-        match Key::parse(&bytes) {
+        match Key::parse(&bytes).and_then(Key::able) {
             Ok(key) => kept.key = Some(Arc::new(key)),
             Err(why) => {
                 // Without a key whoever asks for one tells.

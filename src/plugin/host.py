@@ -24,6 +24,14 @@ import time
 import traceback
 import warnings
 
+try:
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+except (ImportError, OSError, AttributeError):
+    # Systems other than Linux have none, and some Pythons no way to it.
+    prctl = None
+
 # Made by what runs this.
 questions = globals()["questions"]
 answers = os.dup(1)
@@ -45,6 +53,8 @@ REST = 60
 REFUSED = 1
 # How long a worker may take until it is of use, in seconds.
 MAKING = 10
+# PR_SET_PDEATHSIG of linux/prctl.h.
+SIGNAL_OF_PARENTS_END = 1
 
 
 def write(descriptor, line):
@@ -170,7 +180,7 @@ class Host:
 
     def hire(self):
         """Begins with another worker, unless the system refuses."""
-        opened = []
+        opened, own = [], os.getpid()
         try:
             opened += os.pipe()
             opened += os.pipe()
@@ -184,6 +194,7 @@ class Host:
         asked, told, tells, says = opened
         if pid == 0:
             try:
+                follow(own)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for worker in self.workers.values():
@@ -283,6 +294,14 @@ class Host:
                 os.kill(worker.pid, signal.SIGKILL)
                 waitpid(worker.pid, 0)
         leave(0)
+
+
+def follow(parent):
+    """Has this process killed when its parent ends: one that is killed cannot tell a class that heeds nothing to end."""
+    if prctl:
+        prctl(SIGNAL_OF_PARENTS_END, ctypes.c_ulong(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def leave(status):

@@ -82,6 +82,8 @@ fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
         command.current_dir(directory);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    // This thread stays until its end; a server that is killed tells nobody to end.
+    process::bind_to_thread(&mut command);
     // What we do without is not for others to do without.
     memory::huge_pages(true);
     let spawned = command.spawn();

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import subprocess
 import sys
 import threading
@@ -49,6 +50,11 @@ CLASSES = """
                 tries.write(".")
             open(source, "x").close()
 
+    class Deaf(Sleeper):
+        def __init__(self, source):
+            for number in signal.SIGTERM, signal.SIGHUP, signal.SIGINT:
+                signal.signal(number, signal.SIG_IGN)
+
     class Forking(Sleeper):
         def lookup(self, token):
             if os.fork() == 0:
@@ -89,8 +95,16 @@ class Asker:
         return len(children(self.child.pid))
 
 
+def alive(pid):
+    """Whether a process is there, and is more than what is left to be collected."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
-def hosted(module, tmp_path, name, source=None, **changed):
+def hosted(module, tmp_path, name, source=None, ended=0, **changed):
     """The host with one of the classes; constants of it may be changed."""
     host = tmp_path / "host.py"
     text = (ROOT / "src/plugin/host.py").read_text()
@@ -108,7 +122,7 @@ def hosted(module, tmp_path, name, source=None, **changed):
         assert asker.said() == {"ready": True, "by": "token"}
         yield asker
         child.stdin.close()
-        assert child.wait(10) == 0
+        assert child.wait(10) == ended
         watchdog.cancel()
 
 
@@ -143,6 +157,15 @@ def test_a_process_that_has_gone_is_missed_at_once(module, tmp_path):
         begun = time.monotonic()
         assert "ended with status 3" in host.asked("20")[0]
         assert time.monotonic() - begun < 10, "not when the last that has its pipe goes"
+
+
+def test_no_worker_stays_behind_when_all_else_is_killed(module, tmp_path):
+    with hosted(module, tmp_path, "Deaf", ended=-9) as host:
+        host.tell({"id": 0, "kind": "token", "token": "600"}, {"id": 1, "kind": "token", "token": "600"})
+        until(lambda: host.workers() == 2, "both are asked")
+        workers = children(host.child.pid)
+        host.child.kill()
+        until(lambda: not any(alive(worker) for worker in workers), "they go as well")
 
 
 def test_a_class_that_cannot_be_made_again_is_tried_now_and_then(module, tmp_path):

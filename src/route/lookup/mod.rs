@@ -146,7 +146,8 @@ impl Routes {
 
 impl Way {
     fn to(tokens: &Tokens, log: &Log, names: &Names) -> io::Result<Way> {
-        let troubles = Troubles::new(tokens.source.name(), tokens.option, log);
+        let who = format!("tokens source={}", tokens.source.name());
+        let troubles = Troubles::new(&who, tokens.option, log);
         let (seek, threads): (Arc<dyn Seek>, _) = match &tokens.source {
             Source::TokenFile { path, .. } => {
                 (Arc::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)

@@ -107,9 +107,6 @@ class Host:
     def run(self):
         """Works until the end of what is asked."""
         self.hire()
-        if self.newcomer is None:
-            self.say(b'{"error":"cannot start a process of the class"}\n')
-            self.end()
         while True:
             for descriptor, _ in self.poll.poll(self.patience()):
                 if descriptor == questions.fileno():
@@ -186,10 +183,14 @@ class Host:
             opened += os.pipe()
             pid = fork()
         except OSError as error:
-            print("cannot start a process of the class: %s" % error, file=sys.stderr)
-            self.hire_after = time.monotonic() + REFUSED
             for descriptor in opened:
                 os.close(descriptor)
+            why = "cannot start a process of the class: %s" % error
+            if not self.ready:
+                self.say(json.dumps({"error": why}).encode() + b"\n")
+                self.end()
+            print(why, file=sys.stderr)
+            self.hire_after = time.monotonic() + REFUSED
             return
         asked, told, tells, says = opened
         if pid == 0:

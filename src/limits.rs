@@ -291,6 +291,10 @@ pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most files of a directory of tokens. At the limit: what was read before stays.
 pub const TOKEN_FILES_MAX: usize = 10_000;
+/// How long a source of tokens is looked through when a server starts, in milliseconds. At the limit: the rest is not looked at.
+pub const TOKEN_LOOK_START_MS: u64 = 250;
+/// And by `--check`. At the limit: the same, and that is said.
+pub const TOKEN_LOOK_CHECK_MS: u64 = 60_000;
 /// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
 pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
 /// Shortest time between two lines about trouble with one source of tokens or ForwardAuth service, in milliseconds.

@@ -7,7 +7,7 @@ use crate::observe::log::{Kept, Level};
 
 /// The error of a start that comes to nothing.
 fn told(script: &str) -> String {
-    start(script).err().expect("it is of no use")
+    start(script).expect_err("it is of no use")
 }
 
 /// A plugin that is ready, and then does `script` with each `$line`, and the errors that are logged of it.
@@ -52,7 +52,7 @@ fn secrets_are_taken_out_of_the_words_of_a_process_and_not_of_ours() {
     for _ in 0..2 {
         // The first word of what a status is told with.
         assert_eq!(status(&ask(&running, "exit")), 503);
-        let line = kept.first().expect("it is logged before who asked is told");
+        let (_, line) = kept.pop().expect("it is logged before who asked is told");
         assert!(line.ends_with(" ended=\"exit status: 3: an (secret) of (secret)\""), "{line}");
     }
 }

@@ -11,7 +11,7 @@ use crate::route::jwt::{self, Key};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The key in a file.
 pub(super) struct Keys {
@@ -89,7 +89,7 @@ impl Seek for Keys {
         }
     }
 
-    fn probe(&self) -> Result<(), Trouble> {
-        self.key().map(drop)
+    fn probe(&self, _: Instant) -> Result<Option<String>, Trouble> {
+        self.key().map(|_| None)
     }
 }

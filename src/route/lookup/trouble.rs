@@ -73,6 +73,11 @@ impl Troubles {
         self.log.line(level, format!("{}: {}", self.option, Escaped(text)));
     }
 
+    /// Says what somebody has asked about the source itself.
+    pub fn answer(&self, text: &str) {
+        self.log.answer(format!("{}: {}", self.option, Escaped(text)));
+    }
+
     /// Says something else that happens seldom by itself.
     pub fn note(&self, level: Level, text: &str) {
         self.log.line(level, format!("{} {}", self.who, Escaped(text)));

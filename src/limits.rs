@@ -213,8 +213,6 @@ pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
 pub const FORWARD_THREADS: usize = 8;
 /// From a request to the answer of a ForwardAuth service, the wait for a thread included. At the limit: 503.
 pub const FORWARD_MS: u64 = 5_000;
-/// Shortest time between two lines about trouble with a ForwardAuth service, in milliseconds.
-pub const FORWARD_LOG_MS: u64 = 1_000;
 /// Most bytes of the answer of a ForwardAuth service, head and body each. At the limit: the rest of a body is left; 503 for a
 /// head.
 pub const FORWARD_ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -300,9 +298,13 @@ pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most files of a directory of tokens. At the limit: what was read before stays.
 pub const TOKEN_FILES_MAX: usize = 10_000;
+/// How long a source of tokens is looked through when a server starts, in milliseconds. At the limit: the rest is not looked at.
+pub const TOKEN_LOOK_START_MS: u64 = 250;
+/// And by `--check`. At the limit: the same, and that is said.
+pub const TOKEN_LOOK_CHECK_MS: u64 = 60_000;
 /// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
 pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
-/// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
+/// Shortest time between two lines about trouble with one source of tokens or ForwardAuth service, in milliseconds.
 pub const TROUBLE_LOG_MS: u64 = 5_000;
 /// Default of the most bytes of all recordings that may wait to be written. At the limit: dropped, counted and marked.
 pub const RECORD_BUFFER_BYTES_DEFAULT: usize = 64 * 1024 * 1024;

@@ -19,6 +19,7 @@ on_both_engines!(
     a_plugin_is_told_the_target_with_files_too,
     a_plugin_that_is_killed_is_started_again,
     a_plugin_ends_with_the_server,
+    a_plugin_that_heeds_nothing_ends_with_a_server_that_is_killed,
 );
 
 /// A plugin in shell: its answer to a question is by what `$line` has in it. It notes its process in the file `pid`.
@@ -219,4 +220,24 @@ fn a_plugin_ends_with_the_server(engine: &str) {
     let server = Server::start(engine, &["--echo", &plugin]);
     server.stop();
     assert!(kill(Pid::from_raw(pids(&stubborn)[0]), None).is_err(), "it was made to go");
+}
+
+fn a_plugin_that_heeds_nothing_ends_with_a_server_that_is_killed(engine: &str) {
+    let stubborn = TempDir::new();
+    stubborn.write(
+        "plugin.sh",
+        format!(
+            "trap '' TERM HUP INT PIPE; echo $$ > {}; echo '{{\"ready\":true}}'; while :; do sleep 1; done",
+            stubborn.arg("pid")
+        ),
+    );
+    let plugin = format!("--auth-plugin=exec:exec sh {}", stubborn.arg("plugin.sh"));
+    let mut server = Server::start(engine, &["--echo", &plugin]);
+    let pid = Pid::from_raw(pids(&stubborn)[0]);
+    assert_eq!(kill(pid, None), Ok(()), "whoever started it is there still");
+    server.signal(Signal::SIGKILL);
+    server.wait_exit(PATIENCE);
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Whoever collects it may take its time.
+    until("it is gone", || kill(pid, None).is_err() || stat().contains(") Z "));
 }

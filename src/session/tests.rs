@@ -7,6 +7,7 @@ mod answers;
 mod dialling;
 mod echo;
 mod flow;
+mod framed;
 mod guards;
 mod leaving;
 mod opening;

@@ -190,7 +190,8 @@ fn hash(text: &[u8]) -> [u8; 32] {
 /// 401 where there is none that can be read, 403 for another scheme and for text without a colon.
 pub fn credentials(request: &Request) -> Result<Vec<u8>, Refusal> {
     // An empty one says nothing.
-    let said = request.first("Authorization").filter(|said| (1..=CREDENTIALS_BYTES_MAX).contains(&said.len()));
+    let said =
+        request.first("Authorization").filter(|said| (1..=CREDENTIALS_BYTES_MAX).contains(&said.len()));
     let said = said.ok_or(UNAUTHORIZED)?;
     let blank = said.iter().position(|byte| *byte == b' ').unwrap_or(said.len());
     let (scheme, rest) = said.split_at(blank);

@@ -307,15 +307,15 @@ mod tests {
         assert_eq!(redis("h:1:2:p:n"), Ok(("h".into(), 1, 2, some("p"), some("n"))));
         assert_eq!(redis("h::::\"a:b\""), Ok(("h".into(), 6379, 0, None, some("a:b"))));
         assert_eq!(redis("h:::\"p:[w\""), Ok(("h".into(), 6379, 0, some("p:[w"), None)));
-        for (field, password) in [
-            ("p\"w", "p\"w"),
-            ("p\"w\"", "p\"w\""),
-            ("\"p\"w", "\"p\"w"),
-            ("\"\"", "\"\""),
-            ("\"p\"", "p"),
-        ] {
+        for (field, password) in
+            [("p\"w", "p\"w"), ("p\"w\"", "p\"w\""), ("\"p\"w", "\"p\"w"), ("\"\"", "\"\""), ("\"p\"", "p")]
+        {
             let expected = Ok(("h".into(), 6379, 0, some(password), some("n")));
-            assert_eq!(redis(&format!("h:::{field}:n")), expected, "only quotes around a whole field are none of it");
+            assert_eq!(
+                redis(&format!("h:::{field}:n")),
+                expected,
+                "only quotes around a whole field are none of it"
+            );
         }
         assert_eq!(redis("h:::p[w"), Ok(("h".into(), 6379, 0, some("p[w"), None)));
         assert_eq!(redis("[::1]:1"), Ok(("::1".into(), 1, 0, None, None)));

@@ -174,6 +174,7 @@ ROWS = [
     same("auth-basic", BASIC, come(GOOD), **IN),
     *refused("auth-basic-none", BASIC, come(), 401, www_authenticate='Basic realm="Websockify"'),
     *refused("auth-basic-wrong", BASIC, come(WRONG), 401, www_authenticate='Basic realm="Websockify"'),
+    *refused("auth-basic-nothing-said", BASIC, come("Authorization:"), 401, www_authenticate='Basic realm="Websockify"'),
     *refused("auth-basic-other-scheme", BASIC, come("Authorization: Bearer abc"), 403),
     same("auth-basic-no-colon", BASIC, come(basic("user")), code=403),
     same("auth-basic-wrong-user", BASIC, come(basic("other:pass:word")), code=401),

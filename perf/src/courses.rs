@@ -16,6 +16,7 @@ use crate::procfs;
 use crate::rows::{Kind, Row, Secure};
 use crate::running::Running;
 use crate::schedule::Schedule;
+use crate::sys;
 
 /// How long opening all sessions may take, and for each of them beside that.
 const OPEN_LIMIT: Duration = Duration::from_secs(15);
@@ -38,6 +39,9 @@ const PICTURES: f64 = 30.0;
 const INPUTS: f64 = 60.0;
 /// Least share of the scheduled pictures that must arrive within the window.
 const PICTURES_SHARE_MIN: f64 = 0.95;
+/// What of a core a shard may have, and how soon it has that again, where one and two are held against each other.
+const RATION: f64 = 0.1;
+const RATION_PERIOD: Duration = Duration::from_millis(10);
 /// The share of its capacity at which a peer's latency is taken.
 const LOAD_SHARE: f64 = 0.7;
 
@@ -108,12 +112,20 @@ fn stream(
     }
     load.go(row.sessions)?;
     load.run_for(pace.warm_up)?;
-    // What is in flight at the window's two edges is about the same; the totals of the whole run are compared below.
     let threads = || running.map(|running| procfs::threads(running.group)).unwrap_or_default();
-    let before = if row.all_cores() { threads() } else { HashMap::default() };
+    let (mut before, mut ration) = (HashMap::default(), 0.0);
+    if row.all_cores() {
+        before = threads();
+        load.run_for(pace.warm_up)?;
+        ration = put_on_ration(&busiest(&before, &threads(), row.shards))?;
+        load.run_for(pace.warm_up)?;
+        before = threads();
+    }
+    // What is in flight at the window's two edges is about the same; the totals of the whole run are compared below.
     let mut sample = window(load, running, pace.window)?;
     if row.all_cores() {
-        sample.threads = busiest(&before, &threads(), row.shards);
+        sample.threads = busiest(&before, &threads(), row.shards).iter().map(|(_, used)| *used).collect();
+        sample.ration = ration;
     }
     let count = load.shared.count;
     sample.work = if row.kind == Kind::Echo { count.messages as f64 } else { count.received as f64 };
@@ -126,13 +138,28 @@ fn stream(
     Ok(sample)
 }
 
-/// What the `count` busiest threads used between two looks, from the busiest down.
-fn busiest(before: &HashMap<i32, f64>, after: &HashMap<i32, f64>, count: usize) -> Vec<f64> {
-    let used = |(thread, seconds): (&i32, &f64)| seconds - before.get(thread).copied().unwrap_or_default();
-    let mut all: Vec<f64> = after.iter().map(used).collect();
-    all.sort_by(|one, two| two.total_cmp(one));
+/// The `count` busiest threads and what they used between two looks, from the busiest down.
+fn busiest(before: &HashMap<i32, f64>, after: &HashMap<i32, f64>, count: usize) -> Vec<(i32, f64)> {
+    let used = |(thread, seconds): (&i32, &f64)| {
+        (*thread, seconds - before.get(thread).copied().unwrap_or_default())
+    };
+    let mut all: Vec<(i32, f64)> = after.iter().map(used).collect();
+    all.sort_by(|(_, one), (_, two)| two.total_cmp(one));
     all.truncate(count);
     all
+}
+
+/// Lets each of `threads` have no more of a core than [`RATION`], so that they are what is full and not the load or the cores.
+/// Returns the share; 0 where this process may not do that.
+fn put_on_ration(threads: &[(i32, f64)]) -> Result<f64, String> {
+    for (at, (thread, _)) in threads.iter().enumerate() {
+        match sys::ration(*thread, RATION_PERIOD.mul_f64(RATION), RATION_PERIOD) {
+            Ok(()) => {}
+            Err(_) if at == 0 => return Ok(0.0),
+            Err(error) => return Err(format!("cannot put thread {thread} on ration: {error}")),
+        }
+    }
+    Ok(if threads.is_empty() { 0.0 } else { RATION })
 }
 
 /// Desktops: both ends send by the clock.
@@ -322,7 +349,7 @@ mod tests {
     fn the_busiest_threads_are_found() {
         let before = HashMap::from([(1, 1.0), (2, 1.0), (3, 9.0)]);
         let after = HashMap::from([(1, 1.25), (2, 2.0), (3, 9.0), (4, 0.5)]);
-        assert_eq!(busiest(&before, &after, 2), [1.0, 0.5]);
+        assert_eq!(busiest(&before, &after, 2), [(2, 1.0), (4, 0.5)]);
     }
 
     #[test]

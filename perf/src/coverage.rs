@@ -29,6 +29,8 @@ pub struct Coverage {
     pub left_out: Vec<(String, String)>,
     /// Rounds of most rows.
     pub rounds: usize,
+    /// Rows that had more rounds for a goal that was not decided, and how many.
+    pub more_rounds: Vec<(String, usize)>,
     /// Whether rows that are judged by their 99th percentile were as short as others.
     pub quick: bool,
     /// Most sessions that descriptors allow.
@@ -44,6 +46,14 @@ impl Coverage {
     /// Whether `row` was to be measured with `peer`.
     pub fn is_asked(&self, row: &str, peer: &str) -> bool {
         has(&self.rows, row) && has(&self.peers, peer)
+    }
+
+    /// That `row` has had so many `rounds`.
+    pub fn note_rounds(&mut self, row: &str, rounds: usize) {
+        match self.more_rounds.iter_mut().find(|(name, _)| name == row) {
+            Some((_, noted)) => *noted = rounds,
+            None => self.more_rounds.push((row.to_owned(), rounds)),
+        }
     }
 
     /// Of how many sessions a row that asks for `wanted` held fewer: so many.
@@ -107,6 +117,15 @@ impl Coverage {
         let short: Vec<String> = short.map(|(name, why)| format!("{name}: {why}")).collect();
         if !short.is_empty() {
             facts.push(("rows cut short".into(), short.join("; ")));
+        }
+        let more: Vec<String> =
+            self.more_rounds.iter().map(|(name, rounds)| format!("{name} {rounds}")).collect();
+        if !more.is_empty() {
+            let told = format!(
+                "of those whose goals the first did not decide, with who has a part in these: {}",
+                more.join(", ")
+            );
+            facts.push(("more rounds".into(), told));
         }
         facts.push(("failed in every round".into(), failures(cells)));
         facts
@@ -216,6 +235,14 @@ mod tests {
             "{peers}"
         );
         assert_eq!(said("rows cut short"), "start: no time left");
+        assert_eq!(said("more rounds"), "");
+        let mut more = coverage.clone();
+        [("down-1", 4), ("idle", 4), ("down-1", 5)]
+            .iter()
+            .for_each(|(row, rounds)| more.note_rounds(row, *rounds));
+        let facts = more.facts(&cells);
+        let told = facts.iter().find(|(name, _)| name == "more rounds").map(|(_, value)| value.as_str());
+        assert!(told.is_some_and(|value| value.ends_with(": down-1 5, idle 4")), "{told:?}");
         assert_eq!(said("failed in every round"), "it stalled: python in down-1");
         assert!(Coverage::default().facts(&cells).is_empty());
     }

@@ -175,6 +175,24 @@ fn verdicts(run: &Run) -> Vec<Verdict> {
     all
 }
 
+/// A goal whose bar is inside the interval of what counts for it: more rounds may decide it.
+#[derive(Debug)]
+pub struct Undecided {
+    /// The rows that it is about.
+    pub rows: Vec<&'static str>,
+    /// Who has a part in it.
+    pub peers: Vec<String>,
+}
+
+/// What more rounds may decide of the goals that the run can judge; of beating other bridges and of the two engines beside each
+/// other nothing, since that is asked of every row.
+pub fn undecided(run: &Run) -> Vec<Undecided> {
+    let of = |peer: &'static str, goals: &[Goal]| {
+        goals.iter().filter_map(|goal| goal.undecided(run, peer)).collect::<Vec<_>>()
+    };
+    [of(RING, &RING_GOALS), of(RING, &GOALS), of(POLL, &GOALS)].into_iter().flatten().collect()
+}
+
 /// The goals' table; empty when none of ours ran.
 pub fn table(run: &Run) -> String {
     let verdicts = verdicts(run);
@@ -264,6 +282,44 @@ impl Goal {
         is_about_the_tail(row) && self.figure().0.head.contains("p99")
     }
 
+    /// Why the run cannot judge it at all, if so.
+    fn unfit(&self, run: &Run) -> Option<String> {
+        let wanted = row(self.row).open();
+        if let Some(held) = run.coverage.held_of(wanted) {
+            return Some(format!("{held} of {wanted} sessions held: limit of descriptors"));
+        }
+        (run.coverage.quick && self.is_tail()).then(|| "too short a run for it".to_owned())
+    }
+
+    /// Who is to be measured again, and where, for `peer`'s part in it to be decided; `None` where it is, or cannot be.
+    fn undecided(&self, run: &Run, peer: &str) -> Option<Undecided> {
+        let own = run.cell(self.row, peer)?;
+        let reached = self.reached(run, own)?.0.filter(|_| self.unfit(run).is_none())?;
+        let floor = if self.has_floor() { to_floor(run, own, self) } else { None };
+        let is_open = match (self.judged(&reached), &floor) {
+            (Told::No, Some((floor_misses, share))) => {
+                !floor_misses || share.is_around(FLOOR_SHARE) || reached.is_around(self.factor)
+            }
+            _ => reached.is_around(self.factor),
+        };
+        let others: &[&str] = match &self.against {
+            Against::Peer(name) => &[name],
+            Against::Better(names) => names,
+            Against::Bridges | Against::Row(_) | Against::Bound => &[],
+        };
+        let there = |names: &[&'static str]| -> Vec<&'static str> {
+            names.iter().copied().filter(|name| run.cell(self.row, name).is_some()).collect()
+        };
+        let bridging = there(&BRIDGE_FLOORS);
+        let floors = if bridging.is_empty() { there(&FLOORS) } else { bridging };
+        let floors = if floor.is_some() { floors } else { Vec::new() };
+        let other_row = if let Against::Row(name) = self.against { Some(name) } else { None };
+        is_open.then(|| Undecided {
+            rows: std::iter::once(self.row).chain(other_row).collect(),
+            peers: [peer].iter().chain(others).chain(&floors).map(|name| (*name).to_owned()).collect(),
+        })
+    }
+
     /// What `reached` says of the goal.
     fn judged(&self, reached: &Spread) -> Told {
         judge(reached, self.factor, matches!(self.against, Against::Bound))
@@ -305,14 +361,8 @@ fn verdict(run: &Run, peer: &str, goal: &Goal) -> Option<Verdict> {
         _ => format!("{factor:.2} times {name}"),
     };
     let head = format!("{peer} | {} | {asked}", goal.row);
-    let wanted = row(goal.row).open();
-    if let Some(held) = run.coverage.held_of(wanted) {
-        let text = format!("{head} | {held} of {wanted} sessions held: limit of descriptors");
-        return Some(Verdict { text, outcome: Outcome::NotJudged });
-    }
-    if run.coverage.quick && goal.is_tail() {
-        let text = format!("{head} | too short a run for it");
-        return Some(Verdict { text, outcome: Outcome::NotJudged });
+    if let Some(why) = goal.unfit(run) {
+        return Some(Verdict { text: format!("{head} | {why}"), outcome: Outcome::NotJudged });
     }
     let Some(reached) = reached else {
         return Some(Verdict { text: format!("{head} | no figure"), outcome: Outcome::Missed });

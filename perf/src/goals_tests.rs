@@ -255,3 +255,48 @@ fn a_short_run_judges_no_tail() {
     run.coverage.quick = true;
     assert_eq!(outcomes(&run), [Met, NotJudged]);
 }
+
+/// Rows and peers of what is undecided.
+fn open(run: &Run) -> Vec<(Vec<&'static str>, Vec<String>)> {
+    undecided(run).into_iter().map(|goal| (goal.rows, goal.peers)).collect()
+}
+
+#[test]
+fn a_bar_inside_the_interval_is_undecided_whatever_the_median_says() {
+    let of = |ours: &[f64]| {
+        let haproxy = cell("setup", "haproxy", &vec![1.0; ours.len()]);
+        open(&run_of(vec![cell("setup", RING, ours), haproxy]))
+    };
+    // The bars are 1 and, of both engines, two thirds.
+    let one =
+        |peers: &[&str]| (vec!["setup"], peers.iter().map(|peer| (*peer).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of(&[0.98, 0.99, 1.01]), [one(&[RING, "haproxy"])]);
+    assert_eq!(of(&[0.98, 1.01, 1.02]), [one(&[RING, "haproxy"])]);
+    assert_eq!(of(&[0.5, 0.9, 1.1]).len(), 2, "both are");
+    for decided in [[1.01, 1.02, 1.03], [0.97, 0.98, 0.99], [0.5, 0.55, 0.6]] {
+        assert!(of(&decided).is_empty(), "{decided:?}");
+    }
+    // The interval leaves the extremes out when there are more rounds.
+    let many: Vec<f64> = (0..15).map(|at| if at < 3 { 0.9 } else { 1.1 }).collect();
+    assert!(of(&many).is_empty());
+}
+
+#[test]
+fn a_floor_takes_part_in_what_it_may_decide() {
+    let of = |ours: &[f64], floor: &[f64]| {
+        let cells = [("haproxy", &[1.0; 3][..]), (RING, ours), ("floor-epoll", floor), ("floor-ws", floor)];
+        open(&run_of(cells.iter().map(|(peer, work)| cell("setup", peer, work)).collect()))
+    };
+    let with_floor = [(vec!["setup"], [RING, "haproxy", "floor-ws"].map(str::to_owned).to_vec())];
+    assert_eq!(of(&[0.9, 0.91, 0.92], &[0.94, 0.95, 0.99]), with_floor, "its share is around 0.95");
+    assert!(of(&[0.9, 0.91, 0.92], &[0.91, 0.92, 0.93]).is_empty(), "at the floor");
+    assert!(of(&[0.8, 0.81, 0.82], &[0.95, 0.96, 0.97]).is_empty(), "missed");
+    assert_eq!(of(&[0.9, 0.91, 0.92], &[0.5, 0.99, 1.5]), with_floor, "whether the floor reaches the bar");
+    assert!(of(&[0.9, 0.91, 0.92], &[1.1, 1.2, 1.3]).is_empty(), "the floor reaches the bar");
+}
+
+#[test]
+fn a_goal_within_two_rows_is_decided_by_both() {
+    let cells = vec![cell("tls-full", RING, &[1.0; 3]), cell("tls-resumed", RING, &[0.9, 1.01, 1.1])];
+    assert_eq!(open(&run_of(cells)), [(vec!["tls-resumed", "tls-full"], vec![RING.to_owned()])]);
+}

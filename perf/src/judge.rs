@@ -29,9 +29,8 @@ pub enum Told {
 /// and never turn a miss into a pass by their number.
 pub fn judge(figure: &Spread, bar: f64, at_most: bool) -> Told {
     let width = figure.high - figure.low;
-    let is_around = figure.low < bar && bar < figure.high;
     let is_wide = width > NARROW * bar.abs() && width > 2.0 * (figure.median - bar).abs();
-    if figure.count < ROUNDS_MIN || is_around && is_wide {
+    if figure.count < ROUNDS_MIN || figure.is_around(bar) && is_wide {
         return Told::Nothing;
     }
     let reaches = if at_most { figure.median <= bar } else { figure.median >= bar };

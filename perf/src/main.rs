@@ -6,8 +6,9 @@
 //! them, [`peers`] with [`extras`], the [`tokens`] and the [`services`] that know them, and those of our own, the [`floor`] with its
 //! [`pipes`] and the [`bridge_floor`], that are [`running`], the [`courses`] of rows, what it takes to [`begin`] and what goes on
 //! [`beside`] others, [`measure`], and on top [`stats`], [`coverage`], [`judge`], [`goals`], [`chart`] [`plots`] [`report`],
-//! [`compare`], [`plan`], [`options`] and [`machine`]. This file owns the order of things and never measures itself.
+//! [`compare`], [`plan`], what is measured [`again`], [`options`] and [`machine`]. This file owns the order of things and never measures itself.
 
+mod again;
 mod begin;
 mod beside;
 mod bridge_floor;
@@ -135,6 +136,7 @@ fn run(mut options: Options) -> Result<(), String> {
     let start = Instant::now();
     let limit = if options.pace.quick { QUICK_LIMIT } else { f64::INFINITY };
     measure_all(&mut run, options, &present, &mut progress, (start, limit))?;
+    decide(&mut run, options, &present)?;
     say!("\n{}", run.markdown());
     say!("{} in all", plan::spoken(start.elapsed().as_secs_f64()));
     for place in write_out(options, &run, true)? {
@@ -155,6 +157,7 @@ fn coverage_of(options: &Options) -> Coverage {
         extras: peers(true),
         left_out: Vec::new(),
         rounds: options.pace.rounds,
+        more_rounds: Vec::new(),
         quick: options.pace.quick,
         sessions_max: options.pace.sessions_max,
     }
@@ -255,6 +258,51 @@ fn measure_rows(
         cells[at].rounds.push(result);
     }
     Ok((cells, true))
+}
+
+/// Goes on, round after round over all of them, with rows whose goals are not decided: until they are, or time or rounds are up.
+fn decide(run: &mut Run, options: &Options, present: &[Peer]) -> Result<(), String> {
+    let start = Instant::now();
+    let made = |run: &Run, row: &Row| {
+        let cells = run.cells.iter().filter(|cell| cell.row == row.name);
+        cells.map(|cell| cell.rounds.len()).max().unwrap_or_default()
+    };
+    let mut units = again::units(&goals::undecided(run), &options.rows, present, |row| made(run, row));
+    loop {
+        let undecided = goals::undecided(run);
+        let left = options.decide.saturating_sub(start.elapsed());
+        units.retain(|unit| unit.is_open(&undecided) && unit.may_go_on(&options.pace, left));
+        if units.is_empty() {
+            return Ok(());
+        }
+        say!("\nundecided: {} rows, {} left at most", units.len(), plan::spoken(left.as_secs_f64()));
+        for unit in &mut units {
+            let left = options.decide.saturating_sub(start.elapsed());
+            if unit.may_go_on(&options.pace, left) {
+                another_round(run, options, unit)?;
+                unit.turns.iter().for_each(|(row, _)| run.coverage.note_rounds(row.name, unit.rounds));
+            }
+        }
+        write_out(options, run, false)?;
+    }
+}
+
+/// Measures a round of `unit`, into the cells that are there.
+fn another_round(run: &mut Run, options: &Options, unit: &mut again::Unit) -> Result<(), String> {
+    for at in plan::order(&unit.turns, unit.rounds) {
+        let (row, peer) = unit.turns[at];
+        let result = measure::measure(row, peer, &options.programs, &options.pace.of(row));
+        if sys::interrupted() {
+            return Err("interrupted".into());
+        }
+        let told = told(row, &result);
+        say!("  round {:<3} {:<23}{:<15} {told}", unit.rounds + 1, row.name, peer.name());
+        let mut cells = run.cells.iter_mut();
+        let cell = cells.find(|cell| cell.row == row.name && cell.peer == peer.name());
+        cell.expect("what is undecided was measured").rounds.push(result);
+    }
+    unit.rounds += 1;
+    Ok(())
 }
 
 /// What a measurement found, in a few words.

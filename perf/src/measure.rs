@@ -74,6 +74,9 @@ pub struct Sample {
     /// CPU time of the busiest threads, one for each shard, from the busiest down.
     #[serde(default)]
     pub threads: Vec<f64>,
+    /// What of a core each of these threads could have at most; 0 where they were not held to any share.
+    #[serde(default)]
+    pub ration: f64,
 }
 
 /// The quantiles that are kept.

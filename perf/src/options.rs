@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use crate::again;
 use crate::extras;
 use crate::floor::{By, Floor};
 use crate::pace::Pace;
@@ -36,6 +37,8 @@ Usage: websplice-perf [options]
   --list             show what would be measured and how long it would take, and measure nothing
   --rounds N         rounds over all peers (default 3; at least 5, but with --quick, in desktops, latency,
                      down-16, echo-1000, setup and tokens-beside-*)
+  --decide SECONDS   how long to go on with more rounds, 15 at most, in rows whose goals the first did not decide
+                     (default 900, with --quick 0)
   --window MS        length of one measurement in milliseconds (default 700, quick 200; latency and desktops at
                      least 2000, but with --quick)
   --idle N           sessions of the idle rows (default 5000)
@@ -207,6 +210,8 @@ pub struct Options {
     pub peers: Vec<Peer>,
     /// How long things run, and how often.
     pub pace: Pace,
+    /// How long to go on with rows whose goals are not decided.
+    pub decide: Duration,
     /// Whether the scheduler is asked for preference.
     pub first: bool,
     /// The sockets' congestion control.
@@ -234,7 +239,7 @@ impl Options {
         let (mut rounds, mut window, mut idle) = (None, None, 5000);
         let (mut quick, mut first, mut check, mut list) = (false, false, false, false);
         let (mut congestion, mut json, mut out) = (Congestion::Usual, None, Out::Usual);
-        let mut let_untold = false;
+        let (mut let_untold, mut decide) = (false, None);
         let mut programs = Programs {
             websplice: "target/release/websplice".into(),
             peers: "target/peers".into(),
@@ -257,6 +262,7 @@ impl Options {
                 }
                 Long("let-untold") => let_untold = true,
                 Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
+                Long("decide") => decide = Some(Duration::from_secs(parser.value()?.parse()?)),
                 Long("window") => window = Some(Duration::from_millis(parser.value()?.parse()?)),
                 Long("idle") => idle = parser.value()?.parse()?,
                 Long("congestion") => congestion = congestion_of(parser.value()?.string()?),
@@ -282,7 +288,21 @@ impl Options {
             idle_sessions: idle,
             sessions_max: 0,
         };
-        Ok(Some(Self { rows, peers, pace, first, congestion, programs, json, out, check, let_untold, list }))
+        let decide = decide.unwrap_or(if quick { Duration::ZERO } else { again::LIMIT });
+        Ok(Some(Self {
+            rows,
+            peers,
+            pace,
+            decide,
+            first,
+            congestion,
+            programs,
+            json,
+            out,
+            check,
+            let_untold,
+            list,
+        }))
     }
 }
 

@@ -47,6 +47,7 @@ pub fn seconds(row: &Row, pace: &Pace) -> f64 {
             Kind::Beside => warm_up + beside::seconds(window),
             Kind::Latency => 3.0 * warm_up + 2.5 * window,
             _ if row.held => 1.5 + 1.5 * opening(row.open()) + warm_up + window,
+            _ if row.all_cores() => 3.0 * warm_up + window,
             _ => warm_up + window,
         }
 }

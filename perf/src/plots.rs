@@ -157,10 +157,10 @@ fn cores(run: &Run) -> Chart {
         }
     }
     Chart {
-        title: "One core and two: what shards could move, derived",
-        note: "not measured at once: MB for a CPU second, times cores, divided by the share of the fullest shard",
+        title: "One core and two: what shards could move",
+        note: "shards held to a share of a core, and divided by it; where that cannot be, MB for a CPU second times cores",
         x: Axis { label: "shards", scale: Scale::Linear, tick: even },
-        y: Axis { label: "MB per second, derived", scale: Scale::Linear, tick: whole },
+        y: Axis { label: "MB per second", scale: Scale::Linear, tick: whole },
         lines: if run.cells.iter().any(|cell| cell.row == row("cores-2").name) { lines } else { Vec::new() },
     }
 }

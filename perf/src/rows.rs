@@ -201,7 +201,7 @@ const fn together(row: Row, together: &'static str) -> Row {
 }
 
 const fn cores(name: &'static str, title: &'static str, shards: usize) -> Row {
-    Row { shards, cast: Cast::Scaling, together: CORES, ..plain(name, title, Kind::Down, 16) }
+    Row { shards, cast: Cast::Scaling, together: CORES, ..plain(name, title, Kind::Up, 16) }
 }
 
 const fn shards(name: &'static str, title: &'static str, sessions: usize) -> Row {
@@ -267,8 +267,8 @@ pub const ROWS: [Row; 59] = [
     held("held-1000", "1,000 sessions open, 16 active", 1000),
     held("held-5000", "5,000 sessions open, 16 active", 5000),
     held("held-20000", "20,000 sessions open, 16 active", 20_000),
-    cores("cores-1", "Bulk down, 16 sessions, one shard that may use all cores", 1),
-    cores("cores-2", "Bulk down, 16 sessions, two shards that may use all cores", 2),
+    cores("cores-1", "Bulk up, 16 sessions, one shard that may use all cores", 1),
+    cores("cores-2", "Bulk up, 16 sessions, two shards that may use all cores", 2),
     shards("shards-16", "16 sessions shared by two shards", 16),
     shards("shards-64", "64 sessions shared by two shards", 64),
     shards("shards-1000", "1,000 sessions shared by two shards", 1000),

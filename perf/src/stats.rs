@@ -59,6 +59,11 @@ impl Spread {
         })
     }
 
+    /// Whether `bar` is inside the interval of the median.
+    pub fn is_around(&self, bar: f64) -> bool {
+        self.low < bar && bar < self.high
+    }
+
     /// The median alone, as text.
     pub fn middle(&self) -> String {
         short(self.median)
@@ -161,18 +166,23 @@ fn imbalance(shares: &[f64]) -> f64 {
     most * shares.len() as f64 / shares.iter().sum::<f64>()
 }
 
-/// What a peer with some shards could move if each had a core of its own, in MB a second: what it moves for a CPU second, on as
-/// many cores, when the shard with the most sessions is the first to be full.
+/// What a peer with some shards could move if each had a core of its own, in MB a second. Where each was held to a share of a core,
+/// what they moved, divided by that share. Otherwise derived: what it moves for a CPU second, on as many cores, when the shard with
+/// the most sessions is the first to be full.
 pub const fn capacity(shards: usize) -> Figure {
-    match shards {
-        1 => Figure { head: "derived capacity MB/s", of: |s| s.work / 1e6 / cpu(s) },
-        _ => Figure {
-            head: "derived capacity MB/s",
-            of: |s| {
-                2.0 * s.work / 1e6 / cpu(s) / if s.shards.is_empty() { 1.0 } else { imbalance(&s.shards) }
-            },
+    let of: fn(&Sample) -> f64 = match shards {
+        1 => |s| seen_capacity(s).unwrap_or_else(|| s.work / 1e6 / cpu(s)),
+        _ => |s| {
+            let fullest = if s.shards.is_empty() { 1.0 } else { imbalance(&s.shards) };
+            seen_capacity(s).unwrap_or_else(|| 2.0 * s.work / 1e6 / cpu(s) / fullest)
         },
-    }
+    };
+    Figure { head: "capacity MB/s", of }
+}
+
+/// What was moved in MB a second, as whole cores would have, where shards were held to a share of one.
+fn seen_capacity(sample: &Sample) -> Option<f64> {
+    (sample.ration > 0.0).then(|| sample.work / 1e6 / sample.seconds / sample.ration)
 }
 
 /// What is beside the headline of [`Kind::Beside`].
@@ -245,7 +255,8 @@ pub fn figures(row: &Row) -> Vec<Figure> {
             head: "laziest shard %",
             of: |s| 100.0 * s.threads.last().unwrap_or(&f64::NAN) / s.seconds,
         };
-        all.extend([capacity(row.shards), IMBALANCE, busiest, laziest]);
+        let ration = Figure { head: "held to %", of: |s| 100.0 * s.ration };
+        all.extend([capacity(row.shards), ration, IMBALANCE, busiest, laziest]);
     }
     all.push(Figure { head: "peer core %", of: |s| 100.0 * cpu(s) / s.seconds });
     all.push(Figure { head: "others there %", of: |s| 100.0 * (s.peer_core - cpu(s)).max(0.0) / s.seconds });
@@ -328,6 +339,8 @@ mod tests {
         assert!((IMBALANCE.of)(&sample(&[])).is_nan());
         let two = Sample { work: 1e6, peer_cpu: 1.0, ..sample(&[9.0, 3.0]) };
         assert_eq!(((capacity(1).of)(&two), (capacity(2).of)(&two)), (1.0, 2.0 / 1.5));
+        let held = Sample { ration: 0.125, seconds: 2.0, ..two };
+        assert_eq!(((capacity(1).of)(&held), (capacity(2).of)(&held)), (4.0, 4.0), "what was seen counts");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Calls to the system that need `unsafe` or that several rooms share: being told of Ctrl-C, accepting, unpaced sockets, and
-//! children that begin on cores of ours and end with us.
+//! Calls to the system that need `unsafe` or that several rooms share: being told of Ctrl-C, accepting, unpaced sockets,
+//! children that begin on cores of ours and end with us, and threads that are held to a share of a core.
 //!
 //! It owns the flag that SIGINT and SIGTERM raise. It never ends the process itself: the flag is looked at between two
 //! waits, an error travels up the ordinary way, and what was started is ended by its owner's `Drop`.
@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
@@ -74,6 +75,29 @@ pub fn confine(command: &mut Command, cores: CpuSet) {
     command.process_group(0);
     // SAFETY: between fork and exec the closure makes two plain system calls; it takes no lock and no memory.
     unsafe { command.pre_exec(begin) };
+}
+
+/// Lets `thread` run for `time` in each `period` and no longer, on any core, before all threads without such a promise
+/// (`SCHED_DEADLINE`, sched(7)).
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_NICE or in a cpuset of fewer cores than there are, `EBUSY` where too much is promised already.
+pub fn ration(thread: i32, time: Duration, period: Duration) -> io::Result<()> {
+    let mut every = CpuSet::new();
+    // Beyond the last core of the set there is none; those that do not exist are ignored.
+    (0..CpuSet::count()).try_for_each(|core| every.set(core))?;
+    sched_setaffinity(Pid::from_raw(thread), &every)?;
+    // SAFETY: it is made of integers alone, for which zero is a value.
+    let mut attributes: nix::libc::sched_attr = unsafe { std::mem::zeroed() };
+    attributes.size = size_of::<nix::libc::sched_attr>() as u32;
+    attributes.sched_policy = nix::libc::SCHED_DEADLINE.cast_unsigned();
+    attributes.sched_runtime = time.as_nanos() as u64;
+    (attributes.sched_deadline, attributes.sched_period) =
+        (period.as_nanos() as u64, period.as_nanos() as u64);
+    // SAFETY: the kernel reads what is there for the whole call, and its size is said in it.
+    let set = unsafe { nix::libc::syscall(nix::libc::SYS_sched_setattr, thread, &raw const attributes, 0) };
+    nix::errno::Errno::result(set)?;
+    Ok(())
 }
 
 /// Binds `socket` to an address of its own and lets the kernel choose the port only when it connects: then ports may be shared

@@ -149,6 +149,7 @@ def custom(half):
     """A plugin of one's own."""
     first, _ = targets(half)
     host, _, port = first.partition(":")
+    keep(half, unix_echo(f"\0{half.place}"))
     write(half, "plugins/mine.py", f"""
 class Plugin:
     def __init__(self, src):
@@ -157,6 +158,10 @@ class Plugin:
     def lookup(self, token):
         if token == self.source:
             return ({host!r}, {port!r})
+        if token == "here":
+            return (None, {port})
+        if token == "abstract":
+            return ("unix_socket", "\\0{half.place}")
         if token == "raise":
             raise RuntimeError("something broke")
         return None
@@ -425,7 +430,7 @@ ROWS = [
     *denied(REDIS_WRONG, "tokenredis", ("password-wrong", "first"), ours=FAILURE),
     *denied(REDIS_DEAD, "tokenredis", ("dead", "first"), ours=FAILURE),
     # One's own.
-    *leads(MINE, "token-python", ("known", "magic", b"A")),
+    *leads(MINE, "token-python", ("known", "magic", b"A"), ("no-host", "here", b"A"), ("abstract-socket", "abstract", b"U")),
     *denied(MINE, "token-python", ("unknown", "absent")),
     *denied(MINE, "token-python", ("raises", "raise"), ours=FAILURE),
     *leads(OWN, "token-python-own", ("first", "first", b"A"), ("unix", "unix", b"U")),

@@ -251,7 +251,8 @@ fn without_port<'a>(place: &'a str, port: &str) -> &'a str {
 impl Url {
     fn parse(name: &str, url: &str) -> Result<Url, String> {
         let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let place = place.filter(|place| !place.is_empty() && !place.starts_with(['/', '?', '#']));
+        let authority = |place: &str| place.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+        let place = place.filter(|place| !authority(place).rsplit('@').next().unwrap_or_default().is_empty());
         let clean = url.bytes().all(|byte| byte.is_ascii_graphic());
         place.filter(|_| clean).map(|_| Url(url.into())).ok_or_else(|| {
             let shown = shown(url);

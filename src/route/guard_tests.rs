@@ -173,6 +173,7 @@ fn sources_that_are_of_no_use_are_told() {
         ("ForwardAuth", Some("auth.example"), "is no URL"),
         ("ForwardAuth", Some("http:///x"), "is no URL"),
         ("ForwardAuth", Some("http://a b"), "is no URL"),
+        ("ForwardAuth", Some("http://me:hunter2@/x"), "is no URL"),
         ("SameOrigin", Some("x"), "takes no --auth-source"),
     ] {
         let told = Guard::built_in(name, source).unwrap().unwrap_err();

@@ -150,6 +150,9 @@ impl Api {
         if host.is_empty() || !before[scheme.len()..].contains(['/', '?', '#']) {
             return Err(refused("the token may not be a part of the host, and there must be a host"));
         }
+        if before.contains('#') {
+            return Err(refused("what stands behind # is not sent; put %s in front of it"));
+        }
         if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(refused("has blanks or letters that an address cannot have"));
         }
@@ -355,6 +358,7 @@ mod tests {
         for bad in [
             "",
             "http://h/%%s",
+            "http://h/#%s",
             "h/%s",
             "ftp://h/%s",
             "http://h/",

@@ -185,6 +185,7 @@ NAMES = plugin("TokenFileName", "$place/names", token_names)
 SOCKETS = plugin("UnixDomainSocketDirectory", "$place/sockets", sockets)
 TEXTS = plugin("BaseTokenAPI", "http://127.0.0.1:$service/text/%s", service)
 OBJECTS = plugin("JSONTokenApi", "http://127.0.0.1:$service/json/%s", service)
+NAMED = plugin("BaseTokenAPI", "http://us%%20er:p%%40w@127.0.0.1:$service/text/%s", service)
 ESCAPES = plugin("JSONTokenApi", "http://127.0.0.1:$service/js%%20on/%s", service)
 NO_SERVICE = plugin("BaseTokenAPI", "http://127.0.0.1:1/%s", service)
 REDIS, REDIS_DB, REDIS_SPACE, REDIS_QUOTED, REDIS_LETTERS = (
@@ -257,7 +258,7 @@ def asked(path):
     def do(half):
         del half.service.asked[:]
         seen = token(path)(half)
-        return Seen(seen, asked=half.service.asked[0])
+        return Seen(seen, asked=half.service.asked[0], told=half.service.told)
 
     return do
 
@@ -410,6 +411,7 @@ ROWS = [
     *leads(OBJECTS, "jsontokenapi", ("number", "first", b"A"), ("text", "text", b"A"), ("unix", "unix", b"U"),
            ("byte-order-mark", "marked", b"A")),
     *denied(OBJECTS, "jsontokenapi", ("unknown", "absent")),
+    same("basetokenapi-password", NAMED, asked("first"), got=b"A", told="Basic dXMgZXI6cEB3"),
     same("jsontokenapi-percent", ESCAPES, asked("first"), asked="/js%20on/first", got=b"A"),
     *denied(OBJECTS, "jsontokenapi", ("not-json", "notjson"), ("no-port", "partial"), ours=FAILURE),
     # Redis.

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`limits`] | every number with a name |
 //! | 1 | [`pool`] [`slab`] [`timers`] [`observe::counters`] [`sys`] | matter: memory, slots, deadlines, kernel calls |
-//! | 2 | [`ws`] [`http`] [`tls`] [`target`] [`tape`] | pure: slices in, events out |
+//! | 2 | [`ws`] [`http`] [`tls`] [`target`] [`tape`] [`framing`] | pure: slices in, events out |
 //! | 3 | [`route`] [`web`] | pure: a request in, a decision or an answer out |
 //! | 4 | [`config`] | the rooms' own option structs, put together |
 //! | 5 | [`session`], and beside it [`engine`] [`ring`] [`poll`] [`sim`] | decisions, and completions; neither sees the other |
@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod crew;
 pub mod engine;
+pub mod framing;
 pub mod helpers;
 pub mod http;
 pub mod limits;

@@ -72,10 +72,17 @@ pub const CLIENT_HEADER_BYTES_MAX: usize = 14;
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 /// Longest reason of a close frame: a control payload less two bytes of code.
 pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
-/// Default of the largest message that is held whole (echo, datagrams), in bytes. At the limit: close 1009.
+/// Default of the largest message that is held whole (echo, framings), in bytes: few messages are longer, and it is little
+/// enough for thousands of sessions to hold one. At the limit: close 1009.
 pub const MESSAGE_BYTES_DEFAULT: usize = 1024 * 1024;
 /// Largest `--max-message`, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Longest separator of messages, in bytes; they have a few. At the limit: 503.
+pub const FRAMING_SEPARATOR_BYTES_MAX: usize = 256;
+/// How deep values of JSON that are cut out of a stream may nest, a bit of memory each; parsers of clients take some hundreds.
+/// At the limit: what holds them goes as a binary message.
+pub const FRAMING_JSON_DEPTH_MAX: usize = 512;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
@@ -206,8 +213,6 @@ pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
 pub const FORWARD_THREADS: usize = 8;
 /// From a request to the answer of a ForwardAuth service, the wait for a thread included. At the limit: 503.
 pub const FORWARD_MS: u64 = 5_000;
-/// Shortest time between two lines about trouble with a ForwardAuth service, in milliseconds.
-pub const FORWARD_LOG_MS: u64 = 1_000;
 /// Most bytes of the answer of a ForwardAuth service, head and body each. At the limit: the rest of a body is left; 503 for a
 /// head.
 pub const FORWARD_ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -293,9 +298,13 @@ pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const TOKEN_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most files of a directory of tokens. At the limit: what was read before stays.
 pub const TOKEN_FILES_MAX: usize = 10_000;
+/// How long a source of tokens is looked through when a server starts, in milliseconds. At the limit: the rest is not looked at.
+pub const TOKEN_LOOK_START_MS: u64 = 250;
+/// And by `--check`. At the limit: the same, and that is said.
+pub const TOKEN_LOOK_CHECK_MS: u64 = 60_000;
 /// Largest file of a key for tokens, or of one target, in bytes. At the limit: 503.
 pub const TOKEN_SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
-/// Shortest time between two lines about the same kind of trouble with a source of tokens, in milliseconds.
+/// Shortest time between two lines about trouble with one source of tokens or ForwardAuth service, in milliseconds.
 pub const TROUBLE_LOG_MS: u64 = 5_000;
 /// Default of the most bytes of all recordings that may wait to be written. At the limit: dropped, counted and marked.
 pub const RECORD_BUFFER_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
@@ -375,6 +384,7 @@ const _: () = {
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
     assert!(DIAL_ADDRESS_TIMEOUT_MS < DIAL_TIMEOUT_MS && NAME_TIMEOUT_MS < DIAL_TIMEOUT_MS);
+    assert!(FRAMING_JSON_DEPTH_MAX.is_multiple_of(64) && FRAMING_SEPARATOR_BYTES_MAX <= u16::MAX as usize);
     assert!(MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
     assert!(SESSIONS_DEFAULT <= SESSIONS_MAX);
     assert!(WRITE_TIMEOUT_MS <= DEADLINE_MS_MAX && HEARTBEAT_MS <= DEADLINE_MS_MAX);

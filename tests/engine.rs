@@ -7,6 +7,8 @@
 
 #[path = "engine/bridge.rs"]
 mod bridge;
+#[path = "engine/moved.rs"]
+mod moved;
 #[path = "engine/pipes.rs"]
 mod pipes;
 #[path = "engine/unwatched.rs"]

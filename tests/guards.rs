@@ -309,6 +309,11 @@ fn what_makes_no_sense_is_told_in_one_line() {
         ),
         (&["--auth-plugin=a.b-c"], 1, "'a.b-c' is no Python class"),
         (&["--auth-plugin=exec:"], 1, "exec: names no command"),
+        (
+            &["--auth-plugin=exec:echo opening it >&2; echo no such table >&2; exit 3"],
+            1,
+            ": exit status: 3: no such table; see that the command runs by itself",
+        ),
         (&["--auth-plugin=exec:/nonexistent"], 1, "option --auth-plugin: /nonexistent: exit status: 127"),
         (
             &["--auth-plugin=a.B", "--python=/nonexistent"],

@@ -16,8 +16,8 @@
 //! leaving := close with a code, or without | shut | close the socket | reset | a broken rule | nothing at all
 //! plain   := (GET | HEAD | POST | a head with a fault | half a head)*     pipelined, or one after the other
 //! ```
-//! A client reads all that comes, or little by little, or nothing. On three days of ten a token leads to the target: who knows
-//! tokens lets a request pass, knows nothing of it, is busy, or answers when nobody waits any more.
+//! A client reads all that comes, or little by little, or nothing. On three days of ten a token leads to the target, on half of those
+//! with a framing that cuts messages: who knows tokens lets a request pass, knows nothing of it, is busy, or answers when nobody waits any more.
 //!
 //! # TLS
 //! Three days of four have TLS: towards clients, towards the target, or both. Clients and targets are then real rustls

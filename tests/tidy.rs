@@ -24,7 +24,7 @@ const FLOORS: &[Row] = &[
     Row { floor: 1, wing: "", rooms: &["pool", "slab", "observe::counters", "sys"] },
     Row { floor: 1, wing: "", rooms: &["timers"] },
     Row { floor: 2, wing: "", rooms: &["ws", "http", "tls", "target"] },
-    Row { floor: 2, wing: "", rooms: &["tape"] },
+    Row { floor: 2, wing: "", rooms: &["tape", "framing"] },
     Row { floor: 3, wing: "", rooms: &["route", "web"] },
     Row { floor: 4, wing: "", rooms: &["config"] },
     Row { floor: 5, wing: "decisions", rooms: &["session"] },

@@ -279,15 +279,7 @@ impl Options {
             let told = |peer: &Peer| matches!(peer, Peer::Extra(_));
             known.into_iter().filter(|peer| peer.quick() || told(peer) || !quick).collect()
         });
-        let window = window.unwrap_or(if quick { QUICK_WINDOW } else { WINDOW });
-        let pace = Pace {
-            warm_up: (window / 3).max(if quick { QUICK_WARM_UP } else { WARM_UP_MIN }),
-            window,
-            rounds: rounds.unwrap_or(ROUNDS),
-            quick,
-            idle_sessions: idle,
-            sessions_max: 0,
-        };
+        let pace = pace_of(quick, rounds, window, idle);
         let decide = decide.unwrap_or(if quick { Duration::ZERO } else { again::LIMIT });
         Ok(Some(Self {
             rows,
@@ -303,6 +295,19 @@ impl Options {
             let_untold,
             list,
         }))
+    }
+}
+
+/// How long things run and how often, where some of it is told.
+fn pace_of(quick: bool, rounds: Option<usize>, window: Option<Duration>, idle_sessions: usize) -> Pace {
+    let window = window.unwrap_or(if quick { QUICK_WINDOW } else { WINDOW });
+    Pace {
+        warm_up: (window / 3).max(if quick { QUICK_WARM_UP } else { WARM_UP_MIN }),
+        window,
+        rounds: rounds.unwrap_or(ROUNDS),
+        quick,
+        idle_sessions,
+        sessions_max: 0,
     }
 }
 

@@ -162,9 +162,9 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::WebSocket,
         brief: "largest message that has to be buffered",
-        detail: "The largest message where messages must be held, as for --echo: in bytes, or with KiB, MiB or GiB. A \
-                 larger one closes its session with code 1009. What goes to a stream, such as TCP, passes as it comes \
-                 and has no limit.",
+        detail: "The largest message where messages must be held, as for --echo and where a plugin names a framing: in \
+                 bytes, or with KiB, MiB or GiB. A larger one closes its session with code 1009. What goes to a stream, \
+                 such as TCP, passes as it comes and has no limit.",
         default: "1MiB",
         example: "--max-message=16MiB --echo 6080",
         act: Act::Take(free("SIZE"), |options, value| {

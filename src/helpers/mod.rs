@@ -9,7 +9,7 @@ use crate::crew::{Crew, Standing};
 use crate::limits::{HELPER_QUEUE_MAX, HELPER_THREADS, NAME_CACHE_MS};
 use crate::names::{Names, Said};
 use crate::observe::log::Log;
-use crate::route::lookup::Routes;
+use crate::route::lookup::{Look, Routes};
 use crate::session::job::{Job, Reply, Verdict};
 use crate::web::files::{self, Root};
 use crate::web::{Fetch, Served, builtin};
@@ -53,7 +53,8 @@ impl Helpers {
         let keep = keep.min(Duration::from_millis(NAME_CACHE_MS));
         let names = Names::start(keep)?;
         // Those of services have threads of their own: names of targets that are stuck may take all there are.
-        let routes = Routes::start(&config.route, log, &Names::start(keep)?)?;
+        let look = if config.process.check { Look::CHECK } else { Look::START };
+        let routes = Routes::start(&config.route, log, &Names::start(keep)?, look)?;
         Ok(Helpers { names, files: files(root)?, routes })
     }
 
@@ -146,7 +147,7 @@ mod tests {
             panic!("a bug");
         });
         let names = Names::start(Duration::ZERO).unwrap();
-        let routes = Routes::start(&Default::default(), &Log::silent(), &names).unwrap();
+        let routes = Routes::start(&Default::default(), &Log::silent(), &names, Look::START).unwrap();
         let helpers = Helpers { names, files: files.unwrap(), routes };
         let (tell, verdicts) = channel();
         // One thread: the second is answered by the one that panicked.

@@ -71,10 +71,10 @@ pub struct Places {
 pub struct Kept(Receiver<Line>);
 
 impl Kept {
-    /// The first line that was said, without time and level.
-    pub fn first(&self) -> Option<String> {
+    /// Takes out the first line that was said, without its time.
+    pub fn pop(&self) -> Option<(Level, String)> {
         self.0.try_iter().find_map(|line| match line {
-            Line::Text(_, _, text) => Some(text),
+            Line::Text(level, _, text) => Some((level, text)),
             Line::Said(..) | Line::Reopen | Line::Stop => None,
         })
     }

@@ -9,11 +9,11 @@ use super::message::{self, By, Kind, Line};
 use super::pace::Pace;
 use super::secrets::{self, Keeper};
 use super::spout::Spout;
-use super::state::{Ask, State};
+use super::state::{Ask, Cause, State};
 use super::{Question, Reply};
 use crate::http::Refusal;
 use crate::limits;
-use crate::observe::log::{Level, Log};
+use crate::observe::log::{Escaped, Level, Log};
 use crate::route::plugin::Plugin;
 use crate::session::job::Verdict;
 use nix::sys::signal::Signal;
@@ -44,18 +44,26 @@ impl Desk {
         Desk { kind, spout, source, pace: Pace::default(), state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Logs a line about the plugin without secrets, unless there have been too many; says what was told.
-    pub fn tell(&self, level: Level, what: &str, text: &str) -> Option<String> {
-        // Also what is not logged may be needed: the last word of a process says why it ended.
-        let told = self.spout.admits().then(|| self.masked(text))?;
-        if self.spout.takes(level) {
-            self.spout.line(level, what, &told);
+    /// Logs a line about the plugin, unless there have been too many: `ours`, and behind it `theirs` without secrets. Ours
+    /// can hold none, and a short one would be found in many words of it.
+    pub fn tell(&self, level: Level, what: &str, ours: &str, theirs: &str) {
+        if self.spout.admits() && self.spout.takes(level) {
+            self.spout.line(level, what, &joined(ours, &self.masked(theirs)));
         }
-        Some(told)
+    }
+
+    /// Takes a line of what the process complains about.
+    pub fn complained(&self, line: &str) {
+        // Also what is not logged may be needed: the last word of a process says why it ended.
+        line.clone_into(&mut self.lock().last);
+        self.tell(Level::Info, "says", "", line);
     }
 
     /// Text without the secrets of what was asked, and of its own.
     fn masked(&self, text: &str) -> String {
+        if text.is_empty() {
+            return String::new();
+        }
         let state = self.lock();
         let mut keepers: Vec<Keeper> = state.flying.values().map(Ask::keeper).collect();
         keepers.extend(state.hung.values().map(|(_, keeper)| keeper.clone()));
@@ -104,7 +112,14 @@ impl Desk {
         while state.first.is_none() && Instant::now() < until {
             state = self.wait(state, until);
         }
-        state.first.clone().unwrap_or_else(|| Err("did not start in time".into()))
+        let first = state.first.clone();
+        drop(state);
+        match first {
+            None => Err("did not start in time".into()),
+            Some(first) => first.map_err(|Cause { ours, theirs }| {
+                joined(&ours, &Escaped(&secrets::masked(&theirs, &self.source)).to_string())
+            }),
+        }
     }
 
     /// See [`super::Running::renew`].
@@ -205,14 +220,14 @@ impl Desk {
             // A process says once what it is: questions are under way to what it was.
             Ok(Line::Ready(_)) if state.ready => return,
             Ok(Line::Ready(By::Token)) if self.kind != Kind::Token => {
-                return self.is_unfit(state, message::GUARDS_BY_TOKEN);
+                return self.is_unfit(state, message::GUARDS_BY_TOKEN, "");
             }
             Ok(Line::Ready(by)) => return self.is_ready(state, by),
-            Ok(Line::Unfit(why)) => return self.is_unfit(state, &why),
+            Ok(Line::Unfit(why)) => return self.is_unfit(state, "", &why),
             Err(why) => {
                 drop(state);
                 let text = String::from_utf8_lossy(line);
-                self.tell(Level::Warn, "garbage", &format!("{why}: {}", text.trim_end()));
+                self.tell(Level::Warn, "garbage", &why, text.trim_end());
                 return;
             }
         };
@@ -225,11 +240,11 @@ impl Desk {
         self.changed.notify_all();
         // Without one it was asked nothing, or the answer comes too late.
         let Some(ask) = ask else {
-            self.tell(Level::Debug, "late", &format!("an answer that nobody waits for, id {id}"));
+            self.tell(Level::Debug, "late", &format!("an answer that nobody waits for, id {id}"), "");
             return;
         };
         let answer = message::judge(self.kind, by, &ask.question.request, said).unwrap_or_else(|why| {
-            self.tell(Level::Warn, "error", &why);
+            self.tell(Level::Warn, "error", "", &why);
             Err(Refusal::BUSY)
         });
         (ask.reply)(Verdict::Routed(answer));
@@ -242,20 +257,20 @@ impl Desk {
         drop(state);
         self.changed.notify_all();
         if before.is_some_and(|before| before != by) {
-            self.tell(Level::Warn, "changed", by.consequence());
+            self.tell(Level::Warn, "changed", by.consequence(), "");
         }
     }
 
-    fn is_unfit(&self, mut state: MutexGuard<'_, State>, why: &str) {
+    fn is_unfit(&self, mut state: MutexGuard<'_, State>, ours: &str, theirs: &str) {
         let is_first = state.first.is_none();
         if is_first {
-            state.first = Some(Err(secrets::masked(why, &self.source)));
+            state.first = Some(Err(Cause { ours: ours.into(), theirs: theirs.into() }));
         }
         state.signal(Signal::SIGTERM);
         drop(state);
         self.changed.notify_all();
         if !is_first {
-            self.tell(Level::Error, "error", why);
+            self.tell(Level::Error, "error", ours, theirs);
         }
     }
 
@@ -292,7 +307,8 @@ impl Desk {
     /// purpose; `None`: there shall be no other.
     pub fn over(&self, why: &str) -> Option<bool> {
         let mut state = self.lock();
-        let failed_first = !matches!(state.first.get_or_insert(Err(why.to_owned())), Ok(()));
+        let cause = Cause { ours: why.into(), theirs: std::mem::take(&mut state.last) };
+        let failed_first = !matches!(state.first.get_or_insert_with(|| Err(cause.clone())), Ok(()));
         let unanswered: Vec<Ask> = state.flying.drain().map(|(_, ask)| ask).collect();
         let hung: Vec<Keeper> = state.hung.drain().map(|(_, (_, keeper))| keeper).collect();
         unanswered.iter().map(Ask::keeper).chain(hung).for_each(|keeper| state.remember(Some(keeper)));
@@ -302,7 +318,7 @@ impl Desk {
         drop(state);
         self.changed.notify_all();
         if wanted && !renewing {
-            self.tell(Level::Error, "ended", why);
+            self.tell(Level::Error, "ended", why, &cause.theirs);
         }
         unanswered.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
         wanted.then_some(renewing)
@@ -345,7 +361,8 @@ impl Desk {
                 drop(state);
                 // The process may be renewed now that nobody waits for it.
                 self.changed.notify_all();
-                self.tell(Level::Warn, "overdue", &format!("{} questions not answered", overdue.len()));
+                let ours = format!("{} questions not answered", overdue.len());
+                self.tell(Level::Warn, "overdue", &ours, "");
                 overdue.into_iter().for_each(|reply| reply(Verdict::Busy));
                 state = self.lock();
                 continue;
@@ -353,7 +370,7 @@ impl Desk {
             if let Some((what, why)) = state.mind(now, &self.pace) {
                 drop(state);
                 self.changed.notify_all();
-                self.tell(Level::Error, what, why);
+                self.tell(Level::Error, what, why, "");
                 state = self.lock();
                 continue;
             }
@@ -363,4 +380,10 @@ impl Desk {
             };
         }
     }
+}
+
+/// What we say of something and what was said of it, either of which there may be none of.
+fn joined(ours: &str, theirs: &str) -> String {
+    let between = if ours.is_empty() || theirs.is_empty() { "" } else { ": " };
+    format!("{ours}{between}{theirs}")
 }

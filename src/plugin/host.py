@@ -24,6 +24,14 @@ import time
 import traceback
 import warnings
 
+try:
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+except (ImportError, OSError, AttributeError):
+    # Systems other than Linux have none, and some Pythons no way to it.
+    prctl = None
+
 # Made by what runs this.
 questions = globals()["questions"]
 answers = os.dup(1)
@@ -45,6 +53,8 @@ REST = 60
 REFUSED = 1
 # How long a worker may take until it is of use, in seconds.
 MAKING = 10
+# PR_SET_PDEATHSIG of linux/prctl.h.
+SIGNAL_OF_PARENTS_END = 1
 
 
 def write(descriptor, line):
@@ -97,9 +107,6 @@ class Host:
     def run(self):
         """Works until the end of what is asked."""
         self.hire()
-        if self.newcomer is None:
-            self.say(b'{"error":"cannot start a process of the class"}\n')
-            self.end()
         while True:
             for descriptor, _ in self.poll.poll(self.patience()):
                 if descriptor == questions.fileno():
@@ -170,20 +177,25 @@ class Host:
 
     def hire(self):
         """Begins with another worker, unless the system refuses."""
-        opened = []
+        opened, own = [], os.getpid()
         try:
             opened += os.pipe()
             opened += os.pipe()
             pid = fork()
         except OSError as error:
-            print("cannot start a process of the class: %s" % error, file=sys.stderr)
-            self.hire_after = time.monotonic() + REFUSED
             for descriptor in opened:
                 os.close(descriptor)
+            why = "cannot start a process of the class: %s" % error
+            if not self.ready:
+                self.say(json.dumps({"error": why}).encode() + b"\n")
+                self.end()
+            print(why, file=sys.stderr)
+            self.hire_after = time.monotonic() + REFUSED
             return
         asked, told, tells, says = opened
         if pid == 0:
             try:
+                follow(own)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for worker in self.workers.values():
@@ -283,6 +295,14 @@ class Host:
                 os.kill(worker.pid, signal.SIGKILL)
                 waitpid(worker.pid, 0)
         leave(0)
+
+
+def follow(parent):
+    """Has this process killed when its parent ends: one that is killed cannot tell a class that heeds nothing to end."""
+    if prctl:
+        prctl(SIGNAL_OF_PARENTS_END, ctypes.c_ulong(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def leave(status):

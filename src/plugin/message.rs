@@ -2,6 +2,7 @@
 //!
 //! Owns what a plugin is told and what it may say. What a client could have made up about who it is, is not told. Pure.
 
+use crate::framing::Framing;
 use crate::http::is_token;
 use crate::http::refusal::Header;
 use crate::http::{Refusal, trim};
@@ -239,6 +240,7 @@ pub fn judge(kind: Kind, by: By, request: &Request, said: Map<String, Value>) ->
 
 fn allow(kind: Kind, by: By, request: &Request, what: Map<String, Value>) -> Result<Pass, String> {
     let mut pass = Pass::default();
+    let (mut framing, mut framing_config) = (None, None);
     for (name, value) in what {
         match name.as_str() {
             _ if value.is_null() => {}
@@ -248,10 +250,8 @@ fn allow(kind: Kind, by: By, request: &Request, what: Map<String, Value>) -> Res
                 let why = || format!("{said:?} is no target; write host:port or unix:/path");
                 pass.target = Some(target.ok_or_else(why)?);
             }
-            "framing" => match text(&name, &value)? {
-                "binary" => {}
-                other => return Err(format!("framing {other:?} is not supported; there is only \"binary\"")),
-            },
+            "framing" => framing = Some(text(&name, &value)?.to_owned()),
+            "framing_config" => framing_config = Some(text(&name, &value)?.to_owned()),
             // What one client offers another one may not.
             "subprotocol" if by == By::Token => {
                 return Err("who answers by the token alone cannot name a sub-protocol".into());
@@ -262,6 +262,13 @@ fn allow(kind: Kind, by: By, request: &Request, what: Map<String, Value>) -> Res
             _ => return Err(format!("\"allow\" has no member {name:?}")),
         }
     }
+    pass.framing = match framing {
+        Some(name) => Some(Framing::parse(&name, framing_config.as_deref())?),
+        None if framing_config.is_some() => {
+            return Err("a \"framing_config\" without a \"framing\"; name the one it is for".into());
+        }
+        None => None,
+    };
     if kind == Kind::Token && pass.target.is_none() {
         return Err("a token was allowed without a target".into());
     }

@@ -163,6 +163,16 @@ fn what_lets_a_request_pass() {
         let pass = said(Kind::Token, &format!(r#""allow":{{"target":"{unix}"}}"#)).unwrap().unwrap();
         assert_eq!(*pass.target.unwrap(), Target::Unix("/run/vnc".into()));
     }
+    for (framing, config, expected) in [
+        ("\"binary\"", "null", Some(Framing::Binary)),
+        ("\"json\"", "null", Some(Framing::Json { trims: false })),
+        ("\"newline\"", "\"lf\"", Some(Framing::Marked { mark: b"\n"[..].into(), text: true })),
+        ("\"separator\"", r#""\\x00""#, Some(Framing::Marked { mark: b"\0"[..].into(), text: false })),
+        ("null", "null", None),
+    ] {
+        let answer = format!(r#""allow":{{"framing_config":{config},"framing":{framing}}}"#);
+        assert_eq!(said(Kind::Auth, &answer).unwrap().unwrap().framing, expected, "{answer}");
+    }
     let object = said(Kind::Auth, r#""allow":{"headers":{"X-Desk":"7"}}"#).unwrap().unwrap();
     assert_eq!(object.headers, [("X-Desk".into(), "7".into())]);
 }
@@ -219,7 +229,24 @@ fn what_is_no_answer() {
         (Kind::Token, r#""allow":{"target":"nowhere"}"#.into(), "is no target"),
         (Kind::Token, r#""allow":{"target":"unix:"}"#.into(), "is no target"),
         (Kind::Token, r#""allow":{"target":7}"#.into(), "is no text"),
-        (Kind::Auth, r#""allow":{"framing":"base64"}"#.into(), "framing \"base64\" is not supported"),
+        (
+            Kind::Auth,
+            r#""allow":{"framing":"base64"}"#.into(),
+            "framing \"base64\" is not known; there are binary,",
+        ),
+        (
+            Kind::Auth,
+            r#""allow":{"framing":"newline","framing_config":"x"}"#.into(),
+            "as \"x\"; write crlf, lfcr",
+        ),
+        (Kind::Auth, r#""allow":{"framing":"separator"}"#.into(), "\"separator\" needs a \"framing_config\""),
+        (Kind::Auth, r#""allow":{"framing":7}"#.into(), "\"framing\" is no text"),
+        (
+            Kind::Auth,
+            r#""allow":{"framing":"json","framing_config":1}"#.into(),
+            "\"framing_config\" is no text",
+        ),
+        (Kind::Auth, r#""allow":{"framing_config":"lf"}"#.into(), "without a \"framing\""),
         (Kind::Auth, r#""allow":{"subprotocol":"mqtt"}"#.into(), "was not offered"),
         (Kind::Auth, r#""allow":{"subprotocol":"chat\r\nX: y"}"#.into(), "was not offered"),
         (Kind::Auth, r#""allow":{"labels":{"User":"me"}}"#.into(), "cannot be called"),

@@ -100,5 +100,7 @@ impl fmt::Debug for Running {
 }
 
 #[cfg(test)]
+mod complaints_tests;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

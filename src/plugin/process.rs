@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,8 @@ fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
         command.current_dir(directory);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    // This thread stays until its end; a server that is killed tells nobody to end.
+    process::bind_to_thread(&mut command);
     // What we do without is not for others to do without.
     memory::huge_pages(true);
     let spawned = command.spawn();
@@ -92,10 +94,9 @@ fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
     };
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let life = desk.began(pid);
-    let last = Arc::<Mutex<String>>::default();
     let ended = Ended::new();
     let threads = ended.as_ref().map_err(|error| io::Error::from(error.kind()));
-    let threads = threads.and_then(|ended| attend(plugin, desk, life, &mut child, ended, &last));
+    let threads = threads.and_then(|ended| attend(plugin, desk, life, &mut child, ended));
     if threads.is_err() {
         desk.signal(Signal::SIGKILL);
     }
@@ -107,8 +108,7 @@ fn run(plugin: &Plugin, desk: &Arc<Desk>) -> String {
             for thread in threads {
                 let _ = thread.join();
             }
-            let last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.is_empty() { status } else { format!("{status}: {last}") }
+            status
         }
         Err(error) => error.to_string(),
     }
@@ -129,14 +129,13 @@ fn command(plugin: &Plugin) -> (Command, String) {
     }
 }
 
-/// Starts the threads that write to a process, listen to it and take its complaints; the last of those is kept in `last`.
+/// Starts the threads that write to a process, listen to it and take its complaints.
 fn attend(
     plugin: &Plugin,
     desk: &Arc<Desk>,
     life: u64,
     child: &mut Child,
     ended: &Ended,
-    last: &Arc<Mutex<String>>,
 ) -> io::Result<[JoinHandle<()>; 3]> {
     let (Some(input), Some(output), Some(complaints)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -154,13 +153,12 @@ fn attend(
     let write = move || ask(&mut input, opening, &asker, life);
     let listener = desk.clone();
     let listen = move || listen(output, &listener, life);
-    let (desk, last) = (desk.clone(), last.clone());
+    let desk = desk.clone();
     let complain = move || {
         each_line(complaints, |line| {
             let text = String::from_utf8_lossy(line.unwrap_or(b"(a line too long)"));
-            let told = Some(text.trim_end()).filter(|text| !text.is_empty());
-            if let Some(told) = told.and_then(|text| desk.tell(Level::Info, "says", text)) {
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            if !text.trim_end().is_empty() {
+                desk.complained(text.trim_end());
             }
         });
     };
@@ -184,7 +182,7 @@ fn listen(output: Ear<ChildStdout>, desk: &Desk, life: u64) {
     each_line(output, |line| match line {
         Some(line) if line.trim_ascii().is_empty() => {}
         Some(line) => desk.heard(life, line),
-        None => drop(desk.tell(Level::Warn, "garbage", "a line that is too long")),
+        None => desk.tell(Level::Warn, "garbage", "a line that is too long", ""),
     });
     desk.mute(life);
 }

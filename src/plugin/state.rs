@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// What came of the first start.
-    pub first: Option<Result<(), String>>,
+    pub first: Option<Result<(), Cause>>,
+    /// What the process complained of last, as it wrote it.
+    pub last: String,
     /// The plugin is to end.
     pub stopping: bool,
     /// It has.
@@ -46,6 +48,15 @@ pub(super) struct State {
     pub asked: u64,
     /// When the first question was asked that was not answered in time, if nothing has been answered since.
     pub lost: Option<Instant>,
+}
+
+/// Why a process is of no use.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    /// In our words.
+    pub ours: String,
+    /// In its own, with whatever is in them.
+    pub theirs: String,
 }
 
 /// A question and where its answer goes.
@@ -117,7 +128,8 @@ impl State {
         let since = |at: Option<Instant>, time: Duration| at.is_some_and(|at| at + time <= now);
         if since(self.starting, pace.start) {
             self.starting = None;
-            self.first.get_or_insert(Err("did not say {\"ready\":true} in time".into()));
+            let ours = "did not say {\"ready\":true} in time".into();
+            self.first.get_or_insert(Err(Cause { ours, theirs: self.last.clone() }));
             self.signal(Signal::SIGKILL);
             return Some(("killed", "it did not get ready in time"));
         }

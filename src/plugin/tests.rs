@@ -13,15 +13,15 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads its first line and is ready.
-const READY: &str = "read -r hello; echo '{\"ready\":true}'; ";
+pub(super) const READY: &str = "read -r hello; echo '{\"ready\":true}'; ";
 /// Finds the number of the question in `$line`.
-const ID: &str = "id=${line#*:}; id=${id%%,*}; ";
+pub(super) const ID: &str = "id=${line#*:}; id=${id%%,*}; ";
 
 /// A desk in a hurry.
-fn hurried(plugin: &Plugin, kind: Kind) -> Desk {
+pub(super) fn hurried(plugin: &Plugin, kind: Kind) -> Desk {
     let pace = Pace {
         answer: Duration::from_millis(1_000),
         silence: Duration::from_millis(1_500),
@@ -35,7 +35,7 @@ fn hurried(plugin: &Plugin, kind: Kind) -> Desk {
     desk
 }
 
-fn start(script: &str) -> Result<Running, String> {
+pub(super) fn start(script: &str) -> Result<Running, String> {
     start_at(script, |_| {})
 }
 
@@ -59,7 +59,7 @@ fn each(script: &str) -> Running {
     start(&format!("{READY} while read -r line; do {ID} {script}; done")).unwrap()
 }
 
-fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
+pub(super) fn ask(running: &Running, token: &str) -> Receiver<Verdict> {
     ask_for(running, token, Duration::from_secs(60))
 }
 
@@ -77,7 +77,7 @@ fn question(token: &str, budget: Duration) -> Question {
 }
 
 /// The status of an answer: 0 for one that lets pass.
-fn status(answer: &Receiver<Verdict>) -> u16 {
+pub(super) fn status(answer: &Receiver<Verdict>) -> u16 {
     match answer.recv_timeout(PATIENCE).expect("there is always an answer") {
         Verdict::Routed(Ok(_)) => 0,
         Verdict::Routed(Err(refusal)) => refusal.status(),

@@ -18,6 +18,7 @@ pub mod table;
 pub mod token;
 mod veiled;
 
+use crate::framing::Framing;
 use crate::http::{self, refusal::Header};
 use crate::limits::{FORWARD_MS, PASSWORD_MS, PLUGIN_ANSWER_MS, ROUTE_SPARE_MS, ROUTE_TIMEOUT_MS};
 use crate::target::Target;
@@ -89,6 +90,8 @@ pub type Answer = Result<Pass, http::Refusal>;
 pub struct Pass {
     /// The target.
     pub target: Option<Arc<Target>>,
+    /// How what the target sends becomes messages; `None`: as it comes.
+    pub framing: Option<Framing>,
     /// The sub-protocol to answer with; one that the client offered.
     pub subprotocol: Option<Box<str>>,
     /// Headers of the 101.
@@ -146,6 +149,7 @@ impl Pass {
     /// Adds what a later step brought; of what can be only once, the later one counts.
     pub fn add(&mut self, later: Pass) {
         self.target = later.target.or(self.target.take());
+        self.framing = later.framing.or(self.framing.take());
         self.subprotocol = later.subprotocol.or(self.subprotocol.take());
         self.headers.extend(later.headers);
         self.labels.extend(later.labels);
@@ -155,6 +159,16 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_can_be_said_once_the_later_word_counts() {
+        let says = |framing| Pass { framing, ..Pass::default() };
+        let mut pass = says(Some(Framing::Text));
+        pass.add(says(None));
+        assert_eq!(pass.framing, Some(Framing::Text));
+        pass.add(says(Some(Framing::Binary)));
+        assert_eq!(pass.framing, Some(Framing::Binary));
+    }
 
     #[test]
     fn a_route_has_time_for_each_of_its_steps() {

@@ -47,14 +47,34 @@ fn check(config: &Config) -> Result<(), String> {
     }
     let helpers = Helpers::start(config, &log).map_err(|error| error.to_string())?;
     helpers.stop();
-    warnings.into_iter().chain(unused).chain(said.first()).map(Err).next().unwrap_or(Ok(()))?;
+    let notes = judged(std::iter::from_fn(|| said.pop()));
+    warnings.into_iter().chain(unused).map(Err).next().unwrap_or(Ok(()))?;
+    let notes = notes?;
     let engine = notice.map(|notice| format!("--engine auto: {notice}; say --engine poll if that is meant"));
     let libserver = config
         .process
         .libserver
         .then(|| format!("--libserver: {}; leave it out", LIBSERVER.trim_start_matches("warning: ")));
-    for warning in engine.into_iter().chain(means.notice).chain(libserver) {
+    for warning in engine.into_iter().chain(means.notice).chain(libserver).chain(notes) {
         say(&format!("{}: warning: {}", config.program, one_line(&warning)));
     }
     Ok(())
+}
+
+/// What came of a start by the lines it has logged: the first that says that something is wrong, or the others.
+fn judged(lines: impl Iterator<Item = (Level, String)>) -> Result<Vec<String>, String> {
+    lines.map(|(level, text)| if level <= Level::Warn { Err(text) } else { Ok(text) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_only_noted_is_not_wrong() {
+        let lines = |levels: &[Level]| judged(levels.iter().map(|level| (*level, format!("{level:?}"))));
+        assert_eq!(lines(&[Level::Info, Level::Info]), Ok(vec!["Info".into(), "Info".into()]));
+        assert_eq!(lines(&[Level::Info, Level::Warn, Level::Error]), Err("Warn".into()));
+        assert_eq!(lines(&[Level::Error]), Err("Error".into()));
+    }
 }

@@ -2,14 +2,16 @@
 //!
 //! Up, from client to target: frames are taken apart in the buffer they came in, payloads slide together, and one send
 //! passes them on. Down, from target to client: what one receive brought becomes one frame, its header written in front
-//! of it, and one send; where nobody looks at those bytes the engine may carry them past us, in a pipe. Up it may not: what
+//! of it, and one send, unless messages have to be cut in a certain way (`framed`); where nobody looks at those bytes the engine may carry them past us, in a pipe. Up it may not: what
 //! clients send is masked. A pump receives again when its send is done, so back pressure needs no rule. The client's writer
 //! is shared by the down pump and by pongs, pings and the close; one send at a time keeps frames whole.
 
 use super::dial::{Dial, Dialled};
 use super::echo::Echo;
+use super::framed::Framer;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::framing::Framing;
 use crate::limits::{HOT_BYTES, KEEP_AFTER_MS};
 use crate::pool::Lease;
 use crate::target::Target;
@@ -40,6 +42,8 @@ enum Far {
     Dialling(Box<Dial>, Option<Lease>),
     /// A connected target.
     Target,
+    /// The same, where messages have to be cut in a certain way.
+    Framed(Box<Framer>),
     /// No socket.
     Echo(Box<Echo>),
 }
@@ -76,20 +80,32 @@ pub(super) struct Rest {
 
 impl Bridge {
     /// Sends the 101, dials the target at the same time, and takes what the client sent right behind its request.
-    pub fn open(switching: Lease, rest: Option<Lease>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+    pub fn open(
+        switching: Lease,
+        rest: Option<Lease>,
+        framing: Option<&Framing>,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Next {
         let config = cx.config;
         let routed = core.target.clone();
         let Some(target) = routed.as_deref().or(config.target.as_ref()) else {
             // Who configures no target configures a route, and a route that was taken leads somewhere.
             return Next::Leave(End::Internal);
         };
-        let text = *target == Target::Echo;
+        let echoes = *target == Target::Echo;
         core.tap(cx);
+        let framer = framing.and_then(|framing| Framer::new(framing, cx));
+        // Whom messages are cut for sends text of its own.
+        let text = echoes || framer.is_some();
         let far = match Dial::begin(target, core, cx) {
-            Some(dial) => Far::Dialling(dial, None),
+            Some(mut dial) => {
+                dial.framer = framer;
+                Far::Dialling(dial, None)
+            }
             None => Far::Echo(Box::default()),
         };
-        if text {
+        if echoes {
             core.show_sent(Tap::Connected, cx);
         }
         let mut bridge = Bridge {
@@ -129,10 +145,12 @@ impl Bridge {
                 Next::Stay
             }
             Input::Ended(Side::Client) => Next::Leave(End::ClientEnded),
-            Input::Ended(Side::Target) => Next::Leave(End::TargetClosed),
+            Input::Ended(Side::Target) => self.target_over(End::TargetClosed, core, cx),
             Input::Failed(side, Operation::Send, _) => self.unsendable(side, core, cx),
             Input::Failed(Side::Client, ..) => Next::Leave(End::ClientReset),
-            Input::Failed(Side::Target, Operation::Receive, _) => Next::Leave(End::TargetReset),
+            Input::Failed(Side::Target, Operation::Receive, _) => {
+                self.target_over(End::TargetReset, core, cx)
+            }
             Input::Stop => Next::Leave(End::Stopped),
             Input::Expired => self.expired(core, cx),
             Input::Connected
@@ -149,6 +167,29 @@ impl Bridge {
             self.writer.forget();
         }
         self.receive_up(core, cx);
+        self.go_on(core, cx)
+    }
+
+    /// The target brings nothing more. What it brought is cut first, where it has to be.
+    fn target_over(&mut self, end: End, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let Far::Framed(framer) = &mut self.far else { return Next::Leave(end) };
+        framer.end(end);
+        self.go_on(core, cx)
+    }
+
+    /// Goes on with what the target sent, or receives more of it.
+    fn go_on(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        while !self.writer.has_data()
+            && let Far::Framed(framer) = &mut self.far
+            && let Some(framed) = framer.next(core, cx)
+        {
+            if let Some(out) = framed.out {
+                self.put(out, core, cx);
+            }
+            if let Some(end) = framed.end {
+                return Next::Leave(end);
+            }
+        }
         self.receive_down(core, cx);
         Next::Stay
     }
@@ -157,7 +198,7 @@ impl Bridge {
     pub fn into_rest(self) -> Rest {
         let dial = match self.far {
             Far::Dialling(dial, Some(held)) => Some((dial, held)),
-            Far::Dialling(_, None) | Far::Target | Far::Echo(_) => None,
+            Far::Dialling(_, None) | Far::Target | Far::Framed(_) | Far::Echo(_) => None,
         };
         Rest { waiting: self.writer.waiting, reply: self.reply, dial }
     }
@@ -228,9 +269,11 @@ impl Bridge {
     fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) {
         match &mut self.far {
             Far::Dialling(_, held) => *held = Some(lease.kept()),
-            Far::Target if core.may_send(Side::Target) => core.send(Side::Target, lease, cx),
+            Far::Target | Far::Framed(_) if core.may_send(Side::Target) => {
+                core.send(Side::Target, lease, cx);
+            }
             // A target that broke takes nothing more; its last words are being read.
-            Far::Target | Far::Echo(_) => {}
+            Far::Target | Far::Framed(_) | Far::Echo(_) => {}
         }
     }
 
@@ -239,7 +282,7 @@ impl Bridge {
         let (full, most) = match &self.far {
             Far::Dialling(_, held) => (held.is_some(), HOT_BYTES),
             // A target that broke takes nothing, but the client's goodbye is still to be heard.
-            Far::Target => (core.sending(Side::Target), HOT_BYTES),
+            Far::Target | Far::Framed(_) => (core.sending(Side::Target), HOT_BYTES),
             Far::Echo(echo) => (self.writer.has_data(), echo.receive_bytes()),
         };
         if !full {
@@ -249,7 +292,7 @@ impl Bridge {
 
     /// Receives from the target again, unless something it sent has not been passed on yet.
     fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        if !matches!(self.far, Far::Target) || self.writer.has_data() {
+        if !matches!(self.far, Far::Target | Far::Framed(_)) || self.writer.has_data() {
             return;
         }
         match self.may_pass_unseen(core) {
@@ -261,7 +304,7 @@ impl Bridge {
     /// Whether nobody looks at what the target sends, so that it need not come into this process. Whoever is to see, change
     /// or encrypt it says so here.
     fn may_pass_unseen(&self, core: &Core) -> bool {
-        !core.has_wires() && !core.is_tapped()
+        matches!(self.far, Far::Target) && !core.has_wires() && !core.is_tapped()
     }
 
     fn echoed(&mut self, echoed: super::echo::Echoed, core: &mut Core, cx: &mut Cx<'_>) -> Next {
@@ -281,6 +324,10 @@ impl Bridge {
     }
 
     fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        if let Far::Framed(framer) = &mut self.far {
+            framer.take(lease);
+            return self.go_on(core, cx);
+        }
         let size = lease.size() as u64;
         core.count_out(size, 1, cx);
         core.show_down(&lease, cx);
@@ -313,6 +360,7 @@ impl Bridge {
             core.show_sent(Tap::Sent(Side::Client), cx);
             match self.far {
                 Far::Target => self.receive_down(core, cx),
+                Far::Framed(_) => return self.go_on(core, cx),
                 Far::Echo(_) => self.receive_up(core, cx),
                 Far::Dialling(..) => {}
             }
@@ -356,7 +404,7 @@ impl Bridge {
             }
             Dialled::Connected => {
                 let held = held.take();
-                self.far = Far::Target;
+                self.far = dial.framer.take().map_or(Far::Target, Far::Framed);
                 core.show_sent(Tap::Connected, cx);
                 self.receive_down(core, cx);
                 if let Some(held) = held {

@@ -1,5 +1,6 @@
 //! Dialling a target: names become addresses, addresses are tried in turn, each with its own deadline and all with one.
 
+use super::framed::Framer;
 use super::job::{Job, Verdict};
 use super::{Core, Cx, End, Input, Operation, Side};
 use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, RETRY_MS};
@@ -27,6 +28,8 @@ pub(super) struct Dial {
     again: bool,
     /// What keeps the address good that is dialled.
     _held: Option<Held>,
+    /// What will cut what the target says, kept here for the bridge, which has no room for what few have.
+    pub framer: Option<Box<Framer>>,
 }
 
 /// How a dial stands.
@@ -46,6 +49,7 @@ impl Dial {
             current: None,
             again: false,
             _held: None,
+            framer: None,
         };
         match target {
             Target::Echo => return None,

@@ -27,6 +27,8 @@ pub enum End {
     Protocol(Violation),
     /// A message was larger than may be held.
     TooLarge,
+    /// The target did not keep to the framing that its route named.
+    Unframed,
     /// Buffer memory was at its ceiling when a message had to be held.
     NoMemory,
     /// The request head did not come in time.
@@ -68,6 +70,7 @@ impl End {
             End::DialTimeout => "dial_timeout",
             End::Protocol(_) => "protocol_error",
             End::TooLarge => "message_too_large",
+            End::Unframed => "target_unframed",
             End::NoMemory => "no_memory",
             End::HeadTimeout => "head_timeout",
             End::Shed => "shed",
@@ -95,6 +98,7 @@ impl End {
             End::TargetStalled => (code::INTERNAL, "Target stalled"),
             End::Protocol(violation) => (violation.code(), violation.reason()),
             End::TooLarge => (code::TOO_BIG, "Message too big"),
+            End::Unframed => (code::INVALID_DATA, "Target does not keep to its framing"),
             End::NoMemory => (code::TRY_AGAIN, "Out of buffer memory"),
             End::HeartbeatLost => (code::POLICY, "Ping not answered"),
             End::Stopped => (code::GOING_AWAY, "Server is stopping"),

@@ -12,7 +12,7 @@
 //! | `Head` | `opening` | a request head is coming in and is judged |
 //! | `Route` | `route` | others are asked whether the request may pass, and to which target |
 //! | `Answer` | `answer` | plain HTTP: an answer goes out, then the next head |
-//! | `Open` | `bridge`, with `dial` and `echo` | the 101 is out; two pumps carry bytes while the target is dialled or there |
+//! | `Open` | `bridge`, with `dial`, `echo` and `framed` | the 101 is out; two pumps carry bytes while the target is dialled or there |
 //! | `Close` | `leave` | goodbye is said and heard on both sides |
 //! | `Drain` | `leave` | what is in flight is joined, then descriptors are closed and the slot is released |
 //!
@@ -24,6 +24,7 @@ mod core;
 mod dial;
 mod echo;
 mod end;
+mod framed;
 pub mod job;
 mod leave;
 mod opening;

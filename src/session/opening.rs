@@ -4,6 +4,7 @@ use super::answer::{Answer, Page};
 use super::bridge::Bridge;
 use super::route::{Route, Wish};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Side};
+use crate::framing::Framing;
 use crate::http::refusal::Header;
 use crate::http::secure::{self, Plain};
 use crate::http::upgrade::{self, Request, Upgrade};
@@ -231,6 +232,8 @@ pub(super) struct Opening {
     subprotocol: Option<Box<str>>,
     /// What its route adds.
     headers: Vec<Header>,
+    /// How its route says that messages are cut.
+    framing: Option<Framing>,
     /// The request target, for the log.
     path: Box<str>,
 }
@@ -241,14 +244,16 @@ impl Opening {
             accept: ws::accept_key(upgrade.key),
             subprotocol: upgrade.subprotocol.map(Into::into),
             headers: Vec::new(),
+            framing: None,
             path: path.into(),
         }
     }
 
-    /// Adds what the route says about the 101.
-    pub fn add(&mut self, subprotocol: Option<Box<str>>, headers: Vec<Header>) {
+    /// Adds what the route says about the 101 and about what follows it.
+    pub fn add(&mut self, subprotocol: Option<Box<str>>, headers: Vec<Header>, framing: Option<Framing>) {
         self.subprotocol = subprotocol.or(self.subprotocol.take());
         self.headers = headers;
+        self.framing = framing;
     }
 
     /// Answers with the 101, and becomes a bridge.
@@ -266,7 +271,7 @@ impl Opening {
         core.bridged = true;
         cx.counters.bridged += 1;
         cx.actions.push(Action::Opened(std::mem::take(&mut self.path)));
-        Bridge::open(Lease::own(bytes), rest, core, cx)
+        Bridge::open(Lease::own(bytes), rest, self.framing.as_ref(), core, cx)
     }
 }
 

@@ -139,13 +139,13 @@ impl Route {
     }
 
     fn pass(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let Pass { target, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
+        let Pass { target, framing, subprotocol, headers, labels } = std::mem::take(&mut self.passed);
         core.told = self.told(target.as_deref(), labels, core);
         core.target = target;
         let (answered, rest) = (self.answered, self.rest.take());
         match &mut self.wish {
             Wish::Bridge(opening) => {
-                opening.add(subprotocol, headers);
+                opening.add(subprotocol, headers, framing);
                 opening.open(rest, core, cx)
             }
             Wish::File(fetch, after) => {

@@ -7,6 +7,7 @@ mod answers;
 mod dialling;
 mod echo;
 mod flow;
+mod framed;
 mod guards;
 mod leaving;
 mod opening;
@@ -26,6 +27,6 @@ mod walk;
 #[cfg(target_pointer_width = "64")]
 fn a_session_is_small() {
     assert!(size_of::<super::Session>() <= 456, "{}", size_of::<super::Session>());
-    // A size class of the allocator; the next one is 256.
-    assert!(size_of::<super::wire::Wire>() <= 224, "{}", size_of::<super::wire::Wire>());
+    // A size class of the allocator, with rustls' connection in it; the next one is 1536.
+    assert!(size_of::<super::wire::Wire>() <= 1280, "{}", size_of::<super::wire::Wire>());
 }

@@ -12,7 +12,6 @@ use crate::pool::Lease;
 use crate::tls::stream::{Failure, Opened, Stream};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -60,28 +59,28 @@ pub(super) struct Wire {
     unsealed: Option<Box<Failure>>,
 }
 
-/// Pieces in line. There is seldom more than one, so the first takes no memory of its own.
+/// Pieces in line. There is seldom more than one, so the first takes no memory of its own; behind it are so few, by
+/// `TLS_QUEUE_MAX`, that a vector in which the others move up will do.
 #[derive(Debug, Default)]
 struct Line {
     first: Option<(Lease, Owner)>,
-    more: VecDeque<(Lease, Owner)>,
+    more: Vec<(Lease, Owner)>,
 }
 
 impl Line {
     fn push_back(&mut self, piece: (Lease, Owner)) {
         match self.first {
             None => self.first = Some(piece),
-            Some(_) => self.more.push_back(piece),
+            Some(_) => self.more.push(piece),
         }
     }
 
     fn pop_front(&mut self) -> Option<(Lease, Owner)> {
-        let first = self.first.take();
-        self.first = self.more.pop_front();
+        let next = (!self.more.is_empty()).then(|| self.more.remove(0));
         if self.more.is_empty() {
-            self.more = VecDeque::new();
+            self.more = Vec::new();
         }
-        first
+        std::mem::replace(&mut self.first, next)
     }
 
     fn front(&self) -> Option<&(Lease, Owner)> {
@@ -301,13 +300,11 @@ impl Core {
             return one(Input::Cancelled(Side::Target, Operation::Connect));
         }
         let stream = name.and_then(|name| Stream::client(config.clone(), name).map_err(io::Error::other));
-        let mut stream = match stream {
-            Ok(stream) => stream,
+        let mut wire = match stream {
+            Ok(stream) => Wire::new(stream),
             Err(error) => return one(Input::Failed(Side::Target, Operation::Connect, error)),
         };
-        let hello = stream.hello(cx.pool);
-        let mut wire = Wire::new(stream);
-        if let Some(hello) = hello {
+        if let Some(hello) = wire.stream.hello(cx.pool) {
             wire.queue.push_back((hello, Owner::Stream));
         }
         lane.wire = Some(wire);

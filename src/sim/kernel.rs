@@ -6,7 +6,7 @@
 
 use super::link::{Dial, Way};
 use super::network::{Event, Network, Report};
-use crate::engine::{Calls, Kernel, Moved, Readable, Ready, Token};
+use crate::engine::{Calls, Kernel, Moved, Readable, Ready, Spin, Token};
 use crate::sys::address::Address;
 use crate::sys::wake::Waker;
 use std::cell::RefCell;
@@ -20,6 +20,7 @@ use std::time::Duration;
 /// The simulated kernel.
 pub struct SimKernel {
     network: Rc<RefCell<Network>>,
+    spin: Spin,
 }
 
 /// A simulated pipe.
@@ -34,7 +35,12 @@ pub struct SimSocket {
 
 impl SimKernel {
     pub(super) fn new(network: Rc<RefCell<Network>>) -> SimKernel {
-        SimKernel { network }
+        SimKernel { network, spin: Spin::default() }
+    }
+
+    /// What would be made of the turns that it was told of. Nobody sleeps here, so it stays as it is unless it is used.
+    pub fn spin(&mut self) -> &mut Spin {
+        &mut self.spin
     }
 
     fn socket(&self, link: usize) -> SimSocket {
@@ -348,7 +354,9 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
-    fn moved(&mut self, _: Moved) {}
+    fn moved(&mut self, moved: Moved) {
+        self.spin.moved(moved);
+    }
 
     fn waker(&self) -> Waker {
         Waker::silent()

@@ -1,7 +1,8 @@
 //! Becoming a daemon: descriptors that were inherited are closed, and the process leaves whoever started it, who learns
 //! how that went. And descriptors that were handed over on purpose.
 //!
-//! One of the few files that may hold `unsafe`: fork, close_range and a descriptor known by its number have no safe form.
+//! One of the few files that may hold `unsafe`: fork, what is done behind it, close_range and a descriptor known by its
+//! number have no safe form.
 
 #![expect(unsafe_code, reason = "fork, close_range and numbers of descriptors have no safe form")]
 
@@ -11,7 +12,10 @@ use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, setsid};
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// The first descriptor behind standard input, output and error.
@@ -57,6 +61,24 @@ pub fn go_to_root() -> io::Result<()> {
 pub fn start_directory() -> Option<&'static Path> {
     START.get().map(PathBuf::as_path).filter(|path| access(*path, AccessFlags::X_OK).is_ok())
 }
+
+/// Has the program of `command` killed when the thread that starts it ends, also where its whole process is killed. Programs
+/// that this one starts are not, and nor is one that becomes another user's.
+#[cfg(target_os = "linux")]
+pub fn bind_to_thread(command: &mut Command) {
+    let parent = nix::unistd::getpid();
+    let prepare = move || {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        // It may have ended before it could be followed.
+        if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes system calls only: it takes no lock and no memory.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// See above: there is no such call, and the program stays.
+#[cfg(not(target_os = "linux"))]
+pub fn bind_to_thread(_: &mut Command) {}
 
 /// Waits until a child has ended, and leaves it to be collected: until then its number is nobody else's.
 ///

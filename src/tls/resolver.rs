@@ -1,24 +1,11 @@
 //! Which certificate a client gets: by the name it asks for, else the first.
 //!
-//! Owns the table from names to keys. It also notes the name that was asked for, because rustls' unbuffered connection
-//! shows it to the resolver only. It never reads a file.
+//! Owns the table from names to keys. It never reads a file.
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-thread_local! {
-    /// The name in the hello that was handled last on this thread. A handshake runs within one call of the stream, which
-    /// takes the name out again before it returns.
-    static ASKED: Cell<Option<Box<str>>> = const { Cell::new(None) };
-}
-
-/// The name that the hello asked for which was just handled on this thread, once.
-pub(super) fn take_asked() -> Option<Box<str>> {
-    ASKED.take()
-}
 
 /// Certificates with their keys, by name.
 #[derive(Debug)]
@@ -68,7 +55,6 @@ impl Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name();
-        ASKED.set(name.map(Into::into));
         let keys = name.map_or(&self.first, |name| self.find(name));
         let is_known = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         // A client that can verify none of them gets the first all the same, and an alert that says why it cannot go on.

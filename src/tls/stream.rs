@@ -8,7 +8,6 @@
 //! is, and everything around this file stays the same.
 
 use super::records::{Out, Speech, process, say};
-use super::resolver;
 use crate::limits::{TLS_BUFFERED_MAX, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_MAX};
 use crate::pool::{Lease, Pool};
 use rustls::client::UnbufferedClientConnection;
@@ -29,8 +28,6 @@ pub struct Stream {
     /// What of the peer's bytes cannot be used yet: one unfinished record, or the records of an unfinished handshake
     /// message. At most [`TLS_BUFFERED_MAX`] bytes, and no memory while there is none.
     carry: Option<Lease>,
-    /// The name the client asked for.
-    name: Option<Box<str>>,
     /// The handshake is done.
     established: bool,
     /// The peer said close_notify; what comes behind it is dropped.
@@ -41,9 +38,11 @@ pub struct Stream {
     said_goodbye: bool,
 }
 
+/// The connection lies here and not in a box of its own: whoever owns the stream has one block of memory for both, and
+/// what the allocator would add to round up a block is used.
 enum Role {
-    Server(Box<UnbufferedServerConnection>),
-    Client(Box<UnbufferedClientConnection>),
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
 }
 
 /// What came of received bytes. All fields may be set together; they are to be acted upon in their order here.
@@ -94,7 +93,7 @@ impl Stream {
     /// When `config` cannot be used at all, which its making has ruled out.
     pub fn server(config: Arc<ServerConfig>) -> Result<Stream, Failure> {
         let connection = UnbufferedServerConnection::new(config).map_err(Failure::Tls)?;
-        Ok(Stream::new(Role::Server(Box::new(connection))))
+        Ok(Stream::new(Role::Server(connection)))
     }
 
     /// The client's end of a stream, for a target that is verified as `name`. Then [`Stream::hello`] says what to send.
@@ -103,12 +102,11 @@ impl Stream {
     /// When `config` cannot be used at all, which its making has ruled out.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Stream, Failure> {
         let connection = UnbufferedClientConnection::new(config, name).map_err(Failure::Tls)?;
-        Ok(Stream::new(Role::Client(Box::new(connection))))
+        Ok(Stream::new(Role::Client(connection)))
     }
 
     fn new(role: Role) -> Stream {
-        let (carry, name) = (None, None);
-        Stream { role, carry, name, established: false, closed: false, failed: false, said_goodbye: false }
+        Stream { role, carry: None, established: false, closed: false, failed: false, said_goodbye: false }
     }
 
     /// The first bytes of the client's role; `None` in the server's role, which speaks second.
@@ -196,12 +194,9 @@ impl Stream {
     /// Has rustls work through `bytes`, and says how many are used up.
     fn process(&mut self, bytes: &mut [u8], out: &mut Out<'_>) -> usize {
         let result = match &mut self.role {
-            Role::Server(connection) => process(&mut ***connection, bytes, out),
-            Role::Client(connection) => process(&mut ***connection, bytes, out),
+            Role::Server(connection) => process(&mut **connection, bytes, out),
+            Role::Client(connection) => process(&mut **connection, bytes, out),
         };
-        if let Some(name) = resolver::take_asked() {
-            self.name = Some(name);
-        }
         if !self.established && result.is_ok() && !self.state().is_handshaking() {
             self.established = true;
             out.opened.established = true;
@@ -254,8 +249,8 @@ impl Stream {
     fn say(&mut self, speech: Speech<'_>, room: usize, pool: &Pool) -> Result<Lease, Failure> {
         let carry = self.carry.as_deref_mut().unwrap_or_default();
         let said = match &mut self.role {
-            Role::Server(connection) => say(&mut ***connection, carry, speech, pool.chunk(room), pool),
-            Role::Client(connection) => say(&mut ***connection, carry, speech, pool.chunk(room), pool),
+            Role::Server(connection) => say(&mut **connection, carry, speech, pool.chunk(room), pool),
+            Role::Client(connection) => say(&mut **connection, carry, speech, pool.chunk(room), pool),
         };
         self.failed |= matches!(said, Err(Failure::Tls(_)));
         said
@@ -299,11 +294,6 @@ impl Stream {
     /// The cipher suite by its OpenSSL name, once it is agreed.
     pub fn cipher(&self) -> Option<&'static str> {
         super::suites::name_of(self.state().negotiated_cipher_suite()?.suite())
-    }
-
-    /// The name that the client asked for (RFC 6066 section 3), in the server's role.
-    pub fn server_name(&self) -> Option<&str> {
-        self.name.as_deref()
     }
 
     /// The agreed application protocol (RFC 7301).

@@ -7,20 +7,20 @@ use websplice::pool::Lease;
 use websplice::sim::{Hand, Odds};
 
 /// As much as ever counts as bulk.
-const MUCH: usize = SPLICE_FROM_BYTES;
+pub const MUCH: usize = SPLICE_FROM_BYTES;
 
-fn bytes(count: usize) -> Vec<u8> {
+pub fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|at| (at % 251) as u8).collect()
 }
 
 /// Buffers that hold the whole of a test.
-fn roomy() -> Odds {
+pub fn roomy() -> Odds {
     Odds { buffer_bytes: 1 << 22, ..Odds::calm() }
 }
 
 impl Bench {
     /// Has `from` send `bytes` and takes what one unseen receive brings of them.
-    fn unseen(&mut self, hand: &Hand, from: Token, bytes: &[u8]) -> Lease {
+    pub fn unseen(&mut self, hand: &Hand, from: Token, bytes: &[u8]) -> Lease {
         hand.write(bytes);
         self.turns(5);
         self.engine.receive_unseen(from, HOT_BYTES);
@@ -32,7 +32,7 @@ impl Bench {
     }
 
     /// A client whose stream has just become bulk.
-    fn bulky(&mut self, index: u32) -> (Hand, Token) {
+    pub fn bulky(&mut self, index: u32) -> (Hand, Token) {
         let (hand, token) = self.client(index);
         let first = self.unseen(&hand, token, &bytes(MUCH));
         assert!(first.piped() == 0 && first.len() == MUCH, "{first:?}");

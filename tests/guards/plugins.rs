@@ -1,7 +1,7 @@
 //! Plugins that guard: what they may say, and that they are started again, and end with the server.
 
 use super::{opens, refused};
-use crate::support::client::Handshake;
+use crate::support::client::{Handshake, Message, WsClient};
 use crate::support::on_both_engines;
 use crate::support::server::{Server, run_to_end};
 use crate::support::target::TcpTarget;
@@ -10,13 +10,16 @@ use crate::support::wire::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
+use websplice::limits::MESSAGE_BYTES_DEFAULT;
 
 on_both_engines!(
     a_plugin_decides_everything,
+    a_plugin_says_where_messages_end,
     a_plugin_says_something_with_files_too,
     a_plugin_is_told_the_target_with_files_too,
     a_plugin_that_is_killed_is_started_again,
     a_plugin_ends_with_the_server,
+    a_plugin_that_heeds_nothing_ends_with_a_server_that_is_killed,
 );
 
 /// A plugin in shell: its answer to a question is by what `$line` has in it. It notes its process in the file `pid`.
@@ -51,7 +54,7 @@ fn a_plugin_decides_everything(engine: &str) {
             r#"*'"path":"/open"'*) say '"allow":{{"target":"{}","subprotocol":"chat","headers":[["X-Desk","7"]],"labels":{{"user":"m\"e\n"}}}}' ;;
 *'"path":"/login"'*) say '"deny":{{"status":401,"reason":"Who","headers":{{"WWW-Authenticate":"Bearer"}}}}' ;;
 *'"path":"/usual"'*) say '"deny":{{"status":401,"headers":{{"WWW-Authenticate":"Bearer","Content-Length":"7","Server":"me"}}}}' ;;
-*'"path":"/text"'*) say '"allow":{{"framing":"text"}}' ;;
+*'"path":"/text"'*) say '"allow":{{"framing":"base64"}}' ;;
 *root*) say '"allow":{{}}' ;;
 *'"path":"/no"'*) say '"deny":{{}}' ;;
 *) echo garbage; say '"allow":7' ;;"#,
@@ -83,7 +86,7 @@ fn a_plugin_decides_everything(engine: &str) {
     assert_ne!(usual.header("Server"), Some("me"));
     assert_eq!(refused(&server, &Handshake::new().start("GET /no HTTP/1.1")).status, 403);
     assert_eq!(refused(&server, &Handshake::new().start("GET /text HTTP/1.1")).status, 503);
-    server.wait_line("framing \\\"text\\\" is not supported");
+    server.wait_line("framing \\\"base64\\\" is not known; there are binary, auto, text,");
     assert_eq!(refused(&server, &Handshake::new().start("GET /odd HTTP/1.1")).status, 503);
     server.wait_line("garbage");
     // What would let it in is not told: it is a lie about who the client is.
@@ -91,6 +94,36 @@ fn a_plugin_decides_everything(engine: &str) {
         Handshake::new().start("GET /no HTTP/1.1").set("Remote_User", "root").set("x-forwarded-USER", "root");
     assert_eq!(refused(&server, &liar).status, 403);
     drop(http);
+    server.stop();
+}
+
+fn a_plugin_says_where_messages_end(engine: &str) {
+    let directory = TempDir::new();
+    let plugin = shell(
+        &directory,
+        r#"*'"path":"/lines"'*) say '"allow":{"framing":"newline","framing_config":"lf"}' ;;
+*'"path":"/json"'*) say '"allow":{"framing":"json"}' ;;
+*) say '"allow":{}' ;;"#,
+    );
+    let long = [&b"one\n[2,\n3] \xC3"[..], &vec![b'x'; MESSAGE_BYTES_DEFAULT + 1]].concat();
+    let target = TcpTarget::source(long.clone());
+    let server = Server::start(engine, &[&target.address().to_string(), &plugin]);
+    let open = |path: &str| {
+        let shake = Handshake::new().start(&format!("GET {path} HTTP/1.1"));
+        WsClient::open(server.wire(), &shake)
+    };
+    let mut lines = open("/lines");
+    for line in ["one\n", "[2,\n"] {
+        lines.expect(&Message::Text(line.as_bytes().to_vec()));
+    }
+    assert_eq!(lines.expect_close(1009), "Message too big");
+    let mut values = open("/json");
+    values.expect(&Message::Binary(b"one\n".to_vec()));
+    values.expect(&Message::Text(b"[2,\n3]".to_vec()));
+    assert_eq!(values.expect_close(1009), "Message too big");
+    assert_eq!(open("/").expect_stream(long.len()), long);
+    server.wait_lines("end=message_too_large", 2);
+    drop((lines, values));
     server.stop();
 }
 
@@ -203,4 +236,24 @@ fn why_a_plugin_is_of_no_use_is_one_line() {
         assert!(last.contains("option --auth-plugin: ") && last.contains(r"such \u{1b}[31mtable"), "{said}");
         assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
     }
+}
+
+fn a_plugin_that_heeds_nothing_ends_with_a_server_that_is_killed(engine: &str) {
+    let stubborn = TempDir::new();
+    stubborn.write(
+        "plugin.sh",
+        format!(
+            "trap '' TERM HUP INT PIPE; echo $$ > {}; echo '{{\"ready\":true}}'; while :; do sleep 1; done",
+            stubborn.arg("pid")
+        ),
+    );
+    let plugin = format!("--auth-plugin=exec:exec sh {}", stubborn.arg("plugin.sh"));
+    let mut server = Server::start(engine, &["--echo", &plugin]);
+    let pid = Pid::from_raw(pids(&stubborn)[0]);
+    assert_eq!(kill(pid, None), Ok(()), "whoever started it is there still");
+    server.signal(Signal::SIGKILL);
+    server.wait_exit(PATIENCE);
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Whoever collects it may take its time.
+    until("it is gone", || kill(pid, None).is_err() || stat().contains(") Z "));
 }

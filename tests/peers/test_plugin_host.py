@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import subprocess
 import sys
 import threading
@@ -12,7 +13,21 @@ from support import ROOT, children, surroundings, until
 
 pytestmark = pytest.mark.usefixtures("ours")
 
-START = "import os, sys; questions = os.fdopen(os.dup(0), 'rb'); exec(open(sys.argv[1]).read())"
+START = "import os, sys; questions = os.fdopen(os.dup(0), 'rb'); exec(sys.argv[2]); exec(open(sys.argv[1]).read())"
+READY = {"ready": True, "by": "token"}
+# A system that refuses some of the processes it is asked for, counted from one.
+REFUSING = """
+own, tries = os.fork, []
+
+def fork():
+    tries.append(None)
+    if len(tries) in {}:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return own()
+
+os.fork = fork
+"""
+REFUSAL = "cannot start a process of the class: [Errno 11] Resource temporarily unavailable"
 CLASSES = """
     import fcntl
     import os
@@ -47,6 +62,18 @@ CLASSES = """
         def __init__(self, source):
             with open(source + ".tries", "a") as tries:
                 tries.write(".")
+            open(source, "x").close()
+
+    class Deaf(Sleeper):
+        def __init__(self, source):
+            for number in signal.SIGTERM, signal.SIGHUP, signal.SIGINT:
+                signal.signal(number, signal.SIG_IGN)
+
+    class Slow(Sleeper):
+        # The first is made at once, and all others take for ever.
+        def __init__(self, source):
+            if source is None or os.path.exists(source):
+                time.sleep(600)
             open(source, "x").close()
 
     class Forking(Sleeper):
@@ -89,9 +116,17 @@ class Asker:
         return len(children(self.child.pid))
 
 
+def alive(pid):
+    """Whether a process is there, and is more than what is left to be collected."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
-def hosted(module, tmp_path, name, source=None, **changed):
-    """The host with one of the classes; constants of it may be changed."""
+def hosted(module, tmp_path, name, source=None, first=READY, ended=0, before="", **changed):
+    """The host with one of the classes; constants of it may be changed, and what is done before it begins."""
     host = tmp_path / "host.py"
     text = (ROOT / "src/plugin/host.py").read_text()
     for constant, value in changed.items():
@@ -99,16 +134,16 @@ def hosted(module, tmp_path, name, source=None, **changed):
         text = text.replace(line, f"{constant} = {value}")
     host.write_text(text)
     hello = {"hello": {"concurrency": 4, "kind": "token", "name": f"desks.{name}", "source": source}}
-    with subprocess.Popen([sys.executable, "-c", START, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    with subprocess.Popen([sys.executable, "-c", START, host, before], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           env=surroundings(module("desks", CLASSES))) as child:  # fmt: skip
         watchdog = threading.Timer(60, child.kill)
         watchdog.start()
         asker = Asker(child)
         asker.tell(hello)
-        assert asker.said() == {"ready": True, "by": "token"}
+        assert asker.said() == first
         yield asker
         child.stdin.close()
-        assert child.wait(10) == 0
+        assert child.wait(10) == ended
         watchdog.cancel()
 
 
@@ -145,6 +180,15 @@ def test_a_process_that_has_gone_is_missed_at_once(module, tmp_path):
         assert time.monotonic() - begun < 10, "not when the last that has its pipe goes"
 
 
+def test_no_worker_stays_behind_when_all_else_is_killed(module, tmp_path):
+    with hosted(module, tmp_path, "Deaf", ended=-9) as host:
+        host.tell({"id": 0, "kind": "token", "token": "600"}, {"id": 1, "kind": "token", "token": "600"})
+        until(lambda: host.workers() == 2, "both are asked")
+        workers = children(host.child.pid)
+        host.child.kill()
+        until(lambda: not any(alive(worker) for worker in workers), "they go as well")
+
+
 def test_a_class_that_cannot_be_made_again_is_tried_now_and_then(module, tmp_path):
     with hosted(module, tmp_path, "Once", str(tmp_path / "made"), REFUSED=0.3) as host:
         assert "ended by signal 9" in host.asked("die")[0]
@@ -155,3 +199,34 @@ def test_a_class_that_cannot_be_made_again_is_tried_now_and_then(module, tmp_pat
         assert "allow" in host.said()
         # Once at first, and then no sooner than every third of a second: far fewer than a process can be started.
         assert tries.stat().st_size < 100
+
+
+def test_a_first_process_that_is_refused_is_told_with_its_cause(module, tmp_path):
+    with hosted(module, tmp_path, "Sleeper", first={"error": REFUSAL}, before=REFUSING.format([1])) as host:
+        assert host.child.wait(10) == 0, "it ends by itself"
+
+
+def test_while_processes_are_refused_those_that_are_there_do_it(module, tmp_path, capfd):
+    with hosted(module, tmp_path, "Sleeper", before=REFUSING.format([2, 3]), REFUSED=2) as host:
+        told = host.asked("0.1", "0.1", "0")
+        assert len(set(told)) == 1 and "allow" in told[0], "by the one that there is"
+        assert REFUSAL in capfd.readouterr().err
+        # That one goes, and the next is refused once more.
+        assert "ended by signal 9" in host.asked("die")[0]
+        assert "allow" in host.asked("0")[0]
+        assert REFUSAL in capfd.readouterr().err
+        assert len(set(host.asked("0.5", "0.5"))) == 2, "it is as before"
+
+
+def test_a_process_that_takes_too_long_to_be_made_is_given_up(module, tmp_path, capfd):
+    with hosted(module, tmp_path, "Slow", str(tmp_path / "made"), MAKING=1) as host:
+        told = host.asked("0.7", "0.7")
+        assert len(set(told)) == 1 and "allow" in told[0], "by the one that there is"
+        until(lambda: host.workers() == 1, "the other goes")
+        assert "cannot start another process of the class: it took longer than 1 s" in capfd.readouterr().err
+        assert host.asked("0") == told[:1]
+
+
+def test_a_first_process_that_takes_too_long_to_be_made_is_told(module, tmp_path):
+    with hosted(module, tmp_path, "Slow", first={"error": "it took longer than 1 s"}, MAKING=1) as host:
+        assert host.child.wait(10) == 0, "it ends by itself"

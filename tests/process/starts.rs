@@ -344,6 +344,14 @@ const WARNED: &[Warned] = &[
         &["--token-source", "empty: is empty; put the key"],
     ),
     (
+        "--token-plugin=JWTTokenApi|--token-source=$/short",
+        &["--token-source", "short: is a secret of 24 bytes", "HS256 takes 32", "HS384 48", "; put the key"],
+    ),
+    (
+        "--token-plugin=JWTTokenApi|--token-source=$/set",
+        &["--token-source", "set: is neither PEM nor base64url; put the key"],
+    ),
+    (
         "--token-plugin=JWTTokenApi|--token-source=$/absent",
         &["--token-source", "absent: No such", "; make it"],
     ),
@@ -374,6 +382,9 @@ fn what_a_server_can_live_with_is_one_line_and_a_check_does_not_pass() {
     dir.write("words/hunter2", "no target\n");
     dir.write("large/hunter2", [b' '; 65_537]);
     dir.write("users", "me:plain\n");
+    // Thirty-two letters that somebody typed are a secret of 24 bytes.
+    dir.write("short", "hunter2hunter2hunter2hunter2hunt\n");
+    dir.write("set", r#"{"keys":[{"kty":"oct","k":"hunter2"}]}"#);
     let path = dir.path().display().to_string();
     for (words, names) in WARNED {
         let words = words.replace('$', &path);

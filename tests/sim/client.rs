@@ -105,9 +105,9 @@ const BROKEN: [&[u8]; 4] = [
 ];
 
 impl Client {
-    /// A client of some kind; `echo` says that text messages are welcome, `most` how large pieces are worth while. With
+    /// A client of some kind; `text` says that text messages are welcome, `most` how large pieces are worth while. With
     /// `keys` the server speaks TLS.
-    pub fn new(hand: Hand, keys: Option<&DayKeys>, echo: bool, most: usize, dice: &mut Dice) -> Client {
+    pub fn new(hand: Hand, keys: Option<&DayKeys>, text: bool, most: usize, dice: &mut Dice) -> Client {
         let (wire, manner) = match keys {
             Some(keys) if dice.chance(750) => secure(hand, keys, dice),
             _ => (Wire::plain(hand), Manner::Plain),
@@ -132,7 +132,7 @@ impl Client {
         match dice.below(10) {
             0 => client.is_nobody(keys.is_some(), dice),
             1 | 2 => client.is_plain(dice),
-            _ => client.is_websocket(echo, most, dice),
+            _ => client.is_websocket(text, most, dice),
         }
         let never_begins = matches!(manner, Manner::Cut | Manner::Garbage);
         let never_asks = client.patience.is_some() || client.appetite == 0 || never_begins;
@@ -188,7 +188,7 @@ impl Client {
         self.leaves_rudely(dice);
     }
 
-    fn is_websocket(&mut self, echo: bool, most: usize, dice: &mut Dice) {
+    fn is_websocket(&mut self, text: bool, most: usize, dice: &mut Dice) {
         self.upgrades = true;
         self.acts.push_back(Act::Write(UPGRADE.to_vec()));
         if dice.chance(700) {
@@ -208,7 +208,7 @@ impl Client {
                 }
                 1 => self.write(frame::frame(FIN | PONG, b"unasked", dice)),
                 2 => self.pause(dice),
-                _ => self.sends_message(echo, most, dice),
+                _ => self.sends_message(text, most, dice),
             }
         }
         match dice.below(8) {
@@ -222,7 +222,7 @@ impl Client {
                 }
             }
             4 => {
-                let (bytes, code) = match echo {
+                let (bytes, code) = match text {
                     false if dice.chance(300) => (frame::frame(FIN | TEXT, b"words", dice), 1003),
                     _ => frame::bad_frame(dice),
                 };
@@ -234,8 +234,8 @@ impl Client {
         }
     }
 
-    fn sends_message(&mut self, echo: bool, most: usize, dice: &mut Dice) {
-        let kind = if echo && dice.chance(300) { TEXT } else { BINARY };
+    fn sends_message(&mut self, text: bool, most: usize, dice: &mut Dice) {
+        let kind = if text && dice.chance(300) { TEXT } else { BINARY };
         let frames = dice.between(1, 4);
         let mut whole = 0;
         for number in 0..frames {

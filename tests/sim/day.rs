@@ -92,6 +92,7 @@ impl Day {
             busy: *dice.pick(&[0, 0, 100]),
             leads: None,
             unknown: *dice.pick(&[0, 0, 200]),
+            framing: None,
             passed: 0,
         };
         let (to_clients, to_target) =
@@ -102,6 +103,7 @@ impl Day {
             set_target(&world, &mut scripts, Some(&keys).filter(|_| to_target), &mut dice);
         let echo = target == Target::Echo;
         let leads = dice.chance(300).then(|| Arc::new(target.clone()));
+        let framing = if leads.is_some() && !echo { desk::framing(&mut dice) } else { None };
         let config = config(target, leads.is_some(), &keys, &mut dice);
         if aloud {
             eprintln!("TLS to clients: {to_clients}, to the target: {to_target}, {scripts:#?}");
@@ -118,7 +120,7 @@ impl Day {
             shard: Shard::new(engine, setup),
             world,
             mailbox,
-            desk: Desk { addresses, leads, ..desk },
+            desk: Desk { addresses, leads, framing, ..desk },
             clients: Vec::new(),
             expected: dice.between(1, CLIENTS_MAX),
             ceiling,
@@ -181,7 +183,8 @@ impl Day {
         if self.clients.len() < self.expected && self.dice.chance(200) {
             let hand = self.world.client_connects(self.dice.below(LISTENERS));
             let keys = Some(&self.keys).filter(|_| self.to_clients);
-            self.clients.push(Client::new(hand, keys, self.echo, self.most, &mut self.dice));
+            let text = self.echo || self.desk.framing.is_some();
+            self.clients.push(Client::new(hand, keys, text, self.most, &mut self.dice));
         }
         let now = self.world.now();
         for client in &mut self.clients {
@@ -280,7 +283,7 @@ impl Day {
                 Some(1000) => odds.reset > 0 || any(ends_by_itself),
                 Some(1001) => self.stopped.is_some(),
                 Some(1008) => self.heartbeat,
-                Some(1009 | 1013) => self.echo,
+                Some(1009 | 1013) => self.echo || self.desk.framing.is_some(),
                 // A target may also be slow enough to look stalled behind others who wait for memory.
                 Some(1011) => !self.echo && (fails || self.ceiling < BUFFER_MEMORY_MIN),
                 _ => false,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use websplice::framing::Framing;
 use websplice::http::{Refusal, Response};
 use websplice::limits::FILE_READ_BYTES;
 use websplice::route::source::Source;
@@ -33,6 +34,17 @@ pub fn tokens() -> Tokens {
     }
 }
 
+/// A framing that leaves all bytes as they are; on half of the days there is none.
+pub fn framing(dice: &mut Dice) -> Option<Framing> {
+    let (name, config) = match dice.below(8) {
+        0 | 1 => ("fixedlength", (1 + dice.size(20_000)).to_string()),
+        2 => ("newline", "lf".into()),
+        3 => ("auto", "hold".into()),
+        _ => return None,
+    };
+    Framing::parse(name, Some(&config)).ok()
+}
+
 /// The desk and its manners.
 pub struct Desk {
     pub waiting: Waiting,
@@ -44,6 +56,8 @@ pub struct Desk {
     /// Where routes lead, and how often, in a thousand, one leads nowhere.
     pub leads: Option<Arc<Target>>,
     pub unknown: usize,
+    /// How messages of targets are cut, where routes say so.
+    pub framing: Option<Framing>,
     /// Routes that were let pass.
     pub passed: usize,
 }
@@ -99,7 +113,8 @@ impl Desk {
                     Err(Refusal::UNKNOWN_TOKEN)
                 } else {
                     self.passed += 1;
-                    Ok(Pass { target: self.leads.clone(), ..Pass::default() })
+                    let (target, framing) = (self.leads.clone(), self.framing.clone());
+                    Ok(Pass { target, framing, ..Pass::default() })
                 })
             }
         }

@@ -74,7 +74,8 @@ fn signed_tokens(engine: &str) {
     server.stop();
 }
 
-/// The signature inside is by the same secret, so one that is too short for it is of no use for the encryption either.
+/// The signature inside is by the same secret, so one that is too short for it is of no use for the encryption either, and
+/// no key at all.
 fn encrypted_tokens(engine: &str) {
     let (target, place) = (TcpTarget::echo(), TempDir::new());
     let started = |name: &str, secret: &[u8]| {
@@ -85,8 +86,8 @@ fn encrypted_tokens(engine: &str) {
     server.stop();
     let short = &SECRETS[0][..16];
     let server = started("short", short);
-    assert_eq!(refused(&server, &asking_veiled(short, &AES_128_GCM, target.address())), 404);
-    server.wait_line("the key is shorter than its hash");
+    server.wait_line("short: is a secret of 16 bytes");
+    assert_eq!(refused(&server, &asking_veiled(short, &AES_128_GCM, target.address())), 503);
     server.stop();
 }
 
@@ -101,6 +102,10 @@ fn a_key_that_changes(engine: &str) {
     fs::write(&key, "!").expect("the directory is writable");
     works(&server, &old);
     server.wait_line("is neither PEM nor base64url; the key before stays");
+    fs::write(&key, encoded(&SECRETS[1][..31])).expect("the directory is writable");
+    works(&server, &old);
+    let line = server.wait_line("is a secret of 31 bytes");
+    assert!(line.ends_with("; the key before stays"), "{line}");
     fs::write(&key, encoded(SECRETS[1])).expect("the directory is writable");
     works(&server, &new);
     assert_eq!(refused(&server, &old), 404);

@@ -5,6 +5,7 @@ use crate::support::client::Handshake;
 use crate::support::server::{Server, run_to_end};
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
+use std::fs;
 
 #[test]
 fn what_makes_no_sense_is_said_in_one_line() {
@@ -61,6 +62,13 @@ fn a_check_finds_what_is_wrong_with_a_source() {
     place.write("good", "one: h:1\n");
     place.write("faulty", "one: h:1\nnonsense\n");
     place.write("key", "!");
+    // A directory whose last file, as it is listed, is of no use.
+    let many = place.join("many");
+    fs::create_dir(&many).expect("the directory is writable");
+    (0..10_100).for_each(|desk| fs::write(many.join(desk.to_string()), "h:1").expect("it is writable"));
+    let listed = fs::read_dir(&many).expect("it is there");
+    let last = listed.last().expect("there are some").expect("it can be listed");
+    fs::write(last.path(), "nonsense").expect("it is writable");
     for (plugin, name, said) in [
         ("TokenFile", "good", None),
         ("TokenFile", "faulty", Some("on line 2")),
@@ -68,6 +76,7 @@ fn a_check_finds_what_is_wrong_with_a_source() {
         ("JWTTokenApi", "key", Some("neither PEM nor base64url")),
         ("UnixDomainSocketDirectory", "absent", Some("--token-source: ")),
         ("TokenFileName", "absent", Some("TokenFileName needs a directory")),
+        ("TokenFileName", "many", Some("is not host:port; write")),
         ("Nope", "good", Some("there is no such plugin")),
     ] {
         let source = format!("--token-source={}", place.arg(name));

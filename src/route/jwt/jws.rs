@@ -26,9 +26,12 @@ pub fn verify(token: &str, key: &Key) -> Result<Vec<u8>, Fault> {
 const WRONG_ALGORITHM: Fault = "the signature is of a kind that this key does not make";
 const WRONG_SIGNATURE: Fault = "the signature is not by this key";
 
+/// Fewest bytes of a secret for any signature: a secret is at least as long as its hash (RFC 7518 section 3.2).
+pub const SECRET_BYTES_MIN: usize = 32;
+
 fn verify_hmac(name: &str, secret: &[u8], signed: &[u8], signature: &[u8]) -> Result<(), Fault> {
     let (algorithm, least) = match name {
-        "HS256" => (hmac::HMAC_SHA256, 32),
+        "HS256" => (hmac::HMAC_SHA256, SECRET_BYTES_MIN),
         "HS384" => (hmac::HMAC_SHA384, 48),
         "HS512" => (hmac::HMAC_SHA512, 64),
         _ => return Err(WRONG_ALGORITHM),

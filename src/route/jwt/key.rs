@@ -2,6 +2,7 @@
 //!
 //! A key knows what kind it is, and that decides what it may be used for: a public key is never taken for a secret.
 
+use super::jws::SECRET_BYTES_MIN;
 use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, PrivateDecryptingKey, PublicEncryptingKey};
@@ -139,6 +140,21 @@ impl Key {
             Some(Some(key)) => Ok(Key(key)),
             Some(None) => Err(UNFIT.into()),
             None => Err("has no PEM section with a key that is not encrypted".into()),
+        }
+    }
+
+    /// It, if any token can be good by it: each has a signature, whatever else its key may be able to do.
+    ///
+    /// # Errors
+    /// What it lacks, in one line.
+    pub fn able(self) -> Result<Key, String> {
+        match &self.0 {
+            Kind::Secret(secret) if secret.len() < SECRET_BYTES_MIN => Err(format!(
+                "is a secret of {} bytes, read as base64url, and no signature is made with it: HS256 takes \
+                 {SECRET_BYTES_MIN} or more, HS384 48, HS512 64 (openssl rand 32 | basenc --base64url makes one)",
+                secret.len()
+            )),
+            Kind::Secret(_) | Kind::Rsa { .. } | Kind::Ec { .. } | Kind::Ed25519 { .. } => Ok(self),
         }
     }
 

@@ -183,6 +183,28 @@ fn tricks_with_headers() {
 }
 
 #[test]
+fn a_secret_that_makes_no_signature_is_told() {
+    for length in 1..=64 {
+        let able = key_of(&[7; 64][..length]).able();
+        assert_eq!(able.is_ok(), length >= 32, "{length}");
+        let Err(why) = able else { continue };
+        assert!(
+            why.starts_with(&format!("is a secret of {length} bytes, ")) && why.contains("HS256"),
+            "{why}"
+        );
+    }
+    for (what, key, ..) in vectors().into_iter().filter(|(_, key, ..)| key.contains("BEGIN")) {
+        assert!(Key::parse(key.as_bytes()).and_then(Key::able).is_ok(), "{what}");
+    }
+    // Each hash has a floor of its own.
+    let part = |text: &str| base64_simd::URL_SAFE_NO_PAD.encode_to_string(text);
+    let signed = format!("{}.{}", part(r#"{"alg":"HS384"}"#), part(r#"{"host":"h","port":1}"#));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA384, SECRET), signed.as_bytes());
+    let whole = format!("{signed}.{}", base64_simd::URL_SAFE_NO_PAD.encode_to_string(tag.as_ref()));
+    assert_eq!(target(&whole, &key_of(SECRET), 1000.0), Err("the key is shorter than its hash"));
+}
+
+#[test]
 fn only_one_signature_in_one_encryption() {
     let vectors = vectors();
     let (_, key, deep, _) = vectors.iter().find(|(what, ..)| what == "jwcrypto dir").unwrap();

@@ -154,8 +154,8 @@ impl Seek for Files {
         Ok(self.table()?.find(&wanted.token, wanted.is_host))
     }
 
-    fn probe(&self) -> Result<(), Trouble> {
-        self.table().map(drop)
+    fn probe(&self, _: Instant) -> Result<Option<String>, Trouble> {
+        self.table().map(|_| None)
     }
 }
 

@@ -5,18 +5,16 @@
 //! are meant for the client.
 
 use super::agent;
-use super::trouble::Rest;
+use super::trouble::{Rest, Trouble, Troubles};
 use crate::http::Refusal;
 use crate::http::refusal::Header;
 use crate::limits::{
-    FORWARD_ANSWER_BYTES_MAX, FORWARD_LOG_MS, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX,
-    SERVICE_QUEUE_PART,
+    FORWARD_ANSWER_BYTES_MAX, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX, SERVICE_QUEUE_PART,
 };
 use crate::names::Names;
-use crate::observe::log::{Escaped, Level, Log};
+use crate::observe::log::Log;
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::{Agent, Error};
@@ -35,9 +33,7 @@ pub(super) struct Service {
     said: Option<String>,
     agent: Agent,
     rest: Rest,
-    log: Log,
-    /// When trouble was last told, and how often it has been met since.
-    told: Mutex<(Option<Instant>, u64)>,
+    troubles: Troubles,
 }
 
 impl Service {
@@ -46,7 +42,8 @@ impl Service {
     /// # Errors
     /// When it is spoken to with TLS and the system knows no authority to judge it by.
     pub fn new(url: &str, names: Names, log: &Log) -> Result<Service, String> {
-        let config = agent::builder("option --auth-source", url, FORWARD_THREADS)?
+        let option = "--auth-source";
+        let config = agent::builder(&format!("option {option}"), url, FORWARD_THREADS)?
             // What clients say to prove who they are goes to this service and to no other machine.
             .proxy(None)
             .max_response_header_size(FORWARD_ANSWER_BYTES_MAX)
@@ -59,8 +56,7 @@ impl Service {
             said,
             agent: agent::agent(config, names),
             rest: Rest::new(FORWARD_THREADS),
-            log: log.clone(),
-            told: Mutex::default(),
+            troubles: Troubles::new("ForwardAuth", option, log),
         })
     }
 
@@ -69,12 +65,12 @@ impl Service {
         let (waited, whole) = (asked.elapsed(), Duration::from_millis(FORWARD_MS));
         let now = Instant::now();
         if waited >= whole / SERVICE_QUEUE_PART || !self.rest.is_over(now + (whole - waited)) {
-            self.told().1 += 1;
+            self.troubles.tell(&Trouble::Resting);
             return Err(Refusal::BUSY);
         }
         let (status, headers) = self.ask(request, whole - waited).map_err(|error| {
             agent::judge(&self.rest, now, &error);
-            self.tell(&agent::cause(&error));
+            self.troubles.tell(&Trouble::Met(agent::cause(&error)));
             Refusal::BUSY
         })?;
         self.rest.end();
@@ -82,7 +78,7 @@ impl Service {
             return Ok(pass(&headers));
         }
         Err(refusal(status, &headers).unwrap_or_else(|| {
-            self.tell(&format!("status {}", status.as_u16()));
+            self.troubles.tell(&Trouble::Met(format!("status {}", status.as_u16())));
             Refusal::BUSY
         }))
     }
@@ -100,21 +96,6 @@ impl Service {
         let mut body = answer.body_mut().with_config().limit(FORWARD_ANSWER_BYTES_MAX as u64).reader();
         let _ = std::io::copy(&mut body, &mut std::io::sink());
         Ok((answer.status(), answer.headers().clone()))
-    }
-
-    fn told(&self) -> MutexGuard<'_, (Option<Instant>, u64)> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Logs trouble, once in a while.
-    fn tell(&self, why: &str) {
-        let mut told = self.told();
-        told.1 += 1;
-        if told.0.is_none_or(|at| at.elapsed() >= Duration::from_millis(FORWARD_LOG_MS)) {
-            let (why, failures) = (Escaped(why), told.1);
-            self.log.line(Level::Error, format!("ForwardAuth failures={failures} error=\"{why}\""));
-            *told = (Some(Instant::now()), 0);
-        }
     }
 }
 
@@ -168,6 +149,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::log::Level;
     use ureq::http::HeaderValue;
 
     #[test]
@@ -253,7 +235,8 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let names = Names::start(Duration::ZERO).unwrap();
-        let service = Service::new(&url, names, &Log::silent()).unwrap();
+        let (log, kept) = Log::kept(Level::Error);
+        let service = Service::new(&url, names, &log).unwrap();
         let request = Request::bare(Vec::new());
         let busy = |asked| assert_eq!(service.answer(&request, asked).unwrap_err(), Refusal::BUSY);
         let now = Instant::now();
@@ -265,5 +248,9 @@ mod tests {
         drop(listener);
         busy(now);
         assert!(service.rest.lasts(), "it was asked, and is not there");
+        let (_, line) = kept.pop().unwrap();
+        assert!(line.starts_with("ForwardAuth failures=3 error=\""), "all three count: {line}");
+        busy(now);
+        assert_eq!(kept.pop(), None, "it was said a moment ago");
     }
 }

@@ -1,6 +1,6 @@
 //! Tokens that are judged with a key from a file, which is read again when it changes.
 //!
-//! A new file that is no key changes nothing; one that is gone lets nobody pass.
+//! A new file that is no key, or one by which no token can be good, changes nothing; one that is gone lets nobody pass.
 
 use super::stamp::{self, Stamp};
 use super::trouble::{Trouble, Troubles, unreadable};
@@ -11,7 +11,7 @@ use crate::route::jwt::{self, Key};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The key in a file.
 pub(super) struct Keys {
@@ -60,7 +60,7 @@ impl Keys {
         }
         let (bytes, stamp) = stamp::read(&self.path, TOKEN_SMALL_FILE_BYTES_MAX)?;
         let is_news = kept.seen.is_none_or(|(before, _)| before != stamp);
-        match Key::parse(&bytes) {
+        match Key::parse(&bytes).and_then(Key::able) {
             Ok(key) => kept.key = Some(Arc::new(key)),
             Err(why) => {
                 // Without a key whoever asks for one tells.
@@ -89,7 +89,7 @@ impl Seek for Keys {
         }
     }
 
-    fn probe(&self) -> Result<(), Trouble> {
-        self.key().map(drop)
+    fn probe(&self, _: Instant) -> Result<Option<String>, Trouble> {
+        self.key().map(|_| None)
     }
 }

@@ -22,7 +22,10 @@ use super::token::{Place, Token};
 use super::{Answer, Options, Pass, Question, Step, Tokens};
 use crate::crew::{Crew, Standing};
 use crate::http::Refusal;
-use crate::limits::{HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS};
+use crate::limits::{
+    HELPER_QUEUE_MAX, HTTP_THREADS, LOOKUP_QUEUE_MAX, LOOKUP_THREADS, REDIS_THREADS, TOKEN_LOOK_CHECK_MS,
+    TOKEN_LOOK_START_MS,
+};
 use crate::names::Names;
 use crate::observe::log::{Level, Log};
 use crate::plugin::{Kind, Running};
@@ -49,9 +52,10 @@ trait Seek: Send + Sync {
         false
     }
 
-    /// Looks whether the source is of any use yet, when the server starts.
-    fn probe(&self) -> Result<(), Trouble> {
-        Ok(())
+    /// Looks whether the source is of any use yet, when the server starts. Says how far it came, if there was more to look at
+    /// than could be until then.
+    fn probe(&self, _until: Instant) -> Result<Option<String>, Trouble> {
+        Ok(None)
     }
 }
 
@@ -62,6 +66,22 @@ struct Wanted {
     is_host: bool,
     /// When it is too late.
     until: Instant,
+}
+
+/// How sources are looked through when they are started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// For how long at most.
+    pub time: Duration,
+    /// Somebody asks for what comes of it, and so for how far it went.
+    pub asked: bool,
+}
+
+impl Look {
+    /// As a server starts: clients wait.
+    pub const START: Look = Look { time: Duration::from_millis(TOKEN_LOOK_START_MS), asked: false };
+    /// As somebody asks whether it would.
+    pub const CHECK: Look = Look { time: Duration::from_millis(TOKEN_LOOK_CHECK_MS), asked: true };
 }
 
 /// The way to those who take steps; cheap to clone.
@@ -106,8 +126,8 @@ impl Routes {
     /// # Errors
     /// When a thread cannot be started, when what a source or service needs of TLS cannot be had, and when a plugin or a
     /// password file is of no use.
-    pub fn start(options: &Options, log: &Log, names: &Names) -> io::Result<Routes> {
-        let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log, names)).transpose()?;
+    pub fn start(options: &Options, log: &Log, names: &Names, look: Look) -> io::Result<Routes> {
+        let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log, names, look)).transpose()?;
         Ok(Routes { tokens, guards: Guards::start(&options.guards, log, names)? })
     }
 
@@ -145,8 +165,9 @@ impl Routes {
 }
 
 impl Way {
-    fn to(tokens: &Tokens, log: &Log, names: &Names) -> io::Result<Way> {
-        let troubles = Troubles::new(tokens.source.name(), tokens.option, log);
+    fn to(tokens: &Tokens, log: &Log, names: &Names, look: Look) -> io::Result<Way> {
+        let who = format!("tokens source={}", tokens.source.name());
+        let troubles = Troubles::new(&who, tokens.option, log);
         let (seek, threads): (Arc<dyn Seek>, _) = match &tokens.source {
             Source::TokenFile { path, .. } => {
                 (Arc::new(files::Files::new(path, troubles.clone())), LOOKUP_THREADS)
@@ -168,11 +189,14 @@ impl Way {
                 return Ok(Way::Plugin(Lookups::new(running, tokens.cache), Common::of(tokens)));
             }
         };
-        if let Err(Trouble::Met(cause)) = seek.probe() {
-            troubles.fault(
-                Level::Warn,
-                &format!("{cause}; until then requests with tokens are refused with 503"),
-            );
+        match seek.probe(Instant::now() + look.time) {
+            Ok(Some(part)) if look.asked => troubles.answer(&part),
+            Ok(Some(part)) => troubles.fault(Level::Debug, &part),
+            Err(Trouble::Met(cause)) => {
+                let until = "until then requests with tokens are refused with 503";
+                troubles.fault(Level::Warn, &format!("{cause}; {until}"));
+            }
+            Ok(None) | Err(Trouble::Resting) => {}
         }
         let is_service = matches!(tokens.source, Source::Redis(_) | Source::Api(_));
         let common = Common::of(tokens);
@@ -281,7 +305,9 @@ mod tests {
         };
         let guards = vec![Guard::Htpasswd(users)];
         let options = Options { tokens: Some(tokens), guards, ..Options::default() };
-        let routes = Routes::start(&options, &Log::silent(), &Names::start(Duration::ZERO).unwrap()).unwrap();
+        let routes =
+            Routes::start(&options, &Log::silent(), &Names::start(Duration::ZERO).unwrap(), Look::START)
+                .unwrap();
         let request = Arc::new(crate::route::request::Request::bare(Vec::new()));
         let told = |step, budget| {
             let (tell, verdict) = channel();
@@ -298,6 +324,33 @@ mod tests {
         for (step, status) in [(Step::Lookup, 101), (Step::Guard(0), 401)] {
             assert_eq!(told(step, Duration::from_secs(60)), status);
             assert_eq!(told(step, Duration::ZERO), 503);
+        }
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_looked_through_in_time_is_said() {
+        let place = std::env::temp_dir().join(format!("websplice-look-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        ["one", "two", "three"].iter().for_each(|name| std::fs::write(place.join(name), "h:1").unwrap());
+        let source = Source::TokenFileName(place.clone());
+        let (places, cache, timeout) = (vec![Place::Query], Duration::ZERO, Duration::from_secs(60));
+        let tokens = Tokens { source, option: "--token-source", places, cache, timeout };
+        let options = Options { tokens: Some(tokens), ..Options::default() };
+        let names = Names::start(Duration::ZERO).unwrap();
+        let said = |time, asked| {
+            let (log, kept) = Log::kept(Level::Debug);
+            Routes::start(&options, &log, &names, Look { time, asked }).unwrap();
+            kept.pop()
+        };
+        for (asked, level) in [(true, Level::Info), (false, Level::Debug)] {
+            assert_eq!(said(Duration::from_secs(60), asked), None, "all of them");
+            let (told, line) = said(Duration::ZERO, asked).unwrap();
+            assert_eq!(told, level, "{line}");
+            assert!(
+                line.starts_with("--token-source: ") && line.contains("only the first 1 of its"),
+                "{line}"
+            );
         }
         std::fs::remove_dir_all(&place).unwrap();
     }

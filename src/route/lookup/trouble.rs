@@ -1,4 +1,4 @@
-//! Trouble with a source of tokens: what the operator hears of it, and how a service is left in peace that is not there.
+//! Trouble with a source of tokens, or a service that guards: what the operator hears of it, and how a service is left in peace that is not there.
 //!
 //! One line in a while, however many clients meet it; never with a token in it.
 
@@ -33,7 +33,8 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Trouble {
 /// Tells of trouble with one source.
 #[derive(Clone, Debug)]
 pub(super) struct Troubles {
-    name: Arc<str>,
+    /// What its lines begin with.
+    who: Arc<str>,
     /// The option that names the source.
     option: &'static str,
     log: Log,
@@ -49,8 +50,9 @@ struct Told {
 }
 
 impl Troubles {
-    pub fn new(name: &str, option: &'static str, log: &Log) -> Troubles {
-        Troubles { name: name.into(), option, log: log.clone(), told: Arc::default() }
+    /// Of the source that `option` names; what is told of it in passing begins with `who`.
+    pub fn new(who: &str, option: &'static str, log: &Log) -> Troubles {
+        Troubles { who: who.into(), option, log: log.clone(), told: Arc::default() }
     }
 
     /// Notes that a client was refused for this, and says so unless that was said a moment ago.
@@ -60,12 +62,9 @@ impl Troubles {
         let mut last = self.told.last.lock().unwrap_or_else(PoisonError::into_inner);
         let every = Duration::from_millis(TROUBLE_LOG_MS);
         if last.is_none_or(|last| last.elapsed() >= every) {
-            let (name, met) = (&self.name, self.told.met.swap(0, Ordering::Relaxed));
+            let (who, met) = (&self.who, self.told.met.swap(0, Ordering::Relaxed));
             *last = Some(Instant::now());
-            self.log.line(
-                Level::Error,
-                format!("tokens source={name} failures={met} error=\"{}\"", Escaped(cause)),
-            );
+            self.log.line(Level::Error, format!("{who} failures={met} error=\"{}\"", Escaped(cause)));
         }
     }
 
@@ -74,9 +73,14 @@ impl Troubles {
         self.log.line(level, format!("{}: {}", self.option, Escaped(text)));
     }
 
+    /// Says what somebody has asked about the source itself.
+    pub fn answer(&self, text: &str) {
+        self.log.answer(format!("{}: {}", self.option, Escaped(text)));
+    }
+
     /// Says something else that happens seldom by itself.
     pub fn note(&self, level: Level, text: &str) {
-        self.log.line(level, format!("tokens source={} {}", self.name, Escaped(text)));
+        self.log.line(level, format!("{} {}", self.who, Escaped(text)));
     }
 }
 

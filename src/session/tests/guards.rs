@@ -102,6 +102,7 @@ fn a_plugin_is_told_where_the_client_would_go_and_may_say_otherwise() {
     assert_eq!(question.target.as_ref().unwrap().to_string(), "127.0.0.1:5900");
     let pass = Pass {
         target: Target::parse("10.0.0.9:1").ok().map(Into::into),
+        framing: None,
         subprotocol: Some("chat".into()),
         headers: vec![("X-Desk".into(), "7".into()), ("X-Bad".into(), "a\r\nX-Worse: b".into())],
         labels: vec![("user".into(), "me".into())],

@@ -9,7 +9,7 @@ use crate::tape;
 use crate::tape::name::Pattern;
 
 /// A configuration that records, and one with letters.
-fn tapped(target: &str, record: bool, traffic: bool) -> Config {
+pub(super) fn tapped(target: &str, record: bool, traffic: bool) -> Config {
     let record = record.then(|| tape::Options {
         directory: "/r".into(),
         base: "r".into(),

@@ -3,6 +3,7 @@
 //! Both ends send numbered bytes, so that one that is lost, doubled or out of order shows. Every session is driven to its
 //! end: once both ends are gone it must be released, whatever state it was caught in.
 
+use super::framed;
 use super::play::{Client, Far, Play, Tail, config};
 use super::read::{GET, close, frame, payload, ping};
 use super::routing;
@@ -176,11 +177,15 @@ impl Walk {
                 drop_play(self.play.resolved(&addresses[..self.chance.below(4)]));
             }
             Some(Job::Route(_)) => {
-                let refused = self.chance.once_in(4);
-                drop_play(self.play.verdict(match refused {
-                    true => Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)),
-                    false => routing::leads_to("127.0.0.1:1"),
-                }));
+                let length = self.chance.below(3_000).to_string();
+                let verdict = match self.chance.below(8) {
+                    0 | 1 => Verdict::Routed(Err(Refusal::UNKNOWN_TOKEN)),
+                    2 => framed::cut("fixedlength", &length),
+                    3 => framed::cut("newline", "lf"),
+                    4 => framed::cut("auto", "hold"),
+                    _ => routing::leads_to("127.0.0.1:1"),
+                };
+                drop_play(self.play.verdict(verdict));
             }
             Some(Job::Fetch(_)) => drop_play(self.play.verdict(super::answers::file(0, 100))),
             Some(Job::Read { len, .. }) => {

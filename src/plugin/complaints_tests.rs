@@ -1,0 +1,58 @@
+//! Cases for what a process writes to standard error: its last line says why it is of no use, and holds no secret.
+
+use super::tests::{ID, PATIENCE, READY, ask, hurried, start, status};
+use super::*;
+use crate::limits::LOG_FIELD_BYTES_MAX;
+use crate::observe::log::{Kept, Level};
+
+/// The error of a start that comes to nothing.
+fn told(script: &str) -> String {
+    start(script).expect_err("it is of no use")
+}
+
+/// A plugin that is ready, and then does `script` with each `$line`, and the errors that are logged of it.
+fn each(script: &str) -> (Running, Kept) {
+    let (log, kept) = Log::kept(Level::Error);
+    let script = format!("{READY} while read -r line; do {ID} {script}; done");
+    let plugin = Plugin { program: Program::Shell(script.into()), source: Some("the source".into()) };
+    let mut desk = Desk::new(&plugin, Kind::Auth, log);
+    desk.pace = hurried(&plugin, Kind::Auth).pace;
+    let desk = Arc::new(desk);
+    process::supervise(plugin, &desk).unwrap();
+    desk.first_word(PATIENCE).unwrap();
+    (Running { desk }, kept)
+}
+
+#[test]
+fn the_error_of_a_start_ends_with_the_last_complaint() {
+    // More of them than are logged in a second.
+    let many = "i=0; while [ $i -lt 100 ]; do echo \"line $i\" >&2; i=$((i+1)); done; ";
+    for (script, expected) in [
+        ("exit 3", "exit status: 3".to_owned()),
+        (
+            &format!("{many} printf 'no \"desks\"\\033[31m\\n\\n' >&2; exit 3"),
+            "exit status: 3: no \\\"desks\\\"\\u{1b}[31m".into(),
+        ),
+        ("echo 'opening the source' >&2; exit 3", "exit status: 3: opening (secret)".into()),
+        (&format!("{many} sleep 600"), "did not say {\"ready\":true} in time: line 99".into()),
+        (
+            "read -r hello; printf '%s\\n' '{\"error\":\"two\\nlines of the source\"}'; read -r line",
+            "two\\u{a}lines of (secret)".into(),
+        ),
+    ] {
+        assert_eq!(told(script), expected, "{script}");
+    }
+    let long = told("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 3");
+    assert!(long.ends_with("xxx...") && long.len() < LOG_FIELD_BYTES_MAX + 50, "{long}");
+}
+
+#[test]
+fn secrets_are_taken_out_of_the_words_of_a_process_and_not_of_ours() {
+    let (running, kept) = each("echo 'an exit of the source' >&2; exit 3");
+    for _ in 0..2 {
+        // The first word of what a status is told with.
+        assert_eq!(status(&ask(&running, "exit")), 503);
+        let (_, line) = kept.pop().expect("it is logged before who asked is told");
+        assert!(line.ends_with(" ended=\"exit status: 3: an (secret) of (secret)\""), "{line}");
+    }
+}

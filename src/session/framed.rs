@@ -1,0 +1,246 @@
+//! What stands between a target and a client whose messages are to be cut in a certain way.
+//!
+//! Owns what has come and cannot be sent yet: the beginning of a message whose end has not come, and what is left of a receive
+//! when the frames that were made of it filled a buffer. Frames are made of one receive as many as one buffer takes; the rest
+//! waits until they have gone, and the target is not received from meanwhile. Where messages end is `framing`'s to say.
+
+use super::tap::Watch;
+use super::{Core, Cx, End, Side};
+use crate::framing::{Cut, Cutter, Framing, Rest};
+use crate::limits::{CHUNK_CLASSES, HEADROOM_BYTES, HOT_BYTES, SERVER_HEADER_BYTES_MAX};
+use crate::pool::{Lease, Pool};
+use crate::ws::{self, Kind};
+
+/// The largest chunk that is kept for reuse.
+const LARGEST: usize = CHUNK_CLASSES[CHUNK_CLASSES.len() - 1];
+/// Up to so many bytes are kept in memory of just their size; more takes a chunk.
+const LITTLE: usize = CHUNK_CLASSES[0] / 2;
+
+const _: () = assert!(SERVER_HEADER_BYTES_MAX <= HEADROOM_BYTES);
+
+/// Makes messages of what a target sends.
+#[derive(Debug)]
+pub(super) struct Framer {
+    cutter: Cutter,
+    /// The beginning of a message, with room for a header in front of it.
+    open: Option<Lease>,
+    /// What was received behind it and has not been cut, or not been sent.
+    rest: Option<Lease>,
+    /// A message, and what it is, that ends behind so many bytes of `rest`.
+    found: Option<(usize, Kind)>,
+    /// The target brings nothing more: why the session ends when all that it brought has gone.
+    over: Option<End>,
+}
+
+/// Messages that were cut.
+#[derive(Debug, Default)]
+pub(super) struct Framed {
+    /// Whole frames for the client.
+    pub out: Option<Lease>,
+    /// The messages and payload bytes in them.
+    pub messages: u64,
+    /// See `messages`.
+    pub bytes: u64,
+    /// Why the session ends behind them, if it does.
+    pub end: Option<End>,
+}
+
+impl Framer {
+    /// A framer at the beginning of what a target sends; `None` where nothing has to be cut.
+    pub fn new(framing: &Framing, cx: &Cx<'_>) -> Option<Box<Framer>> {
+        let cutter = Cutter::new(framing, cx.config.message_bytes_max)?;
+        Some(Box::new(Framer { cutter, open: None, rest: None, found: None, over: None }))
+    }
+
+    /// Takes what a receive brought. All that came before has been sent.
+    pub fn take(&mut self, lease: Lease) {
+        debug_assert!(self.rest.is_none(), "nobody receives while something waits");
+        self.rest = Some(lease);
+    }
+
+    /// The target brings nothing more. The first reason counts.
+    pub fn end(&mut self, end: End) {
+        self.over.get_or_insert(end);
+    }
+
+    /// Makes the next frames of what has come; `None` when it takes more of it to make any.
+    pub fn next(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
+        if core.broken(Side::Client) {
+            // Nobody takes what has come.
+            (self.open, self.rest, self.found) = (None, None, None);
+            return self.over.map(|end| Framed { end: Some(end), ..Framed::default() });
+        }
+        let framed = match self.rest.take() {
+            Some(rest) => self.cut(rest, core, cx),
+            None => self.finish(core),
+        }?;
+        if framed.messages > 0 {
+            core.count_out(framed.bytes, framed.messages, cx);
+            core.show_brought(Side::Target, cx);
+        }
+        Some(framed)
+    }
+
+    /// Cuts as much of `lease` as makes one buffer full of frames.
+    fn cut(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
+        let mut framed = Framed::default();
+        let mut at = 0;
+        while at < lease.len() {
+            let cut = match self.found.take() {
+                Some((len, kind)) => Cut::Message { len, kind },
+                None => self.cutter.next(&lease[at..]),
+            };
+            match cut {
+                Cut::Message { len, kind } => {
+                    if framed.out.as_ref().is_some_and(|out| out.tailroom() < SERVER_HEADER_BYTES_MAX + len) {
+                        self.found = Some((len, kind));
+                        lease.advance(at);
+                        self.rest = Some(lease.kept());
+                        return Some(framed);
+                    }
+                    let is_all = len == lease.len() && lease.headroom() >= SERVER_HEADER_BYTES_MAX;
+                    if is_all && self.open.is_none() {
+                        framed.note(&lease, core.watch.as_deref_mut());
+                        lease.prepend(ws::header(kind.opcode(), true, len as u64).as_slice());
+                        framed.out = Some(lease);
+                        return Some(framed);
+                    }
+                    if let Err(end) = self.put(&lease[at..], len, kind, &mut framed, core, cx.pool) {
+                        framed.end = Some(end);
+                        return Some(framed);
+                    }
+                    at += len;
+                }
+                Cut::Skip(len) => at += len,
+                Cut::Open => {
+                    framed.end = self.hold(&lease[at..], cx).err();
+                    break;
+                }
+                Cut::TooLong => {
+                    framed.end = Some(End::TooLarge);
+                    break;
+                }
+                Cut::Broken(why) => {
+                    framed.end = Some(broken(why, core));
+                    break;
+                }
+            }
+        }
+        (framed.out.is_some() || framed.end.is_some() || self.over.is_some()).then_some(framed)
+    }
+
+    /// Puts a message out that ends with the first `len` bytes of `fresh`.
+    fn put(
+        &mut self,
+        fresh: &[u8],
+        len: usize,
+        kind: Kind,
+        framed: &mut Framed,
+        core: &mut Core,
+        pool: &Pool,
+    ) -> Result<(), End> {
+        let tail = &fresh[..len];
+        if let Some(open) = self.open.take() {
+            // It is the first message of the receive, for no other can have begun before.
+            let size = open.len() + len;
+            // What follows goes into the same send, if a chunk takes it all.
+            let all = fresh.len() + HEADROOM_BYTES;
+            let fits = fresh.len() > len && SERVER_HEADER_BYTES_MAX + open.len() + all <= LARGEST;
+            let more = if fits && !pool.is_short() { all } else { len };
+            let mut out = with_room(Some(open), more, size, pool)?;
+            append(&mut out, tail);
+            framed.note(&out, core.watch.as_deref_mut());
+            out.prepend(ws::header(kind.opcode(), true, size as u64).as_slice());
+            framed.out = Some(out);
+            return Ok(());
+        }
+        let out = framed.out.get_or_insert_with(|| pool.chunk(fresh.len() + HEADROOM_BYTES));
+        framed.messages += 1;
+        framed.bytes += len as u64;
+        note(tail, core.watch.as_deref_mut());
+        append(out, ws::header(kind.opcode(), true, len as u64).as_slice());
+        append(out, tail);
+        Ok(())
+    }
+
+    /// Keeps the beginning of a message.
+    fn hold(&mut self, more: &[u8], cx: &Cx<'_>) -> Result<(), End> {
+        let mut open = with_room(self.open.take(), more.len(), cx.config.message_bytes_max, cx.pool)?;
+        append(&mut open, more);
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// What is left when the target has ended; `None` if it has not.
+    fn finish(&mut self, core: &mut Core) -> Option<Framed> {
+        let end = self.over?;
+        let mut framed = Framed { end: Some(end), ..Framed::default() };
+        if let Some(mut open) = self.open.take() {
+            match self.cutter.finish() {
+                Rest::Message(kind) => {
+                    framed.note(&open, core.watch.as_deref_mut());
+                    let header = ws::header(kind.opcode(), true, open.len() as u64);
+                    open.prepend(header.as_slice());
+                    framed.out = Some(open);
+                }
+                Rest::Nothing => {}
+                // A target that was cut off owes nobody the rest.
+                Rest::Broken(why) if end == End::TargetClosed => framed.end = Some(broken(why, core)),
+                Rest::Broken(_) => {}
+            }
+        }
+        Some(framed)
+    }
+}
+
+impl Framed {
+    /// Counts a whole message, and shows it to those who watch.
+    fn note(&mut self, message: &[u8], watch: Option<&mut Watch>) {
+        self.messages += 1;
+        self.bytes += message.len() as u64;
+        note(message, watch);
+    }
+}
+
+fn note(message: &[u8], watch: Option<&mut Watch>) {
+    let Some(watch) = watch else { return };
+    // No run is longer than what a receive brings.
+    let mut runs = message.chunks(HOT_BYTES).peekable();
+    while let Some(run) = runs.next() {
+        watch.note(run, runs.peek().is_none());
+    }
+}
+
+fn broken(why: &str, core: &mut Core) -> End {
+    core.detail = Some(why.into());
+    End::Unframed
+}
+
+/// `held`, or nothing yet, with room for `more` bytes behind it and for a header in front. Little takes no more memory than it
+/// needs, for it may be kept for long; what grows doubles its room, up to `most` bytes.
+fn with_room(held: Option<Lease>, more: usize, most: usize, pool: &Pool) -> Result<Lease, End> {
+    let before = match held {
+        Some(held) if held.tailroom() >= more => return Ok(held),
+        held => held,
+    };
+    let had = before.as_ref().map_or(0, |before| before.len());
+    let room = SERVER_HEADER_BYTES_MAX + (had + more).max((2 * had).min(most));
+    let larger = match room <= LITTLE {
+        true => pool.reserve(room).map(|reservation| {
+            let mut little = Lease::reserved(vec![0; room], reservation);
+            little.narrow(0..0);
+            little
+        }),
+        false => pool.chunk_within(room),
+    };
+    let mut larger = larger.ok_or(End::NoMemory)?;
+    append(&mut larger, &[0; SERVER_HEADER_BYTES_MAX]);
+    larger.advance(SERVER_HEADER_BYTES_MAX);
+    append(&mut larger, before.as_deref().unwrap_or_default());
+    Ok(larger)
+}
+
+fn append(lease: &mut Lease, bytes: &[u8]) {
+    let taken = lease.append(bytes);
+    assert_eq!(taken, bytes.len(), "room was made for all of it");
+}

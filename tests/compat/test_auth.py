@@ -224,6 +224,10 @@ ROWS = [
            "S A1: origins are compared as browsers write them", {"code": 403}, IN),
     better("auth-origin-no-list", COMMAND, begin("--auth-plugin=ExpectOrigin"), "N 4: what lets nobody in is said at start",
            {"code": 403}, {"code": None, "status": 1, "said": has("--auth-plugin", "ExpectOrigin")}, alone=True),
+    better("auth-origin-no-origin", COMMAND,
+           begin("--auth-plugin=ExpectOrigin", "--auth-source=http://good.example http://desk/"),
+           "N 4: what fits no page is said at start", {"code": 101},
+           {"code": None, "status": 1, "said": has("ExpectOrigin", "'http://desk/' is no origin")}, alone=True),
     # Certificates.
     same("auth-cn", CN, come(tls=own_certificate), **IN),
     same("auth-cn-other", CN_OTHER, come(tls=own_certificate), code=403),

@@ -31,6 +31,7 @@ pub use settle::{StartError, settle};
 pub use table::TABLE;
 
 use crate::config::Config;
+use crate::observe::log::one_line;
 use std::ffi::OsString;
 
 /// Exit status of a server that could not start or failed.
@@ -113,7 +114,11 @@ fn asks_for_check(argv: &[OsString]) -> bool {
 
 /// What `--check` says of a command line that would not start.
 fn refuted(program: &str, message: &str) -> Outcome {
-    Outcome::Exit(Answer { err: format!("{program}: {message}\n"), status: EXIT_CONFIG, ..Answer::default() })
+    Outcome::Exit(Answer {
+        err: format!("{program}: {}\n", one_line(message)),
+        status: EXIT_CONFIG,
+        ..Answer::default()
+    })
 }
 
 /// Name, version and commit: `websplice 0.1.0 (1a2b3c4)`. The commit is absent if it was not known when building.

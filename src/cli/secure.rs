@@ -102,7 +102,8 @@ pub(super) const SSL_CIPHERS: Opt = Category::Tls.row(
 pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
     "verify-client",
     "require a certificate of clients",
-    "Only clients with a certificate from an authority of --cafile are let in. Plain clients are refused with 403; with \
+    "Only clients with a certificate from an authority of --cafile are let in; it must be one of version 3, which \
+     openssl x509 -req makes with -extfile or -copy_extensions only. Plain clients are refused with 403; with \
      --ssl-only as well, their pages are redirected.",
     "",
     "--verify-client --cafile=/etc/ssl/staff.pem --cert=/etc/ssl/desk.pem 6080 a:1",

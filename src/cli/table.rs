@@ -342,7 +342,8 @@ pub const TABLE: &[Opt] = &[
         category: Category::Timing,
         brief: "longest wait for sessions to end when stopped",
         detail: "After SIGTERM or SIGINT every session is closed with code 1001 and may take this long to say goodbye. \
-                 0 closes all of them at once.",
+                 0 closes all of them at once. A wrapped program gets SIGTERM when the sessions have ended, and SIGKILL if it is \
+                 still there at the end of this time, or 1s after the SIGTERM if that is later.",
         default: "10s",
         example: "--drain-timeout=30s 6080 localhost:5901",
         act: Act::Take(free("DURATION"), |options, value| {

@@ -110,6 +110,7 @@ fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
         return match path.is_file() {
             true if can_run(&path) => Ok(path),
             true => Err(NOT_EXECUTABLE),
+            false if path.is_dir() => Err("a directory; name a program in it"),
             false => Err("no such program; check its path"),
         };
     }

@@ -312,6 +312,19 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// A message for an operator as one line: what may come from a path or a program is shown without what would break the line or
+/// reach a terminal as a command. Quotes stay as they are.
+pub fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character.is_control() || is_invisible(character) {
+            true => line.extend(character.escape_unicode()),
+            false => line.push(character),
+        }
+    }
+    line
+}
+
 /// Characters that print as nothing or turn the direction of what follows.
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -332,6 +345,7 @@ mod tests {
         for (from, to) in rows {
             assert_eq!(Escaped(from).to_string(), to);
         }
+        assert_eq!(one_line("no \"x\"\n\x1b[31m"), "no \"x\"\\u{a}\\u{1b}[31m");
         let long = "x".repeat(LOG_FIELD_BYTES_MAX + 1);
         assert_eq!(Escaped(&long).to_string().len(), LOG_FIELD_BYTES_MAX + 3);
     }

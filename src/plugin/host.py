@@ -316,8 +316,8 @@ def leave(status):
 
 
 def text(value):
-    """A part of a target, as text."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """A part of a target, as text. Sockets take None for this machine."""
+    return value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
 
 
 def lookup(plugin, question):
@@ -326,6 +326,9 @@ def lookup(plugin, question):
     if not found:
         return {"deny": {}}
     host, port = (text(part) for part in found)
+    if host == "unix_socket" and port.startswith("\0"):
+        # The abstract namespace, as sockets are told it.
+        port = "@" + port[1:]
     return {"allow": {"target": "%s:%s" % (host, port)}}
 
 

@@ -189,7 +189,9 @@ fn hash(text: &[u8]) -> [u8; 32] {
 /// # Errors
 /// 401 where there is none that can be read, 403 for another scheme and for text without a colon.
 pub fn credentials(request: &Request) -> Result<Vec<u8>, Refusal> {
-    let said = request.first("Authorization").filter(|said| said.len() <= CREDENTIALS_BYTES_MAX);
+    // An empty one says nothing.
+    let said =
+        request.first("Authorization").filter(|said| (1..=CREDENTIALS_BYTES_MAX).contains(&said.len()));
     let said = said.ok_or(UNAUTHORIZED)?;
     let blank = said.iter().position(|byte| *byte == b' ').unwrap_or(said.len());
     let (scheme, rest) = said.split_at(blank);
@@ -249,7 +251,8 @@ fn without_port<'a>(place: &'a str, port: &str) -> &'a str {
 impl Url {
     fn parse(name: &str, url: &str) -> Result<Url, String> {
         let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let place = place.filter(|place| !place.is_empty() && !place.starts_with(['/', '?', '#']));
+        let authority = |place: &str| place.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+        let place = place.filter(|place| !authority(place).rsplit('@').next().unwrap_or_default().is_empty());
         let clean = url.bytes().all(|byte| byte.is_ascii_graphic());
         place.filter(|_| clean).map(|_| Url(url.into())).ok_or_else(|| {
             let shown = shown(url);

@@ -15,9 +15,12 @@ const UNIX: &str = "unix_socket";
 /// The same in a word, where more than a name follows.
 const UNIX_SHORT: &str = "unix:";
 
+/// What some systems put in front of a text to say that it is UTF-8.
+const MARK: &str = "\u{feff}";
+
 /// `host:port`, split at the last colon, or `unix_socket:/path`, or `unix:/path`.
 pub fn word(text: &str) -> Option<Target> {
-    let text = text.trim();
+    let text = text.trim_start_matches(MARK).trim();
     let short = || text.strip_prefix(UNIX_SHORT).filter(|path| path.trim_start().starts_with(['/', '@']));
     match text.strip_prefix(UNIX).and_then(|rest| rest.strip_prefix(':')).or_else(short) {
         Some(path) => socket(path),
@@ -48,7 +51,7 @@ pub fn object(object: &Map<String, Value>) -> Option<Target> {
 
 /// The text of such an object.
 pub fn json(text: &[u8]) -> Option<Target> {
-    object(&serde_json::from_slice(text).ok()?)
+    object(&serde_json::from_slice(text.strip_prefix(MARK.as_bytes()).unwrap_or(text)).ok()?)
 }
 
 /// What Redis keeps: `host:port`, or a JSON object whose `host` is that.
@@ -96,6 +99,7 @@ mod tests {
         for (text, expected) in [
             ("host:1", "host:1"),
             (" host:1\r\n", "host:1"),
+            ("\u{feff}host:1\r\n", "host:1"),
             ("host : 1", "host:1"),
             (":1", ":1"),
             ("::1:5900", "[::1]:5900"),

@@ -143,17 +143,20 @@ impl Api {
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let shown = if rest[authority.len()..].contains('@') { "..." } else { host };
         let refused = |why: &str| format!("\"{scheme}{}/...\": {why}", shown.escape_debug());
-        let mut parts = address.split("%s");
-        let (Some(before), Some(behind), None) = (parts.next(), parts.next(), parts.next()) else {
+        let parts = around_token(address);
+        let [before, behind] = &parts[..] else {
             return Err(refused("must have %s once, for the token"));
         };
-        if host.is_empty() || authority.contains("%s") {
+        if host.is_empty() || !before[scheme.len()..].contains(['/', '?', '#']) {
             return Err(refused("the token may not be a part of the host, and there must be a host"));
+        }
+        if before.contains('#') {
+            return Err(refused("what stands behind # is not sent; put %s in front of it"));
         }
         if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(refused("has blanks or letters that an address cannot have"));
         }
-        Ok(Api { before: before.into(), behind: behind.into(), json })
+        Ok(Api { before: before.clone(), behind: behind.clone(), json })
     }
 
     /// Host and port of the service, for the log: the rest of its address could be secret.
@@ -203,24 +206,54 @@ impl Redis {
     }
 }
 
-/// Splits at colons, but not in double quotes or brackets.
-fn fields(word: &str) -> Result<Vec<String>, String> {
-    let mut fields = vec![String::new()];
-    let (mut quoted, mut bracketed) = (false, false);
-    for letter in word.trim().chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            ':' if !quoted && !bracketed => fields.push(String::new()),
-            _ => {
-                // Only the host has brackets; elsewhere they are letters.
-                bracketed = fields.len() == 1 && !quoted && (letter == '[' || (bracketed && letter != ']'));
-                if let Some(field) = fields.last_mut() {
-                    field.push(letter);
-                }
-            }
+/// What stands around each `%s` of an address. A `%` may be doubled, as it had to be for websockify, whose addresses are formats
+/// of Python; a single one in front of anything else is itself.
+fn around_token(address: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut letters = address.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter == '%' && letters.next_if_eq(&'s').is_some() {
+            parts.push(String::new());
+            continue;
+        }
+        if letter == '%' {
+            letters.next_if_eq(&'%');
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(letter);
         }
     }
-    if quoted || bracketed { Err("a quote or bracket is not closed".into()) } else { Ok(fields) }
+    parts
+}
+
+/// Splits at colons, but not in brackets, nor in a field that stands in double quotes as a whole; other quotes are letters.
+fn fields(word: &str) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    let mut rest = word.trim();
+    loop {
+        let ends = |at: usize| rest[at..].is_empty() || rest[at..].starts_with(':');
+        let quoted = rest.strip_prefix('"').map(|inner| (inner.find('"'), inner));
+        // Only the host has brackets; elsewhere they are letters.
+        let (field, end) = match quoted {
+            Some((Some(len), inner)) if len > 0 && ends(len + 2) => (&inner[..len], len + 2),
+            Some((None, _)) => return Err("a quote is not closed".into()),
+            _ => {
+                let closed = match rest.find('[').filter(|_| fields.is_empty()) {
+                    Some(at) if !rest[..at].contains(':') => {
+                        rest[at..].find(']').map(|len| at + len).ok_or("a bracket is not closed")?
+                    }
+                    _ => 0,
+                };
+                let end = rest[closed..].find(':').map_or(rest.len(), |at| closed + at);
+                (&rest[..end], end)
+            }
+        };
+        fields.push(field.to_owned());
+        match rest.get(end + 1..) {
+            Some(behind) => rest = behind,
+            None => return Ok(fields),
+        }
+    }
 }
 
 impl fmt::Debug for Api {
@@ -277,6 +310,16 @@ mod tests {
         assert_eq!(redis("h:1:2:p:n"), Ok(("h".into(), 1, 2, some("p"), some("n"))));
         assert_eq!(redis("h::::\"a:b\""), Ok(("h".into(), 6379, 0, None, some("a:b"))));
         assert_eq!(redis("h:::\"p:[w\""), Ok(("h".into(), 6379, 0, some("p:[w"), None)));
+        for (field, password) in
+            [("p\"w", "p\"w"), ("p\"w\"", "p\"w\""), ("\"p\"w", "\"p\"w"), ("\"\"", "\"\""), ("\"p\"", "p")]
+        {
+            let expected = Ok(("h".into(), 6379, 0, some(password), some("n")));
+            assert_eq!(
+                redis(&format!("h:::{field}:n")),
+                expected,
+                "only quotes around a whole field are none of it"
+            );
+        }
         assert_eq!(redis("h:::p[w"), Ok(("h".into(), 6379, 0, some("p[w"), None)));
         assert_eq!(redis("[::1]:1"), Ok(("::1".into(), 1, 0, None, None)));
         for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "h:::\"p", "[::1", "::1"] {
@@ -303,8 +346,19 @@ mod tests {
         let api = |address| Source::parse("BaseTokenAPI", Some(address));
         let Ok(Source::Api(parsed)) = api("https://u:p@h:8/t/%s?k=1") else { panic!() };
         assert_eq!((&*parsed.before, &*parsed.behind, parsed.place()), ("https://u:p@h:8/t/", "?k=1", "h:8"));
+        for (address, before, behind) in [
+            ("http://h/a%%20b/%s", "http://h/a%20b/", ""),
+            ("http://h/a%20b/%s%%2F", "http://h/a%20b/", "%2F"),
+            ("http://u:p%%sw@h/%s", "http://u:p%sw@h/", ""),
+            ("http://h?%%s=%s", "http://h?%s=", ""),
+        ] {
+            let Ok(Source::Api(parsed)) = api(address) else { panic!("{address}") };
+            assert_eq!((&*parsed.before, &*parsed.behind), (before, behind), "{address}: a doubled % is one");
+        }
         for bad in [
             "",
+            "http://h/%%s",
+            "http://h/#%s",
             "h/%s",
             "ftp://h/%s",
             "http://h/",

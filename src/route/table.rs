@@ -21,9 +21,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads one more text.
+    /// Reads one more text. Lines end as those of all systems do, also of those that have nothing but a CR for it.
     pub fn add(&mut self, text: &str) {
-        for line in text.lines() {
+        for line in text.lines().flat_map(|line| line.split('\r')) {
             self.lines += 1;
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -93,6 +93,9 @@ mod tests {
         let mut table = table("a:h:1\nb: h: 1\nc: h\nd:\nok: h:1\n");
         table.add("\nnonsense\n");
         assert_eq!(table.faults, [1, 2, 3, 4, 7]);
+        table.add("one: h:1\rtwo: h:2\r\nnonsense\r");
+        assert_eq!(table.faults, [1, 2, 3, 4, 7, 10]);
+        assert!(["one", "two"].iter().all(|token| table.find(&Token::new(*token), false).is_some()));
         assert!(table.find(&Token::new("ok"), false).is_some());
     }
 

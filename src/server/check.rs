@@ -8,7 +8,7 @@ use super::{LIBSERVER, engines, opened};
 use crate::cli::EXIT_CONFIG;
 use crate::config::{Config, Listen};
 use crate::helpers::Helpers;
-use crate::observe::log::{Level, Log, say};
+use crate::observe::log::{Level, Log, one_line, say};
 use crate::sys::memory;
 use crate::tls::material;
 use crate::wrap::Plan;
@@ -23,7 +23,7 @@ pub fn run(config: &Config) -> u8 {
             0
         }
         Err(message) => {
-            say(&format!("{}: {message}", config.program));
+            say(&format!("{}: {}", config.program, one_line(&message)));
             EXIT_CONFIG
         }
     }
@@ -56,7 +56,7 @@ fn check(config: &Config) -> Result<(), String> {
         .libserver
         .then(|| format!("--libserver: {}; leave it out", LIBSERVER.trim_start_matches("warning: ")));
     for warning in engine.into_iter().chain(means.notice).chain(libserver).chain(notes) {
-        say(&format!("{}: warning: {warning}", config.program));
+        say(&format!("{}: warning: {}", config.program, one_line(&warning)));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ mod watch;
 use crate::cli::banner;
 use crate::config::{Config, Verbosity};
 use crate::listen::Listeners;
-use crate::observe::log::{Level, Log, Places, say};
+use crate::observe::log::{Level, Log, Places, one_line, say};
 use crate::shard::tap::Taps;
 use crate::sys::memory;
 use crate::sys::signal::Signals;
@@ -45,7 +45,8 @@ pub fn run(config: Config) -> u8 {
         return check::run(&config);
     }
     let program = config.program.clone();
-    let fail = |message| {
+    let fail = |message: String| {
+        let message = one_line(&message);
         say(&format!("{program}: {message}"));
         FAILURE
     };
@@ -83,7 +84,7 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
     let outcome = serve_opened(config, ready, signals, files, opened, &log);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
-        log.said(Level::Error, message);
+        log.said(Level::Error, &one_line(message));
     }
     log.stop(log_thread);
     outcome
@@ -93,7 +94,7 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
 fn tell(places: Places, message: &str) {
     // What cannot be told there is told here all the same.
     if let Ok((log, thread)) = Log::start(Level::Error, places) {
-        log.said(Level::Error, message);
+        log.said(Level::Error, &one_line(message));
         log.stop(thread);
     }
 }

@@ -109,7 +109,7 @@ class Redis:
 
 
 class Service:
-    """A web service: `answers` gives status and body for a path; what was asked is in `asked`."""
+    """A web service: `answers` gives status and body for a path; what was asked is in `asked`, who asked last in `told`."""
 
     def __init__(self, answers):
         self.asked, service = [], self
@@ -120,6 +120,7 @@ class Service:
             def do_GET(self):
                 """One question."""
                 service.asked.append(self.path)
+                service.told = self.headers["Authorization"]
                 status, body, *headers = answers(self.path)
                 body = json.dumps(body).encode() if isinstance(body, dict) else body.encode()
                 self.send_response(status)

@@ -174,6 +174,7 @@ ROWS = [
     same("auth-basic", BASIC, come(GOOD), **IN),
     *refused("auth-basic-none", BASIC, come(), 401, www_authenticate='Basic realm="Websockify"'),
     *refused("auth-basic-wrong", BASIC, come(WRONG), 401, www_authenticate='Basic realm="Websockify"'),
+    *refused("auth-basic-nothing-said", BASIC, come("Authorization:"), 401, www_authenticate='Basic realm="Websockify"'),
     *refused("auth-basic-other-scheme", BASIC, come("Authorization: Bearer abc"), 403),
     same("auth-basic-no-colon", BASIC, come(basic("user")), code=403),
     same("auth-basic-wrong-user", BASIC, come(basic("other:pass:word")), code=401),
@@ -223,6 +224,10 @@ ROWS = [
            "S A1: origins are compared as browsers write them", {"code": 403}, IN),
     better("auth-origin-no-list", COMMAND, begin("--auth-plugin=ExpectOrigin"), "N 4: what lets nobody in is said at start",
            {"code": 403}, {"code": None, "status": 1, "said": has("--auth-plugin", "ExpectOrigin")}, alone=True),
+    better("auth-origin-no-origin", COMMAND,
+           begin("--auth-plugin=ExpectOrigin", "--auth-source=http://good.example http://desk/"),
+           "N 4: what fits no page is said at start", {"code": 101},
+           {"code": None, "status": 1, "said": has("ExpectOrigin", "'http://desk/' is no origin")}, alone=True),
     # Certificates.
     same("auth-cn", CN, come(tls=own_certificate), **IN),
     same("auth-cn-other", CN_OTHER, come(tls=own_certificate), code=403),

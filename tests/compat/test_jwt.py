@@ -1,8 +1,10 @@
 """Tokens that say themselves where they lead: JSON web tokens, signed and encrypted, with every kind of key."""
 
+import base64
 import json
 import time
 
+from cryptography.hazmat.primitives import serialization
 from harness import Group, better, same
 from jwcrypto import jwe, jwk, jws, jwt
 from services import Two
@@ -15,6 +17,8 @@ SHORT = jwk.JWK.generate(kty="RSA", size=1024)
 P256 = jwk.JWK.generate(kty="EC", crv="P-256")
 P384 = jwk.JWK.generate(kty="EC", crv="P-384")
 ED = jwk.JWK.generate(kty="OKP", crv="Ed25519")
+# Its text is no base64url, but the base64 that `openssl rand -base64` writes.
+PLAIN = base64.b64encode(b"\xfb\xff" * 16).decode()
 AES = jwk.JWK(kty="oct", k="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE")
 
 
@@ -26,6 +30,12 @@ def public(key):
 def private(key):
     """The PEM text of a key."""
     return key.export_to_pem(private_key=True, password=None).decode()
+
+
+def traditional(key):
+    """The PEM text of the public half of an RSA key, in the form of PKCS #1."""
+    loaded = serialization.load_pem_public_key(key.export_to_pem())
+    return loaded.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.PKCS1).decode()
 
 
 def symmetric(key):
@@ -110,6 +120,7 @@ WITH_P256, WITH_P384, WITH_ED = keyed("p256", public(P256)), keyed("p384", publi
 WITH_PRIVATE, WITH_AES, WITH_EC_PRIVATE = keyed("private", private(RSA)), keyed("aes", symmetric(AES)), keyed("ec",
     private(P256))
 WITH_NEWLINE = keyed("newline", symmetric(SECRET) + "\n")
+WITH_PLAIN, WITH_TRADITIONAL = keyed("plain", PLAIN), keyed("traditional", traditional(RSA))
 WITH_SHORT = keyed("short", public(SHORT))
 NO_KEY = Group("jwt-absent", ("--token-plugin=JWTTokenApi", "--token-source=$place/absent"), target=Two, to="")
 HOUR = 3600
@@ -137,6 +148,8 @@ ROWS = [
     same("jwt-unix-socket", WITH_RSA, signed("RS256", RSA, lambda half: claims(half, host="unix_socket",
            port=str(half.place / "absent"))),
          code=101, got="1011 Failed to connect to downstream server"),
+    same("jwt-key-base64", WITH_PLAIN, signed("HS256", jwk.JWK(kty="oct", k=PLAIN.translate(str.maketrans("+/", "-_", "=")))), **LEADS),
+    same("jwt-key-traditional", WITH_TRADITIONAL, signed("RS256", RSA), **LEADS),
     better("jwt-key-newline", WITH_NEWLINE, signed("HS256", SECRET), "F 3.2: trim the key", SILENCE, LEADS),
     refused("jwt-expired", WITH_RSA, signed("RS256", RSA, exp=int(time.time()) - HOUR)),
     refused("jwt-not-yet", WITH_RSA, signed("RS256", RSA, nbf=int(time.time()) + HOUR)),

@@ -46,6 +46,7 @@ second: {second}
 blank after:   {second}
 with blank: {first}
 tab:\t{first}
+cr one: {first}\rcr two: {second}
 twice: {first}
 twice: {second}
 unix: unix_socket:{half.place}/echo.sock
@@ -99,7 +100,7 @@ def service(half):
     host, _, port = first.partition(":")
     texts = {"first": first, "second": second, "newline": first + "\n", "unix": f"unix_socket:{half.place}/echo.sock",
         "a%2Fb": second,
-             "a/b": first, "nonsense": "no target at all", "six": six(half)}  # fmt: skip
+             "a/b": first, "nonsense": "no target at all", "six": six(half), "marked": f"\ufeff{first}"}  # fmt: skip
     objects = {"first": {"host": host, "port": int(port)}, "text": {"host": host, "port": port},
                "unix": {"host": "unix_socket", "port": str(half.place / "echo.sock")}, "partial": {"host": host}}  # fmt: skip
 
@@ -114,6 +115,8 @@ def service(half):
         if token.startswith("status"):
             return int(token[6:]), "127.0.0.1:1"
         known = texts if path.startswith("/text/") else objects
+        if token == "marked" and known is objects:
+            return 200, "\ufeff" + json.dumps(objects["first"])
         if token == "notjson":
             return 200, "nonsense"
         return (200, known[token]) if token in known else (404, "unknown")
@@ -130,7 +133,7 @@ def in_redis(half):
                  "badjson": "{nonsense", "nohost": '{"port": 1}', "unix": f"unix_socket:{half.place}/echo.sock",
                  "six": six(half)})  # fmt: skip
     server.fill({"in-db": first}, db=2)
-    server.fill({"space:first": second, "a:b:first": first})
+    server.fill({"space:first": second, "a:b:first": first, 'in"side":first': second})
     half.note["redis"] = server.port
 
 
@@ -146,6 +149,7 @@ def custom(half):
     """A plugin of one's own."""
     first, _ = targets(half)
     host, _, port = first.partition(":")
+    keep(half, unix_echo(f"\0{half.place}"))
     write(half, "plugins/mine.py", f"""
 class Plugin:
     def __init__(self, src):
@@ -154,6 +158,10 @@ class Plugin:
     def lookup(self, token):
         if token == self.source:
             return ({host!r}, {port!r})
+        if token == "here":
+            return (None, {port})
+        if token == "abstract":
+            return ("unix_socket", "\\0{half.place}")
         if token == "raise":
             raise RuntimeError("something broke")
         return None
@@ -177,9 +185,11 @@ NAMES = plugin("TokenFileName", "$place/names", token_names)
 SOCKETS = plugin("UnixDomainSocketDirectory", "$place/sockets", sockets)
 TEXTS = plugin("BaseTokenAPI", "http://127.0.0.1:$service/text/%s", service)
 OBJECTS = plugin("JSONTokenApi", "http://127.0.0.1:$service/json/%s", service)
+NAMED = plugin("BaseTokenAPI", "http://us%%20er:p%%40w@127.0.0.1:$service/text/%s", service)
+ESCAPES = plugin("JSONTokenApi", "http://127.0.0.1:$service/js%%20on/%s", service)
 NO_SERVICE = plugin("BaseTokenAPI", "http://127.0.0.1:1/%s", service)
-REDIS, REDIS_DB, REDIS_SPACE, REDIS_QUOTED = (plugin("TokenRedis", f"127.0.0.1:$redis{rest}", in_redis)
-                                              for rest in ("", ":2", ":::space", ':::"a:b"'))  # fmt: skip
+REDIS, REDIS_DB, REDIS_SPACE, REDIS_QUOTED, REDIS_LETTERS = (
+    plugin("TokenRedis", f"127.0.0.1:$redis{rest}", in_redis) for rest in ("", ":2", ":::space", ':::"a:b"', ':::in"side"'))  # fmt: skip
 REDIS_LOCKED, REDIS_WRONG = (plugin("TokenRedis", f"127.0.0.1:$redis::{password}", locked_redis)
                              for password in ('"se:cret"', "wrong"))  # fmt: skip
 REDIS_DEAD = plugin("TokenRedis", "127.0.0.1:1", token_file)
@@ -248,7 +258,7 @@ def asked(path):
     def do(half):
         del half.service.asked[:]
         seen = token(path)(half)
-        return Seen(seen, asked=half.service.asked[0])
+        return Seen(seen, asked=half.service.asked[0], told=half.service.told)
 
     return do
 
@@ -325,7 +335,7 @@ ROWS = [
            {"code": 0, "line": has("secret-token"), "secret": True}, {"secret": False}),
     # TokenFile.
     *leads(FILE, "tokenfile", ("first", "first", b"A"), ("second", "second", b"B"), ("indented", "indented", b"A"),
-           ("blanks-in-name", "blank+after", b"B"), ("later-wins", "twice", b"B"), ("tab", "tab", b"A"), ("unix-socket",
+           ("blanks-in-name", "blank+after", b"B"), ("later-wins", "twice", b"B"), ("tab", "tab", b"A"), ("cr", "cr+one", b"A"), ("behind-cr", "cr+two", b"B"), ("unix-socket",
                "unix", b"U"),
            ("slash", "a/b", b"A"), ("refused", "refused", FAILED), ("unknown-host", "unknown", FAILED), ("unknown-service",
                "service", FAILED),
@@ -382,7 +392,8 @@ ROWS = [
            "got": b"U"},
            REFUSAL),
     # Web services.
-    *leads(TEXTS, "basetokenapi", ("first", "first", b"A"), ("second", "second", b"B"), ("unix", "unix", b"U")),
+    *leads(TEXTS, "basetokenapi", ("first", "first", b"A"), ("second", "second", b"B"), ("unix", "unix", b"U"),
+           ("byte-order-mark", "marked", b"A")),
     *denied(TEXTS, "basetokenapi", ("unknown", "absent"), ("status-400", "status400"), ("status-403", "status403")),
     *denied(TEXTS, "basetokenapi", ("status-500", "status500"), ours=FAILURE),
     *denied(TEXTS, "basetokenapi", ("nonsense", "nonsense"), ours=FAILURE),
@@ -397,8 +408,11 @@ ROWS = [
     better("basetokenapi-redirect", TEXTS, token("moved"), "S A5: no redirects", {"code": 101, "got": b"A"},
            FAILURE),
     *denied(NO_SERVICE, "basetokenapi", ("dead", "first"), ours=FAILURE),
-    *leads(OBJECTS, "jsontokenapi", ("number", "first", b"A"), ("text", "text", b"A"), ("unix", "unix", b"U")),
+    *leads(OBJECTS, "jsontokenapi", ("number", "first", b"A"), ("text", "text", b"A"), ("unix", "unix", b"U"),
+           ("byte-order-mark", "marked", b"A")),
     *denied(OBJECTS, "jsontokenapi", ("unknown", "absent")),
+    same("basetokenapi-password", NAMED, asked("first"), got=b"A", told="Basic dXMgZXI6cEB3"),
+    same("jsontokenapi-percent", ESCAPES, asked("first"), asked="/js%20on/first", got=b"A"),
     *denied(OBJECTS, "jsontokenapi", ("not-json", "notjson"), ("no-port", "partial"), ours=FAILURE),
     # Redis.
     *leads(REDIS, "tokenredis", ("first", "first", b"A"), ("trimmed", "second", b"B"), ("json", "json", b"A"), ("unix",
@@ -413,11 +427,12 @@ ROWS = [
     *leads(REDIS_SPACE, "tokenredis-namespace", ("first", "first", b"B")),
     *denied(REDIS_SPACE, "tokenredis-namespace", ("other", "second")),
     *leads(REDIS_QUOTED, "tokenredis-quoted", ("namespace", "first", b"A")),
+    *leads(REDIS_LETTERS, "tokenredis-quotes-inside", ("namespace", "first", b"B")),
     *leads(REDIS_LOCKED, "tokenredis", ("password", "first", b"A")),
     *denied(REDIS_WRONG, "tokenredis", ("password-wrong", "first"), ours=FAILURE),
     *denied(REDIS_DEAD, "tokenredis", ("dead", "first"), ours=FAILURE),
     # One's own.
-    *leads(MINE, "token-python", ("known", "magic", b"A")),
+    *leads(MINE, "token-python", ("known", "magic", b"A"), ("no-host", "here", b"A"), ("abstract-socket", "abstract", b"U")),
     *denied(MINE, "token-python", ("unknown", "absent")),
     *denied(MINE, "token-python", ("raises", "raise"), ours=FAILURE),
     *leads(OWN, "token-python-own", ("first", "first", b"A"), ("unix", "unix", b"U")),

@@ -3,7 +3,7 @@
 use super::{opens, refused};
 use crate::support::client::{Handshake, Message, WsClient};
 use crate::support::on_both_engines;
-use crate::support::server::Server;
+use crate::support::server::{Server, run_to_end};
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
 use crate::support::wire::PATIENCE;
@@ -220,6 +220,22 @@ fn a_plugin_ends_with_the_server(engine: &str) {
     let server = Server::start(engine, &["--echo", &plugin]);
     server.stop();
     assert!(kill(Pid::from_raw(pids(&stubborn)[0]), None).is_err(), "it was made to go");
+}
+
+/// What a plugin says of itself when it is of no use goes to a terminal and to a log.
+#[test]
+fn why_a_plugin_is_of_no_use_is_one_line() {
+    for script in [
+        r#"read -r hello; printf '{"error":"no\\nsuch \\u001b[31mtable"}\n'; read -r end"#,
+        r#"printf 'no\rsuch \033[31mtable\n' >&2; exit 3"#,
+    ] {
+        let plugin = format!("--auth-plugin=exec:{script}");
+        let (status, said) = run_to_end(&["--quiet", "127.0.0.1:0", "127.0.0.1:1", &plugin]);
+        assert_eq!(status, Some(1), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains("option --auth-plugin: ") && last.contains(r"such \u{1b}[31mtable"), "{said}");
+        assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+    }
 }
 
 fn a_plugin_that_heeds_nothing_ends_with_a_server_that_is_killed(engine: &str) {

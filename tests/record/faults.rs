@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 on_both_engines!(
     a_kill_leaves_a_whole_file,
     a_full_disk_ends_the_recording_only,
+    a_limit_of_file_sizes_ends_the_recording_only,
     a_slow_disk_loses_bytes_of_the_recording_only,
     a_directory_that_is_of_no_use_is_told_at_the_start,
     what_is_in_the_way_is_left_alone,
@@ -103,6 +104,31 @@ fn a_full_disk_ends_the_recording_only(engine: &str) {
     exchange(&mut next, b"and so does the next");
     assert_eq!(server.log().matches("record stopped").count(), 1, "one line");
     next.leave();
+    server.stop();
+}
+
+/// The kernel tells of that limit with a signal that ends whoever does not expect it.
+fn a_limit_of_file_sizes_ends_the_recording_only(engine: &str) {
+    let (directory, target) = (TempDir::new(), TcpTarget::echo());
+    let (record, target) = (format!("--record={}", directory.arg("r")), target.to_string());
+    let binary = program().into_string().expect("a plain path");
+    let script = "ulimit -f 64 && exec \"$0\" \"$@\"";
+    let args = ["-c", script, &binary, "--engine", engine, &record, "127.0.0.1:0", &target];
+    let server = Server::launch("sh", &args);
+    let mut client = server.client();
+    let sent = pattern(300_000, 1);
+    let sending =
+        client.send_beside(sent.chunks(9_000).flat_map(|part| Frame::binary(part).bytes()).collect());
+    let mut back = Vec::new();
+    while back.len() < sent.len() {
+        let Message::Binary(part) = client.next() else { panic!("it echoes what it is sent") };
+        back.extend(part);
+    }
+    sending.join().expect("it does not panic").expect("all was sent");
+    assert!(back == sent, "the session is none the worse for it");
+    server.wait_line("record stopped");
+    let up = Recording::of(&directory.path().join("r.1")).up().concat();
+    assert!(!up.is_empty() && sent.starts_with(&up), "{} bytes", up.len());
     server.stop();
 }
 

@@ -124,7 +124,7 @@ fn what_cannot_be_started_is_told_in_one_line() {
         ("no-such-program", "-- COMMAND: no-such-program: no such program in the directories of PATH"),
         ("/no/such/program", "-- COMMAND: /no/such/program: no such program"),
         (plain, "plain: may not be executed"),
-        ("/dev", "-- COMMAND: /dev: no such program"),
+        ("/dev", "-- COMMAND: /dev: a directory; name a program in it"),
         (strange, "strange: No such file or directory"),
     ] {
         let (status, said) = run_to_end(&["127.0.0.1:0", "--", program]);

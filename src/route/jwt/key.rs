@@ -1,4 +1,4 @@
-//! Keys of tokens, as they lie in files: PEM, or a symmetric key in base64url.
+//! Keys of tokens, as they lie in files: PEM, or a symmetric key in base64url or base64.
 //!
 //! A key knows what kind it is, and that decides what it may be used for: a public key is never taken for a secret.
 
@@ -7,13 +7,17 @@ use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, PrivateDecryptingKey, PublicEncryptingKey};
 use aws_lc_rs::signature::{self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
-use pkcs8::der::asn1::{AnyRef, OctetStringRef};
+use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
 use pkcs8::der::{Decode, Encode};
 use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
-use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use pkcs8::{Document, ObjectIdentifier, PrivateKeyInfoRef};
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use std::fmt;
 use x509_cert::Certificate;
+
+/// What is wrong with a key of another kind.
+const UNFIT: &str =
+    "is not a key that tokens can have: RSA of 2048 bits or more, P-256, P-384, P-521, secp256k1, Ed25519";
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -95,16 +99,21 @@ impl Curve {
 
 impl Key {
     /// Reads the file of a key: a PEM private or public key (RSA, elliptic curve or Ed25519) or certificate; or else a
-    /// symmetric key in base64url, blanks around it left out.
+    /// symmetric key in base64url or base64, blanks and line ends left out.
     ///
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn parse(file: &[u8]) -> Result<Key, String> {
         let text = std::str::from_utf8(file).map_err(|_| "is neither PEM nor base64url")?.trim();
         if !text.contains("-----BEGIN ") {
-            let text = text.trim_end_matches('=');
+            let plain = text.trim_end_matches('=').bytes().filter(|byte| !byte.is_ascii_whitespace());
+            let plain = plain.map(|byte| match byte {
+                b'+' => b'-',
+                b'/' => b'_',
+                _ => byte,
+            });
             let secret = base64_simd::URL_SAFE_NO_PAD
-                .decode_to_vec(text)
+                .decode_to_vec(plain.collect::<Vec<_>>())
                 .map_err(|_| "is neither PEM nor base64url")?;
             return if secret.is_empty() { Err("is empty".into()) } else { Ok(Key(Kind::Secret(secret))) };
         }
@@ -123,10 +132,15 @@ impl Key {
                 SectionKind::PrivateKey => private(&der),
                 _ => continue,
             };
-            let why = "is not a key that tokens can have: RSA of 2048 bits or more, P-256, P-384, P-521, secp256k1, Ed25519";
-            return key.map(Key).ok_or_else(|| why.into());
+            return key.map(Key).ok_or_else(|| UNFIT.into());
         }
-        Err("has no PEM section with a key that is not encrypted".into())
+        // A label that the reader above does not know.
+        let traditional = Document::from_pem(text).ok().filter(|(label, _)| *label == "RSA PUBLIC KEY");
+        match traditional.map(|(_, der)| traditional_public(der.as_bytes())) {
+            Some(Some(key)) => Ok(Key(key)),
+            Some(None) => Err(UNFIT.into()),
+            None => Err("has no PEM section with a key that is not encrypted".into()),
+        }
     }
 
     /// It, if any token can be good by it: each has a signature, whatever else its key may be able to do.
@@ -147,6 +161,13 @@ impl Key {
     pub(super) fn kind(&self) -> &Kind {
         &self.0
     }
+}
+
+/// A public RSA key of the traditional form.
+fn traditional_public(pkcs1: &[u8]) -> Option<Kind> {
+    let algorithm = AlgorithmIdentifierRef { oid: RSA, parameters: Some(AnyRef::NULL) };
+    let subject_public_key = BitStringRef::from_bytes(pkcs1).ok()?;
+    public(&SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().ok()?)
 }
 
 /// A key in a SubjectPublicKeyInfo.

@@ -231,6 +231,12 @@ fn agreed_keys_are_those_of_the_standard() {
 #[test]
 fn files_of_keys() {
     assert!(Key::parse(b"  MDEyMzQ1Njc4OWFiY2RlZg==\r\n").is_ok(), "blanks and padding are nothing");
+    let secret = |file: &[u8]| match Key::parse(file).unwrap().kind() {
+        key::Kind::Secret(secret) => secret.clone(),
+        _ => panic!("{} is a secret", file.escape_ascii()),
+    };
+    let (url, plain) = (secret(b"-_8tX_4w"), secret(b"+/8t\nX/4w\n"));
+    assert_eq!(url, plain, "openssl rand -base64 writes + and /, and breaks lines");
     for bad in [
         &b""[..],
         b"\n",

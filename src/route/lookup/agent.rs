@@ -6,6 +6,7 @@
 use super::trouble::Rest;
 use crate::limits::NAME_TIMEOUT_MS;
 use crate::names::Names;
+use crate::route::form;
 use rustls::crypto::aws_lc_rs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -57,6 +58,21 @@ pub(super) fn builder(
         .max_idle_connections(connections)
         .max_idle_connections_per_host(connections)
         .tls_config(tls.build()))
+}
+
+/// An address as it is asked, without the user and password in it, and what says those in the header `Authorization` (RFC 7617).
+/// What would end them is percent-encoded in an address, which the library does not undo.
+pub(super) fn bare(url: &str) -> (String, Option<String>) {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (who, _) = rest[..end].rsplit_once('@')?;
+        Some((scheme, who, &rest[who.len() + 1..]))
+    });
+    let Some((scheme, who, place)) = parts else { return (url.to_owned(), None) };
+    let (user, password) = who.split_once(':').unwrap_or((who, ""));
+    let pair = format!("{}:{}", form::decode(user), form::decode(password));
+    let said = format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
+    (format!("{scheme}://{place}"), Some(said))
 }
 
 /// The client that is set up like that.
@@ -166,6 +182,21 @@ mod tests {
         }
         judge(&rest, Instant::now(), &Error::BodyExceedsLimit(1));
         assert!(!rest.lasts(), "something answered");
+    }
+
+    #[test]
+    fn who_asks_is_no_part_of_the_address() {
+        for (url, place, pair) in [
+            ("http://h/x@y:z", "http://h/x@y:z", None),
+            ("http://h?x@y", "http://h?x@y", None),
+            ("https://u:p@[::1]:8/x", "https://[::1]:8/x", Some("u:p")),
+            ("http://us%20er:p%40w%3A%2F@h/%41", "http://h/%41", Some("us er:p@w:/")),
+            ("http://u@h", "http://h", Some("u:")),
+            ("http://u:p@w@h", "http://h", Some("u:p@w")),
+        ] {
+            let said = pair.map(|pair| format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair)));
+            assert_eq!(bare(url), (place.to_owned(), said), "{url}");
+        }
     }
 
     #[test]

@@ -28,7 +28,9 @@ const USERS: [&str; 3] = ["Remote-User", "X-Forwarded-User", "X-Auth-Request-Use
 
 /// A service.
 pub(super) struct Service {
-    url: Box<str>,
+    url: String,
+    /// Who asks, where the client does not say who it is.
+    said: Option<String>,
     agent: Agent,
     rest: Rest,
     troubles: Troubles,
@@ -48,8 +50,10 @@ impl Service {
             .user_agent("")
             .accept("")
             .build();
+        let (url, said) = agent::bare(url);
         Ok(Service {
-            url: url.into(),
+            url,
+            said,
             agent: agent::agent(config, names),
             rest: Rest::new(FORWARD_THREADS),
             troubles: Troubles::new("ForwardAuth", option, log),
@@ -80,9 +84,12 @@ impl Service {
     }
 
     fn ask(&self, request: &Request, left: Duration) -> Result<(StatusCode, HeaderMap), Error> {
-        let mut get = self.agent.get(&*self.url);
+        let mut get = self.agent.get(&self.url);
         for (name, value) in told(request) {
             get = get.header(name, value);
+        }
+        if let Some(said) = self.said.as_ref().filter(|_| request.first("Authorization").is_none()) {
+            get = get.header("Authorization", said);
         }
         let mut answer = agent::within(get, left).call()?;
         // What it says besides is for nobody; it is read so that the connection can be used again.

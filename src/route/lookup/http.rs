@@ -17,6 +17,8 @@ use ureq::{Agent, Error};
 /// A service.
 pub(super) struct Api {
     place: source::Api,
+    /// Who asks, as a header says it.
+    said: Option<String>,
     agent: Agent,
     rest: Rest,
 }
@@ -24,12 +26,14 @@ pub(super) struct Api {
 impl Api {
     /// # Errors
     /// When the service is spoken to with TLS and the system knows no authority to judge it by.
-    pub fn new(place: source::Api, names: Names) -> io::Result<Api> {
+    pub fn new(mut place: source::Api, names: Names) -> io::Result<Api> {
+        let said;
+        (place.before, said) = agent::bare(&place.before);
         let config = agent::builder("--token-source", &place.before, HTTP_THREADS)
             .map_err(io::Error::other)?
             .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Api { place, agent: agent::agent(config, names), rest: Rest::new(HTTP_THREADS) })
+        Ok(Api { place, said, agent: agent::agent(config, names), rest: Rest::new(HTTP_THREADS) })
     }
 
     /// Status and body of the answer.
@@ -37,7 +41,11 @@ impl Api {
         let token = form::encode(wanted.token.secret());
         let address = format!("{}{token}{}", self.place.before, self.place.behind);
         let left = wanted.until.saturating_duration_since(Instant::now());
-        let mut answer = agent::within(self.agent.get(address), left).call()?;
+        let mut get = self.agent.get(address);
+        if let Some(said) = &self.said {
+            get = get.header("Authorization", said);
+        }
+        let mut answer = agent::within(get, left).call()?;
         let body = answer.body_mut().with_config().limit(SERVICE_ANSWER_BYTES_MAX as u64).read_to_vec()?;
         Ok((answer.status().as_u16(), body))
     }

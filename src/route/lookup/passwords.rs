@@ -26,6 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Lines of no use that are named one by one; of the others there is only the number.
+const FAULTS_TOLD: usize = 5;
+
 /// The users of a file.
 pub(super) struct Users {
     path: PathBuf,
@@ -172,6 +175,7 @@ impl Users {
     fn load(&self) -> std::io::Result<(Stamp, Table)> {
         let (bytes, stamp) = stamp::read(&self.path, PASSWORD_FILE_BYTES_MAX)?;
         let mut table = Table::default();
+        let mut faults = 0;
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with(b"#") {
@@ -188,14 +192,23 @@ impl Users {
                     table.hashes.push(hash);
                 }
                 Err(why) => {
-                    let path = self.path.display().to_string();
-                    let (path, line) = (Escaped(&path), number + 1);
-                    let what = format!("passwords file=\"{path}\" line={line} ignored: {why}");
-                    self.log.line(Level::Warn, format!("--auth-source: {what}"));
+                    faults += 1;
+                    if faults <= FAULTS_TOLD {
+                        self.ignored(&format!("line={} ignored: {why}", number + 1));
+                    }
                 }
             }
         }
+        if faults > FAULTS_TOLD {
+            self.ignored(&format!("{} more lines ignored", faults - FAULTS_TOLD));
+        }
         Ok((stamp, table))
+    }
+
+    fn ignored(&self, what: &str) {
+        let path = self.path.display().to_string();
+        let path = Escaped(&path);
+        self.log.line(Level::Warn, format!("--auth-source: passwords file=\"{path}\" {what}"));
     }
 
     fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {

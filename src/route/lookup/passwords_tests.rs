@@ -171,3 +171,17 @@ fn what_would_take_too_long_is_not_taken() {
     assert!(Hash::parse(&hash(BCRYPT_COST_MAX)).is_ok());
     assert_eq!(Hash::parse(&hash(BCRYPT_COST_MAX + 1)), Err(TOO_COSTLY));
 }
+
+/// Not even a file that was never meant to be one fills the log.
+#[test]
+fn lines_of_no_use_are_told_up_to_a_number() {
+    for (lines, told) in [(FAULTS_TOLD, FAULTS_TOLD), (FAULTS_TOLD + 7, FAULTS_TOLD + 1)] {
+        let scratch = Scratch::new(&"nonsense\n".repeat(lines));
+        let (log, kept) = Log::kept(Level::Warn);
+        Users::open(&scratch.0, &log).unwrap();
+        let said: Vec<_> = std::iter::from_fn(|| kept.pop()).map(|(_, text)| text).collect();
+        assert_eq!(said.len(), told, "{said:?}");
+        assert!(said[0].contains(" line=1 ignored: "), "{said:?}");
+        assert_eq!(said[told - 1].ends_with("\" 7 more lines ignored"), told > FAULTS_TOLD, "{said:?}");
+    }
+}

@@ -57,7 +57,7 @@ impl Redis {
     /// The value of `key`, over a connection that is there or else over a new one.
     fn get(&self, key: &[u8], until: Instant) -> Result<Reply, Fault> {
         let old = self.idle().pop();
-        if let Some(mut connection) = old {
+        if let Some(mut connection) = old.filter(Connection::is_quiet) {
             match connection.ask(&[b"GET", key], until) {
                 // It was closed while nobody looked; so were, most likely, the others.
                 Err(Fault::Broken(error)) if !is_timeout(&error) => self.idle().clear(),
@@ -139,6 +139,15 @@ impl Seek for Redis {
 }
 
 impl Connection {
+    /// Whether there is nothing to be read: what came without a question would be taken for the answer to the next one, which is
+    /// somebody else's.
+    fn is_quiet(&self) -> bool {
+        let stream = self.stream.get_ref();
+        let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+        let is_quiet = peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).is_ok() && is_quiet && self.stream.buffer().is_empty()
+    }
+
     /// Sends a command and reads what comes back, until a time.
     fn ask(&mut self, words: &[&[u8]], until: Instant) -> Result<Reply, Fault> {
         let mut command = format!("*{}\r\n", words.len()).into_bytes();
@@ -279,6 +288,39 @@ mod tests {
         let stream = reach(&[full, there.0], until).expect("the second address is there");
         assert_eq!(stream.peer_addr().unwrap(), there.0);
         assert!(left(until).is_ok_and(|left| left > Duration::from_secs(1)), "and there is time to ask");
+    }
+
+    #[test]
+    fn what_came_without_a_question_answers_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // The first question is answered twice, and each connection says which one it is.
+        let server = std::thread::spawn(move || {
+            for (number, surplus) in ["$3\r\nh:9\r\n", "", ""].into_iter().enumerate() {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut question = [0; b"*2\r\n$3\r\nGET\r\n$1\r\nt\r\n".len()];
+                stream.read_exact(&mut question).unwrap();
+                stream.write_all(format!("$3\r\nh:{number}\r\n{surplus}").as_bytes()).unwrap();
+                if number == 1 {
+                    stream.read_exact(&mut question).unwrap();
+                    stream.write_all(b"$3\r\nh:5\r\n").unwrap();
+                }
+            }
+        });
+        let Ok(source::Source::Redis(place)) =
+            source::Source::parse("TokenRedis", Some(&format!("127.0.0.1:{port}")))
+        else {
+            panic!()
+        };
+        let redis = Redis::new(place, Names::start(Duration::ZERO).unwrap());
+        let ask = || match redis.get(b"t", Instant::now() + Duration::from_secs(10)) {
+            Ok(Reply::Bulk(value)) => String::from_utf8(value).unwrap(),
+            _ => panic!("no answer"),
+        };
+        assert_eq!([ask(), ask(), ask()], ["h:0", "h:1", "h:5"], "a quiet connection is used again");
+        redis.idle().clear();
+        assert_eq!(ask(), "h:2");
+        server.join().unwrap();
     }
 
     #[test]

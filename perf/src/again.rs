@@ -32,18 +32,16 @@ pub fn units(
     peers: &[Peer],
     rounds: impl Fn(&Row) -> usize,
 ) -> Vec<Unit> {
-    let is_of = |row: &Row, goal: &&Undecided| goal.rows.contains(&row.name);
+    let has_part = |(row, peer): &Turn| {
+        undecided
+            .iter()
+            .any(|goal| goal.rows.contains(&row.name) && goal.peers.iter().any(|name| name == peer.name()))
+    };
     let unit = |group: &[&'static Row]| {
-        let goals: Vec<&Undecided> =
-            undecided.iter().filter(|goal| group.iter().any(|row| is_of(row, goal))).collect();
-        let named = |name: &str| goals.iter().any(|goal| goal.peers.iter().any(|peer| peer == name));
-        let rows: Vec<&'static Row> =
-            group.iter().copied().filter(|row| goals.iter().any(|goal| is_of(row, goal))).collect();
-        let peers: Vec<Peer> = peers.iter().copied().filter(|peer| named(peer.name())).collect();
-        Unit {
-            turns: plan::turns(&rows, &peers),
-            rounds: rows.iter().map(|row| rounds(row)).max().unwrap_or(0),
-        }
+        let mut turns = plan::turns(group, peers);
+        turns.retain(has_part);
+        let rounds = turns.iter().map(|(row, _)| rounds(row)).max().unwrap_or(0);
+        Unit { turns, rounds }
     };
     let all = rows.chunk_by(|row, next| row.is_beside(next)).map(unit);
     all.filter(|unit| !unit.turns.is_empty()).collect()

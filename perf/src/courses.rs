@@ -4,10 +4,12 @@
 //! It owns the order of things within one measurement. It never starts or ends a peer and never prints.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::cores;
 use crate::load::Load;
 use crate::measure::{Meters, Sample, note_latency, window};
 use crate::pace::Pace;
@@ -42,6 +44,8 @@ const PICTURES_SHARE_MIN: f64 = 0.95;
 /// What of a core a shard may have, and how soon it has that again, where one and two are held against each other.
 const RATION: f64 = 0.1;
 const RATION_PERIOD: Duration = Duration::from_millis(10);
+/// The share of it that each has to use for the figure to be about shards.
+const RATION_USED_MIN: f64 = 0.8;
 /// The share of its capacity at which a peer's latency is taken.
 const LOAD_SHARE: f64 = 0.7;
 
@@ -126,6 +130,7 @@ fn stream(
     if row.all_cores() {
         sample.threads = busiest(&before, &threads(), row.shards).iter().map(|(_, used)| *used).collect();
         sample.ration = ration;
+        used_up(&sample)?;
     }
     let count = load.shared.count;
     sample.work = if row.kind == Kind::Echo { count.messages as f64 } else { count.received as f64 };
@@ -150,16 +155,28 @@ fn busiest(before: &HashMap<i32, f64>, after: &HashMap<i32, f64>, count: usize) 
 }
 
 /// Lets each of `threads` have no more of a core than [`RATION`], so that they are what is full and not the load or the cores.
-/// Returns the share; 0 where this process may not do that.
+/// Returns the share; 0 where this process may not do that, or shards and load have a core each anyway.
 fn put_on_ration(threads: &[(i32, f64)]) -> Result<f64, String> {
     for (at, (thread, _)) in threads.iter().enumerate() {
-        match sys::ration(*thread, RATION_PERIOD.mul_f64(RATION), RATION_PERIOD) {
+        let cores = cores::chosen().of_peer(true);
+        match sys::ration(*thread, cores, RATION_PERIOD.mul_f64(RATION), RATION_PERIOD) {
             Ok(()) => {}
-            Err(_) if at == 0 => return Ok(0.0),
+            Err(error) if at == 0 && error.kind() == io::ErrorKind::PermissionDenied => return Ok(0.0),
             Err(error) => return Err(format!("cannot put thread {thread} on ration: {error}")),
         }
     }
     Ok(if threads.is_empty() { 0.0 } else { RATION })
+}
+
+/// Whether shards on ration used it up: otherwise something else was what held them up.
+fn used_up(sample: &Sample) -> Result<(), String> {
+    let least = RATION_USED_MIN * sample.ration * sample.seconds;
+    match sample.threads.last() {
+        Some(used) if *used < least => {
+            Err(format!("a shard used {used:.3} s of its ration, and less than {least:.3} was its limit"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Desktops: both ends send by the clock.
@@ -302,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_clock_finds_what_was_sent_and_checks_it() {
-        crate::cores::settle_loosely();
+        cores::settle_loosely();
         let mut load = Load::new(Kind::Latency, 64).expect("a load");
         load.aim(load.target_port(), None, None);
         let row = crate::rows::row("latency");
@@ -322,7 +339,7 @@ mod tests {
 
     #[test]
     fn every_course_works_without_a_peer() {
-        crate::cores::settle_loosely();
+        cores::settle_loosely();
         let pace = Pace {
             warm_up: Duration::from_millis(20),
             window: Duration::from_millis(300),
@@ -350,6 +367,18 @@ mod tests {
         let before = HashMap::from([(1, 1.0), (2, 1.0), (3, 9.0)]);
         let after = HashMap::from([(1, 1.25), (2, 2.0), (3, 9.0), (4, 0.5)]);
         assert_eq!(busiest(&before, &after, 2), [(2, 1.0), (4, 0.5)]);
+    }
+
+    #[test]
+    fn a_ration_that_is_left_over_is_no_limit() {
+        let of = |threads: &[f64]| {
+            used_up(&Sample { threads: threads.to_vec(), ration: 0.1, seconds: 2.0, ..Sample::default() })
+        };
+        assert!(of(&[0.2, 0.17]).is_ok() && of(&[0.2, 0.15]).is_err());
+        assert!(
+            used_up(&Sample { threads: vec![0.0], seconds: 2.0, ..Sample::default() }).is_ok(),
+            "not on ration"
+        );
     }
 
     #[test]

@@ -122,8 +122,8 @@ fn bounds_are_held() {
 fn two_shards_are_judged_by_what_they_could_move() {
     let of = |work: f64, shards: Vec<f64>| {
         let sample = Sample { work: work * 1e6, seconds: 1.0, peer_cpu: 1.0, shards, ..Sample::default() };
-        let two = same("cores-2", RING, sample);
-        outcomes(&run_of(vec![cell("cores-1", RING, &[100.0]), two]))
+        let two = same("cores-up-2", RING, sample);
+        outcomes(&run_of(vec![cell("cores-up-1", RING, &[100.0]), two]))
     };
     assert_eq!(of(95.0, vec![8.0, 8.0]), [Met]);
     assert_eq!(of(85.0, vec![8.0, 8.0]), [Missed]);
@@ -299,4 +299,12 @@ fn a_floor_takes_part_in_what_it_may_decide() {
 fn a_goal_within_two_rows_is_decided_by_both() {
     let cells = vec![cell("tls-full", RING, &[1.0; 3]), cell("tls-resumed", RING, &[0.9, 1.01, 1.1])];
     assert_eq!(open(&run_of(cells)), [(vec!["tls-resumed", "tls-full"], vec![RING.to_owned()])]);
+}
+
+#[test]
+fn rounds_that_failed_are_made_up_for() {
+    let of =
+        |ours: &[f64]| open(&run_of(vec![cell("setup", RING, ours), cell("setup", "haproxy", &[1.0; 3])]));
+    assert!(of(&[2.0, 2.1, 2.2]).is_empty());
+    assert_eq!(of(&[2.0, -1.0, 2.2]).len(), 2, "for both of its goals");
 }

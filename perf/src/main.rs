@@ -267,7 +267,10 @@ fn decide(run: &mut Run, options: &Options, present: &[Peer]) -> Result<(), Stri
         let cells = run.cells.iter().filter(|cell| cell.row == row.name);
         cells.map(|cell| cell.rounds.len()).max().unwrap_or_default()
     };
-    let mut units = again::units(&goals::undecided(run), &options.rows, present, |row| made(run, row));
+    let mut rows = options.rows.clone();
+    // What was cut short has not had the same rounds with everybody.
+    rows.retain(|row| !run.coverage.left_out.iter().any(|(name, _)| name == row.name));
+    let mut units = again::units(&goals::undecided(run), &rows, present, |row| made(run, row));
     loop {
         let undecided = goals::undecided(run);
         let left = options.decide.saturating_sub(start.elapsed());

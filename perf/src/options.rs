@@ -36,7 +36,7 @@ Usage: websplice-perf [options]
   --peers X,Y        only these peers
   --list             show what would be measured and how long it would take, and measure nothing
   --rounds N         rounds over all peers (default 3; at least 5, but with --quick, in desktops, latency,
-                     down-16, echo-1000, setup and tokens-beside-*)
+                     down-16, echo-1000 with idle-20000+active-1000, setup and tokens-beside-*)
   --decide SECONDS   how long to go on with more rounds, 15 at most, in rows whose goals the first did not decide
                      (default 900, with --quick 0)
   --window MS        length of one measurement in milliseconds (default 700, quick 200; latency and desktops at

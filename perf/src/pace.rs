@@ -13,7 +13,7 @@ const TAIL_ROUNDS_MIN: usize = 5;
 
 /// Fewest rounds of rows whose goals lie as near to what they reach as rounds lie from each other.
 const NARROW_ROUNDS_MIN: usize = 5;
-const NARROW: [&str; 3] = ["down-16", "echo-1000", "setup"];
+const NARROW: [&str; 4] = ["down-16", "echo-1000", "idle-20000+active-1000", "setup"];
 
 /// How long things run.
 #[derive(Clone, Copy, Debug)]

@@ -441,8 +441,8 @@ mod tests {
             assert!(Peer::WebspliceRing.fits(row) && Peer::WebsplicePoll.fits(row), "{}", row.name);
             assert!(!Peer::HaproxySplice.fits(row) || row.secure.is_none(), "{}", row.name);
         }
-        assert!(!Peer::Haproxy.fits(row("shards-64")) && Peer::Haproxy.fits(row("cores-2")));
-        assert!(!Peer::Websocat.fits(row("cores-2")) && Peer::Websocat.fits(row("size-1")));
+        assert!(!Peer::Haproxy.fits(row("shards-64")) && Peer::Haproxy.fits(row("cores-up-2")));
+        assert!(!Peer::Websocat.fits(row("cores-up-2")) && Peer::Websocat.fits(row("size-1")));
         assert!(Peer::FloorSplice.fits(row("down-16")) && !Peer::FloorSplice.fits(row("up-16")));
         assert!(PEERS.iter().filter(|peer| peer.path().is_some()).count() == 6);
         assert!(Peer::Python.fits(row("tokens-file")) && !Peer::Python.fits(row("tokens-http")));

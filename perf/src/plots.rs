@@ -147,7 +147,7 @@ fn middle(samples: &[&Sample], curve: impl Fn(&Sample) -> &Vec<(f64, f64)>) -> V
 fn cores(run: &Run) -> Chart {
     let mut lines = Vec::new();
     for shards in [1, 2] {
-        let name = if shards == 1 { "cores-1" } else { "cores-2" };
+        let name = if shards == 1 { "cores-up-1" } else { "cores-up-2" };
         let more = super::plots::lines(run, |row| row.name == name, |_, _| shards as f64, capacity(shards));
         for line in more {
             match lines.iter_mut().find(|other: &&mut Line| other.name == line.name) {
@@ -158,10 +158,14 @@ fn cores(run: &Run) -> Chart {
     }
     Chart {
         title: "One core and two: what shards could move",
-        note: "shards held to a share of a core, and divided by it; where that cannot be, MB for a CPU second times cores",
+        note: "MB for a CPU second, times cores, divided by the share of the fullest shard",
         x: Axis { label: "shards", scale: Scale::Linear, tick: even },
         y: Axis { label: "MB per second", scale: Scale::Linear, tick: whole },
-        lines: if run.cells.iter().any(|cell| cell.row == row("cores-2").name) { lines } else { Vec::new() },
+        lines: if run.cells.iter().any(|cell| cell.row == row("cores-up-2").name) {
+            lines
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -222,8 +226,8 @@ mod tests {
             cell("held-1", "websplice-ring", held(1.0)),
             cell("held-5000", "websplice-ring", held(5000.0)),
             cell("latency", "websplice-ring", Sample { curve: curve.clone(), direct: curve, ..work(1e4) }),
-            cell("cores-1", "websplice-ring", work(2e9)),
-            cell("cores-2", "websplice-ring", Sample { shards: vec![8.0, 8.0], ..work(2e9) }),
+            cell("cores-up-1", "websplice-ring", work(2e9)),
+            cell("cores-up-2", "websplice-ring", Sample { shards: vec![8.0, 8.0], ..work(2e9) }),
         ];
         let run = Run { cells, ..Run::default() };
         let names: Vec<&str> = all(&run).iter().map(|plot| plot.name).collect();

@@ -166,23 +166,21 @@ fn imbalance(shares: &[f64]) -> f64 {
     most * shares.len() as f64 / shares.iter().sum::<f64>()
 }
 
-/// What a peer with some shards could move if each had a core of its own, in MB a second. Where each was held to a share of a core,
-/// what they moved, divided by that share. Otherwise derived: what it moves for a CPU second, on as many cores, when the shard with
-/// the most sessions is the first to be full.
+/// What a peer with some shards could move if each had a core of its own, in MB a second: what it moves for a CPU second, on as
+/// many cores, when the shard that has most to do is the first to be full. Where shards were held to a share of a core that is the
+/// one that used most, and otherwise the one with the most sessions.
 pub const fn capacity(shards: usize) -> Figure {
     let of: fn(&Sample) -> f64 = match shards {
-        1 => |s| seen_capacity(s).unwrap_or_else(|| s.work / 1e6 / cpu(s)),
-        _ => |s| {
-            let fullest = if s.shards.is_empty() { 1.0 } else { imbalance(&s.shards) };
-            seen_capacity(s).unwrap_or_else(|| 2.0 * s.work / 1e6 / cpu(s) / fullest)
-        },
+        1 => |s| s.work / 1e6 / cpu(s),
+        _ => |s| 2.0 * s.work / 1e6 / cpu(s) / fullest(s),
     };
     Figure { head: "capacity MB/s", of }
 }
 
-/// What was moved in MB a second, as whole cores would have, where shards were held to a share of one.
-fn seen_capacity(sample: &Sample) -> Option<f64> {
-    (sample.ration > 0.0).then(|| sample.work / 1e6 / sample.seconds / sample.ration)
+/// The most of a shard to the mean.
+fn fullest(sample: &Sample) -> f64 {
+    let shares = if sample.ration > 0.0 { &sample.threads } else { &sample.shards };
+    if shares.is_empty() { 1.0 } else { imbalance(shares) }
 }
 
 /// What is beside the headline of [`Kind::Beside`].
@@ -339,8 +337,8 @@ mod tests {
         assert!((IMBALANCE.of)(&sample(&[])).is_nan());
         let two = Sample { work: 1e6, peer_cpu: 1.0, ..sample(&[9.0, 3.0]) };
         assert_eq!(((capacity(1).of)(&two), (capacity(2).of)(&two)), (1.0, 2.0 / 1.5));
-        let held = Sample { ration: 0.125, seconds: 2.0, ..two };
-        assert_eq!(((capacity(1).of)(&held), (capacity(2).of)(&held)), (4.0, 4.0), "what was seen counts");
+        let held = Sample { ration: 0.1, threads: vec![0.25, 0.15], ..two };
+        assert_eq!((capacity(2).of)(&held), 2.0 / 1.25, "by what they used");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
@@ -77,16 +77,15 @@ pub fn confine(command: &mut Command, cores: CpuSet) {
     unsafe { command.pre_exec(begin) };
 }
 
-/// Lets `thread` run for `time` in each `period` and no longer, on any core, before all threads without such a promise
-/// (`SCHED_DEADLINE`, sched(7)).
+/// Lets `thread` run for `time` in each `period` and not much longer, on `cores`, before all threads without such a promise
+/// (`SCHED_DEADLINE`, sched(7)). It stays as it is where that is refused.
 ///
 /// # Errors
-/// `EPERM` without CAP_SYS_NICE or in a cpuset of fewer cores than there are, `EBUSY` where too much is promised already.
-pub fn ration(thread: i32, time: Duration, period: Duration) -> io::Result<()> {
-    let mut every = CpuSet::new();
-    // Beyond the last core of the set there is none; those that do not exist are ignored.
-    (0..CpuSet::count()).try_for_each(|core| every.set(core))?;
-    sched_setaffinity(Pid::from_raw(thread), &every)?;
+/// `EPERM` without CAP_SYS_NICE, and where `cores` are not all there are; `EBUSY` where too much is promised already.
+pub fn ration(thread: i32, cores: CpuSet, time: Duration, period: Duration) -> io::Result<()> {
+    let thread = Pid::from_raw(thread);
+    let before = sched_getaffinity(thread)?;
+    sched_setaffinity(thread, &cores)?;
     // SAFETY: it is made of integers alone, for which zero is a value.
     let mut attributes: nix::libc::sched_attr = unsafe { std::mem::zeroed() };
     attributes.size = size_of::<nix::libc::sched_attr>() as u32;
@@ -95,8 +94,13 @@ pub fn ration(thread: i32, time: Duration, period: Duration) -> io::Result<()> {
     (attributes.sched_deadline, attributes.sched_period) =
         (period.as_nanos() as u64, period.as_nanos() as u64);
     // SAFETY: the kernel reads what is there for the whole call, and its size is said in it.
-    let set = unsafe { nix::libc::syscall(nix::libc::SYS_sched_setattr, thread, &raw const attributes, 0) };
-    nix::errno::Errno::result(set)?;
+    let set = unsafe {
+        nix::libc::syscall(nix::libc::SYS_sched_setattr, thread.as_raw(), &raw const attributes, 0)
+    };
+    if let Err(error) = nix::errno::Errno::result(set) {
+        sched_setaffinity(thread, &before)?;
+        return Err(error.into());
+    }
     Ok(())
 }
 

@@ -237,7 +237,7 @@ pub const PLUGIN_RESTART_MIN_MS: u64 = 100;
 pub const PLUGIN_RESTART_MAX_MS: u64 = 30_000;
 /// Longest line from or to a plugin, in bytes. At the limit: 431 for a question, ignored and logged for an answer.
 pub const PLUGIN_LINE_BYTES_MAX: usize = 64 * 1024;
-/// Lines of a plugin that are logged in a second. At the limit: counted.
+/// Lines of a plugin that are logged in a second. At the limit: counted, but for why a process ended.
 pub const PLUGIN_LOG_LINES: u32 = 20;
 /// Most secrets of one request that are masked in what a plugin writes. At the limit: the others are not.
 pub const PLUGIN_SECRETS_MAX: usize = 128;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// How often an ephemeral port is tried that has to be free on several addresses.
 const PORT_TRIES: usize = 8;
+/// What stands in front of why an address is not listened at while others are.
+const LEFT_OUT: &str = "one address of the name is left out";
 
 /// Open listeners.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Listeners {
     pub only: Option<(OwnedFd, Option<SocketAddr>)>,
     /// The real port; 0 for a Unix socket, and for one that somebody else has opened.
     pub port: u16,
+    /// What an operator should know: a line on each address of the name that is not listened at.
+    pub notices: Vec<String>,
     file: Option<SocketFile>,
 }
 
@@ -54,11 +58,12 @@ pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners>
 }
 
 /// Finds out whether `listen` could be opened, as far as that can be told without doing so: a port or a socket may well be
-/// somebody else's at the moment, most likely of the server that the next start takes the place of.
+/// somebody else's at the moment, most likely of the server that the next start takes the place of. Tells what an operator
+/// should know, as [`Listeners::notices`] does.
 ///
 /// # Errors
 /// As of [`open`].
-pub fn check(listen: &Listen) -> io::Result<()> {
+pub fn check(listen: &Listen) -> io::Result<Vec<String>> {
     match listen {
         Listen::Tcp { host, port, .. } if host.is_empty() => everywhere(*port, may_listen),
         Listen::Tcp { host, port, prefer_ipv6 } => {
@@ -71,10 +76,11 @@ pub fn check(listen: &Listen) -> io::Result<()> {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
                 _ => {}
             }
-            directory::admits(path).map_err(named)
+            directory::admits(path).map_err(named)?;
+            Ok(Vec::new())
         }
         // That is what it is when it is started in earnest.
-        Listen::Inherited => Ok(()),
+        Listen::Inherited => Ok(Vec::new()),
     }
 }
 
@@ -101,7 +107,8 @@ fn inherit() -> io::Result<Listeners> {
 }
 
 fn take_over(sockets: Vec<OwnedFd>) -> io::Result<Listeners> {
-    let mut listeners = Listeners { sockets: Vec::new(), only: None, port: 0, file: None };
+    let mut listeners =
+        Listeners { sockets: Vec::new(), only: None, port: 0, notices: Vec::new(), file: None };
     for socket in sockets {
         match socket::examine(&socket)? {
             Given::Listening(address) => {
@@ -148,37 +155,45 @@ fn everywhere<T>(port: u16, open: impl Fn(&[SocketAddr]) -> io::Result<T>) -> io
     }
 }
 
-fn may_listen(addresses: &[SocketAddr]) -> io::Result<()> {
-    at_each(addresses, socket::may_listen).map(drop)
+fn may_listen(addresses: &[SocketAddr]) -> io::Result<Vec<String>> {
+    at_each(addresses, socket::may_listen).map(|(_, notices)| notices)
 }
 
-/// Does `work` at each address. One that this machine has not is passed over while there is another: `localhost` may have an
-/// address of IPv6 where the system has none, as in many containers.
+/// Does `work` at each address. One that this machine has not is passed over while there is another, and a line says so if
+/// it is [missed](is_missed).
 ///
 /// # Errors
 /// That of the first address where `work` fails otherwise; or of the first of all, if the machine has none of them.
 fn at_each<T>(
     addresses: &[SocketAddr],
     mut work: impl FnMut(SocketAddr) -> io::Result<T>,
-) -> io::Result<Vec<T>> {
-    let (mut done, mut absent) = (Vec::new(), None);
+) -> io::Result<(Vec<T>, Vec<String>)> {
+    let (mut done, mut absent) = (Vec::new(), Vec::new());
     for &address in addresses {
         match work(address).map_err(|error| at_address(address, error)) {
             Ok(one) => done.push(one),
-            Err(error) if is_absent(&error) => absent = absent.or(Some(error)),
+            Err(error) if is_absent(&error) => absent.push((address, error)),
             Err(error) => return Err(error),
         }
     }
-    match absent {
-        Some(error) if done.is_empty() => Err(error),
-        _ => Ok(done),
+    if done.is_empty() && !absent.is_empty() {
+        return Err(absent.swap_remove(0).1);
     }
+    let missed = absent.into_iter().filter(|(address, error)| is_missed(*address, error));
+    Ok((done, missed.map(|(_, error)| format!("{LEFT_OUT}: {error}")).collect()))
 }
 
 /// Has this machine not the address, or its whole family?
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// Whether somebody may wait at an absent address: the system may be given it later, and nobody would listen there even
+/// then. A whole family is not given so, and `localhost` has an address of IPv6 where the system has none, as in many
+/// containers.
+fn is_missed(address: SocketAddr, error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable && address.ip() != Ipv6Addr::LOCALHOST
 }
 
 fn open_all(addresses: &[SocketAddr]) -> io::Result<Listeners> {
@@ -202,7 +217,7 @@ fn is_shared_choice(addresses: &[SocketAddr]) -> bool {
 
 fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
     let mut port = 0;
-    let sockets = at_each(addresses, |mut address| {
+    let (sockets, notices) = at_each(addresses, |mut address| {
         if address.port() == 0 {
             address.set_port(port);
         }
@@ -214,7 +229,7 @@ fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
         let none = "source_addr: the name has no address; write one";
         return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, none));
     }
-    Ok(Listeners { sockets, only: None, port, file: None })
+    Ok(Listeners { sockets, only: None, port, notices, file: None })
 }
 
 fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
@@ -223,7 +238,8 @@ fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
     let socket = socket::listen_unix(path, mode).map_err(|error| at_path(path, error))?;
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = Some(SocketFile { path: path.to_owned(), inode });
-    Ok(Listeners { sockets: vec![Arc::new(Listener::own(socket))], only: None, port: 0, file })
+    let sockets = vec![Arc::new(Listener::own(socket))];
+    Ok(Listeners { sockets, only: None, port: 0, notices: Vec::new(), file })
 }
 
 /// Removes what is at `path` if it is a socket at which nobody answers; nothing else is ever removed.
@@ -317,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_this_machine_has_not_is_passed_over_while_there_is_another() {
+    fn an_address_that_this_machine_has_not_is_passed_over_with_a_word_while_there_is_another() {
         // Kept for documents (RFC 5737), so nobody's.
         let absent = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
         let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -325,10 +341,37 @@ mod tests {
             let listeners = open_all(&addresses).unwrap();
             assert_eq!(listeners.sockets.len(), 1, "{addresses:?}");
             assert_ne!(listeners.port, 0);
-            may_listen(&addresses).unwrap();
+            for notices in [listeners.notices, may_listen(&addresses).unwrap()] {
+                let [notice] = &notices[..] else { panic!("{notices:?}") };
+                assert!(notice.contains("left out: source_addr: 192.0.2.1:0: "), "{notice}");
+                assert!(notice.ends_with("; name an address of this machine, or none for all of them"));
+            }
         }
+        let both = [ours, SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0))];
+        assert!(may_listen(&both).unwrap().is_empty(), "there is nothing to say");
         for error in [open_all(&[absent]).err().unwrap(), may_listen(&[absent]).unwrap_err()] {
             assert!(error.to_string().contains("192.0.2.1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_no_system_is_given_later_is_passed_over_in_silence() {
+        let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let loopback = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+        let other = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 0));
+        for (absent, code, told) in [
+            (loopback, libc::EADDRNOTAVAIL, 0),
+            (other, libc::EADDRNOTAVAIL, 1),
+            (loopback, libc::EAFNOSUPPORT, 0),
+            (other, libc::EAFNOSUPPORT, 0),
+        ] {
+            let work = |address: SocketAddr| match address == absent {
+                true => Err(io::Error::from_raw_os_error(code)),
+                false => Ok(()),
+            };
+            let (done, notices) = at_each(&[absent, ours], work).unwrap();
+            assert_eq!((done.len(), notices.len()), (1, told), "{absent} {code}: {notices:?}");
+            assert!(at_each(&[absent], work).is_err());
         }
     }
 

@@ -48,9 +48,10 @@ pub fn settle(args: &Args) -> Result<Config, StartError> {
     complete(args).map_err(|message| StartError { program, message, usage: false })
 }
 
-/// What is wrong, in websockify's words and on one line, where a certificate that is `needed` is not there.
+/// What is wrong, in websockify's words and on one line, where a certificate that is `needed` is not there. Of one that
+/// cannot be reached that is not known; whoever reads it says why.
 pub(super) fn uncertified(needed: &[PathBuf]) -> Option<String> {
-    let missing = needed.iter().find(|path| !path.exists())?;
+    let missing = needed.iter().find(|path| matches!(path.try_exists(), Ok(false)))?;
     Some(format!("SSL only and {} not found", missing.display()))
 }
 
@@ -168,10 +169,11 @@ fn plain(tls: &Tls) -> Plain {
     }
 }
 
-/// Certificates and the keys beside them, as written. The default certificate counts only where it is.
+/// Certificates and the keys beside them, as written. The default certificate counts only where it is, or is needed.
 fn pairs(tls: &Tls) -> Vec<(PathBuf, Option<PathBuf>)> {
     let mut certs = tls.certs.clone();
-    if certs.is_empty() && (Path::new(CERT_DEFAULT).exists() || !tls.keys.is_empty()) {
+    let is_needed = !tls.needs_certificates().is_empty() || !tls.keys.is_empty();
+    if certs.is_empty() && (is_needed || Path::new(CERT_DEFAULT).exists()) {
         certs.push(CERT_DEFAULT.into());
     }
     certs.into_iter().enumerate().map(|(at, cert)| (cert, tls.keys.get(at).cloned())).collect()

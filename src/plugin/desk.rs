@@ -9,7 +9,7 @@ use super::message::{self, By, Kind, Line};
 use super::pace::Pace;
 use super::secrets::{self, Keeper};
 use super::spout::Spout;
-use super::state::{Ask, Cause, State};
+use super::state::{Ask, Cause, Complaint, State};
 use super::{Question, Reply};
 use crate::http::Refusal;
 use crate::limits;
@@ -52,10 +52,21 @@ impl Desk {
         }
     }
 
+    /// Logs what became of a process, `theirs` being without secrets: however much it has said itself, since there are no
+    /// more such lines than processes, which are not started in haste.
+    fn report(&self, what: &str, ours: &str, theirs: &str) {
+        if self.spout.takes(Level::Error) {
+            self.spout.line(Level::Error, what, &joined(ours, theirs));
+        }
+    }
+
     /// Takes a line of what the process complains about.
     pub fn complained(&self, line: &str) {
-        // Also what is not logged may be needed: the last word of a process says why it ended.
-        line.clone_into(&mut self.lock().last);
+        let mut state = self.lock();
+        // Also what is not logged may be needed: the last word of a process says why it ended. It is told when others have
+        // been asked about, so it keeps what is secret in it; most lines are never told, so it is not looked for yet.
+        state.last = Complaint { text: line.to_owned(), keepers: state.keepers() };
+        drop(state);
         self.tell(Level::Info, "says", "", line);
     }
 
@@ -64,11 +75,12 @@ impl Desk {
         if text.is_empty() {
             return String::new();
         }
-        let state = self.lock();
-        let mut keepers: Vec<Keeper> = state.flying.values().map(Ask::keeper).collect();
-        keepers.extend(state.hung.values().map(|(_, keeper)| keeper.clone()));
-        keepers.extend(state.recent.iter().cloned());
-        drop(state);
+        let keepers = self.lock().keepers();
+        self.without(text, &keepers)
+    }
+
+    /// Text without the secrets of these, and of its own.
+    fn without(&self, text: &str, keepers: &[Keeper]) -> String {
         let mut all = self.source.clone();
         all.extend(keepers.iter().flat_map(secrets::of));
         secrets::masked(text, &all)
@@ -307,8 +319,10 @@ impl Desk {
     /// purpose; `None`: there shall be no other.
     pub fn over(&self, why: &str) -> Option<bool> {
         let mut state = self.lock();
-        let cause = Cause { ours: why.into(), theirs: std::mem::take(&mut state.last) };
-        let failed_first = !matches!(state.first.get_or_insert_with(|| Err(cause.clone())), Ok(()));
+        let Complaint { text, mut keepers } = std::mem::take(&mut state.last);
+        keepers.extend(state.keepers());
+        let first = state.first.get_or_insert_with(|| Err(Cause { ours: why.into(), theirs: text.clone() }));
+        let failed_first = first.is_err();
         let unanswered: Vec<Ask> = state.flying.drain().map(|(_, ask)| ask).collect();
         let hung: Vec<Keeper> = state.hung.drain().map(|(_, (_, keeper))| keeper).collect();
         unanswered.iter().map(Ask::keeper).chain(hung).for_each(|keeper| state.remember(Some(keeper)));
@@ -318,7 +332,7 @@ impl Desk {
         drop(state);
         self.changed.notify_all();
         if wanted && !renewing {
-            self.tell(Level::Error, "ended", why, &cause.theirs);
+            self.report("ended", why, &self.without(&text, &keepers));
         }
         unanswered.into_iter().for_each(|ask| (ask.reply)(Verdict::Busy));
         wanted.then_some(renewing)
@@ -370,7 +384,7 @@ impl Desk {
             if let Some((what, why)) = state.mind(now, &self.pace) {
                 drop(state);
                 self.changed.notify_all();
-                self.tell(Level::Error, what, why, "");
+                self.report(what, why, "");
                 state = self.lock();
                 continue;
             }

@@ -28,8 +28,8 @@ try:
     import ctypes
 
     prctl = ctypes.CDLL(None).prctl
-except (ImportError, OSError, AttributeError):
-    # Systems other than Linux have none, and some Pythons no way to it.
+except Exception:
+    # Systems other than Linux have none, and some Pythons no way to it, each in a manner of its own.
     prctl = None
 
 # Made by what runs this.

@@ -54,7 +54,7 @@ impl Spout {
         self.log.takes(level)
     }
 
-    /// Logs a line about the plugin that was [admitted](Spout::admits).
+    /// Logs a line about the plugin that was [admitted](Spout::admits), or is told in any case.
     pub fn line(&self, level: Level, what: &str, text: &str) {
         let name = Escaped(&self.name);
         self.log.line(level, format!("plugin name=\"{name}\" {what}=\"{}\"", Escaped(text)));

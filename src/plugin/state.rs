@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 pub(super) struct State {
     /// What came of the first start.
     pub first: Option<Result<(), Cause>>,
-    /// What the process complained of last, as it wrote it.
-    pub last: String,
+    /// What the process complained of last.
+    pub last: Complaint,
     /// The plugin is to end.
     pub stopping: bool,
     /// It has.
@@ -48,6 +48,13 @@ pub(super) struct State {
     pub asked: u64,
     /// When the first question was asked that was not answered in time, if nothing has been answered since.
     pub lost: Option<Instant>,
+}
+
+/// What a process wrote to standard error, as it wrote it, and whose secrets may be in it.
+#[derive(Debug, Default)]
+pub(super) struct Complaint {
+    pub text: String,
+    pub keepers: Vec<Keeper>,
 }
 
 /// Why a process is of no use.
@@ -90,6 +97,13 @@ impl State {
         }
     }
 
+    /// Whose secrets the process may write down now.
+    pub fn keepers(&self) -> Vec<Keeper> {
+        let flying = self.flying.values().map(Ask::keeper);
+        let hung = self.hung.values().map(|(_, keeper)| keeper.clone());
+        flying.chain(hung).chain(self.recent.iter().cloned()).collect()
+    }
+
     /// Keeps in mind whose question was done with last.
     pub fn remember(&mut self, keeper: Option<Keeper>) {
         self.recent.extend(keeper);
@@ -129,7 +143,7 @@ impl State {
         if since(self.starting, pace.start) {
             self.starting = None;
             let ours = "did not say {\"ready\":true} in time".into();
-            self.first.get_or_insert(Err(Cause { ours, theirs: self.last.clone() }));
+            self.first.get_or_insert(Err(Cause { ours, theirs: self.last.text.clone() }));
             self.signal(Signal::SIGKILL);
             return Some(("killed", "it did not get ready in time"));
         }

@@ -91,7 +91,7 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 /// Waits until `done` says so.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "{what}");

@@ -31,7 +31,7 @@ pub fn run(config: &Config) -> u8 {
 
 fn check(config: &Config) -> Result<(), String> {
     let files = memory::descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
-    let shelf = opened::check(config)?;
+    let (shelf, left_out) = opened::check(config)?;
     let means = Means::find(config)?;
     let (_, notice) = engines::choose(config.engine)?;
     let unused = material::unused(&config.tls);
@@ -55,7 +55,7 @@ fn check(config: &Config) -> Result<(), String> {
         .process
         .libserver
         .then(|| format!("--libserver: {}; leave it out", LIBSERVER.trim_start_matches("warning: ")));
-    for warning in engine.into_iter().chain(means.notice).chain(libserver).chain(notes) {
+    for warning in left_out.into_iter().chain(engine).chain(means.notice).chain(libserver).chain(notes) {
         say(&format!("{}: warning: {}", config.program, one_line(&warning)));
     }
     Ok(())

@@ -169,7 +169,8 @@ impl Parts {
         tell_all(&banner::settings(&config).join("\n"), log);
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         let notices = [self.notice.clone(), means.notice.clone(), libserver];
-        for notice in notices.into_iter().flatten().chain(material::unused(&config.tls)) {
+        let notices = notices.into_iter().flatten().chain(material::unused(&config.tls));
+        for notice in notices.chain(listeners.notices.drain(..)) {
             log.line(Level::Warn, notice);
         }
         tell_all(&banner::proxying(&config, listeners.port), log);

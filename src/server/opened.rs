@@ -55,11 +55,12 @@ pub fn places(config: &Config) -> (Places, Result<(), String>) {
     (Places { file, syslog }, outcome)
 }
 
-/// Finds out whether all of it could be opened, and becomes who serves: what root may do is not what counts.
+/// Finds out whether all of it could be opened, and becomes who serves: what root may do is not what counts. Tells what an
+/// operator should know about the listeners.
 ///
 /// # Errors
 /// As of [`places`] and [`Opened::all`].
-pub fn check(config: &Config) -> Result<Option<Shelf>, String> {
+pub fn check(config: &Config) -> Result<(Option<Shelf>, Vec<String>), String> {
     if let Some(path) = &config.logs.file {
         LogFile::check(path, barred(config)).map_err(of("--log-file", path.display()))?;
     }
@@ -68,14 +69,14 @@ pub fn check(config: &Config) -> Result<Option<Shelf>, String> {
         PidFile::check(path).map_err(of("--pid-file", path.display()))?;
     }
     let shelf = Shelf::wanted(&config.tls)?;
-    listen::check(&config.listen).map_err(of_socket)?;
+    let notices = listen::check(&config.listen).map_err(of_socket)?;
     become_user(config)?;
     if let Some(options) = &config.logs.syslog {
         // One on this machine is tried again while it is away, and a start only warns of it.
         let remedy = |error| format!("{error}; start the server that listens there, or name another");
         Syslog::reach(options).map_err(remedy).map_err(of("--syslog", &options.server))?;
     }
-    Ok(shelf)
+    Ok((shelf, notices))
 }
 
 fn syslog(config: &Config) -> Result<Option<Syslog>, String> {

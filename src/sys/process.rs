@@ -63,12 +63,13 @@ pub fn start_directory() -> Option<&'static Path> {
 }
 
 /// Has the program of `command` killed when the thread that starts it ends, also where its whole process is killed. Programs
-/// that this one starts are not, and nor is one that becomes another user's.
+/// that this one starts are not, and nor is one that becomes another user's, or any where the system refuses it.
 #[cfg(target_os = "linux")]
 pub fn bind_to_thread(command: &mut Command) {
     let parent = nix::unistd::getpid();
     let prepare = move || {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        // A sandbox that refuses it is no reason to do without the program.
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
         // It may have ended before it could be followed.
         if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };

@@ -16,7 +16,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
-use x509_cert::ext::pkix::ExtendedKeyUsage;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
 
 /// Verifies targets, as far as they are trusted.
 #[derive(Debug)]
@@ -105,6 +105,7 @@ impl ClientCertVerifier for Clients {
         if judged.is_ok() || !self.given.contains(end_entity) {
             return judged;
         }
+        may_prove(end_entity)?;
         may_be_used(end_entity, ID_KP_CLIENT_AUTH, now)?;
         Ok(ClientCertVerified::assertion())
     }
@@ -129,6 +130,19 @@ impl ClientCertVerifier for Clients {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.paths.supported_verify_schemes()
+    }
+}
+
+/// Whether the key of a client may prove who that is, if its certificate says what it may do (RFC 5280 section 4.2.1.3): one
+/// that may sign nothing but certificates is an authority's, and handed over for those it has signed.
+fn may_prove(certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    let parsed = Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let uses = parsed.tbs_certificate().get_extension::<KeyUsage>();
+    match uses.map_err(|_| CertificateError::BadEncoding)? {
+        Some((_, uses)) if !uses.digital_signature() && !uses.key_agreement() => {
+            Err(CertificateError::InvalidPurpose.into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -161,7 +175,10 @@ fn may_be_used(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+        date_time_ymd,
+    };
     use rustls::RootCertStore;
     use rustls::crypto::aws_lc_rs;
     use rustls::server::WebPkiClientVerifier;
@@ -182,10 +199,19 @@ mod tests {
         is_ca: IsCa,
         uses: Vec<ExtendedKeyUsagePurpose>,
     ) -> CertificateDer<'static> {
+        self_signed_with(names, |params| {
+            params.is_ca = is_ca;
+            params.extended_key_usages = uses;
+        })
+    }
+
+    fn self_signed_with(
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
         let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        params.is_ca = is_ca;
-        params.extended_key_usages = uses;
+        change(&mut params);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2030, 1, 1);
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
@@ -197,6 +223,14 @@ mod tests {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
         Verifier { trust: Trust::Known { paths: paths.unwrap(), given: vec![given.clone()] }, provider }
+    }
+
+    fn clients_knowing(given: &CertificateDer<'static>) -> Clients {
+        let mut roots = RootCertStore::empty();
+        roots.add(given.clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let paths = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        Clients { paths, given: vec![given.clone()] }
     }
 
     fn at(known: &Verifier, shown: &CertificateDer<'_>, name: &str, seconds: u64) -> Result<(), Error> {
@@ -253,12 +287,7 @@ mod tests {
             [(vec![], true), (vec![ClientAuth], true), (vec![Any], true), (vec![ServerAuth], false)]
         {
             let given = self_signed_for(&["client.test"], ca(), uses.clone());
-            let mut roots = RootCertStore::empty();
-            roots.add(given.clone()).unwrap();
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            let paths =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-            let known = Clients { paths, given: vec![given.clone()] };
+            let known = clients_knowing(&given);
             for (seconds, in_time) in
                 [(BEGIN_S - 1, false), (BEGIN_S, true), (END_S, true), (END_S + 1, false)]
             {
@@ -270,6 +299,26 @@ mod tests {
             assert!(known.verify_client_cert(&other, &[], at(BEGIN_S)).is_err());
             // It would be refused without the exception.
             assert!(known.paths.verify_client_cert(&given, &[], at(BEGIN_S)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_given_authority_is_a_client_only_if_its_key_may_be_ones() {
+        use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyAgreement, KeyCertSign, KeyEncipherment};
+        for (uses, fits) in [
+            (vec![], true),
+            (vec![KeyCertSign, CrlSign], false),
+            (vec![KeyEncipherment], false),
+            (vec![KeyCertSign, CrlSign, DigitalSignature], true),
+            (vec![KeyCertSign, KeyAgreement], true),
+        ] {
+            let given = self_signed_with(&["client.test"], |params| {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.key_usages = uses.clone();
+            });
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(BEGIN_S));
+            let judged = clients_knowing(&given).verify_client_cert(&given, &[], now);
+            assert_eq!(judged.is_ok(), fits, "{uses:?}: {judged:?}");
         }
     }
 

@@ -35,6 +35,8 @@ fn place() -> TempDir {
     symlink(dir.join("text"), dir.join("open/link")).expect("it is ours");
     symlink("/dev/stdout", dir.join("out")).expect("it is ours");
     symlink("ring", dir.join("ring")).expect("it is ours");
+    fs::create_dir(dir.join("shut")).expect("it is ours");
+    fs::set_permissions(dir.join("shut"), fs::Permissions::from_mode(0o600)).expect("it is ours");
     nix::unistd::mkfifo(&dir.join("pipe"), Mode::S_IRWXU).expect("it is ours");
     let broken = dir.write("broken", "#!/no/such/interpreter\n");
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -181,6 +183,7 @@ const ROWS: &[Row] = &[
     ("--ssl-only|6080", &["SSL only and self.pem not found"], 2),
     ("--ssl-only|--cert=absent|6080|a:1|b", &["SSL only and absent not found"], 2),
     ("--ssl-only|--cert=absent|6080|a:1", &["SSL only and absent not found"], 2),
+    ("--ssl-only|--cert=ring|0|a:1", &["ring cannot be read", "symbolic link"], 1),
     ("6080|a:no-such-service", &["Error parsing target port", "'no-such-service'", "write a number"], 2),
     // A guard whose name got lost must not leave the door open.
     ("--auth-plugin=|0|a:1", &["--auth-plugin", "no name", "BasicHTTPAuth"], 1),
@@ -239,6 +242,8 @@ fn what_a_user_may_not_do_is_told_by_a_check_too() {
     let socket: &[_] = &["Opening socket failed: --unix-listen: ", "new.sock", "Permission denied"];
     fails(dir.path(), user, "--unix-listen=new.sock|a:1", socket, 1);
     fails(dir.path(), user, "--record=new|0|a:1", &["--record", "not writable"], 1);
+    let shut: &[_] = &["shut/self.pem cannot be read", "Permission denied", "; check who owns it"];
+    fails(dir.path(), user, "--ssl-only|--cert=shut/self.pem|0|a:1", shut, 1);
     let least = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     if least.trim().parse::<u16>().is_ok_and(|least| least > 1) {
         let port: &[_] = &["Opening socket failed: source_port: ", ":1: ", "Permission denied"];

@@ -99,14 +99,15 @@ impl Curve {
 
 impl Key {
     /// Reads the file of a key: a PEM private or public key (RSA, elliptic curve or Ed25519) or certificate; or else a
-    /// symmetric key in base64url or base64, blanks and line ends left out.
+    /// symmetric key in base64url or base64, with line ends left out, and blanks at its ends. One with blanks in it is
+    /// somebody's words, which would be a key by chance.
     ///
     /// # Errors
     /// What is wrong with it, in one line.
     pub fn parse(file: &[u8]) -> Result<Key, String> {
         let text = std::str::from_utf8(file).map_err(|_| "is neither PEM nor base64url")?.trim();
         if !text.contains("-----BEGIN ") {
-            let plain = text.trim_end_matches('=').bytes().filter(|byte| !byte.is_ascii_whitespace());
+            let plain = text.trim_end_matches('=').bytes().filter(|byte| !matches!(byte, b'\r' | b'\n'));
             let plain = plain.map(|byte| match byte {
                 b'+' => b'-',
                 b'/' => b'_',

@@ -235,12 +235,14 @@ fn files_of_keys() {
         key::Kind::Secret(secret) => secret.clone(),
         _ => panic!("{} is a secret", file.escape_ascii()),
     };
-    let (url, plain) = (secret(b"-_8tX_4w"), secret(b"+/8t\nX/4w\n"));
+    let (url, plain) = (secret(b"-_8tX_4w"), secret(b" +/8t\r\nX/4w\n"));
     assert_eq!(url, plain, "openssl rand -base64 writes + and /, and breaks lines");
     for bad in [
         &b""[..],
         b"\n",
         b"not base64!",
+        b"correct horse battery staple for all my desks",
+        b"-_8t\tX_4w",
         b"\xff",
         b"a",
         b"-----BEGIN PUBLIC KEY-----",

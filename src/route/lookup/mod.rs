@@ -266,6 +266,7 @@ fn settle(seek: &dyn Seek, wanted: &Wanted, troubles: &Troubles) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use std::sync::mpsc::{Receiver, channel};
 
     /// A source that does what its token says.
@@ -333,24 +334,27 @@ mod tests {
         let place = std::env::temp_dir().join(format!("websplice-look-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
         ["one", "two", "three"].iter().for_each(|name| std::fs::write(place.join(name), "h:1").unwrap());
-        let source = Source::TokenFileName(place.clone());
-        let (places, cache, timeout) = (vec![Place::Query], Duration::ZERO, Duration::from_secs(60));
-        let tokens = Tokens { source, option: "--token-source", places, cache, timeout };
-        let options = Options { tokens: Some(tokens), ..Options::default() };
+        // What can be no token takes its time as well.
+        let dots = place.join("dots");
+        std::fs::create_dir(&dots).unwrap();
+        [".one", ".two"].iter().for_each(|name| std::fs::write(dots.join(name), "h:1").unwrap());
         let names = Names::start(Duration::ZERO).unwrap();
-        let said = |time, asked| {
+        let said = |place: &Path, time, asked| {
+            let source = Source::TokenFileName(place.to_owned());
+            let (places, cache, timeout) = (vec![Place::Query], Duration::ZERO, Duration::from_secs(60));
+            let tokens = Tokens { source, option: "--token-source", places, cache, timeout };
+            let options = Options { tokens: Some(tokens), ..Options::default() };
             let (log, kept) = Log::kept(Level::Debug);
             Routes::start(&options, &log, &names, Look { time, asked }).unwrap();
             kept.pop()
         };
         for (asked, level) in [(true, Level::Info), (false, Level::Debug)] {
-            assert_eq!(said(Duration::from_secs(60), asked), None, "all of them");
-            let (told, line) = said(Duration::ZERO, asked).unwrap();
-            assert_eq!(told, level, "{line}");
-            assert!(
-                line.starts_with("--token-source: ") && line.contains("only the first 1 of its"),
-                "{line}"
-            );
+            for (place, come_to) in [(&place, "only the first 1 of its"), (&dots, "none of its files")] {
+                assert_eq!(said(place, Duration::from_secs(60), asked), None, "all of them");
+                let (told, line) = said(place, Duration::ZERO, asked).unwrap();
+                assert_eq!(told, level, "{line}");
+                assert!(line.starts_with("--token-source: ") && line.contains(come_to), "{line}");
+            }
         }
         std::fs::remove_dir_all(&place).unwrap();
     }

@@ -89,15 +89,20 @@ impl Seek for Words {
     /// Looks at the files too: each one that says nothing is a client who is refused one day.
     fn probe(&self, until: Instant) -> Result<Option<String>, Trouble> {
         let (begun, mut count) = (Instant::now(), 0_u64);
+        // Entries that can be no token take time as well.
+        let mut seen = false;
         let failed = |error: &io::Error| unreadable(&self.path, error);
         let directory = File::open(&self.path).map_err(|error| failed(&error))?;
         let entries = fs::read_dir(&self.path).map_err(|error| failed(&error))?;
         for entry in entries.flatten() {
-            if count > 0 && Instant::now() >= until {
+            if std::mem::replace(&mut seen, true) && Instant::now() >= until {
                 let (path, time) = (self.path.display(), begun.elapsed().as_secs_f64());
-                return Ok(Some(format!(
-                    "{path}: only the first {count} of its files were looked at, in {time:.1} s; nothing is wrong with those"
-                )));
+                return Ok(Some(match count {
+                    0 => format!("{path}: none of its files was come to in {time:.1} s"),
+                    _ => format!(
+                        "{path}: only the first {count} of its files were looked at, in {time:.1} s; nothing is wrong with those"
+                    ),
+                }));
             }
             let name = entry.file_name();
             if name.to_str().and_then(|name| Token::new(name).as_file_name().map(drop)).is_none() {

@@ -13,7 +13,8 @@ pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Most header lines of one request. At the limit: 431, close.
 pub const HEADERS_MAX: usize = 100;
 
-/// Bytes of a shard's hot buffer: the most one receive brings, and so the largest frame towards a client.
+/// Bytes of a shard's hot buffer: the most one receive brings, and so the largest frame towards a client, unless it is a
+/// message that is kept until it is whole (echo, framings): then [`MESSAGE_BYTES_DEFAULT`] or what is configured.
 /// 256 KiB is half of a common L2 cache; larger buffers fall out of it and cost up to twice the CPU per byte.
 pub const HOT_BYTES: usize = 256 * 1024;
 /// Bytes kept free in front of received payload, for frame headers and an owed control frame. A multiple of 64, so that
@@ -83,6 +84,9 @@ pub const FRAMING_SEPARATOR_BYTES_MAX: usize = 256;
 /// How deep values of JSON that are cut out of a stream may nest, a bit of memory each; parsers of clients take some hundreds.
 /// At the limit: what holds them goes as a binary message.
 pub const FRAMING_JSON_DEPTH_MAX: usize = 512;
+/// Messages cut out of one receive of [`HOT_BYTES`] that are many: what a session does at once, others wait for. Above: the
+/// next receive brings only as many bytes as this, and so no more messages, as long as messages are so short.
+pub const FRAMING_MESSAGES_MANY: usize = 16 * 1024;
 
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
@@ -159,7 +163,8 @@ pub const DESCRIPTORS_PER_SESSION: usize = 2;
 /// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
 pub const COMPLETIONS_PER_TURN: usize = 512;
 /// Bytes received between two looks at the kernel, at most (a look costs a tenth of a microsecond, this much receiving
-/// a quarter of a millisecond).
+/// a quarter of a millisecond). Where messages are cut out of it, it costs by their number: tens of milliseconds where each is
+/// one byte. [`FRAMING_MESSAGES_MANY`] then lets those in between that are ready; what is new waits for the next look.
 pub const TURN_BYTES: usize = 1024 * 1024;
 /// Readiness events taken from the kernel in one turn, at most.
 pub const EVENTS_PER_TURN: usize = 1024;
@@ -314,6 +319,9 @@ pub const RECORD_BUFFER_BYTES_MIN: usize = 1024 * 1024;
 pub const RECORD_FILE_BYTES_MIN: usize = 64 * 1024;
 /// Most bytes of one entry of a recording. A longer message becomes several entries.
 pub const RECORD_ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// Most pieces of messages that are shown at once to those who watch. At the limit: what was noted is shown, and then the
+/// rest.
+pub const TAP_PIECES_MAX: usize = 16 * 1024;
 /// What a recording, or a receive that waits to be written to one, counts for besides its bytes.
 pub const RECORD_OVERHEAD_BYTES: usize = 512;
 /// Names that are tried for a recording whose own is taken. At the limit: as many more with the number of the connection and
@@ -379,7 +387,9 @@ const _: () = {
     assert!(TLS_CIPHER_RECEIVE_BYTES + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
     assert!(TLS_PLAIN_RECEIVE_BYTES + SERVER_HEADER_BYTES_MAX <= 4 * TLS_RECORD_BYTES);
     assert!(TLS_PLAIN_RECEIVE_BYTES + 6 * TLS_RECORD_OVERHEAD_MAX + HEADROOM_BYTES <= CHUNK_CLASSES[2]);
-    assert!(RECORD_BUFFER_BYTES_MIN >= HOT_BYTES + 4 * RECORD_OVERHEAD_BYTES);
+    // Memory that grows by doubling, and pieces of two words each.
+    assert!(RECORD_BUFFER_BYTES_MIN >= 2 * HOT_BYTES + 16 * TAP_PIECES_MAX + 4 * RECORD_OVERHEAD_BYTES);
+    assert!(HOT_BYTES.is_multiple_of(FRAMING_MESSAGES_MANY));
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);

@@ -1,7 +1,8 @@
 //! The words that choose a framing: its name, and what configures it.
 //!
 //! They are those of websocksy and mean the same, with `text`, `hold` and `trim` besides; where its parser takes nonsense for
-//! something, this one says what is wrong.
+//! something, this one says what is wrong. What is wrong is repeated byte for byte: it may hold a secret, which who logs it finds
+//! only as it was written, and escapes then.
 
 use super::Framing;
 use crate::limits::FRAMING_SEPARATOR_BYTES_MAX;
@@ -11,8 +12,8 @@ const NAMES: &str = "binary, auto, text, newline, separator, fixedlength, dynami
 pub(super) fn parse(name: &str, config: Option<&str>) -> Result<Framing, String> {
     let said = config.unwrap_or_default();
     let why = |remedy: &str| match config {
-        Some(config) => format!("framing {name:?} cannot be configured as {config:?}; {remedy}"),
-        None => format!("framing {name:?} needs a \"framing_config\"; {remedy}"),
+        Some(config) => format!("framing \"{name}\" cannot be configured as \"{config}\"; {remedy}"),
+        None => format!("framing \"{name}\" needs a \"framing_config\"; {remedy}"),
     };
     let nothing = "leave it out";
     match name {
@@ -55,7 +56,7 @@ pub(super) fn parse(name: &str, config: Option<&str>) -> Result<Framing, String>
         "dynamic32" => prefixed(said).ok_or_else(|| {
             why("write any of offset=BYTES, static=BYTES and endian=little or big, with commas between them")
         }),
-        _ => Err(format!("framing {name:?} is not known; there are {NAMES}")),
+        _ => Err(format!("framing \"{name}\" is not known; there are {NAMES}")),
     }
 }
 

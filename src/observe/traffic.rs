@@ -77,7 +77,8 @@ fn received(brought: &Brought) -> Cow<'static, str> {
         (Side::Client, 0) => "}.".into(),
         (Side::Client, 1) => "}".into(),
         (Side::Client, messages) => "}".repeat(messages).into(),
-        (Side::Target, 0 | 1) => "{".into(),
+        (Side::Target, 1) => "{".into(),
+        // Of a part of a message nothing is said but of the last.
         (Side::Target, messages) => "{".repeat(messages).into(),
     }
 }
@@ -120,6 +121,7 @@ mod tests {
         for tap in [
             brought(Side::Client, &[true]),
             Tap::Sent(Side::Target),
+            brought(Side::Target, &[false]),
             brought(Side::Target, &[true]),
             Tap::Sent(Side::Client),
             brought(Side::Client, &[]),

@@ -247,7 +247,7 @@ fn allow(kind: Kind, by: By, request: &Request, what: Map<String, Value>) -> Res
             "target" => {
                 let said = text(&name, &value)?;
                 let target = leads::word(said).map(Arc::new);
-                let why = || format!("{said:?} is no target; write host:port or unix:/path");
+                let why = || format!("\"{said}\" is no target; write host:port or unix:/path");
                 pass.target = Some(target.ok_or_else(why)?);
             }
             "framing" => framing = Some(text(&name, &value)?.to_owned()),
@@ -259,7 +259,7 @@ fn allow(kind: Kind, by: By, request: &Request, what: Map<String, Value>) -> Res
             "subprotocol" => pass.subprotocol = Some(offered(request, text(&name, &value)?)?),
             "headers" => pass.headers = headers(&value, false)?,
             "labels" => pass.labels = labels(&value)?,
-            _ => return Err(format!("\"allow\" has no member {name:?}")),
+            _ => return Err(format!("\"allow\" has no member \"{name}\"")),
         }
     }
     pass.framing = match framing {
@@ -292,7 +292,7 @@ fn deny(kind: Kind, what: Map<String, Value>) -> Result<Refusal, String> {
             "reason" => reason = Some(text(&name, &value)?.to_owned()),
             // A refusal stays one: what the answer says of itself is no reason to say another one.
             "headers" => more = headers(&value, true)?,
-            _ => return Err(format!("\"deny\" has no member {name:?}")),
+            _ => return Err(format!("\"deny\" has no member \"{name}\"")),
         }
     }
     if status.is_none() && reason.is_none() && more.is_empty() {
@@ -321,14 +321,14 @@ fn usual_reason(status: u16) -> &'static str {
 }
 
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
-    value.as_str().ok_or_else(|| format!("{name:?} is no text"))
+    value.as_str().ok_or_else(|| format!("\"{name}\" is no text"))
 }
 
 fn offered(request: &Request, name: &str) -> Result<Box<str>, String> {
     let offers = request.all("Sec-WebSocket-Protocol").flat_map(|value| value.split(|byte| *byte == b','));
     match is_token(name.as_bytes()) && offers.map(trim).any(|offer| offer == name.as_bytes()) {
         true => Ok(name.into()),
-        false => Err(format!("sub-protocol {name:?} was not offered")),
+        false => Err(format!("sub-protocol \"{name}\" was not offered")),
     }
 }
 
@@ -361,11 +361,11 @@ fn headers(value: &Value, passes_own: bool) -> Result<Vec<Header>, String> {
     }
     let header = |(name, value): (&str, &Value)| {
         if !is_token(name.as_bytes()) || is_own(name) {
-            return Err(format!("a header cannot be called {name:?}"));
+            return Err(format!("a header cannot be called \"{name}\""));
         }
         let value = text(name, value)?;
         match value.chars().any(char::is_control) {
-            true => Err(format!("the header {name:?} has a control character in it")),
+            true => Err(format!("the header \"{name}\" has a control character in it")),
             false => Ok((name.to_owned().into(), value.to_owned().into())),
         }
     };
@@ -381,11 +381,11 @@ fn labels(value: &Value) -> Result<Vec<Label>, String> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         let value = text(name, value)?;
         if !(1..=PLUGIN_LABEL_BYTES_MAX).contains(&name.len()) || !name.bytes().all(plain) {
-            return Err(format!("a label cannot be called {name:?}: use a-z, 0-9 and _"));
+            return Err(format!("a label cannot be called \"{name}\": use a-z, 0-9 and _"));
         }
         match value.len() <= PLUGIN_LABEL_BYTES_MAX {
             true => Ok((name.as_str().into(), value.into())),
-            false => Err(format!("the label {name:?} is longer than {PLUGIN_LABEL_BYTES_MAX} bytes")),
+            false => Err(format!("the label \"{name}\" is longer than {PLUGIN_LABEL_BYTES_MAX} bytes")),
         }
     };
     object.iter().map(label).collect()

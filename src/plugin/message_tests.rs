@@ -216,6 +216,19 @@ fn a_refusal_stays_one_whatever_it_says_of_itself() {
 }
 
 #[test]
+fn what_is_repeated_is_as_the_plugin_meant_it() {
+    // A secret in it is found only so.
+    for (answer, part) in [
+        (r#""allow":{"framing":"a\"b\\c"}"#, r#"framing "a"b\c" is not known"#),
+        (r#""allow":{"target":"a\"b\\c"}"#, r#""a"b\c" is no target"#),
+        (r#""allow":{"a\"b\\c":1}"#, r#"no member "a"b\c""#),
+    ] {
+        let told = said(Kind::Auth, answer).unwrap_err();
+        assert!(told.contains(part), "{answer}: {told}");
+    }
+}
+
+#[test]
 fn what_is_no_answer() {
     let labels: Vec<String> = (0..=PLUGIN_LABELS_MAX).map(|n| format!("\"l{n}\":\"\"")).collect();
     let headers: Vec<String> = (0..=PLUGIN_HEADERS_MAX).map(|n| format!("\"x{n}\":\"\"")).collect();

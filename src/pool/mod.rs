@@ -56,8 +56,10 @@ impl Pool {
     /// of the ceiling is free, then little, so that those who do not take their bytes cannot stop all the others, and
     /// nothing at the ceiling itself.
     ///
-    /// A receive brings at most one lease and at most one lease is kept for it, so asking before the receive is enough
-    /// for the ceiling to hold, but for the small change of control frames.
+    /// A receive brings at most one lease. Where at most one lease is kept for it, asking before the receive is enough for the
+    /// ceiling to hold, but for the small change of control frames. Where messages are cut two can be kept: the frames that
+    /// are on their way, and what is left of the receive. And what is sealed lies there twice until it is. So much can be
+    /// in use above the ceiling.
     pub fn allowance(&self) -> usize {
         if self.fits(LARGEST) {
             HOT_BYTES
@@ -88,10 +90,12 @@ impl Pool {
         Lease { bytes, start: HEADROOM_BYTES, end: HEADROOM_BYTES, home: Home::Hot(self.clone()) }
     }
 
-    /// An empty chunk with room for at least `room` bytes; more than the largest class gets memory of its own size.
+    /// An empty chunk with room for at least `room` bytes; more than the largest class gets memory of its own size, which
+    /// counts as well.
     pub fn chunk(&self, room: usize) -> Lease {
         let Some(class) = CHUNK_CLASSES.iter().position(|&size| size >= room) else {
-            return Lease { bytes: vec![0; room].into_boxed_slice(), start: 0, end: 0, home: Home::Own };
+            let home = Home::Reserved(self.take(room));
+            return Lease { bytes: vec![0; room].into_boxed_slice(), start: 0, end: 0, home };
         };
         let size = CHUNK_CLASSES[class];
         let bytes = match self.0.free[class].borrow_mut().pop() {
@@ -105,23 +109,20 @@ impl Pool {
         Lease { bytes, start: 0, end: 0, home: Home::Chunk(self.clone(), class) }
     }
 
-    /// An empty chunk as from [`Pool::chunk`], counted whatever its size; `None` when it does not fit under the ceiling.
+    /// An empty chunk as from [`Pool::chunk`]; `None` when it does not fit under the ceiling.
     pub fn chunk_within(&self, room: usize) -> Option<Lease> {
-        if let Some(&size) = CHUNK_CLASSES.iter().find(|&&size| size >= room) {
-            return self.fits(size).then(|| self.chunk(room));
-        }
-        let reservation = self.reserve(room)?;
-        let bytes = vec![0; room].into_boxed_slice();
-        Some(Lease { bytes, start: 0, end: 0, home: Home::Reserved(reservation) })
+        let size = CHUNK_CLASSES.iter().copied().find(|&size| size >= room).unwrap_or(room);
+        self.fits(size).then(|| self.chunk(room))
     }
 
     /// Sets `bytes` of the ceiling aside for memory that somebody else allocates; `None` when it does not fit.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        if !self.fits(bytes) {
-            return None;
-        }
+        self.fits(bytes).then(|| self.take(bytes))
+    }
+
+    fn take(&self, bytes: usize) -> Reservation {
         self.0.in_use.set(self.0.in_use.get() + bytes);
-        Some(Reservation { pool: self.clone(), bytes })
+        Reservation { pool: self.clone(), bytes }
     }
 
     /// Bytes of chunks and reservations in use, and in pipes.
@@ -376,7 +377,11 @@ mod tests {
         assert_eq!((large.tailroom(), pool.in_use()), (2 * LARGEST, 2 * LARGEST));
         let small = pool.chunk_within(1).unwrap();
         assert!(pool.chunk_within(LARGEST).is_none());
-        drop((large, small));
+        // What must have its place counts too.
+        let larger = pool.chunk(2 * LARGEST);
+        assert_eq!((larger.tailroom(), pool.in_use()), (2 * LARGEST, 4 * LARGEST + SMALLEST));
+        assert!(pool.is_short() && pool.allowance() == 0);
+        drop((large, small, larger));
         assert_eq!(pool.in_use(), 0);
     }
 

@@ -292,12 +292,15 @@ impl Bridge {
 
     /// Receives from the target again, unless something it sent has not been passed on yet.
     fn receive_down(&self, core: &mut Core, cx: &mut Cx<'_>) {
-        if !matches!(self.far, Far::Target | Far::Framed(_)) || self.writer.has_data() {
-            return;
-        }
+        let most = match &self.far {
+            _ if self.writer.has_data() => return,
+            Far::Target => HOT_BYTES,
+            Far::Framed(framer) => framer.receive_bytes(),
+            Far::Dialling(..) | Far::Echo(_) => return,
+        };
         match self.may_pass_unseen(core) {
-            true => core.receive_unseen(Side::Target, HOT_BYTES, cx),
-            false => core.receive(Side::Target, HOT_BYTES, cx),
+            true => core.receive_unseen(Side::Target, most, cx),
+            false => core.receive(Side::Target, most, cx),
         }
     }
 
@@ -311,16 +314,12 @@ impl Bridge {
         if let Some(out) = echoed.out {
             self.put(out, core, cx);
         }
-        match echoed.end {
-            Some((end, reply)) => {
-                self.reply = reply.map(Box::new);
-                Next::Leave(end)
-            }
-            None => {
-                self.receive_up(core, cx);
-                Next::Stay
-            }
+        if let Some((end, reply)) = echoed.end {
+            self.reply = reply.map(Box::new);
+            return Next::Leave(end);
         }
+        self.receive_up(core, cx);
+        Next::Stay
     }
 
     fn down(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
@@ -429,6 +428,9 @@ impl Bridge {
         {
             *held = None;
             return Next::Leave(end);
+        }
+        if matches!(&self.far, Far::Framed(framer) if framer.hoards(cx)) {
+            return Next::Leave(End::NoMemory);
         }
         if now >= core.opened + KEEP_AFTER {
             core.keep_target(cx);

@@ -29,7 +29,7 @@ pub enum End {
     TooLarge,
     /// The target did not keep to the framing that its route named.
     Unframed,
-    /// Buffer memory was at its ceiling when a message had to be held.
+    /// Buffer memory was short when a message had to be held, or when one had been held for long.
     NoMemory,
     /// The request head did not come in time.
     HeadTimeout,

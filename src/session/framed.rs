@@ -4,17 +4,25 @@
 //! when the frames that were made of it filled a buffer. Frames are made of one receive as many as one buffer takes; the rest
 //! waits until they have gone, and the target is not received from meanwhile. Where messages end is `framing`'s to say.
 
-use super::tap::Watch;
 use super::{Core, Cx, End, Side};
 use crate::framing::{Cut, Cutter, Framing, Rest};
-use crate::limits::{CHUNK_CLASSES, HEADROOM_BYTES, HOT_BYTES, SERVER_HEADER_BYTES_MAX};
+use crate::limits::{
+    CHUNK_CLASSES, FRAMING_MESSAGES_MANY, HEADROOM_BYTES, HOT_BYTES, SERVER_HEADER_BYTES_MAX,
+    TLS_RECORD_OVERHEAD_MAX,
+};
 use crate::pool::{Lease, Pool};
+use crate::timers::Time;
 use crate::ws::{self, Kind};
 
 /// The largest chunk that is kept for reuse.
 const LARGEST: usize = CHUNK_CLASSES[CHUNK_CLASSES.len() - 1];
 /// Up to so many bytes are kept in memory of just their size; more takes a chunk.
 const LITTLE: usize = CHUNK_CLASSES[0] / 2;
+/// What frames for a client with TLS leave free of their buffer, so that they fit one of the same class when they are sealed:
+/// the overhead of as many records as one receive fills, and some words of TLS itself.
+const SEAL: usize = 6 * TLS_RECORD_OVERHEAD_MAX + 64;
+/// Why a session ended whose target's message is too long.
+const TOO_LONG: &str = "a message of the target is longer than --max-message";
 
 const _: () = assert!(SERVER_HEADER_BYTES_MAX <= HEADROOM_BYTES);
 
@@ -24,12 +32,19 @@ pub(super) struct Framer {
     cutter: Cutter,
     /// The beginning of a message, with room for a header in front of it.
     open: Option<Lease>,
+    /// When that began to be kept.
+    begun: Time,
     /// What was received behind it and has not been cut, or not been sent.
     rest: Option<Lease>,
     /// A message, and what it is, that ends behind so many bytes of `rest`.
     found: Option<(usize, Kind)>,
-    /// The target brings nothing more: why the session ends when all that it brought has gone.
+    /// Bytes of the newest receive, and messages that have been made of it.
+    came: usize,
+    made: usize,
+    /// Nothing more is cut: why the session ends when all that was cut has gone.
     over: Option<End>,
+    /// What the operator is told of that.
+    why: Option<&'static str>,
 }
 
 /// Messages that were cut.
@@ -49,13 +64,37 @@ impl Framer {
     /// A framer at the beginning of what a target sends; `None` where nothing has to be cut.
     pub fn new(framing: &Framing, cx: &Cx<'_>) -> Option<Box<Framer>> {
         let cutter = Cutter::new(framing, cx.config.message_bytes_max)?;
-        Some(Box::new(Framer { cutter, open: None, rest: None, found: None, over: None }))
+        Some(Box::new(Framer {
+            cutter,
+            open: None,
+            begun: cx.now,
+            rest: None,
+            found: None,
+            came: 0,
+            made: 0,
+            over: None,
+            why: None,
+        }))
     }
 
     /// Takes what a receive brought. All that came before has been sent.
     pub fn take(&mut self, lease: Lease) {
         debug_assert!(self.rest.is_none(), "nobody receives while something waits");
+        (self.came, self.made) = (lease.len(), 0);
         self.rest = Some(lease);
+    }
+
+    /// How much to receive next. Short messages cost by their number: where a whole receive of them would make too many, the
+    /// next one brings so few bytes that it cannot.
+    pub fn receive_bytes(&self) -> usize {
+        let is_dense = self.made * (HOT_BYTES / FRAMING_MESSAGES_MANY) > self.came.max(FRAMING_MESSAGES_MANY);
+        if is_dense { FRAMING_MESSAGES_MANY } else { HOT_BYTES }
+    }
+
+    /// Whether a message that was begun long ago takes memory that others need now: its end may never come.
+    pub fn hoards(&self, cx: &Cx<'_>) -> bool {
+        let held = self.open.as_ref().map_or(0, |open| open.headroom() + open.len() + open.tailroom());
+        held > LITTLE && cx.pool.is_short() && cx.now >= self.begun + cx.config.timing.write
     }
 
     /// The target brings nothing more. The first reason counts.
@@ -65,25 +104,46 @@ impl Framer {
 
     /// Makes the next frames of what has come; `None` when it takes more of it to make any.
     pub fn next(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
+        let framed = self.step(core, cx)?;
+        if framed.end.is_some()
+            && let Some(why) = self.why
+        {
+            core.detail = Some(why.into());
+        }
+        Some(framed)
+    }
+
+    fn step(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
         if core.broken(Side::Client) {
             // Nobody takes what has come.
-            (self.open, self.rest, self.found) = (None, None, None);
+            self.drop_all();
             return self.over.map(|end| Framed { end: Some(end), ..Framed::default() });
         }
-        let framed = match self.rest.take() {
+        let mut framed = match self.rest.take() {
             Some(rest) => self.cut(rest, core, cx),
-            None => self.finish(core),
+            None => self.finish(core, cx),
         }?;
         if framed.messages > 0 {
+            self.made += framed.messages as usize;
             core.count_out(framed.bytes, framed.messages, cx);
             core.show_brought(Side::Target, cx);
         }
+        if framed.out.is_some() && framed.end.is_some() {
+            // The last frames have the time of all others, which is more than that of a goodbye.
+            self.drop_all();
+            self.over = framed.end.take();
+        }
         Some(framed)
+    }
+
+    fn drop_all(&mut self) {
+        (self.open, self.rest, self.found) = (None, None, None);
     }
 
     /// Cuts as much of `lease` as makes one buffer full of frames.
     fn cut(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
         let mut framed = Framed::default();
+        let spare = SERVER_HEADER_BYTES_MAX + if core.is_secure(Side::Client) { SEAL } else { 0 };
         let mut at = 0;
         while at < lease.len() {
             let cut = match self.found.take() {
@@ -92,7 +152,7 @@ impl Framer {
             };
             match cut {
                 Cut::Message { len, kind } => {
-                    if framed.out.as_ref().is_some_and(|out| out.tailroom() < SERVER_HEADER_BYTES_MAX + len) {
+                    if framed.out.as_ref().is_some_and(|out| out.tailroom() < spare + len) {
                         self.found = Some((len, kind));
                         lease.advance(at);
                         self.rest = Some(lease.kept());
@@ -100,12 +160,12 @@ impl Framer {
                     }
                     let is_all = len == lease.len() && lease.headroom() >= SERVER_HEADER_BYTES_MAX;
                     if is_all && self.open.is_none() {
-                        framed.note(&lease, core.watch.as_deref_mut());
+                        framed.note(&lease, core, cx);
                         lease.prepend(ws::header(kind.opcode(), true, len as u64).as_slice());
                         framed.out = Some(lease);
                         return Some(framed);
                     }
-                    if let Err(end) = self.put(&lease[at..], len, kind, &mut framed, core, cx.pool) {
+                    if let Err(end) = self.put(&lease[at..], len, kind, &mut framed, core, cx) {
                         framed.end = Some(end);
                         return Some(framed);
                     }
@@ -117,11 +177,11 @@ impl Framer {
                     break;
                 }
                 Cut::TooLong => {
-                    framed.end = Some(End::TooLarge);
+                    (framed.end, self.why) = (Some(End::TooLarge), Some(TOO_LONG));
                     break;
                 }
                 Cut::Broken(why) => {
-                    framed.end = Some(broken(why, core));
+                    (framed.end, self.why) = (Some(End::Unframed), Some(why));
                     break;
                 }
             }
@@ -137,8 +197,9 @@ impl Framer {
         kind: Kind,
         framed: &mut Framed,
         core: &mut Core,
-        pool: &Pool,
+        cx: &mut Cx<'_>,
     ) -> Result<(), End> {
+        let pool = cx.pool;
         let tail = &fresh[..len];
         if let Some(open) = self.open.take() {
             // It is the first message of the receive, for no other can have begun before.
@@ -149,15 +210,13 @@ impl Framer {
             let more = if fits && !pool.is_short() { all } else { len };
             let mut out = with_room(Some(open), more, size, pool)?;
             append(&mut out, tail);
-            framed.note(&out, core.watch.as_deref_mut());
+            framed.note(&out, core, cx);
             out.prepend(ws::header(kind.opcode(), true, size as u64).as_slice());
             framed.out = Some(out);
             return Ok(());
         }
+        framed.note(tail, core, cx);
         let out = framed.out.get_or_insert_with(|| pool.chunk(fresh.len() + HEADROOM_BYTES));
-        framed.messages += 1;
-        framed.bytes += len as u64;
-        note(tail, core.watch.as_deref_mut());
         append(out, ws::header(kind.opcode(), true, len as u64).as_slice());
         append(out, tail);
         Ok(())
@@ -165,27 +224,37 @@ impl Framer {
 
     /// Keeps the beginning of a message.
     fn hold(&mut self, more: &[u8], cx: &Cx<'_>) -> Result<(), End> {
+        let grows = self.open.as_ref().is_none_or(|open| open.tailroom() < more.len());
+        if self.open.is_none() {
+            self.begun = cx.now;
+        }
         let mut open = with_room(self.open.take(), more.len(), cx.config.message_bytes_max, cx.pool)?;
+        // The last place is for those whose bytes only pass: what waits for its end may wait for ever.
+        if grows && cx.pool.allowance() == 0 {
+            return Err(End::NoMemory);
+        }
         append(&mut open, more);
         self.open = Some(open);
         Ok(())
     }
 
     /// What is left when the target has ended; `None` if it has not.
-    fn finish(&mut self, core: &mut Core) -> Option<Framed> {
+    fn finish(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
         let end = self.over?;
         let mut framed = Framed { end: Some(end), ..Framed::default() };
         if let Some(mut open) = self.open.take() {
             match self.cutter.finish() {
                 Rest::Message(kind) => {
-                    framed.note(&open, core.watch.as_deref_mut());
+                    framed.note(&open, core, cx);
                     let header = ws::header(kind.opcode(), true, open.len() as u64);
                     open.prepend(header.as_slice());
                     framed.out = Some(open);
                 }
                 Rest::Nothing => {}
                 // A target that was cut off owes nobody the rest.
-                Rest::Broken(why) if end == End::TargetClosed => framed.end = Some(broken(why, core)),
+                Rest::Broken(why) if end == End::TargetClosed => {
+                    (framed.end, self.why) = (Some(End::Unframed), Some(why));
+                }
                 Rest::Broken(_) => {}
             }
         }
@@ -195,25 +264,13 @@ impl Framer {
 
 impl Framed {
     /// Counts a whole message, and shows it to those who watch.
-    fn note(&mut self, message: &[u8], watch: Option<&mut Watch>) {
+    fn note(&mut self, message: &[u8], core: &mut Core, cx: &mut Cx<'_>) {
         self.messages += 1;
         self.bytes += message.len() as u64;
-        note(message, watch);
+        if core.is_tapped() {
+            core.note_down(message, cx);
+        }
     }
-}
-
-fn note(message: &[u8], watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    // No run is longer than what a receive brings.
-    let mut runs = message.chunks(HOT_BYTES).peekable();
-    while let Some(run) = runs.next() {
-        watch.note(run, runs.peek().is_none());
-    }
-}
-
-fn broken(why: &str, core: &mut Core) -> End {
-    core.detail = Some(why.into());
-    End::Unframed
 }
 
 /// `held`, or nothing yet, with room for `more` bytes behind it and for a header in front. Little takes no more memory than it

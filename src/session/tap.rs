@@ -5,6 +5,7 @@
 //! what is passed on.
 
 use super::{Action, Core, Cx, Side};
+use crate::limits::{HOT_BYTES, TAP_PIECES_MAX};
 
 /// Something that those who watch are shown, in the order in which it happened.
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub enum Tap {
     Moved(Side),
 }
 
-/// What one receive brought: payload, freed from frames.
+/// What one receive brought: payload, freed from frames. Where messages are cut it is what was cut at once, or a part of that:
+/// it never holds more bytes than a receive brings, nor more pieces than [`TAP_PIECES_MAX`].
 #[derive(Debug)]
 pub struct Brought {
     /// Whom it came from.
@@ -58,6 +60,11 @@ impl Watch {
             self.bytes.extend_from_slice(payload);
         }
         self.pieces.push(Piece { len: payload.len(), ends });
+    }
+
+    /// Whether `more` bytes as another piece would be too much to be shown at once.
+    fn is_full(&self, more: usize) -> bool {
+        self.bytes.len() + more > HOT_BYTES || self.pieces.len() == TAP_PIECES_MAX
     }
 }
 
@@ -99,6 +106,21 @@ impl Core {
         if !pieces.is_empty() {
             let back = Brought { from: Side::Target, bytes, pieces };
             cx.actions.push(Action::Tap(Tap::Brought(Box::new(back))));
+        }
+    }
+
+    /// Notes a whole message of the target, in runs no longer than what a receive brings; what is too much for one showing is
+    /// shown before it.
+    pub(super) fn note_down(&mut self, payload: &[u8], cx: &mut Cx<'_>) {
+        let mut runs = payload.chunks(HOT_BYTES).peekable();
+        while let (Some(watch), Some(run)) = (&self.watch, runs.next()) {
+            let (is_full, ends) = (watch.is_full(run.len()), runs.peek().is_none());
+            if is_full {
+                self.show_brought(Side::Target, cx);
+            }
+            if let Some(watch) = &mut self.watch {
+                watch.note(run, ends);
+            }
         }
     }
 

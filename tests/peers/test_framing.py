@@ -86,10 +86,11 @@ def framed(keep, engine, tmp_path, place):
     return start
 
 
-def messages(server, token, say=()):
+def messages(server, token, say=(), context=None):
     """All messages of a session, and the close behind them."""
     got = []
-    with connect(server.url(f"?token={token}", scheme="ws"), compression=None, proxy=None, max_size=None) as session:
+    url = server.url(f"?token={token}", scheme="wss" if context else "ws")
+    with connect(url, ssl=context, compression=None, proxy=None, max_size=None) as session:
         for message in say:
             session.send(message)
         try:
@@ -164,7 +165,7 @@ def test_a_message_that_is_too_long(framed):
     _, server = framed([b"fine\n", b"x" * (MIB - 1) + b"\n", b"x" * MIB + b"\n"])
     got, code = messages(server, "newline,lf")
     assert ([len(one) for one in got], code) == ([5, MIB], 1009)
-    server.wait_for("end=message_too_large")
+    server.wait_for("end=message_too_large.*a message of the target is longer than --max-message")
 
 
 def test_text_that_is_none(framed):
@@ -179,16 +180,15 @@ def test_behind_tls(framed, authority):
     _, server = framed(shreds("".join(lines).encode(), 8), "--cert", authority.sign("plain").both)
     context = ssl.create_default_context(cafile=authority.cert)
     context.check_hostname = False
-    url = server.url("?token=newline,lf", scheme="wss")
-    with connect(url, ssl=context, compression=None, proxy=None, max_size=None) as session:
-        assert [session.recv(30) for _ in lines] == lines
+    assert messages(server, "newline,lf", context=context) == (lines, 1000)
 
 
 def test_an_answer_that_makes_no_sense(framed):
     """A token is not told, so what the plugin made of it is not either."""
     _, server = framed([])
-    assert ask(server, "?token=base64")[0] == 503
-    server.wait_for(r'framing \\".*\\" is not known; there are binary, auto, text, newline')
+    assert ask(server, "?token=odd%22%5Cname")[0] == 503
+    server.wait_for(r'framing \\"\(secret\)\\" is not known; there are binary, auto, text, newline')
+    assert not any("odd" in line for _, line in server.lines), "what a secret holds may not hide it"
     assert ask(server, "?token=newline,CRLF")[0] == 503
     server.wait_for(r'framing \\"newline\\" cannot be configured as \\"CRLF\\"; write crlf, lfcr, lf or cr')
     assert ask(server, "?token=separator")[0] == 503

@@ -3,7 +3,7 @@
 use super::play::{Client, Play, config};
 use super::read::{UPGRADE, binary, close, frame, ping, row};
 use super::settings::every_cut;
-use crate::limits::HOT_BYTES;
+use crate::limits::{CHUNK_CLASSES, HOT_BYTES};
 
 /// Plays frames against an echo in every cut; pongs may come early or late, so they are told apart.
 fn echoes(frames: &[Vec<u8>], expected: &str) {
@@ -78,6 +78,17 @@ fn no_memory_is_1013() {
     let mut play = Play::open("echo://");
     let taken = play.pool.reserve(2 * 1024 * 1024 - 100 * 1024).unwrap();
     play.client(binary("whole")).client(frame(0x02, vec![0; 200 * 1024]));
+    assert_eq!(play.frames(), "binary:whole, close:1013 Out of buffer memory");
+    drop(taken);
+    assert_eq!(play.fin(Client).end(), "no_memory");
+}
+
+#[test]
+fn what_is_held_leaves_the_last_place_to_others() {
+    let mut play = Play::open("echo://");
+    let mut taken: Vec<_> = std::iter::from_fn(|| play.pool.reserve(CHUNK_CLASSES[0])).collect();
+    taken.truncate(taken.len() - 1);
+    play.client(binary("whole")).client(frame(0x02, "a"));
     assert_eq!(play.frames(), "binary:whole, close:1013 Out of buffer memory");
     drop(taken);
     assert_eq!(play.fin(Client).end(), "no_memory");

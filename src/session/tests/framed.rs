@@ -5,15 +5,19 @@ use super::read::{self, UPGRADE, binary, close, frame, ping};
 use super::secure::{self, Peer};
 use super::settings::routed;
 use super::tap::tapped;
-use crate::config::Config;
+use crate::config::{Config, Timing};
 use crate::framing::Framing;
-use crate::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, HOT_BYTES, MESSAGE_BYTES_DEFAULT};
+use crate::limits::{
+    BUFFER_MEMORY_MIN, CHUNK_CLASSES, FRAMING_MESSAGES_MANY, HOT_BYTES, MESSAGE_BYTES_DEFAULT, TAP_PIECES_MAX,
+};
+use crate::pool::Reservation;
 use crate::route::Pass;
 use crate::session::job::Verdict;
 use crate::session::tap::Tap;
 use crate::target::Target;
 use rustls::version::{TLS12, TLS13};
 use std::sync::Arc;
+use std::time::Duration;
 
 const LARGEST: usize = CHUNK_CLASSES[CHUNK_CLASSES.len() - 1];
 
@@ -141,16 +145,27 @@ fn the_longest_message_passes_and_a_longer_one_ends_the_session() {
                 "{name}: {}",
                 play.frames()
             );
+            assert_eq!(why(&play), "a message of the target is longer than --max-message");
             assert_eq!(play.client(close(1009, "")).fin(Client).fin(Far).end(), "message_too_large");
         }
     }
     // It is known before it comes.
-    let mut play = bridge("dynamic32", "endian=big");
-    play.target(b"\0\0\0\x01a\0\x10\0\0");
-    assert!(play.frames().ends_with("close:1009 Message too big"), "{}", play.frames());
+    for (name, words, stream) in
+        [("dynamic32", "endian=big", &b"\0\0\0\x01a\0\x10\0\0"[..]), ("fixedlength", "1048577", b"a")]
+    {
+        let mut play = bridge(name, words);
+        play.target(stream);
+        assert!(play.frames().ends_with("close:1009 Message too big"), "{}", play.frames());
+        assert_eq!(why(&play), "a message of the target is longer than --max-message");
+    }
     // And --max-message says how long that is.
     let mut play = bridge_of(Config { message_bytes_max: 4, ..routed() }, "newline", "lf");
     assert_eq!(play.target("abc\nabcd\n").frames(), "text:abc\n, close:1009 Message too big");
+}
+
+/// What the operator is told of the end.
+fn why(play: &Play) -> &str {
+    play.session.as_ref().unwrap().core().detail.as_deref().unwrap_or_default()
 }
 
 #[test]
@@ -164,7 +179,7 @@ fn a_target_that_does_not_keep_to_its_framing_is_told_of() {
         let mut play = bridge(name, words);
         play.target(stream).fin(Far);
         assert_eq!(play.frames(), format!("{before}{WHY}"), "{name}");
-        assert!(play.session.as_ref().unwrap().core().detail.as_ref().unwrap().starts_with("the target"));
+        assert!(why(&play).starts_with("the target"));
         assert_eq!(play.fin(Client).end(), "target_unframed");
     }
     // One that broke in the middle of a character did that first.
@@ -183,6 +198,38 @@ fn what_a_target_said_before_it_broke_is_passed_on() {
 }
 
 #[test]
+fn a_slow_client_has_time_for_the_last_messages() {
+    let last = "x".repeat(900 * 1024);
+    for stream in [last.clone(), format!("{last}\nrest")] {
+        let mut play = bridge("newline", "lf");
+        play.stick(Client).target(&stream).fin(Far).wait(6_000).unstick(Client);
+        assert_eq!(read::payload(&play.sockets[0].got), stream.as_bytes());
+        assert!(play.frames().ends_with("close:1000 Target closed"), "{}", stream.len());
+        assert_eq!(play.fin(Client).end(), "target_closed");
+    }
+    // What is wrong behind them is said when they have gone, even if the target has broken meanwhile.
+    for (name, words, stream, goodbye, cause) in [
+        ("text", "", &b"ab\xFFcd"[..], "1007 Target does not keep to its framing", "the target's text"),
+        ("newline", "lf", b"ab\n12345", "1009 Message too big", "a message of the target is longer"),
+    ] {
+        let mut play = bridge_of(Config { message_bytes_max: 4, ..routed() }, name, words);
+        play.stick(Client).target(stream).reset(Far).client(binary("up")).wait(6_000).unstick(Client);
+        assert!(play.frames().starts_with("text:ab"), "{}", play.frames());
+        assert!(play.frames().contains(&format!("close:{goodbye}")), "{}", play.frames());
+        assert!(why(&play).starts_with(cause), "{}", why(&play));
+    }
+    // Who takes nothing at all has the time of any send.
+    let mut play = bridge("newline", "lf");
+    play.stick(Client).target(&last).fin(Far).wait(59_000);
+    assert!(!play.released);
+    assert_eq!(play.wait(12_000).end(), "client_stalled");
+    // Nobody waits for one that has gone.
+    let mut play = bridge("newline", "lf");
+    play.stick(Client).target(&last).fin(Far).reset(Client);
+    assert!(play.released);
+}
+
+#[test]
 fn nothing_is_cut_for_a_client_that_has_gone() {
     for stream in ["a\nb", &"\n".repeat(HOT_BYTES)] {
         let mut play = bridge("newline", "lf");
@@ -193,7 +240,11 @@ fn nothing_is_cut_for_a_client_that_has_gone() {
     let mut play = bridge("newline", "lf");
     play.stick(Client).target("\n".repeat(HOT_BYTES)).fin(Far);
     play.sockets[0].deaf = true;
+    let counted = |play: &Play| play.session.as_ref().unwrap().core().messages_out;
+    let before = counted(&play);
+    assert!((1..HOT_BYTES as u64).contains(&before), "{before}");
     assert_eq!(play.client(binary("bye")).unstick(Client).got(), "bye");
+    assert_eq!(counted(&play), before);
     assert_eq!(play.fin(Client).end(), "target_closed");
 }
 
@@ -241,6 +292,81 @@ fn a_message_that_finds_no_memory_ends_its_session() {
     assert_eq!(play.client(close(1013, "")).fin(Client).fin(Far).end(), "no_memory");
 }
 
+/// Takes all memory but so many of the smallest chunks.
+fn take_all_but(places: usize, play: &Play) -> Vec<Reservation> {
+    let mut taken: Vec<_> = std::iter::from_fn(|| play.pool.reserve(CHUNK_CLASSES[0])).collect();
+    taken.truncate(taken.len() - places);
+    taken
+}
+
+#[test]
+fn what_is_kept_leaves_the_last_place_to_others() {
+    let mut play = bridge("newline", "lf");
+    let taken = take_all_but(2, &play);
+    assert_eq!(play.target("a").target("b\n").frames(), "text:ab\n");
+    drop(taken);
+    let taken = take_all_but(1, &play);
+    assert!(play.target("c").frames().ends_with("text:ab\n, close:1013 Out of buffer memory"));
+    drop(taken);
+    assert_eq!(play.fin(Client).fin(Far).end(), "no_memory");
+}
+
+#[test]
+fn a_message_that_never_ends_gives_way_when_others_need_memory() {
+    let timing = || Timing { heartbeat: Duration::ZERO, ..Timing::default() };
+    let write = timing().write.as_millis() as u64;
+    for (len, needed, ends) in [(8_000, true, true), (8_000, false, false), (200, true, false)] {
+        let mut play = bridge_of(Config { timing: timing(), ..routed() }, "newline", "lf");
+        play.target("x".repeat(len)).wait(write - 1_000);
+        let taken = needed.then(|| play.pool.reserve(BUFFER_MEMORY_MIN / 2 - LARGEST).unwrap());
+        assert_eq!(play.wait(500).frames(), "", "it has its time");
+        play.wait(write);
+        assert_eq!(play.frames(), if ends { "close:1013 Out of buffer memory" } else { "" }, "{len}");
+        drop(taken);
+        if ends {
+            assert_eq!(play.fin(Client).fin(Far).end(), "no_memory");
+        }
+    }
+    // What ended in time has begun anew.
+    let mut play = bridge_of(Config { timing: timing(), ..routed() }, "newline", "lf");
+    play.target("x".repeat(8_000)).wait(write).target("\n").target("y".repeat(8_000));
+    let _taken = play.pool.reserve(BUFFER_MEMORY_MIN / 2 - LARGEST).unwrap();
+    assert!(!play.wait(write - 1).frames().contains("close"));
+}
+
+#[test]
+fn many_short_messages_make_the_next_receive_short() {
+    let mut play = bridge("newline", "lf");
+    let asked = |play: &Play| play.sockets[1].receiving;
+    for (stream, next) in [
+        ("\n".repeat(HOT_BYTES), FRAMING_MESSAGES_MANY),
+        ("\n".repeat(FRAMING_MESSAGES_MANY), FRAMING_MESSAGES_MANY),
+        ("0123456789abcde\n".repeat(FRAMING_MESSAGES_MANY / 16), HOT_BYTES),
+        ("0123456789abcd\n".repeat(HOT_BYTES / 15), FRAMING_MESSAGES_MANY),
+        ("half".into(), HOT_BYTES),
+        ("\n\n\n".into(), HOT_BYTES),
+        ("0123456789abcde\n".repeat(HOT_BYTES / 16), HOT_BYTES),
+    ] {
+        play.target(&stream);
+        assert_eq!(asked(&play), Some(next), "{}", stream.len());
+    }
+}
+
+#[test]
+fn who_watches_is_shown_no_more_at_once_than_a_receive_brings() {
+    let mut play = bridge_of(tapped("", true, false), "newline", "lf");
+    play.target("x".repeat(MESSAGE_BYTES_DEFAULT - 1)).target("\n").target("\n".repeat(HOT_BYTES));
+    let (mut bytes, mut ends) = (0, 0);
+    for tap in &play.shown {
+        let Tap::Brought(brought) = tap else { continue };
+        assert!(brought.bytes.len() <= HOT_BYTES && brought.bytes.capacity() <= 2 * HOT_BYTES);
+        assert!((1..=TAP_PIECES_MAX).contains(&brought.pieces.len()), "{}", brought.pieces.len());
+        bytes += brought.bytes.len();
+        ends += brought.pieces.iter().filter(|piece| piece.ends).count();
+    }
+    assert_eq!((bytes, ends), (MESSAGE_BYTES_DEFAULT + HOT_BYTES, 1 + HOT_BYTES));
+}
+
 #[test]
 fn who_watches_sees_whole_messages() {
     let mut play = bridge_of(tapped("", true, false), "newline", "lf");
@@ -284,4 +410,30 @@ fn messages_are_cut_behind_tls_too() {
         assert!(heard.ends_with("text:half, close:1000 Target closed"), "{}", heard.len());
         assert_eq!(heard.matches("text:0123456789\n").count(), 20_000);
     }
+}
+
+#[test]
+fn what_waits_behind_tls_counts_as_memory() {
+    let pair = secure::pair(&TLS13);
+    let config = Config { route: routed().route, ..routed() };
+    let mut play = Play::with_tls(config, Some(pair.server.clone()), None);
+    let mut client = Peer::client(&pair, &mut play);
+    client.say(&mut play, UPGRADE.replace("/x", "/?token=t").as_bytes());
+    play.verdict(cut("newline", "lf")).connected();
+    client.listen(&mut play);
+    let long = "x".repeat(1_000_000) + "\n";
+    play.stick(Client).target(&long);
+    let in_use = play.pool.in_use();
+    assert!((long.len()..long.len() * 5 / 4).contains(&in_use), "{in_use}");
+    play.unstick(Client);
+    client.listen(&mut play);
+    assert_eq!(play.pool.in_use(), 0);
+    // A buffer of short messages is sealed into one of its class.
+    let short = "\n".repeat(HOT_BYTES);
+    play.stick(Client).target(&short);
+    assert!(play.pool.in_use() <= 2 * CHUNK_CLASSES[2], "{}", play.pool.in_use());
+    play.unstick(Client);
+    client.listen(&mut play);
+    assert_eq!(read::payload(&client.plain), (long + &short).as_bytes());
+    assert_eq!(play.pool.in_use(), 0);
 }

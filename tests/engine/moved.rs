@@ -7,6 +7,9 @@ use websplice::engine::{Completion, Token};
 use websplice::pool::Lease;
 use websplice::sim::{Hand, Odds};
 
+/// Turns that bring bulk between two sleeps.
+const TURNS: usize = 10;
+
 impl Bench {
     /// How long a sleep would last at least behind what was moved since this was asked last.
     fn gathers(&mut self) -> Option<Duration> {
@@ -14,6 +17,14 @@ impl Bench {
         let gathers = spin.gather(None);
         spin.sleep(|| ());
         gathers
+    }
+
+    /// Has `from` send so much, taken without being seen, that a sleep behind it may last as long as any.
+    fn stream(&mut self, from: &Hand, source: Token) {
+        for _ in 0..TURNS {
+            assert!(self.unseen(from, source, &bytes(MUCH)).piped() > 0);
+            self.turns(1);
+        }
     }
 
     /// Has `from` send so many bytes, and takes them in one receive that sees them.
@@ -56,8 +67,7 @@ fn what_goes_through_pipes_is_told_too_and_its_last_piece_is_not_small() {
     let mut longest = None;
     // Until nobody seems to wait for an answer.
     for _ in 0..1_000 {
-        assert!(bench.unseen(&from, source, &bytes(MUCH)).piped() > 0);
-        bench.turns(1);
+        bench.stream(&from, source);
         let gathers = bench.gathers();
         assert!(gathers.is_some(), "bulk");
         if longest.is_some() && gathers > longest {
@@ -70,8 +80,7 @@ fn what_goes_through_pipes_is_told_too_and_its_last_piece_is_not_small() {
         piece(&mut bench, &from, source);
         bench.turns(1);
         bench.gathers();
-        drop(bench.unseen(&from, source, &bytes(MUCH)));
-        bench.turns(1);
+        bench.stream(&from, source);
         bench.gathers()
     };
     assert_eq!(behind(|bench, from, source| drop(bench.unseen(from, source, b"the last piece"))), longest);

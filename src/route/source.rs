@@ -2,6 +2,7 @@
 //!
 //! Reads the words of the command line. It opens nothing: paths are as written until somebody makes them absolute. Pure.
 
+use super::authority::Authority;
 use super::plugin::Plugin;
 use crate::target::{Port, Target};
 use std::fmt;
@@ -143,18 +144,21 @@ impl Api {
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let shown = if rest[authority.len()..].contains('@') { "..." } else { host };
         let refused = |why: &str| format!("\"{scheme}{}/...\": {why}", shown.escape_debug());
+        if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(refused(
+                "has blanks or letters that an address cannot have; percent-encode them, as %20 for a blank",
+            ));
+        }
         let parts = around_token(address);
         let [before, behind] = &parts[..] else {
-            return Err(refused("must have %s once, for the token"));
+            return Err(refused("must have %s once, for the token; write it where the token goes"));
         };
-        if host.is_empty() || !before[scheme.len()..].contains(['/', '?', '#']) {
-            return Err(refused("the token may not be a part of the host, and there must be a host"));
+        if !before[scheme.len()..].contains(['/', '?', '#']) {
+            return Err(refused("the token may not be a part of the host; put %s behind a / or a ?"));
         }
+        Authority::parse(authority).map_err(refused)?;
         if before.contains('#') {
             return Err(refused("what stands behind # is not sent; put %s in front of it"));
-        }
-        if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err(refused("has blanks or letters that an address cannot have"));
         }
         Ok(Api { before: before.clone(), behind: behind.clone(), json })
     }
@@ -278,6 +282,7 @@ impl fmt::Display for Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::authority::tests::BAD;
 
     /// Host, port, database, password, namespace.
     type Parts = (String, u16, u32, Option<String>, Option<String>);
@@ -343,7 +348,7 @@ mod tests {
 
     #[test]
     fn addresses_of_services() {
-        let api = |address| Source::parse("BaseTokenAPI", Some(address));
+        let api = |address: &str| Source::parse("BaseTokenAPI", Some(address));
         let Ok(Source::Api(parsed)) = api("https://u:p@h:8/t/%s?k=1") else { panic!() };
         assert_eq!((&*parsed.before, &*parsed.behind, parsed.place()), ("https://u:p@h:8/t/", "?k=1", "h:8"));
         for (address, before, behind) in [
@@ -366,10 +371,18 @@ mod tests {
             "http://%s/",
             "http:///%s",
             "http://h /%s",
+            "http://[::1/%s",
         ] {
             assert!(api(bad).is_err_and(|why| why.starts_with("--token-source: ")), "{bad}");
         }
+        for (bad, part) in BAD {
+            let address = format!("http://{bad}/%s");
+            let why = api(&address).unwrap_err();
+            assert!(why.starts_with("--token-source: \"http://") && why.contains(part), "{bad}: {why}");
+        }
         for secret in [
+            "http://me:hunter2@h:99999/%s",
+            "http://me:hunt/er2@h/%s",
             "http://me:hunter2@h/",
             "http://me:hunter2@h/%s/%s",
             "http://me:hunter2@h/ %s",

@@ -6,6 +6,7 @@
 use super::trouble::Rest;
 use crate::limits::NAME_TIMEOUT_MS;
 use crate::names::Names;
+use crate::route::authority::Authority;
 use crate::route::form;
 use rustls::crypto::aws_lc_rs;
 use std::io::{self, ErrorKind};
@@ -94,13 +95,11 @@ impl Resolver for ByName {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().ok_or(Error::HostNotFound)?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let (host, port) = place(uri)?;
         // Without a limit it is told as an endless time.
         let patience = (*timeout.after).min(Duration::from_millis(NAME_TIMEOUT_MS));
         let found =
-            self.0.find(bare, port, Instant::now() + patience).map_err(|error| match error.kind() {
+            self.0.find(host, port, Instant::now() + patience).map_err(|error| match error.kind() {
                 ErrorKind::TimedOut => Error::Timeout(timeout.reason),
                 ErrorKind::ResourceBusy => Error::Io(error),
                 _ => Error::Io(io::Error::new(ErrorKind::HostUnreachable, error)),
@@ -111,6 +110,14 @@ impl Resolver for ByName {
         }
         if addresses.is_empty() { Err(Error::HostNotFound) } else { Ok(addresses) }
     }
+}
+
+/// Host and port of a URI. The scheme's own port counts only where none is written: the library says of one that makes no
+/// sense that there is none.
+fn place(uri: &Uri) -> Result<(&str, u16), Error> {
+    let authority = uri.authority().ok_or(Error::HostNotFound)?;
+    let place = Authority::parse(authority.as_str()).map_err(|why| Error::BadUri(why.into()))?;
+    Ok((place.host, place.port.unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })))
 }
 
 /// What an error says of the service that was `asked` then, for whether it is tried again.
@@ -196,6 +203,22 @@ mod tests {
         ] {
             let said = pair.map(|pair| format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair)));
             assert_eq!(bare(url), (place.to_owned(), said), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_service_is_asked_at_a_port_that_is_not_its_own() {
+        for (uri, expected) in [
+            ("http://h/", Some(("h", 80))),
+            ("https://[::1]/", Some(("::1", 443))),
+            ("https://u:1@h:8080/", Some(("h", 8080))),
+            ("http://h:99999/", None),
+            ("http://h:165535/", None),
+            ("http://h:/", None),
+            ("http://h:0/", None),
+        ] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(place(&uri).ok(), expected, "{uri}");
         }
     }
 

@@ -9,8 +9,19 @@ use std::process::Command;
 /// Status, standard output and standard error.
 #[track_caller]
 fn checked(args: &[&str]) -> (Option<i32>, String, String) {
+    checked_with(&[], args)
+}
+
+/// The same with these variables in the environment, and no others that say where services are and who is trusted.
+#[track_caller]
+fn checked_with(variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
     let directory = TempDir::new();
-    let said = Command::new(program()).args(args).current_dir(directory.path()).output().expect("it starts");
+    let mut command = Command::new(program());
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY", "https_proxy", "all_proxy"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    let said = command.args(args).current_dir(directory.path()).output().expect("it starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(
         directory.path().read_dir().expect("it is there").count(),
@@ -98,6 +109,80 @@ fn what_would_not_is_one_line_and_status_78() {
             );
         }
     }
+}
+
+/// Asks a web service, which is not there.
+const SERVICE: [&str; 4] =
+    ["--check", "--token-plugin=BaseTokenAPI", "--token-source=http://me:hunter2@127.0.0.1:1/%s", "6080"];
+
+/// One line that begins with `begin` and has `parts` in it, and status 78.
+#[track_caller]
+fn is_told(variables: &[(&str, &str)], args: &[&str], begin: &str, parts: &[&str]) {
+    let (status, out, err) = checked_with(variables, args);
+    assert_eq!((status, out.as_str()), (Some(78), ""), "{variables:?} {args:?}: {err}");
+    let begin = format!("websplice: {begin}");
+    assert!(err.lines().count() == 1 && err.starts_with(&begin), "{variables:?} {args:?}: {err}");
+    assert!(parts.iter().all(|part| err.contains(part)) && !err.contains("hunter2"), "{args:?}: {err}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_told_where_it_would_be() {
+    for value in ["socks5://127.0.0.1:1", ":::bad", "http://127.0.0.1:99999", "http://me:hunter2@p:x"] {
+        let begin = "--token-source: http_proxy='";
+        is_told(&[("http_proxy", value)], &SERVICE, begin, &["write http://host:port there, or unset it"]);
+        for (variables, args) in [
+            (&[("http_proxy", value), ("no_proxy", "127.0.0.0/8")][..], &SERVICE[..]),
+            (&[("http_proxy", value)], &["--check", "6080", "a:1"]),
+        ] {
+            let (status, _, err) = checked_with(variables, args);
+            assert_eq!((status, err.as_str()), (Some(0), ""), "{variables:?}");
+        }
+    }
+}
+
+#[test]
+fn authorities_of_the_environment_that_are_none_are_told_where_they_would_judge() {
+    let place = TempDir::new();
+    place.write("junk", "no certificate\n");
+    place.write("good", rcgen_authority());
+    std::fs::create_dir(place.path().join("empty")).expect("it is ours");
+    let (junk, good, empty) = (place.arg("junk"), place.arg("good"), place.arg("empty"));
+    let tokens = ["--check", "--token-plugin=JSONTokenApi", "--token-source=https://a.test/%s", "6080"];
+    let forward = ["--check", "--auth-plugin=ForwardAuth", "--auth-source=https://a.test/", "6080", "a:1"];
+    let target = ["--check", "--ssl-target", "6080", "a:1"];
+    for args in [&tokens[..], &forward, &target] {
+        for (value, why) in
+            [("/nonexistent", "No such file"), (&junk, "no certificates"), (&empty, "not a file")]
+        {
+            let name = format!("SSL_CERT_FILE='{value}'");
+            // With others beside it, and without.
+            for variables in [
+                &[("SSL_CERT_FILE", value)][..],
+                &[("SSL_CERT_FILE", value), ("SSL_CERT_DIR", &place.arg(""))],
+            ] {
+                let (status, _, err) = checked_with(variables, args);
+                assert_eq!(status, Some(78), "{variables:?} {args:?}: {err}");
+                assert!(err.lines().count() == 1 && err.contains(&name) && err.contains(why), "{err}");
+            }
+        }
+        for (value, wrong) in [("/nonexistent", true), (&junk, true), (&empty, false)] {
+            let (status, _, err) = checked_with(&[("SSL_CERT_FILE", &good), ("SSL_CERT_DIR", value)], args);
+            assert_eq!(status, Some(if wrong { 78 } else { 0 }), "{value} {args:?}: {err}");
+            assert_eq!(err.contains(&format!("SSL_CERT_DIR='{value}'")), wrong, "{args:?}: {err}");
+        }
+        is_told(&[("SSL_CERT_DIR", &empty)], args, "", &["SSL_CERT_DIR='", "holds no certificates"]);
+        let (status, _, err) = checked_with(&[("SSL_CERT_FILE", &good)], args);
+        assert_eq!((status, err.as_str()), (Some(0), ""), "{args:?}");
+    }
+    let (status, ..) = checked_with(&[("SSL_CERT_FILE", "/nonexistent")], &["--check", "6080", "a:1"]);
+    assert_eq!(status, Some(0), "nobody is judged");
+}
+
+fn rcgen_authority() -> String {
+    let key = rcgen::KeyPair::generate().expect("a key is made");
+    let mut wanted = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    wanted.self_signed(&key).expect("it is signed").pem()
 }
 
 #[test]

@@ -3,11 +3,15 @@
 //! Redirects are not followed, a status is an answer, TLS trusts what the system trusts, and names are found as all names are.
 //! A service that is not there is told from one that thinks. Whom it asks, and what the answers mean, is for others to say.
 
-use super::trouble::Rest;
+use super::proxy::Proxy;
+use super::trouble::{Rest, Troubles};
 use crate::limits::NAME_TIMEOUT_MS;
 use crate::names::Names;
+use crate::observe::log::Level;
 use crate::route::authority::Authority;
 use crate::route::form;
+use crate::tls::material;
+use crate::tls::words::words;
 use rustls::crypto::aws_lc_rs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -32,28 +36,36 @@ const REACH_SHARE: f32 = 0.75;
 #[derive(Debug)]
 struct ByName(Names);
 
-/// What all have in common; up to `connections` stay open. `option` names the service in errors.
+/// What all have in common; up to `connections` stay open to the service at `url`, which has no user in it. What an operator
+/// should know about the authorities it is judged by is told to `troubles`.
 ///
 /// # Errors
-/// When `url` is one of TLS and the system knows no authority to judge it by.
+/// When `url` is none that can be asked, or TLS is to be spoken and there is no authority to judge it by.
 pub(super) fn builder(
-    option: &str,
+    troubles: &Troubles,
     url: &str,
+    proxy: Option<&Proxy>,
     connections: usize,
 ) -> Result<ConfigBuilder<AgentScope>, String> {
+    if let Err(error) = url.parse::<Uri>() {
+        let place = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+        let place = place.unwrap_or_default().escape_debug();
+        return Err(format!(
+            "the URL of the service at {place} cannot be asked for: {error}; percent-encode what is odd in it"
+        ));
+    }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    if url.starts_with("https://") {
-        let found = rustls_native_certs::load_native_certs();
-        if found.certs.is_empty() {
-            let why = "this system has no certificates of authorities (ca-certificates), so no https:// service can be \
-                       trusted; name a file of them with SSL_CERT_FILE";
-            return Err(format!("{option}: {why}"));
+    if url.starts_with("https://") || proxy.is_some_and(|proxy| proxy.is_secure) {
+        let (found, faults) = material::authorities()?;
+        for fault in faults {
+            troubles.fault(Level::Warn, &fault);
         }
-        let roots: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        let roots: Vec<_> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         tls = tls.root_certs(RootCerts::new_with_certs(&roots));
     }
     Ok(Agent::config_builder()
+        .proxy(proxy.map(|proxy| proxy.way.clone()))
         .max_redirects(0)
         .http_status_as_error(false)
         .max_idle_connections(connections)
@@ -128,9 +140,7 @@ pub(super) fn judge(rest: &Rest, asked: Instant, error: &Error) {
         | Error::Timeout(Timeout::Resolve | Timeout::Connect) => rest.begin(),
         Error::Timeout(_) => rest.silence(asked),
         Error::Io(error) => match error.kind() {
-            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                rest.begin()
-            }
+            kind if is_absence(kind) => rest.begin(),
             ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
@@ -143,15 +153,37 @@ pub(super) fn judge(rest: &Rest, asked: Instant, error: &Error) {
     }
 }
 
-/// What went wrong, in words that hold nothing of the request, nor of the address.
-pub(super) fn cause(error: &Error) -> String {
+/// What went wrong, in words that hold nothing of the request, nor of the address; of the proxy if it is that, or that there is
+/// one.
+pub(super) fn cause(error: &Error, proxy: Option<&Proxy>) -> String {
+    let Some(proxy) = proxy else { return own_cause(error) };
+    match error {
+        Error::ConnectProxyFailed(why) => format!("{proxy} leads nowhere: {why}"),
+        // Nobody else is connected to, or looked for.
+        Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::Timeout(Timeout::Resolve | Timeout::Connect) => format!("{proxy}: {}", own_cause(error)),
+        Error::Io(io) if is_absence(io.kind()) => format!("{proxy}: {}", own_cause(error)),
+        _ => format!("{} (through {proxy})", own_cause(error)),
+    }
+}
+
+/// Whether it means that nobody is there.
+fn is_absence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
+}
+
+fn own_cause(error: &Error) -> String {
     match error {
         Error::Timeout(_) => "no answer in time".into(),
         Error::HostNotFound => "the name of the service is not known".into(),
         Error::ConnectionFailed => "cannot connect".into(),
         Error::BodyExceedsLimit(most) => format!("the answer is larger than {most} bytes"),
-        Error::Io(error) => error.to_string(),
-        Error::Rustls(error) => format!("TLS: {error}"),
+        Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => format!("TLS: {}", words(error)),
+            None => error.to_string(),
+        },
+        Error::Rustls(error) => format!("TLS: {}", words(error)),
         Error::Tls(what) => format!("TLS: {what}"),
         Error::BadUri(_) | Error::Http(_) => "the URL is none".into(),
         _ => "what answers does not speak HTTP as it should".into(),

@@ -24,7 +24,7 @@ mod tap;
 mod values;
 mod wrap;
 
-pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
+pub use args::{Args, Command, Document, Hidden, Options, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};
 pub use parse::parse;
 pub use settle::{StartError, settle};

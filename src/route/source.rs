@@ -4,7 +4,7 @@
 
 use super::authority::Authority;
 use super::plugin::Plugin;
-use crate::target::{Port, Target};
+use crate::target::{Port, Target, plausible_host};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -95,15 +95,22 @@ impl Source {
         })?;
         // The word may hold a password, so it is not repeated.
         let refused = |why: String| format!("--token-source: {why}");
-        Ok(match plugin {
-            "TokenFileName" => Source::TokenFileName(place.into()),
-            "BaseTokenAPI" | "JSONTokenApi" => {
-                Source::Api(Api::parse(place, plugin == "JSONTokenApi").map_err(refused)?)
-            }
-            "JWTTokenApi" => Source::Jwt(place.into()),
-            "TokenRedis" => Source::Redis(Redis::parse(place).map_err(refused)?),
-            "UnixDomainSocketDirectory" => Source::SocketDirectory(place.into()),
-            name => Source::TokenFile { path: place.into(), read_only: name == "ReadOnlyTokenFile" },
+        Ok(match (Source::at(plugin, place.into()), plugin) {
+            (Some(source), _) => source,
+            (None, "TokenRedis") => Source::Redis(Redis::parse(place).map_err(refused)?),
+            (None, name) => Source::Api(Api::parse(place, name == "JSONTokenApi").map_err(refused)?),
+        })
+    }
+
+    /// The source at a path, whatever its bytes; `None` where the plugin takes no path.
+    pub fn at(plugin: &str, path: PathBuf) -> Option<Source> {
+        Some(match plugin {
+            "TokenFile" => Source::TokenFile { path, read_only: false },
+            "ReadOnlyTokenFile" => Source::TokenFile { path, read_only: true },
+            "TokenFileName" => Source::TokenFileName(path),
+            "JWTTokenApi" => Source::Jwt(path),
+            "UnixDomainSocketDirectory" => Source::SocketDirectory(path),
+            _ => return None,
         })
     }
 
@@ -199,9 +206,13 @@ impl Redis {
         };
         let host =
             field(0).ok_or("the host of Redis is missing; write host[:port[:db[:password[:namespace]]]]")?;
+        let host = host.trim_matches(['[', ']']);
+        if !plausible_host(host) || host.contains('@') {
+            return Err("field 1, the host of Redis, can be none; write a name, an address, or [IPv6]".into());
+        }
         let port = number(1, "the port", 6379, 65535)?;
         Ok(Redis {
-            host: host.trim_matches(['[', ']']).into(),
+            host: host.into(),
             port: u16::try_from(port).unwrap_or(6379),
             database: number(2, "the database", 0, u32::MAX)?,
             password: field(3).cloned(),
@@ -240,12 +251,17 @@ fn fields(word: &str) -> Result<Vec<String>, String> {
         // Only the host has brackets; elsewhere they are letters.
         let (field, end) = match quoted {
             Some((Some(len), inner)) if len > 0 && ends(len + 2) => (&inner[..len], len + 2),
-            Some((None, _)) => return Err("a quote is not closed".into()),
+            Some((None, _)) => {
+                return Err(format!(
+                    "the quote of field {} of Redis is not closed; write \" behind the field, or none in front",
+                    fields.len() + 1
+                ));
+            }
             _ => {
                 let closed = match rest.find('[').filter(|_| fields.is_empty()) {
-                    Some(at) if !rest[..at].contains(':') => {
-                        rest[at..].find(']').map(|len| at + len).ok_or("a bracket is not closed")?
-                    }
+                    Some(at) if !rest[..at].contains(':') => rest[at..].find(']').map(|len| at + len).ok_or(
+                        "the bracket of field 1, the host of Redis, is not closed; write [::1] or [::1]:port",
+                    )?,
                     _ => 0,
                 };
                 let end = rest[closed..].find(':').map_or(rest.len(), |at| closed + at);
@@ -327,8 +343,18 @@ mod tests {
         }
         assert_eq!(redis("h:::p[w"), Ok(("h".into(), 6379, 0, some("p[w"), None)));
         assert_eq!(redis("[::1]:1"), Ok(("::1".into(), 1, 0, None, None)));
-        for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "h:::\"p", "[::1", "::1"] {
+        for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "::1"] {
             assert!(redis(bad).is_err(), "{bad}");
+        }
+        for (bad, part) in [
+            ("a b:1", "field 1, the host of Redis, can be none; write"),
+            ("[a:b]:1", "field 1, the host of Redis, can be none; write"),
+            ("me@h:1", "field 1, the host of Redis, can be none; write"),
+            ("h:::\"p", "the quote of field 4 of Redis is not closed; write"),
+            ("[::1", "the bracket of field 1, the host of Redis, is not closed; write"),
+        ] {
+            let why = redis(bad).unwrap_err();
+            assert!(why.starts_with("--token-source: ") && why.contains(part), "{why}");
         }
         for misplaced in [
             "h:1:2:hunter2:n:x",

@@ -1,6 +1,6 @@
 //! `--check` says whether a command line would start, and `--libserver` is taken without complaint.
 
-use crate::support::server::{Server, program};
+use crate::support::server::{Server, program, run_to_end};
 use crate::support::temp::TempDir;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -176,6 +176,150 @@ fn authorities_of_the_environment_that_are_none_are_told_where_they_would_judge(
     }
     let (status, ..) = checked_with(&[("SSL_CERT_FILE", "/nonexistent")], &["--check", "6080", "a:1"]);
     assert_eq!(status, Some(0), "nobody is judged");
+}
+
+#[test]
+fn what_nothing_comes_of_is_told_and_is_but_a_warning_for_a_start() {
+    let place = TempDir::new();
+    let tokens = place.write("tokens", "t: 127.0.0.1:1\n");
+    place.write("text", "");
+    let config = format!("--target-config={}", tokens.display());
+    let text = format!("--python={}", place.arg("text"));
+    let rows: [(&[&str], &str, &str); 4] = [
+        (
+            &[&config, "--token-plugin=TokenRedis", "--token-source=r:1"],
+            "--target-config: ",
+            "--token-plugin=TokenRedis",
+        ),
+        (&["--python=/nonexistent", "--echo"], "--python: /nonexistent: ", "no such program"),
+        (&["--python=no-such-python", "--echo"], "--python: no-such-python: ", "PATH"),
+        (&[&text, "--echo"], "--python: ", "may not be executed"),
+    ];
+    for (args, begin, part) in rows {
+        is_told(&[], &[&["--check", "6080"], args].concat(), begin, &[part]);
+        let server = Server::start("poll", args);
+        let line = server.wait_line(&format!(" warn {begin}"));
+        assert!(line.contains(part), "{line}");
+        server.stop();
+    }
+}
+
+#[test]
+fn what_is_odd_in_a_directory_of_tokens_is_told() {
+    for (plugin, odd, why) in [
+        ("TokenFileName", "pipe", "is no file; put a file with host:port there"),
+        ("TokenFileName", "socket", "leads nowhere, or out of the directory"),
+        ("TokenFileName", "device", "leads nowhere, or out of the directory"),
+        ("TokenFileName", "absent", "leads nowhere, or out of the directory"),
+        ("TokenFile", "pipe", "pipe is no file and is passed over"),
+        ("TokenFile", "device", "device is no file and is passed over"),
+    ] {
+        let place = TempDir::new();
+        place.write("good", if plugin == "TokenFile" { "t: 127.0.0.1:1\n" } else { "127.0.0.1:1" });
+        std::fs::create_dir(place.join("within")).expect("it is ours");
+        let source = format!("--token-source={}", place.path().display());
+        let plugin = format!("--token-plugin={plugin}");
+        let args = ["--check", "6080", &plugin, &source];
+        assert_eq!(checked(&args).0, Some(0), "{plugin}");
+        match odd {
+            "pipe" => {
+                nix::unistd::mkfifo(&place.join(odd), nix::sys::stat::Mode::S_IRWXU).expect("it is ours")
+            }
+            "device" => std::os::unix::fs::symlink("/dev/null", place.join(odd)).expect("it is ours"),
+            _ => std::os::unix::fs::symlink("nowhere", place.join(odd)).expect("it is ours"),
+        }
+        is_told(&[], &args, "--token-source: ", &[why]);
+    }
+}
+
+#[test]
+fn what_is_there_and_is_of_another_kind_is_told_with_its_remedy() {
+    let place = TempDir::new();
+    place.write("file", "t: 127.0.0.1:1\n");
+    nix::unistd::mkfifo(&place.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("it is ours");
+    for plugin in ["TokenFileName", "UnixDomainSocketDirectory"] {
+        let plugin_word = format!("--token-plugin={plugin}");
+        let source = format!("--token-source={}", place.arg("file"));
+        let needs = format!("Not a directory (os error 20); {plugin} needs a directory");
+        is_told(&[], &["--check", "6080", &plugin_word, &source], "--token-source: ", &[&needs]);
+    }
+    for wrong in ["pipe", ""] {
+        let word = format!("--syslog={}", place.arg(wrong));
+        is_told(
+            &[],
+            &["--check", &word, "6080", "a:1"],
+            "--syslog: ",
+            &["not a socket; name the one of a server"],
+        );
+    }
+    if nix::unistd::geteuid().is_root() {
+        let secret = place.write("secret/users", "me:x\n");
+        let hidden = place.join("secret");
+        std::fs::set_permissions(&hidden, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .expect("it is ours");
+        let _syslog = UnixDatagram::bind(hidden.join("device")).expect("it is ours");
+        let (users, syslog) = (format!("--auth-source={}", secret.display()), place.arg("secret/device"));
+        let (device, user) = (format!("--syslog={syslog}"), "--user=65534:65534");
+        let guard = ["--check", "--auth-plugin=HtpasswdAuth", &users, user, "6080", "a:1"];
+        is_told(&[], &guard, "option --auth-source: ", &["let the user read it who serves"]);
+        is_told(
+            &[],
+            &["--check", &device, user, "6080", "a:1"],
+            "--syslog: ",
+            &["let the user write to it who serves"],
+        );
+    }
+}
+
+#[test]
+fn a_path_may_be_of_any_bytes_and_other_sources_may_not() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = TempDir::new();
+    let path = place.join("tok").into_os_string();
+    let path = std::ffi::OsStr::from_bytes(&[path.as_encoded_bytes(), b"\xff"].concat()).to_owned();
+    std::fs::write(&path, "t: 127.0.0.1:1\n").expect("it is ours");
+    let users = std::ffi::OsStr::from_bytes(&[path.as_encoded_bytes(), b"u"].concat()).to_owned();
+    std::fs::write(&users, "me:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n").expect("it is ours");
+    let check = |more: &[&str], option: &str, path: &std::ffi::OsStr| {
+        let word = [option.as_bytes(), path.as_encoded_bytes()].concat();
+        let word = std::ffi::OsStr::from_bytes(&word);
+        let said = Command::new(program()).args(["--check", "6080"]).args(more).arg(word).output();
+        let said = said.expect("it starts");
+        (said.status.code(), String::from_utf8_lossy(&said.stderr).into_owned())
+    };
+    let ok = (Some(0), String::new());
+    assert_eq!(check(&["--token-plugin=TokenFile"], "--token-source=", &path), ok);
+    assert_eq!(check(&["a:1", "--auth-plugin=HtpasswdAuth"], "--auth-source=", &users), ok);
+    for (more, option, remedy) in [
+        (
+            &["--token-plugin=TokenRedis"][..],
+            "--token-source=",
+            "--token-source: it is not UTF-8; write it in UTF-8",
+        ),
+        (
+            &["a:1", "--auth-plugin=BasicHTTPAuth"],
+            "--auth-source=",
+            "--auth-source: it is not UTF-8; write it in UTF-8",
+        ),
+        (&["a:1"], "--user=", "it is not UTF-8; write it in UTF-8"),
+    ] {
+        let (status, err) = check(more, option, &path);
+        assert!(status == Some(78) && err.lines().count() == 1 && err.contains(remedy), "{err}");
+        assert!(option == "--user=" || !err.contains("/tok"), "it may be a secret: {err}");
+    }
+}
+
+#[test]
+fn a_start_that_comes_to_nothing_is_one_line() {
+    for command in ["exec:/nonexistent", "exec:echo one >&2; echo two >&2; exit 3"] {
+        let plugin = format!("--token-plugin={command}");
+        let (status, err) = run_to_end(&[&plugin, "127.0.0.1:0"]);
+        assert!(status == Some(1) && err.lines().count() == 1, "{err}");
+        assert!(
+            err.contains("option --token-plugin: ") && err.contains("see that the command runs"),
+            "{err}"
+        );
+    }
 }
 
 fn rcgen_authority() -> String {

@@ -5,13 +5,14 @@
 
 use super::resolver::Resolver;
 use super::verifier::{Clients, Trust, Verifier};
+use super::version1::readable;
 use super::{Options, Pair, TargetOptions, Version, pem, suites};
 use crate::limits::PEM_FILE_BYTES_MAX;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::fs::{self, Metadata};
@@ -111,11 +112,10 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
         )?;
     let builder = if options.verify_client {
         let (roots, given) = roots("--cafile", options.cafile.as_deref())?;
-        let paths =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
-                |error| format!("--verify-client: {error}; name the file of the authority with --cafile"),
-            )?;
-        builder.with_client_cert_verifier(Arc::new(Clients { paths, given }))
+        let clients = Clients::new(roots, given, provider.clone()).map_err(|error| {
+            format!("--verify-client: {error}; name the file of the authority with --cafile")
+        })?;
+        builder.with_client_cert_verifier(Arc::new(clients))
     } else {
         builder.with_no_client_auth()
     };
@@ -218,20 +218,24 @@ fn certified(
         warnings.push(format!("{key_named} can be read by others; chmod 600 {key_file}"));
     }
 
+    let belongs = belongs(leaf, &key);
     let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
+    match belongs {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((certified, names)),
         Err(Error::InconsistentKeys(_)) => Err(mismatch(certified, pair, &cert, &key_named)),
         Err(error) => Err(format!("{cert} cannot be used: {error}; get it anew")),
     }
 }
 
+/// Whether a key belongs to a certificate.
+fn belongs(certificate: &CertificateDer<'_>, key: &Arc<dyn SigningKey>) -> Result<(), Error> {
+    let certificate = readable(certificate).into_owned().into_owned();
+    CertifiedKey::new(vec![certificate], key.clone()).keys_match()
+}
+
 /// Why a key does not belong to the first certificate of its file.
 fn mismatch(certified: CertifiedKey, pair: &Pair, cert_named: &str, key_named: &str) -> String {
-    let belongs = |cert: &CertificateDer<'static>| {
-        CertifiedKey::new(vec![cert.clone()], certified.key.clone()).keys_match().is_ok()
-    };
-    if certified.cert.iter().any(belongs) {
+    if certified.cert.iter().any(|cert| belongs(cert, &certified.key).is_ok()) {
         return format!("{cert_named} has its certificates in the wrong order; put the server's own first");
     }
     match &pair.key {

@@ -13,6 +13,7 @@ pub mod resolver;
 pub mod stream;
 pub mod suites;
 mod verifier;
+mod version1;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -339,7 +339,7 @@ fn times_forgeries_and_broken_signatures() {
     let longer = [&alice[..], &[0]].concat();
     assert_ne!(at(&longer.into(), now), "");
     // webpki's reading of it is signed by nobody.
-    assert!(at(&readable(&alice).into_owned(), now).contains("BadSignature"));
+    assert!(at(&readable(&alice), now).contains("BadSignature"));
 }
 
 #[test]

@@ -331,3 +331,5 @@ fn read(named: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
 #[cfg(test)]
 #[path = "material_tests.rs"]
 pub(super) mod tests;
+#[cfg(test)]
+mod version1_tests;

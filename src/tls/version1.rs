@@ -137,7 +137,3 @@ fn refusal(error: webpki::Error) -> Error {
         other => CertificateError::Other(OtherError(Arc::new(other))).into(),
     }
 }
-
-#[cfg(test)]
-#[path = "version1_tests.rs"]
-mod tests;

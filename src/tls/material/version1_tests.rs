@@ -1,11 +1,11 @@
 //! Tests of certificates of version 1, made by openssl, which also says what it would take: who is let in, in which version
 //! of TLS, and who is not.
 
-use super::{Version1, readable};
+use super::load;
+use super::tests::Files;
 use crate::tls::identity::common_name;
-use crate::tls::material::load;
-use crate::tls::material::tests::Files;
 use crate::tls::verifier::Clients;
+use crate::tls::version1::{Version1, readable};
 use crate::tls::{Options, Pair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -218,85 +218,94 @@ fn shake(
     Ok((name, client.peer_certificates().unwrap()[0].clone().into_owned()))
 }
 
+/// A certificate's file, its subject, who has signed it, and its section of [`EXTENSIONS`] unless it is of version 1.
+type Made = (&'static str, &'static str, &'static str, Option<&'static str>);
+
+const CERTIFICATES: &[Made] = &[
+    ("ca", "ca", "ca", Some("ca")),
+    ("twin", "ca", "twin", Some("ca")),
+    ("other", "other", "other", Some("ca")),
+    ("root", "root", "root", None),
+    ("alice", "alice", "ca", None),
+    ("self", "self", "self", None),
+    ("of_root", "of root", "root", None),
+    ("new_of_root", "new of root", "root", Some("leaf")),
+    ("mallory", "mallory", "alice", None),
+    ("new_mallory", "mallory", "alice", Some("leaf")),
+    ("carol", "carol", "ca", Some("leaf")),
+    ("of_carol", "of carol", "carol", None),
+    ("between", "between", "ca", Some("ca")),
+    ("far", "far", "between", None),
+    ("mute", "mute", "ca", Some("ca_signs_nothing")),
+    ("servers", "servers", "ca", Some("ca_servers")),
+    ("of_servers", "of servers", "servers", None),
+    ("names", "names", "ca", Some("ca_names")),
+    ("no_alice", "alice", "names", None),
+    ("plain", "plain", "plain", Some("leaf")),
+    ("of_plain", "of plain", "plain", None),
+    ("new_of_plain", "of plain", "plain", Some("leaf")),
+    ("bare", "bare", "bare", Some("bare")),
+    ("of_bare", "of bare", "bare", None),
+    ("key", "key", "key", Some("key")),
+    ("of_key", "of key", "key", None),
+    ("silent", "silent", "silent", Some("ca_signs_nothing")),
+    ("of_silent", "of silent", "silent", None),
+    ("unknown", "unknown", "ca", Some("leaf_unknown")),
+];
+
+/// What the server is given, what a client shows, its own first, and whether it is let in.
+type Row = (&'static [&'static str], &'static [&'static str], bool);
+
+const ROWS: &[Row] = &[
+    (&["ca"], &["alice"], true),
+    (&["other", "ca"], &["alice"], true),
+    (&["ca"], &["carol"], true),
+    (&["root"], &["of_root"], true),
+    (&["root"], &["new_of_root"], true),
+    // Through an authority in between, which the client shows or the file holds.
+    (&["ca"], &["far", "between"], true),
+    (&["between"], &["far"], true),
+    (&["ca"], &["far"], false),
+    // Another authority, and another one of the same name.
+    (&["other"], &["alice"], false),
+    (&["twin"], &["alice"], false),
+    (&["root"], &["alice"], false),
+    // One of version 1 signs nothing, neither as shown by the client nor as given beside its authority or alone.
+    (&["ca"], &["mallory", "alice"], false),
+    (&["ca"], &["new_mallory", "alice"], false),
+    (&["ca", "alice"], &["mallory"], false),
+    (&["ca", "alice"], &["new_mallory"], false),
+    (&["alice"], &["mallory"], false),
+    (&["alice"], &["new_mallory"], false),
+    (&["ca"], &["of_root", "root"], false),
+    // Nor does one of version 3 that is no authority.
+    (&["ca"], &["of_carol", "carol"], false),
+    (&["ca", "carol"], &["of_carol"], false),
+    (&["plain"], &["of_plain"], false),
+    (&["plain"], &["new_of_plain"], false),
+    (&["bare"], &["of_bare"], false),
+    (&["silent"], &["of_silent"], false),
+    (&["key"], &["of_key"], true),
+    // Nor one that is for other purposes or names.
+    (&["ca"], &["of_servers", "servers"], false),
+    (&["ca"], &["no_alice", "names"], false),
+    (&["names"], &["no_alice"], false),
+    // The very ones that were given.
+    (&["alice"], &["alice"], true),
+    (&["self"], &["self"], true),
+    (&["plain"], &["plain"], true),
+    (&["ca"], &["self"], false),
+    // As ever.
+    (&["ca"], &["unknown"], false),
+];
+
 #[test]
 fn who_is_let_in_is_who_openssl_lets_in() {
     let office = Office::new();
-    for (name, subject, by, section) in [
-        ("ca", "ca", "ca", Some("ca")),
-        ("twin", "ca", "twin", Some("ca")),
-        ("other", "other", "other", Some("ca")),
-        ("root", "root", "root", None),
-        ("alice", "alice", "ca", None),
-        ("self", "self", "self", None),
-        ("of_root", "of root", "root", None),
-        ("new_of_root", "new of root", "root", Some("leaf")),
-        ("mallory", "mallory", "alice", None),
-        ("new_mallory", "mallory", "alice", Some("leaf")),
-        ("carol", "carol", "ca", Some("leaf")),
-        ("of_carol", "of carol", "carol", None),
-        ("between", "between", "ca", Some("ca")),
-        ("far", "far", "between", None),
-        ("mute", "mute", "ca", Some("ca_signs_nothing")),
-        ("servers", "servers", "ca", Some("ca_servers")),
-        ("of_servers", "of servers", "servers", None),
-        ("names", "names", "ca", Some("ca_names")),
-        ("no_alice", "alice", "names", None),
-        ("plain", "plain", "plain", Some("leaf")),
-        ("of_plain", "of plain", "plain", None),
-        ("new_of_plain", "of plain", "plain", Some("leaf")),
-        ("bare", "bare", "bare", Some("bare")),
-        ("of_bare", "of bare", "bare", None),
-        ("key", "key", "key", Some("key")),
-        ("of_key", "of key", "key", None),
-        ("silent", "silent", "silent", Some("ca_signs_nothing")),
-        ("of_silent", "of silent", "silent", None),
-        ("unknown", "unknown", "ca", Some("leaf_unknown")),
-    ] {
-        office.sign(name, subject, by, section);
+    for (name, subject, by, section) in CERTIFICATES {
+        office.sign(name, subject, by, *section);
     }
-    let rows: &[(&[&str], &[&str], bool)] = &[
-        (&["ca"], &["alice"], true),
-        (&["other", "ca"], &["alice"], true),
-        (&["ca"], &["carol"], true),
-        (&["root"], &["of_root"], true),
-        (&["root"], &["new_of_root"], true),
-        // Through an authority in between, which the client shows or the file holds.
-        (&["ca"], &["far", "between"], true),
-        (&["between"], &["far"], true),
-        (&["ca"], &["far"], false),
-        // Another authority, and another one of the same name.
-        (&["other"], &["alice"], false),
-        (&["twin"], &["alice"], false),
-        (&["root"], &["alice"], false),
-        // One of version 1 signs nothing, neither as shown by the client nor as given beside its authority or alone.
-        (&["ca"], &["mallory", "alice"], false),
-        (&["ca"], &["new_mallory", "alice"], false),
-        (&["ca", "alice"], &["mallory"], false),
-        (&["ca", "alice"], &["new_mallory"], false),
-        (&["alice"], &["mallory"], false),
-        (&["alice"], &["new_mallory"], false),
-        (&["ca"], &["of_root", "root"], false),
-        // Nor does one of version 3 that is no authority.
-        (&["ca"], &["of_carol", "carol"], false),
-        (&["ca", "carol"], &["of_carol"], false),
-        (&["plain"], &["of_plain"], false),
-        (&["plain"], &["new_of_plain"], false),
-        (&["bare"], &["of_bare"], false),
-        (&["silent"], &["of_silent"], false),
-        (&["key"], &["of_key"], true),
-        // Nor one that is for other purposes or names.
-        (&["ca"], &["of_servers", "servers"], false),
-        (&["ca"], &["no_alice", "names"], false),
-        (&["names"], &["no_alice"], false),
-        // The very ones that were given.
-        (&["alice"], &["alice"], true),
-        (&["self"], &["self"], true),
-        (&["plain"], &["plain"], true),
-        (&["ca"], &["self"], false),
-        // As ever.
-        (&["ca"], &["unknown"], false),
-    ];
-    for (given, shown, is_in) in rows {
+    for (given, shown, is_in) in ROWS {
         let judged = office.judged(given, shown);
         assert_eq!(judged.is_ok(), *is_in, "{given:?} {shown:?}: {judged:?}");
         assert_eq!(office.openssl_takes(given, shown), *is_in, "{given:?} {shown:?}, as to openssl");
@@ -372,7 +381,7 @@ fn what_is_not_quite_of_version_1_is_left_alone() {
     let shown = readable(&alice).into_owned();
     assert!(!plain(&shown) && readable(&shown) == readable(&alice));
     // Version 1 with extensions, and with the default spelt out.
-    let at = ca.windows(5).position(|window| window == super::VERSION_3).expect("it is of version 3");
+    let at = ca.windows(5).position(|window| window == [0xa0, 3, 2, 1, 2]).expect("it is of version 3");
     let without = [&ca[..at], &ca[at + 5..]].concat();
     let relong = |mut der: Vec<u8>, by: i16| {
         for length in [2, 6] {

@@ -4,19 +4,17 @@
 use super::load;
 use super::tests::Files;
 use crate::tls::identity::common_name;
-use crate::tls::verifier::Clients;
+use crate::tls::verifier::{Clients, Trust, Verifier};
 use crate::tls::version1::{Version1, readable};
 use crate::tls::{Options, Pair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, ServerConnection,
-    SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, Error, RootCertStore, ServerConnection, SupportedProtocolVersion,
 };
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -140,57 +138,20 @@ impl Office {
     }
 }
 
-/// Takes every server; none of these tests is about them.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// The name of a client with this pair as the server of `options` sees it, or the server's complaint; and what the server
-/// has shown.
+/// has shown. The client looks at that as `--ssl-target-insecure` does.
 fn shake(
     options: &Options,
     pair: CertifiedKey,
     version: &'static SupportedProtocolVersion,
 ) -> Result<(Option<Box<str>>, CertificateDer<'static>), Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let insecure = Verifier { trust: Trust::Anyone, provider: provider.clone() };
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_custom_certificate_verifier(Arc::new(insecure))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     let mut client = ClientConnection::new(Arc::new(config), "desk.test".try_into().unwrap()).unwrap();
     let mut server = ServerConnection::new(load(options).unwrap().server.unwrap()).unwrap();

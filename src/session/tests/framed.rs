@@ -35,7 +35,7 @@ fn bridge_of(config: Config, name: &str, words: &str) -> Play {
 }
 
 /// A bridge whose route named this framing.
-fn bridge(name: &str, words: &str) -> Play {
+pub(super) fn bridge(name: &str, words: &str) -> Play {
     bridge_of(routed(), name, words)
 }
 

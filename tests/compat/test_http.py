@@ -4,8 +4,9 @@ import email.utils
 import gzip
 import os
 import re
+import time
 
-from harness import Echo, Group, better, files, has, lacks, same
+from harness import Echo, Group, better, between, files, has, lacks, same
 from wire import request
 
 OLD = 1_600_000_000
@@ -82,6 +83,14 @@ def silent(half):
     with half.connect() as client:
         client.finish()
         return {"rest": client.rest()}
+
+
+def silent_for_long(half):
+    """A client that connects, says nothing and stays."""
+    with half.connect() as client:
+        start = time.monotonic()
+        rest = client.rest()
+        return {"rest": rest, "seconds": time.monotonic() - start}
 
 
 def half_head(half):
@@ -204,6 +213,7 @@ ROWS = [
     same("http-many-headers", WEB, get("/text.txt", *(f"X-{number}: a" for number in range(90))), code=200),
     same("http-no-host", WEB, ask(b"GET /sub/deep.txt HTTP/1.1\r\n\r\n"), code=200, body=b"deep"),
     same("http-silent-end", WEB, silent, rest=b""),
+    same("http-silent-for-long", WEB, silent_for_long, rest=b"", seconds=between(2.5, 9)),
     better("http-half-head-end", WEB, half_head, "S H4: a head that was cut off is not a request",
            {"rest": b"HTTP/1.1 200"}, {"rest": b""}),
     better("http-lf-only", WEB, ask(b"GET /sub/deep.txt HTTP/1.1\nHost: x\n\n"), "S H4: only CRLF ends a line", {"code": 200},

@@ -11,6 +11,7 @@ from wire import request
 
 OLD = 1_600_000_000
 PAST = email.utils.formatdate(OLD, usegmt=True)
+RFC_850, ASCTIME = (time.strftime(form, time.gmtime(OLD)) for form in ("%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"))
 LATER = email.utils.formatdate(OLD + 5, usegmt=True)
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 TEXT = "".join(f"line {number}\n" for number in range(50))
@@ -157,6 +158,8 @@ ROWS = [
     same("http-304", WEB, get("/text.txt", f"If-Modified-Since: {PAST}", then=True), code=304, body=b"",
          content_length=None, then="open"),
     same("http-304-later", WEB, get("/text.txt", f"If-Modified-Since: {LATER}"), code=304),
+    same("http-304-rfc850", WEB, get("/text.txt", f"If-Modified-Since: {RFC_850}"), code=304),
+    same("http-304-asctime", WEB, get("/text.txt", f"If-Modified-Since: {ASCTIME}"), code=304),
     same("http-304-head", WEB, ask(request("/text.txt", f"If-Modified-Since: {PAST}", method="HEAD")), code=304),
     same("http-since-before", WEB, get("/text.txt", "If-Modified-Since: Mon, 01 Jan 2001 00:00:00 GMT"), code=200),
     same("http-since-nonsense", WEB, get("/text.txt", "If-Modified-Since: yesterday"), code=200),

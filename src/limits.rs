@@ -344,8 +344,6 @@ pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
 pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
 /// See [`SYSLOG_IDENT_BYTES_MAX`].
 pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
-/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
-pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 

@@ -82,8 +82,9 @@ pub const FRAMING_SEPARATOR_BYTES_MAX: usize = 256;
 /// How deep values of JSON that are cut out of a stream may nest, a bit of memory each; parsers of clients take some hundreds.
 /// At the limit: what holds them goes as a binary message.
 pub const FRAMING_JSON_DEPTH_MAX: usize = 512;
-/// Messages cut out of one receive of [`HOT_BYTES`] that are many: what a session does at once, others wait for. Above: the
-/// next receive brings only as many bytes as this, and so no more messages, as long as messages are so short.
+/// Most messages that a session cuts out at once, which takes a third of a millisecond: others wait for that. Above: the rest is
+/// cut when these have gone, in another turn. Where a receive of [`HOT_BYTES`] would hold more, the next one brings only as many
+/// bytes as this, as long as messages are so short: what is left of it would take memory while it waits.
 pub const FRAMING_MESSAGES_MANY: usize = 16 * 1024;
 
 /// From accept to the first byte, of TLS or of a request, in milliseconds; a shorter `--head-timeout` holds too. At the limit:
@@ -164,9 +165,19 @@ pub const DESCRIPTORS_PER_SESSION: usize = 2;
 /// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
 pub const COMPLETIONS_PER_TURN: usize = 512;
 /// Bytes received between two looks at the kernel, at most (a look costs a tenth of a microsecond, this much receiving
-/// a quarter of a millisecond). Where messages are cut out of it, it costs by their number: tens of milliseconds where each is
-/// one byte. [`FRAMING_MESSAGES_MANY`] then lets those in between that are ready; what is new waits for the next look.
+/// a quarter of a millisecond). Work on the messages in them is charged as more of them: see [`FRAMING_MESSAGE_COST`] and
+/// [`STUDIED_BYTE_COST`]. At the limit: a look, and if it was work that took the rest, all who are ready then go first. The last
+/// piece of work is always done whole; the longest, a receive of nothing but small frames or of JSON, takes one millisecond or,
+/// where all are pings, not quite two. What TLS costs is not charged.
 pub const TURN_BYTES: usize = 1024 * 1024;
+/// What a message costs that is cut out of what came, in received bytes: some 20 nanoseconds.
+pub const FRAMING_MESSAGE_COST: usize = 64;
+/// What a byte costs that is looked at by itself, in received bytes: 4 nanoseconds. Such are those of JSON, and those of clients'
+/// frames that are not payload: each frame has six of them at least.
+pub const STUDIED_BYTE_COST: usize = 16;
+/// Work that costs less, in received bytes, is not charged: it takes a microsecond, as a call does, and
+/// [`COMPLETIONS_PER_TURN`] bounds how often.
+pub const CHARGE_BYTES_MIN: usize = 4 * 1024;
 /// Readiness events taken from the kernel in one turn, at most.
 pub const EVENTS_PER_TURN: usize = 1024;
 /// Most shards, whatever the machine has.
@@ -389,6 +400,8 @@ const _: () = {
     // Memory that grows by doubling, and pieces of two words each.
     assert!(RECORD_BUFFER_BYTES_MIN >= 2 * HOT_BYTES + 16 * TAP_PIECES_MAX + 4 * RECORD_OVERHEAD_BYTES);
     assert!(HOT_BYTES.is_multiple_of(FRAMING_MESSAGES_MANY));
+    assert!(FRAMING_MESSAGES_MANY * FRAMING_MESSAGE_COST >= TURN_BYTES, "who cuts so many ends the turn");
+    assert!(HOT_BYTES * STUDIED_BYTE_COST >= TURN_BYTES, "so does who looks at each byte of a receive");
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);

@@ -131,6 +131,8 @@ pub enum Action {
     Shut(Side),
     /// Close the socket; nothing is in flight on it.
     Close(Side),
+    /// Charge what was done with what came: it cost as much as receiving this many bytes more.
+    Charge(usize),
     /// Have a helper do it.
     Ask(Job),
     /// Set the deadline, replacing the one before.

@@ -54,8 +54,6 @@ pub const TLS_BUFFERED_MAX: usize = 64 * 1024;
 pub const TLS_CIPHER_RECEIVE_BYTES: usize = 4 * (TLS_RECORD_BYTES + 5 + 1 + 16);
 /// Most plaintext to receive at once that is sent as TLS: four full records, less the header of a frame.
 pub const TLS_PLAIN_RECEIVE_BYTES: usize = 4 * TLS_RECORD_BYTES - 16;
-/// How long a client may stay silent where its first byte tells TLS from plain. At the limit: close, no answer.
-pub const SNIFF_TIMEOUT_MS: u64 = 3_000;
 /// Pieces that may wait to be sent on one TLS stream: what TLS itself answers to a peer that asks and does not read. At the
 /// limit: nothing more is received from that peer until some have gone.
 pub const TLS_QUEUE_MAX: usize = 8;
@@ -89,6 +87,9 @@ pub const FRAMING_JSON_DEPTH_MAX: usize = 512;
 /// bytes as this, as long as messages are so short: what is left of it would take memory while it waits.
 pub const FRAMING_MESSAGES_MANY: usize = 16 * 1024;
 
+/// From accept to the first byte, of TLS or of a request, in milliseconds; a shorter `--head-timeout` holds too. At the limit:
+/// close, no answer.
+pub const SNIFF_TIMEOUT_MS: u64 = 3_000;
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// From a complete head to the decision of everybody who is asked about the request, or longer where the steps that are
@@ -354,8 +355,6 @@ pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
 pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
 /// See [`SYSLOG_IDENT_BYTES_MAX`].
 pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
-/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
-pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 
@@ -416,6 +415,7 @@ const _: () = {
     assert!(PASSWORD_WAIT_MS < ROUTE_TIMEOUT_MS);
     assert!(PLUGIN_ANSWER_MS < ROUTE_TIMEOUT_MS && PLUGIN_ANSWER_MS < PLUGIN_SILENCE_MS);
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
+    assert!(SNIFF_TIMEOUT_MS <= HEAD_TIMEOUT_MS);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
     assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);

@@ -23,7 +23,8 @@ pub(super) const CERT: Opt = Category::Tls.row(
      then use TLS on the same port as plain ones. May be given several times: a client gets the certificate for the name \
      it asks for, else the first. A changed file is taken up within two seconds, or at once on SIGHUP; a broken one is \
      reported, and the one before stays.\n\n\
-     Without this option self.pem is used, if there is one in the directory that the program was started in.",
+     Without this option self.pem is used, if there is one in the directory that the program was started in, or as soon \
+     as there is one.",
     "(self.pem, if it is there)",
     "--cert=/etc/ssl/desk.pem --key=/etc/ssl/desk.key 6080 localhost:5901",
     Act::Take(FILES, |options, value| {

@@ -29,7 +29,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 /// What sessions use. Cheap to clone; a session that has begun keeps what it began with.
 #[derive(Clone, Debug)]
 pub struct Material {
-    /// For clients; `None` without certificates.
+    /// For clients; `None` without certificates, or as long as the one that is awaited has not come.
     pub server: Option<Arc<ServerConfig>>,
     /// For targets; `None` without `--ssl-target`.
     pub client: Option<Arc<ClientConfig>>,
@@ -45,9 +45,11 @@ pub struct Material {
 /// One line with the file and the remedy.
 pub fn load(options: &Options) -> Result<Material, String> {
     let mut warnings = Vec::new();
-    let server = match options.pairs.is_empty() {
+    let awaited = options.awaited.iter().filter(|pair| pair.cert.exists());
+    let pairs: Vec<&Pair> = options.pairs.iter().chain(awaited).collect();
+    let server = match pairs.is_empty() {
         true => None,
-        false => Some(Arc::new(server(options, &mut warnings)?)),
+        false => Some(Arc::new(server(options, &pairs, &mut warnings)?)),
     };
     let client = match &options.target {
         None => None,
@@ -103,7 +105,7 @@ fn versions(oldest: Version) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig, String> {
+fn server(options: &Options, pairs: &[&Pair], warnings: &mut Vec<String>) -> Result<ServerConfig, String> {
     let provider = provider(options.ciphers.as_deref())?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options.version))
@@ -119,7 +121,7 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
     } else {
         builder.with_no_client_auth()
     };
-    let mut config = builder.with_cert_resolver(Arc::new(resolver(&options.pairs, &provider, warnings)?));
+    let mut config = builder.with_cert_resolver(Arc::new(resolver(pairs, &provider, warnings)?));
     // Only tickets: they need no memory here, and all shards share their keys. Those change every six hours, and the ones
     // before open tickets for six more: `Ticketer::new` makes a `rustls::ticketer::TicketRotator` of that lifetime. New
     // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
@@ -159,7 +161,7 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
 }
 
 fn resolver(
-    pairs: &[Pair],
+    pairs: &[&Pair],
     provider: &CryptoProvider,
     warnings: &mut Vec<String>,
 ) -> Result<Resolver, String> {

@@ -62,7 +62,7 @@ pub fn places(config: &Config) -> (Places, Result<(), String>) {
 /// As of [`places`] and [`Opened::all`].
 pub fn check(config: &Config) -> Result<(Option<Shelf>, Vec<String>), String> {
     if let Some(path) = &config.logs.file {
-        LogFile::check(path, barred(config)).map_err(of("--log-file", path.display()))?;
+        LogFile::check(path, owner(config), barred(config)).map_err(of("--log-file", path.display()))?;
     }
     syslog(config)?;
     if let Some(path) = &config.process.pid_file {

@@ -308,15 +308,29 @@ fn another_user_serves(engine: &str) {
     }
     let log = fs::metadata(daemon.directory.join("own.log")).expect("it is there");
     assert_eq!((log.uid(), log.gid()), (nobody.as_raw(), 7), "it can be opened anew");
-    // The directory is root's, so the file cannot be removed any more, but it names nobody then.
     let path = daemon.directory.join("own.pid");
+    let mut held = 0;
+    for entry in fs::read_dir(format!("/proc/{}/fd", daemon.pid)).expect("it runs").flatten() {
+        if fs::read_link(entry.path()).is_ok_and(|link| link == path) {
+            let info = daemon.proc(&format!("fdinfo/{}", entry.file_name().to_string_lossy()));
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("each has flags");
+            let flags = i32::from_str_radix(flags.trim(), 8).expect("flags are octal");
+            assert_eq!(flags & libc::O_ACCMODE, libc::O_RDONLY, "it is root's");
+            held += 1;
+        }
+    }
+    assert_eq!(held, 1);
     daemon.signal(Signal::SIGTERM);
     let until = soon();
     while !daemon.has_ended() {
         assert!(Instant::now() < until, "still there after SIGTERM");
         sleep(Duration::from_millis(5));
     }
-    assert_eq!(fs::read_to_string(&path).expect("it is there"), "");
+    // The directory is root's, so the file cannot be removed any more, but nobody has it then.
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", daemon.pid));
+    let next = Server::start(engine, &["--echo", "--pid-file", &daemon.directory.arg("own.pid")]);
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", next.pid()));
+    next.stop();
 
     let dir = TempDir::new();
     let args = ["--unix-listen", &dir.arg("own.sock"), "--echo", "--user=nobody"];

@@ -128,7 +128,9 @@ pub(super) const DAEMON: Opt = Opt {
     brief: "run in the background, as a daemon",
     detail: "Become a daemon, in a session of its own, in / and with nothing but /dev/null for standard input, output and \
              error. The program that was started ends when clients can connect, with status 0; if the start fails, with \
-             its message and status 1. Relative paths mean what they meant where it was started.",
+             its message and status 1. Relative paths mean what they meant where it was started. Its \
+             log, pid file, recordings and sockets have permissions of their own, whatever the umask is; programs that it \
+             starts inherit the umask.",
     default: "",
     example: "--daemon --pid-file=/run/websplice.pid --syslog=/dev/log 6080 localhost:5901",
     act: Act::Switch(|options| options.process.daemon = true),

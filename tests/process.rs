@@ -9,6 +9,7 @@ mod process {
     mod daemon;
     mod ends;
     mod inetd;
+    mod limits;
     mod logs;
     mod starts;
 }

@@ -63,6 +63,8 @@ impl Refusal {
     pub const BUSY: Refusal = Refusal::fixed(503, "Service Unavailable");
     /// A token is needed and there is none.
     pub const NO_TOKEN: Refusal = Refusal::fixed(403, "Token not present");
+    /// It cannot be told which token is meant: what carries it is there twice, or is no text.
+    pub const UNCLEAR_TOKEN: Refusal = Refusal::fixed(400, "Token not clear");
     /// A token that stands for nothing: unknown, expired or malformed, which are not told apart.
     pub const UNKNOWN_TOKEN: Refusal = Refusal::fixed(404, "Token not found");
     /// Whoever had to be asked about the request did not answer in time.

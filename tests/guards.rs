@@ -140,7 +140,7 @@ fn names_come_from_the_certificate_of_this_connection(engine: &str) {
         ["SSL_CLIENT_S_DN_CN", "ssl_client_s_dn_cn", "SSL-CLIENT-S-DN-CN", "X-Forwarded-User", "Remote-User"];
     for version in VERSIONS {
         let client = authority.client(&[version], Some(&alice));
-        // The second time with a ticket: it is still the same person.
+        // Nothing is left of the first time for the second.
         for _ in 0..2 {
             let wire = client.wire(server.address(), "gateway.test");
             let lying = forged.iter().fold(Handshake::new(), |shake, name| shake.add(name, "bob"));

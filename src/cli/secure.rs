@@ -104,7 +104,8 @@ pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
     "require a certificate of clients",
     "Only clients with a certificate from an authority of --cafile are let in; it must be one of version 3, which \
      openssl x509 -req makes with -extfile or -copy_extensions only. Plain clients are refused with 403; with \
-     --ssl-only as well, their pages are redirected.",
+     --ssl-only as well, their pages are redirected. Every connection shows its certificate anew: there are no session \
+     tickets, for they would outlast it, so each costs a whole handshake.",
     "",
     "--verify-client --cafile=/etc/ssl/staff.pem --cert=/etc/ssl/desk.pem 6080 a:1",
     Act::Switch(|options| options.tls.verify_client = true),

@@ -108,7 +108,9 @@ fn run_on<K: Kernel<Socket = Stream>>(
     setup: impl FnOnce(Waker) -> Setup,
 ) -> io::Result<()> {
     let waker = kernel.waker();
-    let mut shard = Shard::new(Engine::new(kernel, Pool::new(buffer_bytes)), setup(waker));
+    let pool = Pool::new(buffer_bytes);
+    pool.set_aside();
+    let mut shard = Shard::new(Engine::new(kernel, pool), setup(waker));
     if let Some((socket, client)) = only {
         shard.serve_only(Stream::new(socket, client.is_none()), client);
     }

@@ -11,13 +11,13 @@ pub fn available() -> Option<u64> {
         let file = |name| std::fs::read_to_string(group.join(name));
         file("memory.max").or_else(|_| file("memory.limit_in_bytes")).ok()?.trim().parse().ok()
     });
-    [machine, group, left()].into_iter().flatten().min()
+    [machine, group, left_by_limits()].into_iter().flatten().min()
 }
 
 /// What the limits of this process leave it beyond what it has taken already: they count addresses, of which programs,
 /// libraries and the allocator take many that are no memory yet. `None` without limits.
 #[cfg(target_os = "linux")]
-fn left() -> Option<u64> {
+pub fn left_by_limits() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
     let taken = |field: usize| {
@@ -35,7 +35,7 @@ fn left() -> Option<u64> {
 
 /// Elsewhere the kernel does not tell both.
 #[cfg(not(target_os = "linux"))]
-fn left() -> Option<u64> {
+pub fn left_by_limits() -> Option<u64> {
     None
 }
 

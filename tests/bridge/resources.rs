@@ -179,29 +179,31 @@ fn little_buffer_memory_is_refused(engine: &str) {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// Unfinished messages have to be kept. Whose message finds no memory any more is sent away; the others go on.
+/// Unfinished messages have to be kept. Whose message finds no memory any more is sent away; the others go on, whether it was
+/// the ceiling of buffers that was met or the system that gave nothing.
 fn a_limit_of_addresses_ends_sessions_and_not_the_process(engine: &str) {
     let path = program().into_string().expect("a readable path");
-    for limit in ["--as=500000000", "--data=400000000"] {
-        let words = [limit, &path, "--engine", engine, "--threads=2", "--echo", "127.0.0.1:0"];
+    let beginning = Frame::binary(vec![0x5a; 1023 * 1024]).more().bytes();
+    for (limit, more) in [
+        ("--as=500000000", None),
+        ("--data=400000000", None),
+        ("--as=500000000", Some("--buffer-memory=4GiB")),
+    ] {
+        let mut words = vec![limit, &path, "--engine", engine, "--threads=2", "--echo", "127.0.0.1:0"];
+        words.extend(more);
         let server = Server::launch("prlimit", &words);
         let mut quiet = server.client();
-        let beginning = Frame::binary(vec![0x5a; 1023 * 1024]).more().bytes();
-        let crowd: Vec<_> = (0..122)
-            .map(|_| {
-                let client = server.client();
-                (client.send_beside(beginning.clone()), client)
-            })
-            .collect();
+        let crowd: Vec<_> = (0..200).map(|_| server.client()).collect();
+        let writers: Vec<_> = crowd.iter().map(|client| client.send_beside(beginning.clone())).collect();
         server.wait_line("end=no_memory");
         quiet.send(&Frame::binary("still here"));
         quiet.expect(&Message::Binary(b"still here".to_vec()));
-        server.client().leave();
-        for (writer, client) in crowd {
+        for (client, writer) in crowd.into_iter().zip(writers) {
             client.inbox.wire.shut(Shutdown::Both);
             // It may have been sent away before it had said all.
             let _ = writer.join().expect("it only writes");
         }
+        server.client().leave();
         quiet.leave();
         server.stop();
     }

@@ -12,7 +12,7 @@ use super::framed::Framer;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::framing::Framing;
-use crate::limits::{HEADROOM_BYTES, HOT_BYTES, KEEP_AFTER_MS};
+use crate::limits::{HEADROOM_BYTES, HOT_BYTES, KEEP_AFTER_MS, STUDIED_BYTE_COST};
 use crate::pool::Lease;
 use crate::target::Target;
 use crate::timers::Time;
@@ -210,8 +210,10 @@ impl Bridge {
 
     fn up(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         self.pinged = None;
+        let came = lease.len();
         if let Far::Echo(echo) = &mut self.far {
             let echoed = echo.turn_round(&mut self.decoder, lease, core.watch.as_deref_mut(), cx);
+            core.charge(came.saturating_sub(echoed.payload) * STUDIED_BYTE_COST, cx);
             core.show_echoed(cx);
             core.count_in(echoed.bytes, echoed.messages, cx);
             core.count_out(echoed.bytes, echoed.messages, cx);
@@ -240,6 +242,7 @@ impl Bridge {
                 Event::Starved => break None,
             }
         };
+        core.charge((came - payload.len()) * STUDIED_BYTE_COST, cx);
         core.count_in(payload.len() as u64, messages, cx);
         core.show_brought(Side::Client, cx);
         if payload.is_empty() {
@@ -364,13 +367,12 @@ impl Bridge {
         Next::Stay
     }
 
-    /// Sends the next of what is owed, if the client's writer is free.
+    /// Sends the next of what is owed, if the client's writer is free and there is memory for it.
     fn flush(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
         if !core.may_send(Side::Client) {
             return;
         }
         let is_owed = self.writer.pong.is_some() || self.writer.ping;
-        // A control frame for which there is no memory stays owed.
         let Some(mut lease) = is_owed.then(|| cx.pool.chunk(HEADROOM_BYTES)).flatten() else {
             if let Some(frames) = self.writer.waiting.take() {
                 self.writer.out = Out::Data;

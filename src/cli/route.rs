@@ -47,7 +47,8 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
     "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
      goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
      change act at once.\n\n\
-     @FILE stands for the first line of FILE, which keeps a password out of the list of processes.",
+     @FILE stands for the first line of FILE, which keeps a password out of the list of processes. Written here it can be \
+     seen there until the server has taken it out.",
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {

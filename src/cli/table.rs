@@ -396,7 +396,7 @@ pub const TABLE: &[Opt] = &[
         brief: "limit of the memory for buffers",
         detail: "Bytes of all buffers together, at least 4MiB for each thread. When it is used up the server stops reading until \
                  something has been sent; nothing is lost. By default a quarter of the memory of the machine or of the \
-                 cgroup.",
+                 cgroup, or of what a limit of addresses or of data (ulimit -v, ulimit -d) leaves.",
         default: "(a quarter of memory)",
         example: "--buffer-memory=64MiB 6080 localhost:5901",
         act: Act::Take(free("SIZE"), |options, value| {

@@ -129,10 +129,11 @@ impl Head {
     }
 
     fn received(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let mut bytes = match self.kept.take() {
+        let joined = match self.kept.take() {
             Some(kept) => kept.joined(&lease, cx.pool),
-            None => lease,
+            None => Some(lease),
         };
+        let Some(mut bytes) = joined else { return refuse(&Refusal::BUSY, false, "-", core, cx) };
         let len = match self.scan.feed(&bytes) {
             Progress::Partial if cx.pool.is_short() => {
                 return refuse(&Refusal::BUSY, false, "-", core, cx);
@@ -140,7 +141,8 @@ impl Head {
             Progress::Partial => {
                 // The scan refuses a head that is too long, so there is always room left for more of it.
                 let room = HEAD_BYTES_MAX.saturating_sub(bytes.len()).max(1);
-                self.kept = Some(bytes.kept());
+                let Some(kept) = bytes.kept() else { return refuse(&Refusal::BUSY, false, "-", core, cx) };
+                self.kept = Some(kept);
                 core.receive(Side::Client, room, cx);
                 return Next::Stay;
             }

@@ -61,6 +61,10 @@ impl<K: Kernel> Shard<K> {
             return;
         }
         self.accepts.failed_until = None;
+        if !self.engine.pool().recovers() {
+            // What is left belongs to those who are here.
+            return self.failed(&io::ErrorKind::OutOfMemory.into());
+        }
         self.begin_waiting();
         if self.accepts.failed_until.is_some()
             || self.accepts.full_until.is_some_and(|until| self.now < until)

@@ -430,7 +430,7 @@ impl Play {
     fn send(&mut self, side: Side, lease: Lease, last: bool) {
         let socket = self.usable(side);
         assert!(socket.sending.is_none() && !socket.shut && !lease.is_empty(), "{side:?} {lease:?}");
-        (socket.sending, socket.last) = (Some(lease.kept()), last);
+        (socket.sending, socket.last) = (lease.kept(), last);
         socket.sends.push(last);
         self.flush(side);
     }

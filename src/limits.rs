@@ -132,9 +132,20 @@ pub const LOG_STOP_MS: u64 = 1_000;
 
 /// Most addresses of one target that are tried.
 pub const TARGET_ADDRESSES_MAX: usize = 8;
-/// Sessions that may be before their first complete head, per shard. At the limit: an eighth is dropped, oldest first.
+/// Sessions that may be before their first complete head, per shard. At the limit: the oldest is dropped.
 pub const PENDING_HEADS_MAX: usize = 1024;
-/// Default of the most sessions of the process; the descriptor limit may make it less. At the limit: accepts pause.
+/// They may be one in so many of a shard's places, so that strangers who say nothing leave the others to clients. At the limit:
+/// the oldest is dropped if it has had [`SHED_GRACE_MS`].
+pub const PENDING_HEADS_SHARE: usize = 4;
+/// But so many may be there in any case.
+pub const PENDING_HEADS_MIN: usize = 8;
+/// How long a client that was accepted has for its head, and one that was refused to go, before others who wait for a place may
+/// have its own: two trips around the world and back, which is what a handshake of TLS takes.
+pub const SHED_GRACE_MS: u64 = 500;
+/// Shortest time between two lines that all places are taken.
+pub const FULL_LOG_MS: u64 = 10_000;
+/// Default of the most sessions of the process; the descriptor limit may make it less. At the limit: accepts
+/// pause, unless somebody is there who has not come to anything yet or is between two requests: that one makes room.
 pub const SESSIONS_DEFAULT: usize = 100_000;
 /// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
 pub const SESSIONS_AMPLE: usize = 4096;

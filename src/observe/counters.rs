@@ -19,6 +19,8 @@ pub struct Counters {
     pub accepts_failed: u64,
     /// Sessions dropped before their first head because too many others were waiting.
     pub heads_shed: u64,
+    /// Connections closed between two requests, or after a refusal, to make room for others.
+    pub idle_shed: u64,
     /// Receives put off because buffer memory was at its ceiling.
     pub starved: u64,
     /// Payload bytes and messages from clients and to clients.
@@ -41,6 +43,7 @@ impl fmt::Display for Counters {
             ("answered", self.answered),
             ("accepts_failed", self.accepts_failed),
             ("heads_shed", self.heads_shed),
+            ("idle_shed", self.idle_shed),
             ("starved", self.starved),
             ("bytes_in", self.bytes_in),
             ("bytes_out", self.bytes_out),

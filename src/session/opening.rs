@@ -93,6 +93,11 @@ impl Head {
         }
     }
 
+    /// Whether no request has been answered on this connection yet.
+    pub fn is_first(&self) -> bool {
+        self.answered == 0
+    }
+
     /// Why a session ends whose client has said its end here.
     fn ended(&self) -> End {
         if self.answered > 0 { End::Answered } else { End::ClientEnded }

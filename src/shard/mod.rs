@@ -10,7 +10,9 @@ pub mod mailbox;
 mod perform;
 mod relief;
 mod report;
+mod room;
 pub mod tap;
+mod waiters;
 
 use crate::config::Config;
 use crate::engine::{Completion, Engine, Kernel, Lane, Operation as Flown, Token};
@@ -27,12 +29,12 @@ use crate::tls::renewal::Shelf;
 use accept::Accepts;
 use balance::Balance;
 use mailbox::{Mailbox, Note};
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Tapes, Taps};
+use waiters::Waiters;
 
 /// What a shard is told and given when it is made.
 pub struct Setup {
@@ -65,8 +67,8 @@ pub struct Shard<K: Kernel> {
     counters: Counters,
     /// What was on the shelf when this turn began.
     material: Option<Arc<Material>>,
-    /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
-    pending: VecDeque<Key>,
+    /// Who could make room for others.
+    waiters: Waiters,
     accepts: Accepts<K::Socket>,
     /// What is being recorded; empty where nothing is.
     tapes: Tapes,
@@ -98,7 +100,7 @@ impl<K: Kernel> Shard<K> {
             sessions: Slab::default(),
             wheel: Wheel::default(),
             counters: Counters::default(),
-            pending: VecDeque::new(),
+            waiters: Waiters::default(),
             tapes: Tapes::default(),
             starving_until: None,
             closed: false,

@@ -128,6 +128,20 @@ impl<K: Kernel> Shard<K> {
         self.setup.log.line(Level::Info, format!("{client}: exiting due to --run-once"));
     }
 
+    /// Once in a while, however many shards find it out.
+    pub(super) fn log_full(&self) {
+        let balance = &self.setup.balance;
+        // Where one client is served and no more, that is as it should be.
+        if self.setup.config.process.once || !balance.may_tell_full(self.now) {
+            return;
+        }
+        let places = balance.places();
+        self.setup.log.line(
+            Level::Warn,
+            format!("accept all {places} places taken: raise --max-sessions or the limit of open files (ulimit -n)"),
+        );
+    }
+
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {
         const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
         let short = error.raw_os_error().is_some_and(|code| SHORT.contains(&code));

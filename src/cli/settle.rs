@@ -197,6 +197,10 @@ fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
     for (cert, key) in pairs(said) {
         options.pairs.push(pair(&cert, key.as_deref(), password.clone())?);
     }
+    if options.pairs.is_empty() {
+        // Where the directory is gone it cannot come either.
+        options.awaited = pair(CERT_DEFAULT.as_ref(), None, password).ok();
+    }
     if said.verify_client && options.pairs.is_empty() {
         return Err(format!("--verify-client: {CERT_DEFAULT} not found; name a certificate with --cert"));
     }

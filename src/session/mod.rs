@@ -156,7 +156,7 @@ pub enum Wait {
     Head = 0,
     /// The next head, behind an answer.
     Request = 1,
-    /// That the client goes, which was refused.
+    /// That the client goes, which has had its last answer.
     Farewell = 2,
 }
 
@@ -238,7 +238,7 @@ impl Session {
         match &self.phase {
             Phase::Sniff(_) => Some(Wait::Head),
             Phase::Head(head) => Some(if head.is_first() { Wait::Head } else { Wait::Request }),
-            Phase::Close(_) if matches!(self.core.end, Some(End::Refused(_))) => Some(Wait::Farewell),
+            Phase::Close(_) if !self.core.bridged => Some(Wait::Farewell),
             Phase::Route(_) | Phase::Answer(_) | Phase::Open(_) | Phase::Close(_) | Phase::Drain(_) => None,
         }
     }

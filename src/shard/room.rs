@@ -1,7 +1,7 @@
 //! Making room: who has to go when places are short, so that strangers who take one and say nothing shut nobody out.
 //!
-//! Owns the order in which connections give way: who was refused and does not go, who does not come to a request, who is
-//! between two requests. Never a bridge, and never one whose answer is under way. Who came a moment ago has its time, so that
+//! Owns the order in which connections give way: who has had the last answer and does not go, who does not come to a request,
+//! who is between two requests. Never a bridge, and never one whose answer is under way. Who came a moment ago has its time, so that
 //! a crowd of honest clients waits instead of driving each other out.
 
 use super::Shard;
@@ -48,11 +48,11 @@ impl<K: Kernel> Shard<K> {
 
     /// Who has to go first.
     fn dispensable(&self) -> Option<u32> {
-        let refused = self.ripe(Line::Farewell, GRACE).filter(|&slot| {
-            // It may be slow to take why.
+        let answered = self.ripe(Line::Farewell, GRACE).filter(|&slot| {
+            // It may be slow to take it.
             self.sessions.at(slot).is_some_and(|(_, session)| !session.core().sending(Side::Client))
         });
-        refused.or_else(|| self.ripe(Line::Head, GRACE)).or_else(|| self.ripe(Line::Request, Duration::ZERO))
+        answered.or_else(|| self.ripe(Line::Head, GRACE)).or_else(|| self.ripe(Line::Request, Duration::ZERO))
     }
 
     /// Who has stood in `line` for longest, if that is so long.

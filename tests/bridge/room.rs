@@ -1,5 +1,5 @@
 //! Who makes room when every place is taken: strangers who never come to a request, connections between two requests and
-//! refused ones that stay. Never a bridge, nor anybody who is being answered.
+//! those that stay behind their last answer. Never a bridge, nor anybody who is being answered.
 
 use crate::support::client::{Handshake, WsClient};
 use crate::support::frame::Frame;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 on_both_engines!(
     strangers_make_room,
     connections_between_requests_make_room,
-    the_refused_who_stay_make_room,
+    the_answered_who_stay_make_room,
     who_is_being_answered_keeps_the_place,
     strangers_never_take_all_places,
 );
@@ -97,17 +97,22 @@ fn connections_between_requests_make_room(engine: &str) {
     server.stop();
 }
 
-fn the_refused_who_stay_make_room(engine: &str) {
-    let server = start(engine, 4, &["--threads=1"]);
+fn the_answered_who_stay_make_room(engine: &str) {
+    let root = TempDir::new();
+    root.write("page", "page");
+    let web = format!("--web={}", root.path().display());
+    let server = start(engine, 4, &["--threads=1", &web]);
     let mut live = server.client();
-    let mut refused: Vec<_> = (0..6).map(|_| saying(&server, "BAD\r\n\r\n")).collect();
+    let last = request("GET", "/page", "Connection: close\r\n");
+    let rows = [("BAD\r\n\r\n", "HTTP/1.1 400"), (&*last, "HTTP/1.1 200")];
+    let mut answered: Vec<_> = (0..6).map(|number| saying(&server, rows[number % 2].0)).collect();
     let mut client = server.client();
     round_trip(&mut client);
     round_trip(&mut live);
-    // Each of them has been told why.
-    for inbox in &mut refused {
+    // Nobody was cut short.
+    for (number, inbox) in answered.iter_mut().enumerate() {
         let said = inbox.take(12, Instant::now() + PATIENCE).expect("it is answered");
-        assert_eq!(said, b"HTTP/1.1 400");
+        assert_eq!(String::from_utf8_lossy(&said), rows[number % 2].1);
     }
     client.leave();
     live.leave();

@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod balance;
+mod lines;
 pub mod mailbox;
 mod perform;
 mod relief;
@@ -28,6 +29,7 @@ use crate::tls::material::Material;
 use crate::tls::renewal::Shelf;
 use accept::Accepts;
 use balance::Balance;
+use lines::Lines;
 use mailbox::{Mailbox, Note};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,6 +69,8 @@ pub struct Shard<K: Kernel> {
     counters: Counters,
     /// What was on the shelf when this turn began.
     material: Option<Arc<Material>>,
+    /// How much is said of what clients do.
+    lines: Lines,
     /// Who could make room for others.
     waiters: Waiters,
     accepts: Accepts<K::Socket>,
@@ -100,6 +104,7 @@ impl<K: Kernel> Shard<K> {
             sessions: Slab::default(),
             wheel: Wheel::default(),
             counters: Counters::default(),
+            lines: Lines::default(),
             waiters: Waiters::default(),
             tapes: Tapes::default(),
             starving_until: None,
@@ -139,6 +144,7 @@ impl<K: Kernel> Shard<K> {
         }
         self.expire();
         self.relieve();
+        self.log_suppressed();
         self.counters.starved = self.engine.starved();
         Ok(())
     }
@@ -166,7 +172,8 @@ impl<K: Kernel> Shard<K> {
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
         // A pause means nothing any more when nobody is let in.
         let pause = self.accepts.pause().filter(|_| !self.closed);
-        let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
+        let next = [self.wheel.next_look(), pause, self.starving_until, self.lines.due()];
+        let next = next.into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
         [next, most].into_iter().flatten().min()
     }

@@ -28,6 +28,9 @@ const CALM: u8 = 100;
 /// Behind so many small ones since the last wait nobody looks: there are several who have something on its way, and what they bring
 /// comes together during a sleep and is dealt with in one turn. A look would find it piece by piece.
 const CROWD: u32 = 4;
+/// What is found so soon was on its way before the last turn was over, and answers nothing that it sent: to receive, to think and
+/// to send takes anybody longer. It is of another session, and of the same crowd.
+const ANSWER_MIN: Duration = Duration::from_micros(3);
 /// Looks between two at the clock.
 const LOOKS_PER_CLOCK: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
@@ -110,10 +113,12 @@ impl Spin {
                 break false;
             }
         };
+        let took = began.elapsed();
         // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
-        self.looked(found && began.elapsed() <= LOOK_MAX);
+        self.looked(found && took <= LOOK_MAX);
         if found {
-            self.moved = Moved::default();
+            let small = if took < ANSWER_MIN { self.moved.small } else { 0 };
+            self.moved = Moved { bytes: 0, small };
         }
         found
     }
@@ -222,10 +227,20 @@ mod tests {
             (0..receives).for_each(|_| spin.moved(bytes(SMALL_BYTES - 1)));
             assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), looks, "{receives}");
         }
-        spin.moved(bytes(SMALL_BYTES - 1));
-        assert!(spin.look(|| true));
-        (1..CROWD).for_each(|_| spin.moved(bytes(SMALL_BYTES - 1)));
-        assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), 1, "what was found ended the wait");
+    }
+
+    #[test]
+    fn what_is_found_sooner_than_anybody_answers_is_of_a_crowd() {
+        for (wait, finds) in [(Duration::ZERO, CROWD - 1), (ANSWER_MIN * 2, 20)] {
+            let mut spin = Spin::default();
+            spin.slept(SLEEP_SHORT);
+            let found = (0..20).take_while(|_| {
+                spin.moved(bytes(SMALL_BYTES - 1));
+                let began = Instant::now();
+                spin.look(|| began.elapsed() >= wait)
+            });
+            assert_eq!(found.count() as u32, finds, "{wait:?}");
+        }
     }
 
     #[test]

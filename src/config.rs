@@ -44,7 +44,7 @@ pub struct Config {
     pub engine: EngineChoice,
     /// Shards, 1 to [`crate::limits::SHARDS_MAX`]; `None`: one per allowed core.
     pub threads: Option<usize>,
-    /// Ceiling of all buffers of the process, in bytes, at least [`crate::limits::BUFFER_MEMORY_MIN`]; `None`: a quarter of memory or of the cgroup's limit.
+    /// Ceiling of all buffers of the process, in bytes, at least [`crate::limits::BUFFER_MEMORY_MIN`]; `None`: a quarter of memory, or of what limits leave of it.
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,

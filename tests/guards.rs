@@ -142,7 +142,7 @@ fn names_come_from_the_certificate_of_this_connection(engine: &str) {
     let rows = [(&alice, &bob), (&old_alice, &old_bob)];
     for (version, (alice, bob)) in VERSIONS.into_iter().flat_map(|version| rows.map(|row| (version, row))) {
         let client = authority.client(&[version], Some(alice));
-        // The second time with a ticket: it is still the same person.
+        // Nothing is left of the first time for the second.
         for _ in 0..2 {
             let wire = client.wire(server.address(), "gateway.test");
             let lying = forged.iter().fold(Handshake::new(), |shake, name| shake.add(name, "bob"));

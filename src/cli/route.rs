@@ -47,7 +47,8 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
     "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
      goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
      change act at once.\n\n\
-     @FILE stands for the first line of FILE, which keeps a password out of the list of processes.",
+     @FILE stands for the first line of FILE, which keeps a password out of the list of processes. Written here it can be \
+     seen there until the server has taken it out.",
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
@@ -83,7 +84,9 @@ pub(super) const TOKEN_FROM: Opt = Category::Access.row(
     "where in a request the token is",
     "One or more of these, separated by commas; the first that has a token counts. query: the parameter token. cookie or \
      cookie:NAME: that cookie, or the one called token. header:NAME: that header, without Bearer in front. path: the \
-     last segment of the path. subprotocol: an offered sub-protocol token.TOKEN, beside those that are meant.",
+     last segment of the path. subprotocol: an offered sub-protocol token.TOKEN, beside those that are meant. A request that \
+     has the header or the cookie twice, or with what is no UTF-8, is answered with 400: a client does not overrule the \
+     proxy in front that adds its own.",
     "(query)",
     "--token-from=header:Authorization,query --target-config=/etc/websplice/tokens 6080",
     Act::Take(Value { repeats: true, ..free("PLACES") }, |options, value| {

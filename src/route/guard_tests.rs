@@ -54,7 +54,7 @@ fn one_user_with_one_password() {
     assert_eq!(judged(&guard, &request(&[])), 401);
     let mut answer = Vec::new();
     let date = b"Fri, 20 Nov 2026 13:46:36 GMT";
-    guard.judge(&request(&[])).unwrap().unwrap_err().write(false, "", date, &mut answer);
+    guard.judge(&request(&[])).unwrap().unwrap_err().write(false, 1, "", date, &mut answer);
     let text = String::from_utf8(answer).unwrap();
     let (head, page) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{head}");

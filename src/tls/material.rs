@@ -123,13 +123,20 @@ fn server(options: &Options, pairs: &[&Pair], warnings: &mut Vec<String>) -> Res
         builder.with_no_client_auth()
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver(pairs, &provider, warnings)?));
-    // Only tickets: they need no memory here, and all shards share their keys. Those change every six hours, and the ones
-    // before open tickets for six more: `Ticketer::new` makes a `rustls::ticketer::TicketRotator` of that lifetime. New
-    // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
-    config.ticketer =
-        aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
+    // What remembers sessions is tickets only: they need no memory here, and all shards share their keys.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 1;
+    if options.verify_client {
+        // A ticket holds the client's certificate as it was verified once, and rustls takes it from there without a look at
+        // its dates or its authority; each resumption brings the next ticket. Who has to prove who they are does so each
+        // time, at the price of a whole handshake.
+        config.send_tls13_tickets = 0;
+    } else {
+        // The keys change every six hours, and the ones before open tickets for six more: `Ticketer::new` makes a
+        // `rustls::ticketer::TicketRotator` of that lifetime. New material brings new keys.
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
+        config.send_tls13_tickets = 1;
+    }
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

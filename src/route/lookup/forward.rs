@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(told.as_ref().map(Refusal::status), shown.then_some(status));
             let Some(told) = told else { continue };
             let mut answer = Vec::new();
-            told.write(true, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
+            told.write(true, 1, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
             let answer = String::from_utf8(answer).unwrap();
             for part in
                 ["Location: https://login.test/?next=desk\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n", "close"]

@@ -113,6 +113,8 @@ pub enum SyslogServer {
 /// How the process begins and ends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
+    /// What was said and nothing comes of, though it may well be meant: a line each, for whoever starts it.
+    pub doubts: Vec<String>,
     /// Serve one client at a time, and end with the first session that became a bridge.
     pub once: bool,
     /// Let nobody in any more when this has passed since the start, and end with the last session.

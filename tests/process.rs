@@ -8,7 +8,9 @@ mod process {
     mod check;
     mod daemon;
     mod ends;
+    mod flood;
     mod inetd;
+    mod limits;
     mod logs;
     mod starts;
 }

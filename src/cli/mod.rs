@@ -25,7 +25,7 @@ mod tap;
 mod values;
 mod wrap;
 
-pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
+pub use args::{Args, Command, Document, Hidden, Options, UsageError, WebRoot};
 pub use hidden::hidden;
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};
 pub use parse::parse;

@@ -189,7 +189,8 @@ pub(super) const SSL_TARGET_NAME: Opt = Category::Tls.row(
 pub(super) const SSL_TARGET_INSECURE: Opt = Category::Tls.row(
     "ssl-target-insecure",
     "accept any certificate of the target",
-    "Do not verify the target's certificate at all. Whoever can get in between can then read and change everything.",
+    "Do not verify the target's certificate at all. Whoever can get in between can then read and change everything. \
+     It cannot be used together with --ssl-target-ca.",
     "",
     "--ssl-target --ssl-target-insecure 6080 10.0.0.7:5901",
     Act::Switch(|options| options.tls.target.insecure = true),

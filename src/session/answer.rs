@@ -113,6 +113,7 @@ impl Answer {
         // What the answer has of its own is about the file, and true.
         added.retain(|(name, _)| response.value(name).is_none());
         response = added.into_iter().fold(response, |response, (name, value)| response.header(name, value));
+        response = response.come_again(core.id);
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
         response.write(self.after, &cx.config.server_header, cx.date, &mut bytes);
@@ -132,7 +133,7 @@ impl Answer {
 
     fn refuse(&mut self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::new();
-        refusal.write(self.head_only, &cx.config.server_header, cx.date, &mut bytes);
+        refusal.write(self.head_only, core.id, &cx.config.server_header, cx.date, &mut bytes);
         cx.counters.answered += 1;
         cx.actions.push(Action::Answered(std::mem::take(&mut self.line), refusal.status()));
         core.send(Side::Client, Lease::own(bytes), cx);

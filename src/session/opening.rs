@@ -104,6 +104,11 @@ impl Head {
         }
     }
 
+    /// Whether no request has been answered on this connection yet.
+    pub fn is_first(&self) -> bool {
+        self.answered == 0
+    }
+
     /// Why a session ends whose client has said its end here.
     fn ended(&self) -> End {
         if self.answered > 0 { End::Answered } else { End::ClientEnded }
@@ -296,7 +301,7 @@ pub(super) fn refuse(
     cx: &mut Cx<'_>,
 ) -> Next {
     let mut bytes = Vec::with_capacity(512);
-    refusal.write(head_only, &cx.config.server_header, cx.date, &mut bytes);
+    refusal.write(head_only, core.id, &cx.config.server_header, cx.date, &mut bytes);
     cx.counters.answered += 1;
     // Of a head that could not be read the reason is all there is to trace it by.
     let line = if line == "-" { format!("- ({})", refusal.reason()).into() } else { line.into() };

@@ -284,18 +284,15 @@ fn is_alone() -> bool {
     fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1)
 }
 
-/// Keeps the memory of this process, with its keys, from core dumps and from other processes of its user.
-#[cfg(target_os = "linux")]
-pub fn leave_no_core() {
-    // Every kernel since 2.6 knows this.
-    let _ = nix::sys::prctl::set_dumpable(false);
-}
-
-/// Elsewhere a limit of zero keeps at least the core from being written.
-#[cfg(not(target_os = "linux"))]
+/// Keeps the memory of this process, with its keys, from core dumps and, on Linux, from other processes of its user. A
+/// program that is started inherits only that it leaves no core. To be called again when the process has become another user's:
+/// the kernel may then have taken it back.
 pub fn leave_no_core() {
     use nix::sys::resource::{Resource, setrlimit};
+    // To lower a limit is everybody's right, and every Linux since 2.6 knows the other call.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false);
 }
 
 /// Every capability that this thread can use or could take up, as bits of their numbers.

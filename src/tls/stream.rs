@@ -8,6 +8,7 @@
 //! is, and everything around this file stays the same.
 
 use super::records::{Out, Speech, process, say};
+use super::words::words;
 use crate::limits::{TLS_BUFFERED_MAX, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_MAX};
 use crate::pool::{Lease, Pool};
 use rustls::client::UnbufferedClientConnection;
@@ -78,7 +79,7 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Tls(error) => write!(f, "TLS: {error}"),
+            Failure::Tls(error) => write!(f, "TLS: {}", words(error)),
             Failure::TooLong => f.write_str("TLS: handshake message too long"),
             Failure::Exhausted => f.write_str("TLS: the keys are used up"),
             Failure::NotOpen => f.write_str("TLS: the stream is not open"),

@@ -32,6 +32,7 @@ on_both_engines!(
     a_pid_file_without_a_daemon,
     plugins_run_where_it_was_started,
     another_user_serves,
+    its_files_are_open_to_nobody_else,
 );
 
 /// A daemon, found by its file and ended by its number.
@@ -45,8 +46,14 @@ impl Daemon {
     /// Starts one with these words in a directory of its own, where it writes `own.pid`.
     #[track_caller]
     fn start(engine: &str, args: &[&str]) -> Daemon {
+        Daemon::start_by(&mut Command::new(program()), engine, args)
+    }
+
+    /// The same by a command that the words are for.
+    #[track_caller]
+    fn start_by(starter: &mut Command, engine: &str, args: &[&str]) -> Daemon {
         let directory = TempDir::new();
-        let said = Command::new(program())
+        let said = starter
             .args(["-v", "--engine", engine, "-D", "--pid-file=own.pid", "--echo", "127.0.0.1:0"])
             .args(args)
             .current_dir(directory.path())
@@ -140,8 +147,44 @@ fn it_leaves_and_serves(engine: &str) {
     for stream in ["fd/0", "fd/1", "fd/2"] {
         assert_eq!(daemon.link(stream), "/dev/null", "{stream}");
     }
-    let mask = u32::from_str_radix(&daemon.status("Umask"), 8).expect("a mask is octal");
-    assert_eq!(mask & 0o022, 0o022, "others never write its files");
+    daemon.stop();
+}
+
+/// Also where it was started with a mask that forbids nothing. What it starts has that mask.
+fn its_files_are_open_to_nobody_else(engine: &str) {
+    let unmasked = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(program());
+        command
+    };
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o7777;
+    let daemon = Daemon::start_by(&mut unmasked(), engine, &["--log-file=own.log", "--record=own.rec"]);
+    daemon.serves();
+    let recordings = || {
+        let entries = fs::read_dir(daemon.directory.path()).expect("it is there").flatten();
+        entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("own.rec."))
+    };
+    let until = soon();
+    let recording = loop {
+        if let Some(recording) = recordings() {
+            break recording;
+        }
+        assert!(Instant::now() < until, "no recording");
+        sleep(Duration::from_millis(5));
+    };
+    assert_eq!(mode(&recording), 0o600);
+    assert_eq!(daemon.status("Umask"), "0000");
+    assert_eq!(mode(&daemon.directory.join("own.log")), 0o600);
+    assert_eq!(mode(&daemon.directory.join("own.pid")), 0o644);
+    daemon.stop();
+
+    let plugin = "--auth-plugin=exec:read -r hello; : > made; echo '{\"ready\":true}'; cat > /dev/null";
+    let daemon = Daemon::start_by(&mut unmasked(), engine, &[plugin]);
+    assert_eq!(
+        mode(&daemon.directory.join("made")),
+        0o666,
+        "a program has the mask of who started the server"
+    );
     daemon.stop();
 }
 
@@ -337,15 +380,29 @@ fn another_user_serves(engine: &str) {
     }
     let log = fs::metadata(daemon.directory.join("own.log")).expect("it is there");
     assert_eq!((log.uid(), log.gid()), (nobody.as_raw(), 7), "it can be opened anew");
-    // The directory is root's, so the file cannot be removed any more, but it names nobody then.
     let path = daemon.directory.join("own.pid");
+    let mut held = 0;
+    for entry in fs::read_dir(format!("/proc/{}/fd", daemon.pid)).expect("it runs").flatten() {
+        if fs::read_link(entry.path()).is_ok_and(|link| link == path) {
+            let info = daemon.proc(&format!("fdinfo/{}", entry.file_name().to_string_lossy()));
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("each has flags");
+            let flags = i32::from_str_radix(flags.trim(), 8).expect("flags are octal");
+            assert_eq!(flags & libc::O_ACCMODE, libc::O_RDONLY, "it is root's");
+            held += 1;
+        }
+    }
+    assert_eq!(held, 1);
     daemon.signal(Signal::SIGTERM);
     let until = soon();
     while !daemon.has_ended() {
         assert!(Instant::now() < until, "still there after SIGTERM");
         sleep(Duration::from_millis(5));
     }
-    assert_eq!(fs::read_to_string(&path).expect("it is there"), "");
+    // The directory is root's, so the file cannot be removed any more, but nobody has it then.
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", daemon.pid));
+    let next = Server::start(engine, &["--echo", "--pid-file", &daemon.directory.arg("own.pid")]);
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", next.pid()));
+    next.stop();
 
     let dir = TempDir::new();
     let args = ["--unix-listen", &dir.arg("own.sock"), "--echo", "--user=nobody"];
@@ -368,6 +425,14 @@ fn users_that_are_not_there_are_refused_in_one_line() {
     }
 }
 
+/// How large a core may be: soft limit, hard limit and unit.
+#[track_caller]
+fn core_limit(pid: u32) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("each has one");
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Beside the engines: the process is the same. What it may leave behind is seen by who owns its files in `/proc`.
 #[test]
 fn only_who_looks_for_something_gets_a_core() {
@@ -386,9 +451,12 @@ fn only_who_looks_for_something_gets_a_core() {
         let lines = BufReader::new(server.stderr.take().expect("it is piped")).lines();
         let said = lines.map_while(Result::ok).any(|line| line.contains("proxying from "));
         let found = fs::metadata(format!("/proc/{}/environ", server.id())).map(|found| found.uid());
+        let limit = core_limit(server.id());
         server.kill().and_then(|()| server.wait()).expect("it can be ended");
         assert!(said, "{words:?}");
         assert_eq!(found.expect("it ran"), owner, "{words:?}");
+        let expected = if owner == 0 { "0 0 bytes".to_owned() } else { core_limit(std::process::id()) };
+        assert_eq!(limit, expected, "{words:?}");
     }
 }
 

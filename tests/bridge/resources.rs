@@ -184,16 +184,17 @@ fn little_buffer_memory_is_refused(engine: &str) {
 fn a_limit_of_addresses_ends_sessions_and_not_the_process(engine: &str) {
     let path = program().into_string().expect("a readable path");
     let beginning = Frame::binary(vec![0x5a; 1023 * 1024]).more().bytes();
-    for (limit, more) in [
-        ("--as=500000000", None),
-        ("--data=400000000", None),
-        ("--as=500000000", Some("--buffer-memory=4GiB")),
-    ] {
+    let rows = [
+        ("--as=500000000", None, 100),
+        ("--data=400000000", None, 100),
+        ("--as=500000000", Some("--buffer-memory=4GiB"), 200),
+    ];
+    for (limit, more, clients) in rows {
         let mut words = vec![limit, &path, "--engine", engine, "--threads=2", "--echo", "127.0.0.1:0"];
         words.extend(more);
         let server = Server::launch("prlimit", &words);
         let mut quiet = server.client();
-        let crowd: Vec<_> = (0..200).map(|_| server.client()).collect();
+        let crowd: Vec<_> = (0..clients).map(|_| server.client()).collect();
         let writers: Vec<_> = crowd.iter().map(|client| client.send_beside(beginning.clone())).collect();
         server.wait_line("end=no_memory");
         quiet.send(&Frame::binary("still here"));

@@ -8,6 +8,7 @@ mod process {
     mod check;
     mod daemon;
     mod ends;
+    mod flood;
     mod inetd;
     mod limits;
     mod logs;

@@ -108,7 +108,9 @@ fn run_on<K: Kernel<Socket = Stream>>(
     setup: impl FnOnce(Waker) -> Option<Setup>,
 ) -> io::Result<()> {
     let waker = kernel.waker();
-    let engine = Engine::new(kernel, Pool::new(buffer_bytes));
+    let pool = Pool::new(buffer_bytes);
+    pool.set_aside();
+    let engine = Engine::new(kernel, pool);
     let Some(setup) = setup(waker) else { return Ok(()) };
     let mut shard = Shard::new(engine, setup);
     if let Some((socket, client)) = only {

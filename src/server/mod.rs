@@ -170,6 +170,7 @@ impl Parts {
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
         let notices = [self.notice.clone(), means.notice.clone(), libserver];
         let notices = notices.into_iter().flatten().chain(material::unused(&config.tls));
+        let notices = notices.chain(config.process.doubts.iter().cloned());
         for notice in notices.chain(listeners.notices.drain(..)) {
             log.line(Level::Warn, notice);
         }

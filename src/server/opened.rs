@@ -74,8 +74,7 @@ pub fn check(config: &Config) -> Result<(Option<Shelf>, Vec<String>), String> {
     become_user(config)?;
     if let Some(options) = &config.logs.syslog {
         // One on this machine is tried again while it is away, and a start only warns of it.
-        let remedy = |error| format!("{error}; start the server that listens there, or name another");
-        Syslog::reach(options).map_err(remedy).map_err(of("--syslog", &options.server))?;
+        Syslog::reach(options).map_err(of("--syslog", &options.server))?;
     }
     Ok((shelf, notices))
 }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 on_both_engines!(
     it_leaves_and_serves,
     it_inherits_nothing,
+    secrets_are_not_in_the_list_of_processes,
     relative_paths_mean_what_they_meant,
     a_failed_start_is_seen_where_it_was_started,
     a_log_goes_on_behind_the_fork,
@@ -203,6 +204,34 @@ fn it_inherits_nothing(engine: &str) {
     assert!(!holds(daemon.pid));
     daemon.stop();
     plain.stop();
+}
+
+/// Neither of a process that stays nor of one that leaves; and what was secret is known all the same.
+fn secrets_are_not_in_the_list_of_processes(engine: &str) {
+    let guard = ["--auth-plugin=BasicHTTPAuth", "--auth-source=me:secret"];
+    let words = [&guard[..], &["--key-password", "secret", "--echo"]].concat();
+    let server = Server::start(engine, &words);
+    let title = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).expect("it runs");
+    let shown: Vec<&str> = title.split_terminator('\0').map(str::trim_end).collect();
+    let expected = ["--auth-plugin=BasicHTTPAuth", "--auth-source=x", "--key-password", "x", "--echo"];
+    assert!(shown.ends_with(&expected) && !title.contains("secret"), "{shown:?}");
+    assert!(WsClient::try_open(server.wire(), &Handshake::new()).is_err());
+    // Of me:secret.
+    let me = Handshake::new().set("Authorization", "Basic bWU6c2VjcmV0");
+    WsClient::open(server.wire(), &me).leave();
+    server.stop();
+
+    let daemon = Daemon::start(engine, &guard);
+    let title = daemon.proc("cmdline");
+    assert!(title.contains("--auth-source=x") && !title.contains("secret"), "{title:?}");
+    WsClient::open(Wire::tcp(daemon.address), &me).leave();
+    daemon.stop();
+
+    let open = ["--auth-plugin=ExpectOrigin", "--auth-source=https://secret.test", "--echo"];
+    let server = Server::start(engine, &open);
+    let title = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).expect("it runs");
+    assert!(title.ends_with("--auth-source=https://secret.test\0--echo\0"), "an origin is none: {title:?}");
+    server.stop();
 }
 
 fn relative_paths_mean_what_they_meant(engine: &str) {

@@ -102,6 +102,7 @@ fn findings(path: &str, text: &str) -> Vec<rules::Finding> {
         found.extend(rules::unsafe_code(path, text));
         found.extend(rules::bare_allows(text));
         found.extend(rules::platform_questions(path, text));
+        found.extend(rules::hasty_comparisons(path, text));
     }
     if kind == "rs" && path.starts_with("src/") {
         found.extend(floors::bad_edges(FLOORS, path, text).into_iter().map(|edge| (edge.line, edge.why)));

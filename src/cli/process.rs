@@ -137,8 +137,9 @@ pub(super) const PID_FILE: Opt = Opt {
     short: None,
     category: Category::Program,
     brief: "write the process number to FILE",
-    detail: "It is the number of the process that serves. FILE is removed at the end, and locked meanwhile: a second \
-             server with the same FILE does not start, and a leftover is replaced. Symbolic links are not followed.",
+    detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE \
+             does not start, and removed at the end, or by a start that fails. In a directory where the user of --user may not \
+             remove it, it is emptied, which a line of the log says, and the next start replaces it. Symbolic links are not followed.",
     default: "",
     example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",
     act: Act::Take(file("FILE"), |options, value| {

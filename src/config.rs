@@ -125,6 +125,8 @@ pub struct Process {
     pub libserver: bool,
     /// Serve nobody, and say whether this would start.
     pub check: bool,
+    /// A Unix socket that was named beside the inherited one, as written: nobody listens there.
+    pub unheard: Option<PathBuf>,
     /// Where the process writes its number; absolute.
     pub pid_file: Option<PathBuf>,
     /// Who to be once everything is open.

@@ -8,6 +8,7 @@ mod process {
     mod check;
     mod daemon;
     mod ends;
+    mod files;
     mod inetd;
     mod logs;
     mod starts;

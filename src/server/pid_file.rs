@@ -72,14 +72,32 @@ impl PidFile {
     /// Makes `file`, just made at `path`, this process's own; `None` if somebody else was faster. Between its making and its
     /// lock it looks like a leftover, and may have been removed: a lock on it would then keep nobody out.
     fn claim(path: &Path, file: File) -> io::Result<Option<PidFile>> {
-        let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
         let own = file.metadata()?;
         let there = std::fs::symlink_metadata(path);
         if !there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
             return Ok(None);
         }
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Some(PidFile { path: path.to_owned(), file }))
+        // From here on it is taken away again, also when the disk is full.
+        let mut own = PidFile { path: path.to_owned(), file };
+        writeln!(own.file, "{}", std::process::id()).map_err(explained)?;
+        Ok(Some(own))
+    }
+
+    /// Takes the file away.
+    ///
+    /// # Errors
+    /// When that is not permitted: with `--user` the directory may be another's. What is left is empty and names nobody.
+    pub fn remove(self) -> io::Result<()> {
+        let (path, inode) = (self.path.clone(), self.file.metadata()?.ino());
+        drop(self);
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.ino() == inode => Err(io::Error::other(format!(
+                "--pid-file: {} could not be removed and is left empty: give the user of --user its directory",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -94,6 +112,9 @@ fn explained(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ELOOP) => refusal("a symbolic link is in the way; move it"),
         Some(libc::ENXIO) => refusal(FOREIGN),
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            io::Error::new(error.kind(), format!("{error}; make room there, or name another"))
+        }
         _ => io::Error::new(
             error.kind(),
             format!("{error}; check the file, its directory and their permissions, or name another"),

@@ -8,6 +8,7 @@ pub mod beneath;
 pub mod cgroup;
 pub mod cpu;
 pub mod directory;
+pub mod given;
 pub mod memory;
 pub mod pipe;
 pub mod prefetch;

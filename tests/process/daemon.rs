@@ -8,13 +8,14 @@ use crate::support::temp::TempDir;
 use crate::support::wire::{PATIENCE, Wire, soon};
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -31,6 +32,7 @@ on_both_engines!(
     a_pid_file_without_a_daemon,
     plugins_run_where_it_was_started,
     another_user_serves,
+    a_daemon_does_not_outlive_a_starter_that_was_ended,
 );
 
 /// A daemon, found by its file and ended by its number.
@@ -317,6 +319,8 @@ fn another_user_serves(engine: &str) {
         sleep(Duration::from_millis(5));
     }
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "");
+    let log = fs::read_to_string(daemon.directory.join("own.log")).expect("it is there");
+    assert!(log.contains(" warn --pid-file: ") && log.contains("own.pid could not be removed"), "{log}");
 
     let dir = TempDir::new();
     let args = ["--unix-listen", &dir.arg("own.sock"), "--echo", "--user=nobody"];
@@ -324,7 +328,67 @@ fn another_user_serves(engine: &str) {
     let socket = fs::symlink_metadata(dir.join("own.sock")).expect("it is there");
     assert_eq!((socket.uid(), socket.mode() & 0o777), (nobody.as_raw(), 0o600));
     WsClient::open(Wire::unix(&dir.join("own.sock")), &Handshake::new()).leave();
+    server.signal(Signal::SIGTERM);
+    server.wait_line(" warn --unix-listen: ");
+    let log = server.log();
+    assert!(log.contains("own.sock: ") && log.contains("; give the user of --user its directory"), "{log}");
     server.stop();
+}
+
+/// Whoever waits for it goes by how its starter ended: while it starts, and when it has started and nobody has heard so.
+fn a_daemon_does_not_outlive_a_starter_that_was_ended(engine: &str) {
+    for starts in [false, true] {
+        let directory = TempDir::new();
+        let (begun, go) = (directory.join("begun"), directory.join("go"));
+        nix::unistd::mkfifo(&go, Mode::S_IRWXU).expect("it is ours");
+        // It is ready when somebody says so.
+        let plugin =
+            "--auth-plugin=exec:read -r hello; : > begun; cat go; echo '{\"ready\":true}'; cat > /dev/null";
+        let mut starter = Command::new(program())
+            .args(["--engine", engine, "-D", "--pid-file=own.pid", "--log-file=own.log", "--echo", plugin])
+            .arg("127.0.0.1:0")
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let until = soon();
+        while !begun.exists() {
+            assert!(Instant::now() < until, "the plugin was not started");
+            sleep(Duration::from_millis(5));
+        }
+        let number = fs::read_to_string(directory.join("own.pid")).expect("it was opened before");
+        let pid: i32 = number.trim().parse().expect("a number");
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (log, go) = (directory.join("own.log"), || fs::write(&go, "").expect("the plugin reads it"));
+        let daemon = Daemon { pid, address, directory };
+        let tell = |signal| {
+            let own = i32::try_from(starter.id()).expect("process numbers fit");
+            kill(Pid::from_raw(own), signal).expect("it is ours");
+        };
+        if starts {
+            tell(Signal::SIGSTOP);
+            go();
+            wait_text(&log, "proxying from ");
+            tell(Signal::SIGTERM);
+            tell(Signal::SIGCONT);
+        } else {
+            tell(Signal::SIGTERM);
+        }
+        let status = starter.wait().expect("it is ours");
+        assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status}");
+        if !starts {
+            go();
+        }
+        let until = soon();
+        while !daemon.has_ended() {
+            assert!(Instant::now() < until, "it serves: {}", fs::read_to_string(&log).unwrap_or_default());
+            sleep(Duration::from_millis(5));
+        }
+        let log = fs::read_to_string(&log).expect("it is there");
+        assert!(log.contains(" warn --daemon: whoever started it was ended"), "{log}");
+        assert!(!daemon.directory.join("own.pid").exists());
+    }
 }
 
 /// Beside the engines: nothing is served.

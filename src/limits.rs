@@ -54,8 +54,6 @@ pub const TLS_BUFFERED_MAX: usize = 64 * 1024;
 pub const TLS_CIPHER_RECEIVE_BYTES: usize = 4 * (TLS_RECORD_BYTES + 5 + 1 + 16);
 /// Most plaintext to receive at once that is sent as TLS: four full records, less the header of a frame.
 pub const TLS_PLAIN_RECEIVE_BYTES: usize = 4 * TLS_RECORD_BYTES - 16;
-/// How long a client may stay silent where its first byte tells TLS from plain. At the limit: close, no answer.
-pub const SNIFF_TIMEOUT_MS: u64 = 3_000;
 /// Pieces that may wait to be sent on one TLS stream: what TLS itself answers to a peer that asks and does not read. At the
 /// limit: nothing more is received from that peer until some have gone.
 pub const TLS_QUEUE_MAX: usize = 8;
@@ -84,10 +82,14 @@ pub const FRAMING_SEPARATOR_BYTES_MAX: usize = 256;
 /// How deep values of JSON that are cut out of a stream may nest, a bit of memory each; parsers of clients take some hundreds.
 /// At the limit: what holds them goes as a binary message.
 pub const FRAMING_JSON_DEPTH_MAX: usize = 512;
-/// Messages cut out of one receive of [`HOT_BYTES`] that are many: what a session does at once, others wait for. Above: the
-/// next receive brings only as many bytes as this, and so no more messages, as long as messages are so short.
+/// Most messages that a session cuts out at once, which takes a third of a millisecond: others wait for that. Above: the rest is
+/// cut when these have gone, in another turn. Where a receive of [`HOT_BYTES`] would hold more, the next one brings only as many
+/// bytes as this, as long as messages are so short: what is left of it would take memory while it waits.
 pub const FRAMING_MESSAGES_MANY: usize = 16 * 1024;
 
+/// From accept to the first byte, of TLS or of a request, in milliseconds; a shorter `--head-timeout` holds too. At the limit:
+/// close, no answer.
+pub const SNIFF_TIMEOUT_MS: u64 = 3_000;
 /// From accept to a complete request head, in milliseconds. At the limit: close, no answer.
 pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 /// From a complete head to the decision of everybody who is asked about the request, or longer where the steps that are
@@ -165,9 +167,19 @@ pub const DESCRIPTORS_PER_SESSION: usize = 2;
 /// Completions handled between two looks at the kernel, at most; then timers and new events get their turn.
 pub const COMPLETIONS_PER_TURN: usize = 512;
 /// Bytes received between two looks at the kernel, at most (a look costs a tenth of a microsecond, this much receiving
-/// a quarter of a millisecond). Where messages are cut out of it, it costs by their number: tens of milliseconds where each is
-/// one byte. [`FRAMING_MESSAGES_MANY`] then lets those in between that are ready; what is new waits for the next look.
+/// a quarter of a millisecond). Work on the messages in them is charged as more of them: see [`FRAMING_MESSAGE_COST`] and
+/// [`STUDIED_BYTE_COST`]. At the limit: a look, and if it was work that took the rest, all who are ready then go first. The last
+/// piece of work is always done whole; the longest, a receive of nothing but small frames or of JSON, takes one millisecond or,
+/// where all are pings, not quite two. What TLS costs is not charged.
 pub const TURN_BYTES: usize = 1024 * 1024;
+/// What a message costs that is cut out of what came, in received bytes: some 20 nanoseconds.
+pub const FRAMING_MESSAGE_COST: usize = 64;
+/// What a byte costs that is looked at by itself, in received bytes: 4 nanoseconds. Such are those of JSON, and those of clients'
+/// frames that are not payload: each frame has six of them at least.
+pub const STUDIED_BYTE_COST: usize = 16;
+/// Work that costs less, in received bytes, is not charged: it takes a microsecond, as a call does, and
+/// [`COMPLETIONS_PER_TURN`] bounds how often.
+pub const CHARGE_BYTES_MIN: usize = 4 * 1024;
 /// Readiness events taken from the kernel in one turn, at most.
 pub const EVENTS_PER_TURN: usize = 1024;
 /// Most shards, whatever the machine has.
@@ -345,8 +357,6 @@ pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
 pub const SYSLOG_IDENT_BYTES_MAX: usize = 48;
 /// See [`SYSLOG_IDENT_BYTES_MAX`].
 pub const SYSLOG_HOST_BYTES_MAX: usize = 255;
-/// How long a local syslog server that cannot be reached is left alone. Lines are dropped and counted meanwhile.
-pub const SYSLOG_RETRY_MS: u64 = 1_000;
 /// Longest field of a log line that came from outside, in bytes; the rest is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 512;
 
@@ -394,6 +404,8 @@ const _: () = {
     // Memory that grows by doubling, and pieces of two words each.
     assert!(RECORD_BUFFER_BYTES_MIN >= 2 * HOT_BYTES + 16 * TAP_PIECES_MAX + 4 * RECORD_OVERHEAD_BYTES);
     assert!(HOT_BYTES.is_multiple_of(FRAMING_MESSAGES_MANY));
+    assert!(FRAMING_MESSAGES_MANY * FRAMING_MESSAGE_COST >= TURN_BYTES, "who cuts so many ends the turn");
+    assert!(HOT_BYTES * STUDIED_BYTE_COST >= TURN_BYTES, "so does who looks at each byte of a receive");
     assert!(RECORD_BUFFER_BYTES_MIN <= RECORD_BUFFER_BYTES_DEFAULT);
     assert!(PIPE_BYTES <= HOT_BYTES, "whatever is in a pipe has been allowed for as a receive");
     assert!(SPLICE_ENOUGH_BYTES < SPLICE_FROM_BYTES && SPLICE_FROM_BYTES <= PIPE_BYTES);
@@ -407,6 +419,7 @@ const _: () = {
     assert!(PASSWORD_WAIT_MS < ROUTE_TIMEOUT_MS);
     assert!(PLUGIN_ANSWER_MS < ROUTE_TIMEOUT_MS && PLUGIN_ANSWER_MS < PLUGIN_SILENCE_MS);
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
+    assert!(SNIFF_TIMEOUT_MS <= HEAD_TIMEOUT_MS);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
     assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);

@@ -7,6 +7,8 @@
 
 #[path = "engine/bridge.rs"]
 mod bridge;
+#[path = "engine/charge.rs"]
+mod charge;
 #[path = "engine/moved.rs"]
 mod moved;
 #[path = "engine/pipes.rs"]

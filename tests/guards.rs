@@ -138,8 +138,10 @@ fn names_come_from_the_certificate_of_this_connection(engine: &str) {
     let (alice, bob) = (authority.sign_person("alice"), authority.sign_person("bob"));
     let forged =
         ["SSL_CLIENT_S_DN_CN", "ssl_client_s_dn_cn", "SSL-CLIENT-S-DN-CN", "X-Forwarded-User", "Remote-User"];
-    for version in VERSIONS {
-        let client = authority.client(&[version], Some(&alice));
+    let (old_alice, old_bob) = (authority.sign_version1("alice"), authority.sign_version1("bob"));
+    let rows = [(&alice, &bob), (&old_alice, &old_bob)];
+    for (version, (alice, bob)) in VERSIONS.into_iter().flat_map(|version| rows.map(|row| (version, row))) {
+        let client = authority.client(&[version], Some(alice));
         // The second time with a ticket: it is still the same person.
         for _ in 0..2 {
             let wire = client.wire(server.address(), "gateway.test");
@@ -149,7 +151,7 @@ fn names_come_from_the_certificate_of_this_connection(engine: &str) {
             client.expect(&Message::Binary(b"x".to_vec()));
             client.leave();
         }
-        let client = authority.client(&[version], Some(&bob));
+        let client = authority.client(&[version], Some(bob));
         for name in forged {
             let wire = client.wire(server.address(), "gateway.test");
             let refused = WsClient::try_open(wire, &Handshake::new().add(name, "alice")).expect_err(name);

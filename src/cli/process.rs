@@ -97,8 +97,8 @@ pub(super) const SYSLOG: Opt = Opt {
     category: Category::Program,
     brief: "log to a syslog server too",
     detail: "Every line that goes to standard error is also sent to SERVER: with a colon host:port, by UDP; else the path of a \
-             local socket, which may take datagrams or a stream and is tried again while nobody listens there. Lines that \
-             the server does not take at once are dropped and counted.\n\n\
+             local socket, which may take datagrams or a stream and is connected anew, with the next line, when its server was \
+             restarted. Lines that the server is not there for, or does not take at once, are dropped and counted.\n\n\
              The form is that of RFC 5424; the facility is user, or daemon with --daemon.",
     default: "",
     example: "--syslog=/dev/log 6080 localhost:5901",

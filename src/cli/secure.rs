@@ -23,7 +23,8 @@ pub(super) const CERT: Opt = Category::Tls.row(
      then use TLS on the same port as plain ones. May be given several times: a client gets the certificate for the name \
      it asks for, else the first. A changed file is taken up within two seconds, or at once on SIGHUP; a broken one is \
      reported, and the one before stays.\n\n\
-     Without this option self.pem is used, if there is one in the directory that the program was started in.",
+     Without this option self.pem is used, if there is one in the directory that the program was started in, or as soon \
+     as there is one.",
     "(self.pem, if it is there)",
     "--cert=/etc/ssl/desk.pem --key=/etc/ssl/desk.key 6080 localhost:5901",
     Act::Take(FILES, |options, value| {
@@ -102,8 +103,7 @@ pub(super) const SSL_CIPHERS: Opt = Category::Tls.row(
 pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
     "verify-client",
     "require a certificate of clients",
-    "Only clients with a certificate from an authority of --cafile are let in; it must be one of version 3, which \
-     openssl x509 -req makes with -extfile or -copy_extensions only. Plain clients are refused with 403; with \
+    "Only clients with a certificate from an authority of --cafile are let in. Plain clients are refused with 403; with \
      --ssl-only as well, their pages are redirected.",
     "",
     "--verify-client --cafile=/etc/ssl/staff.pem --cert=/etc/ssl/desk.pem 6080 a:1",
@@ -113,7 +113,8 @@ pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
 pub(super) const CAFILE: Opt = Category::Tls.row(
     "cafile",
     "CA file for the certificates of clients",
-    "A PEM file with the certificates of the authorities that --verify-client trusts.",
+    "A PEM file with the certificates of the authorities that --verify-client trusts. A client's own certificate in it lets \
+     in that client; it is no authority for others unless it says that it is one, or is self-signed and of version 1.",
     "(those of the system)",
     "--verify-client --cafile=/etc/ssl/staff.pem --cert=/etc/ssl/desk.pem 6080 a:1",
     Act::Take(file("FILE"), |options, value| {

@@ -211,6 +211,10 @@ fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
             key.display()
         ));
     }
+    if options.pairs.is_empty() {
+        // Where the directory is gone it cannot come either.
+        options.awaited = pair(CERT_DEFAULT.as_ref(), None, password).ok();
+    }
     if said.verify_client && options.pairs.is_empty() {
         return Err(format!("--verify-client: {CERT_DEFAULT} not found; name a certificate with --cert"));
     }

@@ -289,7 +289,9 @@ pub const TABLE: &[Opt] = &[
         category: Category::Timing,
         brief: "longest wait for a complete request",
         detail: "How long a client may take from being accepted to the end of its request's head. Then it is closed \
-                 without an answer.",
+                 without an answer; and so is one that has not sent a single byte, of TLS or of a request, after three \
+                 seconds. A client that keeps its connection has this time for each further request too, from the answer \
+                 before.",
         default: "10s",
         example: "--head-timeout=5s 6080 localhost:5901",
         act: Act::Take(free("DURATION"), |options, value| {

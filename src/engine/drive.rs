@@ -12,7 +12,10 @@
 //! 7. Closing with something in flight is a bug and asserts: cancel, join, then close.
 //!
 //! Fairness: a socket that may have more to read goes to the back of the run queue after each receive, and a turn ends
-//! after a bounded number of completions so that new readiness and deadlines are seen.
+//! after a bounded number of completions, and of bytes, so that new readiness and deadlines are seen. Who does more with what
+//! came than pass it on charges that ([`Engine::charge`]). When that uses a turn up, what is done and not taken waits for the
+//! next turn, behind one try of each receive that is ready by then: so what follows a send, however much work it is, lets
+//! those who are ready in between.
 
 use super::entry::Entry;
 use super::splice::{Measure, Pipes};
@@ -48,6 +51,10 @@ pub struct Engine<K: Kernel> {
     /// Completions and received bytes that may still be taken in this turn.
     budget: usize,
     bytes_budget: usize,
+    /// A charge has ended this turn.
+    spent: bool,
+    /// Receives that are tried in this turn before anything that is done is taken.
+    first: usize,
     /// What was moved since the kernel was last asked.
     moved: Moved,
     starved_count: u64,
@@ -68,6 +75,8 @@ impl<K: Kernel> Engine<K> {
             ready: Vec::with_capacity(EVENTS_PER_TURN),
             budget: COMPLETIONS_PER_TURN,
             bytes_budget: TURN_BYTES,
+            spent: false,
+            first: 0,
             moved: Moved::default(),
             starved_count: 0,
         }
@@ -225,14 +234,26 @@ impl<K: Kernel> Engine<K> {
             self.take_report(report);
         }
         self.ready = ready;
+        self.first = if std::mem::take(&mut self.spent) { self.run.len() } else { 0 };
         outcome
+    }
+
+    /// What was just done with what came costs as much as receiving so many `bytes` more. If this turn has no more of them, it
+    /// is over.
+    pub fn charge(&mut self, bytes: usize) {
+        self.bytes_budget = self.bytes_budget.saturating_sub(bytes);
+        if self.bytes_budget == 0 {
+            (self.budget, self.spent) = (0, true);
+        }
     }
 
     /// The next completion of this turn; `None` when the turn is over.
     pub fn take(&mut self) -> Option<Completion<K::Socket>> {
         self.budget = self.budget.checked_sub(1)?;
         loop {
-            if let Some(completion) = self.done.pop_front() {
+            if self.first > 0 {
+                self.first -= 1;
+            } else if let Some(completion) = self.done.pop_front() {
                 return Some(completion);
             }
             if self.bytes_budget == 0 {

@@ -1,6 +1,6 @@
 //! Looking for a moment before falling asleep: when the next event is a few microseconds away, a sleep and its wake-up
-//! cost more than the wait itself. Behind bulk it is the other way round: a sleep is to last for a moment at least, for what
-//! comes meanwhile waits in the sockets and is moved at once.
+//! cost more than the wait itself. Where many are served it is the sleep that pays: it gathers what they bring. And behind bulk
+//! one is to last for a moment at least, for what comes meanwhile waits in the sockets and is moved at once.
 //!
 //! Owns the judgement what pays just now, from how the last waits went. It never waits by itself, and where looking does not
 //! pay it soon stops: an idle shard spends nothing on it, and a busy one next to nothing.
@@ -23,8 +23,14 @@ const SMALL_BYTES: usize = 4 * 1024;
 /// much on its way to us waits until we take that: to sleep for longer would make our sleep the limit, at 64 KiB in 300 us some
 /// 200 megabytes a second.
 const GATHER_SPEED: u64 = 2_000;
-/// So many sleeps behind bulk without one, and nobody waits: some 10 ms.
+/// So many sleeps behind bulk without a small one, and nobody waits: some 10 ms.
 const CALM: u8 = 100;
+/// Behind so many small ones since the last wait nobody looks: there are several who have something on its way, and what they bring
+/// comes together during a sleep and is dealt with in one turn. A look would find it piece by piece.
+const CROWD: u32 = 4;
+/// What is found so soon was on its way before the last turn was over, and answers nothing that it sent: to receive, to think and
+/// to send takes anybody longer. It is of another session, and of the same crowd.
+const ANSWER_MIN: Duration = Duration::from_micros(3);
 /// Looks between two at the clock.
 const LOOKS_PER_CLOCK: u32 = 16;
 /// How many more waits are looked through in vain than with success before that is given up.
@@ -38,15 +44,15 @@ const REST_MAX: u32 = 16 * 1024;
 pub struct Moved {
     /// Bytes of what was not small.
     bytes: usize,
-    /// Something small was among it: somebody may wait for an answer.
-    small: bool,
+    /// How many receives were small: somebody may wait for an answer.
+    small: u32,
 }
 
 impl Moved {
     /// A receive brought so many `bytes`, into a pipe or not: only bulk goes through pipes, whose last piece may be small.
     pub(super) fn received(&mut self, bytes: usize, piped: bool) {
         if bytes < SMALL_BYTES && !piped {
-            self.small = true;
+            self.small += 1;
         } else {
             self.bytes += bytes;
         }
@@ -59,6 +65,10 @@ impl Moved {
 
     fn is_bulk(self) -> bool {
         self.bytes >= BULK_BYTES
+    }
+
+    fn is_of_a_crowd(self) -> bool {
+        self.small >= CROWD
     }
 }
 
@@ -82,14 +92,15 @@ impl Spin {
     /// The turn that is over has `moved` so much; so have all since the last wait that was more than a glance.
     pub fn moved(&mut self, moved: Moved) {
         self.moved.bytes += moved.bytes;
-        if moved.small {
+        self.moved.small = self.moved.small.saturating_add(moved.small);
+        if moved.small > 0 {
             self.calm = 0;
         }
     }
 
     /// Looks, if that is likely to pay, until `there` finds something. False: it did not, so sleep.
     pub fn look(&mut self, mut there: impl FnMut() -> bool) -> bool {
-        if !self.hopeful || self.moved.is_bulk() || self.rest > 0 {
+        if !self.hopeful || self.moved.is_bulk() || self.moved.is_of_a_crowd() || self.rest > 0 {
             return false;
         }
         let began = Instant::now();
@@ -102,10 +113,12 @@ impl Spin {
                 break false;
             }
         };
+        let took = began.elapsed();
         // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
-        self.looked(found && began.elapsed() <= LOOK_MAX);
+        self.looked(found && took <= LOOK_MAX);
         if found {
-            self.moved = Moved::default();
+            let small = if took < ANSWER_MIN { self.moved.small } else { 0 };
+            self.moved = Moved { bytes: 0, small };
         }
         found
     }
@@ -205,6 +218,30 @@ mod tests {
 
     /// So much that a sleep behind it may last as long as any.
     const MUCH: usize = 1024 * 1024;
+
+    #[test]
+    fn behind_a_crowd_nobody_looks() {
+        let mut spin = Spin::default();
+        spin.slept(SLEEP_SHORT);
+        for (receives, looks) in [(CROWD - 1, 1), (CROWD, 0), (1, 1)] {
+            (0..receives).for_each(|_| spin.moved(bytes(SMALL_BYTES - 1)));
+            assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), looks, "{receives}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_sooner_than_anybody_answers_is_of_a_crowd() {
+        for (wait, finds) in [(Duration::ZERO, CROWD - 1), (ANSWER_MIN * 2, 20)] {
+            let mut spin = Spin::default();
+            spin.slept(SLEEP_SHORT);
+            let found = (0..20).take_while(|_| {
+                spin.moved(bytes(SMALL_BYTES - 1));
+                let began = Instant::now();
+                spin.look(|| began.elapsed() >= wait)
+            });
+            assert_eq!(found.count() as u32, finds, "{wait:?}");
+        }
+    }
 
     #[test]
     fn behind_bulk_nobody_looks_and_sleeps_gather() {

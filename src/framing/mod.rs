@@ -19,6 +19,7 @@ mod json;
 mod mark;
 mod words;
 
+use crate::limits::STUDIED_BYTE_COST;
 use crate::ws::Kind;
 use count::{Fixed, Prefixed};
 use flow::Flow;
@@ -136,6 +137,14 @@ impl Cutter {
             Framing::Json { trims } => Way::Json(Scanner::new(*trims)),
         };
         Some(Cutter { way, open: 0, most })
+    }
+
+    /// What it costs to show it a byte, beside what messages cost, in received bytes; 0 where that is next to nothing.
+    pub fn byte_cost(&self) -> usize {
+        match self.way {
+            Way::Json(_) => STUDIED_BYTE_COST,
+            Way::Flow(_) | Way::Mark(_) | Way::Fixed(_) | Way::Prefixed(_) => 0,
+        }
     }
 
     /// Takes what came next, of which nothing was shown before: the bytes behind the last message, or behind what was open.

@@ -1,7 +1,9 @@
 //! Dates as HTTP writes them: `Fri, 20 Nov 2026 13:46:36 GMT` (RFC 9110 section 5.6.7).
 //!
-//! Owns both directions of the one form that is written today. It never reads a clock: seconds come in. The two obsolete
-//! forms are not read; a date of such a client counts as absent, which only costs it a 304.
+//! Owns the one form that is written today; reading it, and the two obsolete ones that recipients have to know, is
+//! `httpdate`'s. It never reads a clock: seconds come in.
+
+use std::time::UNIX_EPOCH;
 
 /// Length of a date in bytes.
 pub const BYTES: usize = 29;
@@ -38,25 +40,12 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-/// The seconds since 1970 that `text` says; `None` when it is not exactly such a date, or before 1970. The day of the
-/// week is not compared with the date.
+/// The seconds since 1970 that `text` says in one of the three forms: that of [`imf`], that of RFC 850 with two digits for
+/// the year, which are those of 1970 to 2069, and that of `asctime`. `None` when it is no such date, the day of the week is
+/// another one, or it is before 1970 or a leap second: for those who compare, such a date counts as absent.
 pub fn parse(text: &[u8]) -> Option<u64> {
-    let text: &[u8; BYTES] = text.try_into().ok()?;
-    let fixed = [(3, b','), (4, b' '), (7, b' '), (11, b' '), (16, b' '), (19, b':'), (22, b':')];
-    let shaped = fixed.iter().all(|&(at, byte)| text[at] == byte) && &text[25..] == b" GMT";
-    if !shaped || !DAYS.iter().any(|day| text[..3] == day[..]) {
-        return None;
-    }
-    let month = MONTHS.iter().position(|name| text[8..11] == name[..])? as u64 + 1;
-    let (day, year) = (number(&text[5..7])?, number(&text[12..16])?);
-    let (hour, minute, second) = (number(&text[17..19])?, number(&text[20..22])?, number(&text[23..25])?);
-    // 60 is a leap second; it counts as the next one.
-    if year < 1970 || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let days = days(year, month, day);
-    // A day that its month does not have comes back as another one.
-    (civil(days) == (year, month, day)).then_some(days * DAY_SECONDS + hour * 3600 + minute * 60 + second)
+    let time = httpdate::parse_http_date(str::from_utf8(text).ok()?).ok()?;
+    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 fn put(place: &mut [u8], mut number: u64) {
@@ -64,10 +53,6 @@ fn put(place: &mut [u8], mut number: u64) {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
 }
 
 /// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from March, so that the leap
@@ -81,15 +66,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year + u64::from(month <= 2), month, day)
-}
-
-/// The day since 1970 of a date from 1970 on: the way back of [`civil`].
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let year = year - u64::from(month <= 2);
-    let (era, of_era) = (year / 400, year % 400);
-    let from_march = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * from_march + 2) / 5 + day.max(1) - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]
@@ -121,25 +97,66 @@ mod tests {
     }
 
     #[test]
+    fn obsolete_forms_are_read() {
+        for (seconds, text) in [
+            (0, "Thursday, 01-Jan-70 00:00:00 GMT"),
+            (0, "Thu Jan  1 00:00:00 1970"),
+            (784_111_777, "Sunday, 06-Nov-94 08:49:37 GMT"),
+            (784_111_777, "Sun Nov  6 08:49:37 1994"),
+            (951_782_400, "Tuesday, 29-Feb-00 00:00:00 GMT"),
+            (951_782_400, "Tue Feb 29 00:00:00 2000"),
+            (1_795_182_396, "Friday, 20-Nov-26 13:46:36 GMT"),
+            (1_795_182_396, "Fri Nov 20 13:46:36 2026"),
+            (3_155_759_999, "Tuesday, 31-Dec-69 23:59:59 GMT"),
+            (LAST_SECOND, "Fri Dec 31 23:59:59 9999"),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(seconds), "{text}");
+        }
+    }
+
+    #[test]
     fn other_text_is_no_date() {
         for text in [
             "",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun Nov  6 08:49:37 1994",
             "Sun, 06 Nov 1994 08:49:37 UTC",
             "Sun, 06 nov 1994 08:49:37 GMT",
             "Xxx, 06 Nov 1994 08:49:37 GMT",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
             "Sun, 00 Nov 1994 08:49:37 GMT",
-            "Sun, 31 Nov 1994 08:49:37 GMT",
-            "Sun, 29 Feb 2100 08:49:37 GMT",
-            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Thu, 31 Nov 1994 08:49:37 GMT",
+            "Mon, 29 Feb 2100 08:49:37 GMT",
+            "Thu, 06 Nov 1969 08:49:37 GMT",
+            "Sun, 06 Nov 0000 08:49:37 GMT",
             "Sun, 06 Nov 1994 24:49:37 GMT",
             "Sun, 06 Nov 1994 08:60:37 GMT",
             "Sun, 06 Nov 1994 08:49:61 GMT",
             "Sun, +6 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 CET",
+            "Sunday, 06-Nov-94 08:49:37",
+            "Sunday, 6-Nov-94 08:49:37 GMT",
+            "Monday, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 31-Feb-94 08:49:37 GMT",
+            "Wednesday, 06-Nov-94 08:49:37",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 94",
+            "Sun Nov  0 08:49:37 1994",
+            "Mon Nov  6 08:49:37 1994",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "Sun Nov  6 08:49:37 1594",
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+        // Nor is any piece of one, or bytes that are no text.
+        for text in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Wednesday, 09-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            for cut in 0..text.len() {
+                assert_eq!(parse(&text.as_bytes()[..cut]), None, "{cut} of {text}");
+                let mut broken = text.as_bytes().to_vec();
+                broken[cut] = 0xe4;
+                assert_eq!(parse(&broken), None, "{cut} of {text}");
+            }
         }
     }
 

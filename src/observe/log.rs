@@ -273,6 +273,9 @@ impl Places {
         if let Some(Err(word)) = self.file.as_mut().map(LogFile::flush) {
             self.put(text, Level::Error, SystemTime::now(), &word);
         }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.again();
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Ring {
     wake: WakeSource,
     /// Closed since the last turn, to be reported in the next: nothing completes inside a submission.
     closed: Vec<Token>,
+    /// Whose write reports of this turn told of an error too: a connect that was decided without one went well.
+    failing: Vec<Token>,
     spin: Spin,
 }
 
@@ -59,6 +61,7 @@ impl Ring {
             listeners: listeners.into_iter().map(Some).collect(),
             wake: WakeSource::new()?,
             closed: Vec::new(),
+            failing: Vec::new(),
             spin: Spin::default(),
         };
         ring.watch_wake();
@@ -137,14 +140,14 @@ impl Ring {
                     ready.push(Ready::Readable(token, what));
                 }
                 if result & WRITE_EVENTS.cast_signed() != 0 {
-                    ready.push(Ready::Writable(token));
+                    self.writable(token, result, ready);
                 }
                 if !more {
                     ready.push(Ready::Unwatched(token));
                 }
             }
             kind::WATCH if result != -libc::ECANCELED => ready.push(Ready::Unwatched(token)),
-            kind::WRITE if result != -libc::ECANCELED => ready.push(Ready::Writable(token)),
+            kind::WRITE if result != -libc::ECANCELED => self.writable(token, result, ready),
             kind::ACCEPT if result >= 0 => {
                 let index = listener_of(word);
                 match self.accept(index) {
@@ -166,6 +169,14 @@ impl Ring {
             }
             _ => {}
         }
+    }
+
+    /// Reports that output is possible again, or that a connect has been decided, by a poll that ended with `result`.
+    fn writable(&mut self, token: Token, result: i32, ready: &mut Vec<Ready<Stream>>) {
+        if result < 0 || result & END_EVENTS != 0 {
+            self.failing.push(token);
+        }
+        ready.push(Ready::Writable(token));
     }
 }
 
@@ -256,6 +267,7 @@ impl Kernel for Ring {
 
     fn turn(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready<Stream>>) -> io::Result<()> {
         ready.extend(self.closed.drain(..).map(Ready::Closed));
+        self.failing.clear();
         let wait = if ready.is_empty() { wait } else { Some(Duration::ZERO) };
         self.enter(wait)?;
         loop {
@@ -279,8 +291,8 @@ impl Kernel for Ring {
         Ok(socket)
     }
 
-    fn connected(&mut self, _token: Token, socket: &Stream) -> io::Result<()> {
-        socket::connected(socket)
+    fn connected(&mut self, token: Token, socket: &Stream) -> io::Result<()> {
+        if self.failing.contains(&token) { socket::connected(socket) } else { Ok(()) }
     }
 }
 

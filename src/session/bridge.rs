@@ -12,7 +12,7 @@ use super::framed::Framer;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::framing::Framing;
-use crate::limits::{HOT_BYTES, KEEP_AFTER_MS};
+use crate::limits::{HOT_BYTES, KEEP_AFTER_MS, STUDIED_BYTE_COST};
 use crate::pool::Lease;
 use crate::target::Target;
 use crate::timers::Time;
@@ -212,8 +212,10 @@ impl Bridge {
 
     fn up(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         self.pinged = None;
+        let came = lease.len();
         if let Far::Echo(echo) = &mut self.far {
             let echoed = echo.turn_round(&mut self.decoder, lease, core.watch.as_deref_mut(), cx);
+            core.charge(came.saturating_sub(echoed.payload) * STUDIED_BYTE_COST, cx);
             core.show_echoed(cx);
             core.count_in(echoed.bytes, echoed.messages, cx);
             core.count_out(echoed.bytes, echoed.messages, cx);
@@ -242,6 +244,7 @@ impl Bridge {
                 Event::Starved => break None,
             }
         };
+        core.charge((came - payload.len()) * STUDIED_BYTE_COST, cx);
         core.count_in(payload.len() as u64, messages, cx);
         core.show_brought(Side::Client, cx);
         if payload.is_empty() {

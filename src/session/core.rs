@@ -7,7 +7,7 @@ use super::tap::Watch;
 use super::wire::Wire;
 use super::{Action, Cx, End, Input, Operation, Side};
 use crate::config::Config;
-use crate::limits::TLS_PLAIN_RECEIVE_BYTES;
+use crate::limits::{CHARGE_BYTES_MIN, TLS_PLAIN_RECEIVE_BYTES};
 use crate::pool::Lease;
 use crate::route::token::{Mark, Token};
 use crate::route::{Label, hide};
@@ -195,6 +195,14 @@ impl Core {
         self.messages_out += messages;
         cx.counters.bytes_out += bytes;
         cx.counters.messages_out += messages;
+    }
+
+    /// Has the turn charged for work that cost as much as receiving so many `bytes`, unless that is little.
+    #[inline]
+    pub fn charge(&self, bytes: usize, cx: &mut Cx<'_>) {
+        if bytes >= CHARGE_BYTES_MIN {
+            cx.actions.push(Action::Charge(bytes));
+        }
     }
 
     /// Receives from `side` up to `most` bytes, unless that is on already or nothing more can come.

@@ -31,6 +31,8 @@ pub(super) struct Echoed {
     /// The messages and payload bytes among them.
     pub messages: u64,
     pub bytes: u64,
+    /// Bytes of the lease that were payload, of messages that are still open too.
+    pub payload: usize,
     /// Why the session must end, if it must; `out` still goes first.
     pub end: Option<(End, Option<ws::ControlPayload>)>,
 }
@@ -60,7 +62,7 @@ impl Echo {
         mut watch: Option<&mut Watch>,
         cx: &mut Cx<'_>,
     ) -> Echoed {
-        let mut echoed = Echoed { out: None, messages: 0, bytes: 0, end: None };
+        let mut echoed = Echoed { out: None, messages: 0, bytes: 0, payload: 0, end: None };
         let mut output =
             Output { written: 0, own: None, held: self.held.as_ref().map_or(0, |held| held.len()) };
         let mut read = 0;
@@ -96,6 +98,8 @@ impl Echo {
                 Event::Starved => break None,
             }
         };
+        let held = self.held.as_ref().map_or(0, |held| held.len());
+        echoed.payload = (echoed.bytes as usize + held).saturating_sub(output.held);
         echoed.out = output.finish(lease);
         echoed
     }

@@ -2,13 +2,14 @@
 //!
 //! Owns what has come and cannot be sent yet: the beginning of a message whose end has not come, and what is left of a receive
 //! when the frames that were made of it filled a buffer. Frames are made of one receive as many as one buffer takes; the rest
-//! waits until they have gone, and the target is not received from meanwhile. Where messages end is `framing`'s to say.
+//! waits until they have gone, and the target is not received from meanwhile. Nor are there more of them than are made in a
+//! bounded time, which the turn is charged for. Where messages end is `framing`'s to say.
 
 use super::{Core, Cx, End, Side};
 use crate::framing::{Cut, Cutter, Framing, Rest};
 use crate::limits::{
-    CHUNK_CLASSES, FRAMING_MESSAGES_MANY, HEADROOM_BYTES, HOT_BYTES, SERVER_HEADER_BYTES_MAX,
-    TLS_RECORD_OVERHEAD_MAX,
+    CHUNK_CLASSES, FRAMING_MESSAGE_COST, FRAMING_MESSAGES_MANY, HEADROOM_BYTES, HOT_BYTES,
+    SERVER_HEADER_BYTES_MAX, TLS_RECORD_OVERHEAD_MAX,
 };
 use crate::pool::{Lease, Pool};
 use crate::timers::Time;
@@ -84,8 +85,8 @@ impl Framer {
         self.rest = Some(lease);
     }
 
-    /// How much to receive next. Short messages cost by their number: where a whole receive of them would make too many, the
-    /// next one brings so few bytes that it cannot.
+    /// How much to receive next: where a whole receive would make more messages than are made at once, the next one brings so
+    /// few bytes that it cannot, and nothing of it has to be kept.
     pub fn receive_bytes(&self) -> usize {
         let is_dense = self.made * (HOT_BYTES / FRAMING_MESSAGES_MANY) > self.came.max(FRAMING_MESSAGES_MANY);
         if is_dense { FRAMING_MESSAGES_MANY } else { HOT_BYTES }
@@ -119,10 +120,15 @@ impl Framer {
             self.drop_all();
             return self.over.map(|end| Framed { end: Some(end), ..Framed::default() });
         }
-        let mut framed = match self.rest.take() {
+        let came = self.uncut();
+        let framed = match self.rest.take() {
             Some(rest) => self.cut(rest, core, cx),
             None => self.finish(core, cx),
-        }?;
+        };
+        let messages = framed.as_ref().map_or(0, |framed| framed.messages as usize);
+        let studied = (came - self.uncut()) * self.cutter.byte_cost();
+        core.charge(messages * FRAMING_MESSAGE_COST + studied, cx);
+        let mut framed = framed?;
         if framed.messages > 0 {
             self.made += framed.messages as usize;
             core.count_out(framed.bytes, framed.messages, cx);
@@ -136,11 +142,15 @@ impl Framer {
         Some(framed)
     }
 
+    fn uncut(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
     fn drop_all(&mut self) {
         (self.open, self.rest, self.found) = (None, None, None);
     }
 
-    /// Cuts as much of `lease` as makes one buffer full of frames.
+    /// Cuts as much of `lease` as makes one buffer full of frames, or as many as are made at once.
     fn cut(&mut self, mut lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Option<Framed> {
         let mut framed = Framed::default();
         let spare = SERVER_HEADER_BYTES_MAX + if core.is_secure(Side::Client) { SEAL } else { 0 };
@@ -152,7 +162,8 @@ impl Framer {
             };
             match cut {
                 Cut::Message { len, kind } => {
-                    if framed.out.as_ref().is_some_and(|out| out.tailroom() < spare + len) {
+                    let is_full = framed.out.as_ref().is_some_and(|out| out.tailroom() < spare + len);
+                    if is_full || framed.messages == FRAMING_MESSAGES_MANY as u64 {
                         self.found = Some((len, kind));
                         lease.advance(at);
                         self.rest = Some(lease.kept());

@@ -8,7 +8,7 @@
 //!
 //! | phase | file | what goes on |
 //! |---|---|---|
-//! | `Sniff` | `opening` | where TLS is spoken: the first byte tells whether it is TLS |
+//! | `Sniff` | `opening` | nothing has come yet; the first byte tells whether it is TLS |
 //! | `Head` | `opening` | a request head is coming in and is judged |
 //! | `Route` | `route` | others are asked whether the request may pass, and to which target |
 //! | `Answer` | `answer` | plain HTTP: an answer goes out, then the next head |
@@ -131,6 +131,8 @@ pub enum Action {
     Shut(Side),
     /// Close the socket; nothing is in flight on it.
     Close(Side),
+    /// Charge what was done with what came: it cost as much as receiving this many bytes more.
+    Charge(usize),
     /// Have a helper do it.
     Ask(Job),
     /// Set the deadline, replacing the one before.
@@ -199,10 +201,7 @@ impl Session {
     /// A session that was just accepted: begins to receive its first bytes, with a deadline.
     pub fn accept(key: Key, id: u64, client: Option<SocketAddr>, cx: &mut Cx<'_>) -> Session {
         let mut core = Core::new(key, id, client, cx.now);
-        let phase = match cx.keys.server {
-            None => Phase::Head(Head::begin(&mut core, cx)),
-            Some(_) => Phase::Sniff(Sniff::begin(&mut core, cx)),
-        };
+        let phase = Phase::Sniff(Sniff::begin(&mut core, cx));
         Session { core, phase }
     }
 

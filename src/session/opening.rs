@@ -23,7 +23,8 @@ const TLS_FIRST_BYTES: [u8; 2] = [0x16, 0x80];
 /// What the operator is told of a client that speaks TLS where it cannot be answered in kind.
 const NO_CERTIFICATE: &str = "a TLS client, and no certificate; name one with --cert";
 
-/// A client that has not said yet whether it speaks TLS.
+/// A client that has said nothing yet. Who has something to ask says so at once, so the wait for the first byte is a short
+/// one; with that byte the time of the head counts, from accept.
 #[derive(Debug)]
 pub(super) struct Sniff;
 
@@ -31,14 +32,21 @@ impl Sniff {
     /// Waits for the first byte.
     pub fn begin(core: &mut Core, cx: &mut Cx<'_>) -> Sniff {
         core.receive(Side::Client, HEAD_BYTES_MAX, cx);
-        core.arm(cx.now + cx.config.timing.head.min(Duration::from_millis(SNIFF_TIMEOUT_MS)), cx);
+        core.arm(core.opened + cx.config.timing.head.min(Duration::from_millis(SNIFF_TIMEOUT_MS)), cx);
         Sniff
     }
 
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(Side::Client, lease) => match lease.first() {
-                Some(first) if TLS_FIRST_BYTES.contains(first) => Next::Secure(lease),
+                Some(first) if TLS_FIRST_BYTES.contains(first) => {
+                    if cx.keys.server.is_some() {
+                        return Next::Secure(lease);
+                    }
+                    // It could make nothing of plain text.
+                    core.detail = Some(NO_CERTIFICATE.into());
+                    Next::Leave(End::NoCertificate)
+                }
                 _ if cx.config.plain == Plain::Closed => Next::Leave(End::PlainClosed),
                 _ => Head::again(0, Some(lease), core, cx),
             },
@@ -63,7 +71,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Waits for the first head.
+    /// Waits for the first head behind TLS, whose hello has begun already.
     pub fn begin(core: &mut Core, cx: &mut Cx<'_>) -> Head {
         let head = Head { scan: Scan::new(), kept: None, answered: 0 };
         core.receive(Side::Client, HEAD_BYTES_MAX, cx);
@@ -77,7 +85,6 @@ impl Head {
         // What was found out about the request before says nothing about the next.
         (core.told, core.token) = (None, None);
         let from = if answered == 0 { core.opened } else { cx.now };
-        core.arm(from + cx.config.timing.head, cx);
         let next = match rest {
             Some(rest) => head.received(rest, core, cx),
             None => {
@@ -88,7 +95,11 @@ impl Head {
         match next {
             // Behind TLS the end can come in one receive with the request that was answered meanwhile.
             Next::Stay if core.ended(Side::Client) => Next::Leave(head.ended()),
-            Next::Stay => Next::Go(Phase::Head(head)),
+            Next::Stay => {
+                core.arm(from + cx.config.timing.head, cx);
+                Next::Go(Phase::Head(head))
+            }
+            // Whatever comes behind a head sets a deadline of its own.
             next => next,
         }
     }
@@ -117,18 +128,7 @@ impl Head {
         }
     }
 
-    /// Whether nothing has come on this connection yet.
-    fn is_untouched(&self) -> bool {
-        self.answered == 0 && self.kept.is_none()
-    }
-
     fn received(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let is_tls = lease.first().is_some_and(|first| TLS_FIRST_BYTES.contains(first));
-        if is_tls && self.is_untouched() && cx.keys.server.is_none() {
-            // It could make nothing of plain text.
-            core.detail = Some(NO_CERTIFICATE.into());
-            return Next::Leave(End::NoCertificate);
-        }
         let mut bytes = match self.kept.take() {
             Some(kept) => kept.joined(&lease, cx.pool),
             None => lease,

@@ -4,6 +4,7 @@
 //! The other files hold the cases, one for each part of a session's life, and `walk` goes where no case thought of going.
 
 mod answers;
+mod charges;
 mod dialling;
 mod echo;
 mod flow;

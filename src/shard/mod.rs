@@ -46,7 +46,7 @@ pub struct Setup {
     pub log: Log,
     /// Who has how many sessions.
     pub balance: Balance,
-    /// Where the material of TLS is; `None`: no TLS on either side.
+    /// Where the material of TLS is; `None`: no TLS on either side, ever.
     pub shelf: Option<Shelf>,
     /// Who watches sessions.
     pub taps: Taps,
@@ -127,7 +127,7 @@ impl<K: Kernel> Shard<K> {
             (self.date, self.date_seconds) = (date::imf(seconds), seconds);
         }
         if let Some(shelf) = &self.setup.shelf {
-            self.material = Some(shelf.current());
+            shelf.refresh(&mut self.material);
         }
         while let Some(completion) = self.engine.take() {
             if let Some((_, next)) = self.engine.next_slot().and_then(|slot| self.sessions.at(slot)) {

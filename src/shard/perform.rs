@@ -27,6 +27,7 @@ impl<K: Kernel> Shard<K> {
                 Action::Cancel(side) => self.engine.cancel(token(side)),
                 Action::Shut(side) => self.engine.shut(token(side)),
                 Action::Close(side) => self.engine.close(token(side)),
+                Action::Charge(bytes) => self.engine.charge(bytes),
                 Action::Ask(job) => (self.setup.desk)(key, job),
                 Action::Arm(due) => self.wheel.arm(key.index, due),
                 Action::Opened(path) => {

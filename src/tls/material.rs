@@ -5,13 +5,14 @@
 
 use super::resolver::Resolver;
 use super::verifier::{Clients, Trust, Verifier};
+use super::version1::readable;
 use super::{Options, Pair, TargetOptions, Version, pem, suites};
 use crate::limits::PEM_FILE_BYTES_MAX;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::fs::{self, Metadata};
@@ -28,7 +29,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 /// What sessions use. Cheap to clone; a session that has begun keeps what it began with.
 #[derive(Clone, Debug)]
 pub struct Material {
-    /// For clients; `None` without certificates.
+    /// For clients; `None` without certificates, or as long as the one that is awaited has not come.
     pub server: Option<Arc<ServerConfig>>,
     /// For targets; `None` without `--ssl-target`.
     pub client: Option<Arc<ClientConfig>>,
@@ -44,9 +45,11 @@ pub struct Material {
 /// One line with the file and the remedy.
 pub fn load(options: &Options) -> Result<Material, String> {
     let mut warnings = Vec::new();
-    let server = match options.pairs.is_empty() {
+    let awaited = options.awaited.iter().filter(|pair| pair.cert.exists());
+    let pairs: Vec<&Pair> = options.pairs.iter().chain(awaited).collect();
+    let server = match pairs.is_empty() {
         true => None,
-        false => Some(Arc::new(server(options, &mut warnings)?)),
+        false => Some(Arc::new(server(options, &pairs, &mut warnings)?)),
     };
     let client = match &options.target {
         None => None,
@@ -102,7 +105,7 @@ fn versions(oldest: Version) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig, String> {
+fn server(options: &Options, pairs: &[&Pair], warnings: &mut Vec<String>) -> Result<ServerConfig, String> {
     let provider = provider(options.ciphers.as_deref())?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options.version))
@@ -111,15 +114,14 @@ fn server(options: &Options, warnings: &mut Vec<String>) -> Result<ServerConfig,
         )?;
     let builder = if options.verify_client {
         let (roots, given) = roots("--cafile", options.cafile.as_deref())?;
-        let paths =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
-                |error| format!("--verify-client: {error}; name the file of the authority with --cafile"),
-            )?;
-        builder.with_client_cert_verifier(Arc::new(Clients { paths, given }))
+        let clients = Clients::new(roots, given, provider.clone()).map_err(|error| {
+            format!("--verify-client: {error}; name the file of the authority with --cafile")
+        })?;
+        builder.with_client_cert_verifier(Arc::new(clients))
     } else {
         builder.with_no_client_auth()
     };
-    let mut config = builder.with_cert_resolver(Arc::new(resolver(&options.pairs, &provider, warnings)?));
+    let mut config = builder.with_cert_resolver(Arc::new(resolver(pairs, &provider, warnings)?));
     // Only tickets: they need no memory here, and all shards share their keys. Those change every six hours, and the ones
     // before open tickets for six more: `Ticketer::new` makes a `rustls::ticketer::TicketRotator` of that lifetime. New
     // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
@@ -159,7 +161,7 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
 }
 
 fn resolver(
-    pairs: &[Pair],
+    pairs: &[&Pair],
     provider: &CryptoProvider,
     warnings: &mut Vec<String>,
 ) -> Result<Resolver, String> {
@@ -218,20 +220,24 @@ fn certified(
         warnings.push(format!("{key_named} can be read by others; chmod 600 {key_file}"));
     }
 
+    let belongs = belongs(leaf, &key);
     let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
+    match belongs {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok((certified, names)),
         Err(Error::InconsistentKeys(_)) => Err(mismatch(certified, pair, &cert, &key_named)),
         Err(error) => Err(format!("{cert} cannot be used: {error}; get it anew")),
     }
 }
 
+/// Whether a key belongs to a certificate.
+fn belongs(certificate: &CertificateDer<'_>, key: &Arc<dyn SigningKey>) -> Result<(), Error> {
+    let certificate = readable(certificate).into_owned().into_owned();
+    CertifiedKey::new(vec![certificate], key.clone()).keys_match()
+}
+
 /// Why a key does not belong to the first certificate of its file.
 fn mismatch(certified: CertifiedKey, pair: &Pair, cert_named: &str, key_named: &str) -> String {
-    let belongs = |cert: &CertificateDer<'static>| {
-        CertifiedKey::new(vec![cert.clone()], certified.key.clone()).keys_match().is_ok()
-    };
-    if certified.cert.iter().any(belongs) {
+    if certified.cert.iter().any(|cert| belongs(cert, &certified.key).is_ok()) {
         return format!("{cert_named} has its certificates in the wrong order; put the server's own first");
     }
     match &pair.key {
@@ -327,3 +333,5 @@ fn read(named: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
 #[cfg(test)]
 #[path = "material_tests.rs"]
 pub(super) mod tests;
+#[cfg(test)]
+mod version1_tests;

@@ -13,6 +13,7 @@ pub mod resolver;
 pub mod stream;
 pub mod suites;
 mod verifier;
+mod version1;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 pub struct Options {
     /// Certificates towards clients; a client that asks for no known name gets the first. None: no TLS towards clients.
     pub pairs: Vec<Pair>,
+    /// The certificate that would do if it were there, where `pairs` has none: TLS towards clients begins when it comes.
+    pub awaited: Option<Pair>,
     /// Oldest version that clients may speak. Targets may speak any that exists here.
     pub version: Version,
     /// What clients may choose from, checked by [`suites::parse`]; all suites if `None`.

@@ -37,12 +37,12 @@ impl Shelf {
         Ok(Shelf { material, options: Arc::new(options), seen })
     }
 
-    /// The same, where any side speaks TLS at all.
+    /// The same, where any side speaks TLS at all, or will when a certificate comes.
     ///
     /// # Errors
     /// As [`Shelf::load`].
     pub fn wanted(options: &Options) -> Result<Option<Shelf>, String> {
-        let is_wanted = !options.pairs.is_empty() || options.target.is_some();
+        let is_wanted = !options.pairs.is_empty() || options.awaited.is_some() || options.target.is_some();
         is_wanted.then(|| Shelf::load(options.clone())).transpose()
     }
 
@@ -51,11 +51,28 @@ impl Shelf {
         self.material.load_full()
     }
 
-    fn renew(&self) -> Result<Vec<String>, String> {
+    /// Makes `held` what a session that begins now shall use. Costs next to nothing while that is what it was.
+    pub fn refresh(&self, held: &mut Option<Arc<Material>>) {
+        let current = self.material.load();
+        if !held.as_ref().is_some_and(|held| Arc::ptr_eq(held, &current)) {
+            *held = Some(Arc::clone(&current));
+        }
+    }
+
+    /// Reads everything anew and says what the operator should look at; `None` if there is nothing at all to read yet.
+    fn renew(&self) -> Result<Option<Vec<String>>, String> {
         let material = material::load(&self.options)?;
+        if let (None, Some(awaited)) = (&material.server, &self.options.awaited) {
+            if self.current().server.is_some() {
+                return Err(format!("--cert: certificate {} is gone; put it back", awaited.cert.display()));
+            }
+            if material.client.is_none() {
+                return Ok(None);
+            }
+        }
         let warnings = material.warnings.clone();
         self.material.store(Arc::new(material));
-        Ok(warnings)
+        Ok(Some(warnings))
     }
 }
 
@@ -163,7 +180,7 @@ impl<'a> Watch<'a> {
         match self.shelf.renew() {
             Ok(warnings) => {
                 self.told = None;
-                Some(Report::Renewed(warnings))
+                warnings.map(Report::Renewed)
             }
             Err(reason) if asked => Some(self.kept(reason)),
             Err(reason) => {
@@ -196,7 +213,8 @@ fn stamp(file: &Path) -> Stamp {
 /// All files that the options name.
 fn files(options: &Options) -> Vec<PathBuf> {
     let target = options.target.iter();
-    let pairs = options.pairs.iter().chain(target.clone().filter_map(|target| target.pair.as_ref()));
+    let pairs = options.pairs.iter().chain(&options.awaited);
+    let pairs = pairs.chain(target.clone().filter_map(|target| target.pair.as_ref()));
     let of_pairs = pairs.flat_map(|pair| [Some(pair.cert.clone()), pair.key.clone()]);
     let authorities = [options.cafile.clone()].into_iter().chain(target.map(|target| target.ca.clone()));
     of_pairs.chain(authorities).flatten().collect()
@@ -326,5 +344,35 @@ mod tests {
         fs::rename(files.path("..data_tmp"), files.path("..data")).unwrap();
         assert_eq!(next(&reports), Report::Renewed(Vec::new()));
         assert_eq!(serial(&shelf.current()), [2]);
+    }
+
+    #[test]
+    fn a_certificate_that_is_awaited_is_taken_up_when_it_comes() {
+        let files = Files::new();
+        let path = files.path("self.pem");
+        let mut options = Files::options(&path);
+        options.awaited = options.pairs.pop();
+        let shelf = Shelf::wanted(&options).unwrap().expect("it may come");
+        let mut held = None;
+        shelf.refresh(&mut held);
+        let mut watch = Watch::new(&shelf);
+        assert!(held.as_ref().unwrap().server.is_none());
+        assert_eq!((watch.turn(false), watch.turn(true)), (None, None), "there is nothing to tell");
+        // Half of it is no failure yet.
+        fs::write(&path, "").unwrap();
+        assert_eq!(watch.turn(false), None);
+        files.self_signed("self.pem", 1);
+        assert_eq!(watch.turn(false), Some(Report::Renewed(Vec::new())));
+        shelf.refresh(&mut held);
+        assert_eq!(serial(held.as_ref().unwrap()), [1]);
+        // From then on it is one like any other, and its end is not that of TLS.
+        files.self_signed("self.pem", 2);
+        assert_eq!(watch.turn(false), Some(Report::Renewed(Vec::new())));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(watch.turn(false), None);
+        let Some(Report::Kept(reason)) = watch.turn(false) else { panic!("its end is told") };
+        assert!(reason.contains("self.pem is gone"), "{reason}");
+        shelf.refresh(&mut held);
+        assert_eq!(serial(held.as_ref().unwrap()), [2]);
     }
 }

@@ -1,22 +1,28 @@
 //! How targets and clients are verified: by rustls' own verifiers, with an exception for a certificate that the file of
-//! `--ssl-target-ca` or `--cafile` itself holds; targets with `--ssl-target-insecure` not at all. The owner must hold the key
-//! in any case.
+//! `--ssl-target-ca` or `--cafile` itself holds, and one for clients with a certificate of version 1; targets with
+//! `--ssl-target-insecure` not at all. The owner must hold the key in any case.
 //!
-//! Owns that one exception. It never changes what rustls' verifiers accept.
+//! Owns those exceptions, and which certificates of `--cafile` may have signed others. It never takes for an authority what
+//! says that it is none.
 
+use super::version1::{Version1, readable};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
 use std::sync::Arc;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
-use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
 /// Verifies targets, as far as they are trusted.
 #[derive(Debug)]
@@ -65,7 +71,8 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, &readable(cert), signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -74,7 +81,8 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, &readable(cert), signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -82,17 +90,63 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Verifies clients: those that `paths` accepts, and those `given`. As for targets, openssl's self-signed certificates say
-/// that they are authorities, and OpenSSL takes the very ones that it was handed.
+/// Verifies clients: those that rustls' verifier accepts, those whose certificate of version 1 it would accept if it were
+/// one of version 3, and those `given`. As for targets, openssl's self-signed certificates say that they are authorities,
+/// and OpenSSL takes the very ones that it was handed.
 #[derive(Debug)]
 pub(super) struct Clients {
-    pub(super) paths: Arc<dyn ClientCertVerifier>,
-    pub(super) given: Vec<CertificateDer<'static>>,
+    /// Who may have signed the certificates of clients.
+    authorities: Arc<RootCertStore>,
+    /// rustls' verifier; `None` without authorities, which it does not take.
+    paths: Option<Arc<dyn ClientCertVerifier>>,
+    /// The names that clients choose their certificate by: of authorities, and of those given.
+    hints: Vec<DistinguishedName>,
+    given: Vec<CertificateDer<'static>>,
+    /// Check signatures.
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Clients {
+    /// Trusts `roots`, or, where they are `given` as the certificates of a file, those of them that may sign.
+    ///
+    /// # Errors
+    /// When `roots` is empty.
+    pub(super) fn new(
+        roots: RootCertStore,
+        given: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Clients, VerifierBuilderError> {
+        let hints = roots.subjects();
+        let mut authorities = RootCertStore::empty();
+        authorities.add_parsable_certificates(given.iter().filter(|given| may_issue(given)).cloned());
+        let authorities = Arc::new(if given.is_empty() { roots } else { authorities });
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = WebPkiClientVerifier::builder_with_provider(authorities.clone(), provider);
+        let paths = match authorities.is_empty() && !given.is_empty() {
+            true => None,
+            false => Some(builder.build()?),
+        };
+        Ok(Clients { authorities, paths, hints, given, algorithms })
+    }
+
+    fn verify_path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let Some(paths) = &self.paths else { return Err(CertificateError::UnknownIssuer.into()) };
+        let Some(old) = Version1::read(end_entity) else {
+            return paths.verify_client_cert(end_entity, intermediates, now);
+        };
+        old.verify_client(&self.authorities.roots, intermediates, now, self.algorithms.all)?;
+        Ok(ClientCertVerified::assertion())
+    }
 }
 
 impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.paths.root_hint_subjects()
+        &self.hints
     }
 
     fn verify_client_cert(
@@ -101,7 +155,7 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let judged = self.paths.verify_client_cert(end_entity, intermediates, now);
+        let judged = self.verify_path(end_entity, intermediates, now);
         if judged.is_ok() || !self.given.contains(end_entity) {
             return judged;
         }
@@ -116,7 +170,7 @@ impl ClientCertVerifier for Clients {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.paths.verify_tls12_signature(message, cert, signed)
+        verify_tls12_signature(message, &readable(cert), signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -125,12 +179,29 @@ impl ClientCertVerifier for Clients {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.paths.verify_tls13_signature(message, cert, signed)
+        verify_tls13_signature(message, &readable(cert), signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.paths.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
+}
+
+/// Whether a certificate of a file may have signed others, or was handed over for itself alone. As to OpenSSL, an authority
+/// says that it is one, or at least that its key signs certificates; one of version 1 can say nothing, and is an authority
+/// only if nobody is above it. webpki would let everybody sign who is in the file.
+fn may_issue(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(parsed) = Certificate::from_der(certificate) else { return false };
+    let body = parsed.tbs_certificate();
+    if Version1::read(certificate).is_some() {
+        return body.issuer() == body.subject();
+    }
+    let (Ok(bounds), Ok(uses)) = (body.get_extension::<BasicConstraints>(), body.get_extension::<KeyUsage>())
+    else {
+        return false;
+    };
+    let signs = uses.map(|(_, uses)| uses.key_cert_sign());
+    bounds.map_or(signs == Some(true), |(_, bounds)| bounds.ca && signs != Some(false))
 }
 
 /// Whether the key of a client may prove who that is, if its certificate says what it may do (RFC 5280 section 4.2.1.3): one
@@ -179,9 +250,7 @@ mod tests {
         BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
         date_time_ymd,
     };
-    use rustls::RootCertStore;
     use rustls::crypto::aws_lc_rs;
-    use rustls::server::WebPkiClientVerifier;
     use std::time::Duration;
 
     const DAY_S: u64 = 24 * 3600;
@@ -229,8 +298,7 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(given.clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let paths = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        Clients { paths, given: vec![given.clone()] }
+        Clients::new(roots, vec![given.clone()], provider).unwrap()
     }
 
     fn at(known: &Verifier, shown: &CertificateDer<'_>, name: &str, seconds: u64) -> Result<(), Error> {
@@ -298,7 +366,7 @@ mod tests {
             let other = self_signed_for(&["client.test"], ca(), uses);
             assert!(known.verify_client_cert(&other, &[], at(BEGIN_S)).is_err());
             // It would be refused without the exception.
-            assert!(known.paths.verify_client_cert(&given, &[], at(BEGIN_S)).is_err());
+            assert!(known.verify_path(&given, &[], at(BEGIN_S)).is_err());
         }
     }
 

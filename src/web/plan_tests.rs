@@ -178,6 +178,11 @@ fn conditions_are_read() {
     assert_eq!(fetch.none_match, Some(vec![b"\"a\"".to_vec(), b"W/\"b\"".to_vec()]));
     assert_eq!((fetch.since, fetch.if_range), (Some(784_111_777), Some(b"\"c\"".to_vec())));
     assert_eq!(with("If-None-Match:\r\n").none_match, Some(vec![]));
+    for date in
+        ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+    {
+        assert_eq!(with(&format!("If-Modified-Since: {date}\r\n")).since, Some(784_111_777), "{date}");
+    }
     assert_eq!(with("If-Modified-Since: yesterday\r\n").since, None);
 }
 

@@ -3,7 +3,7 @@
 //! Proves to a client that it talks to a WebSocket server; it is no secret and protects nothing. Reads no HTTP.
 
 use base64_simd::AsOut;
-use sha1_smol::Sha1;
+use sha1::{Digest, Sha1};
 
 /// Length of a `Sec-WebSocket-Accept` value, in bytes: base64 of the twenty bytes of a SHA-1.
 pub const ACCEPT_BYTES: usize = 28;
@@ -18,7 +18,7 @@ pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
     sha.update(key);
     sha.update(GUID);
     let mut answer = [0; ACCEPT_BYTES];
-    let written = base64_simd::STANDARD.encode(&sha.digest().bytes(), answer.as_mut_slice().as_out());
+    let written = base64_simd::STANDARD.encode(&sha.finalize(), answer.as_mut_slice().as_out());
     debug_assert_eq!(written.len(), ACCEPT_BYTES);
     answer
 }

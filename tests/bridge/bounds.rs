@@ -218,16 +218,26 @@ fn the_oldest_silent_connection_makes_room(engine: &str) {
     let server = Server::start(engine, &["--echo", "--threads", "1", "--head-timeout", "5m"]);
     let mut live = server.client();
     round_trip(&mut live, PATIENCE);
-    let mut silent: Vec<_> = (0..1100).map(|_| Inbox::new(server.wire())).collect();
+    // Who says nothing at all would be gone by itself in a moment: these have begun a head, and say no more.
+    let begun = || {
+        let mut wire = server.wire();
+        wire.write_chopped(b"G", 0).expect("it is taken");
+        Inbox::new(wire)
+    };
+    let finished = |mut inbox: Inbox| {
+        inbox.wire.write_chopped(&Handshake::new().bytes()[1..], 0).expect("it is taken");
+        WsClient::answered(inbox).expect("it waited long enough")
+    };
+    let mut silent: Vec<_> = (0..1100).map(|_| begun()).collect();
     let newest = silent.pop().expect("there are many");
     let ended = silent[0].end(Instant::now() + PATIENCE);
     ended.unwrap_or_else(|fault| panic!("the oldest should be gone, but: {fault}"));
-    let mut newest = WsClient::open(newest.wire, &Handshake::new());
+    let mut newest = finished(newest);
     round_trip(&mut newest, PATIENCE);
     round_trip(&mut live, PATIENCE);
     // One that is not among the oldest is still welcome.
     let middle = silent.swap_remove(600);
-    let mut middle = WsClient::open(middle.wire, &Handshake::new());
+    let mut middle = finished(middle);
     middle.send(&Frame::text("patient"));
     middle.expect(&Message::Text(b"patient".to_vec()));
     server.signal(Signal::SIGQUIT);

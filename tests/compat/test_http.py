@@ -4,12 +4,14 @@ import email.utils
 import gzip
 import os
 import re
+import time
 
-from harness import Echo, Group, better, files, has, lacks, same
+from harness import Echo, Group, better, between, files, has, lacks, same
 from wire import request
 
 OLD = 1_600_000_000
 PAST = email.utils.formatdate(OLD, usegmt=True)
+RFC_850, ASCTIME = (time.strftime(form, time.gmtime(OLD)) for form in ("%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"))
 LATER = email.utils.formatdate(OLD + 5, usegmt=True)
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 TEXT = "".join(f"line {number}\n" for number in range(50))
@@ -84,6 +86,14 @@ def silent(half):
         return {"rest": client.rest()}
 
 
+def silent_for_long(half):
+    """A client that connects, says nothing and stays."""
+    with half.connect() as client:
+        start = time.monotonic()
+        rest = client.rest()
+        return {"rest": rest, "seconds": time.monotonic() - start}
+
+
 def half_head(half):
     """A client that ends its stream inside its head."""
     with half.connect() as client:
@@ -148,6 +158,8 @@ ROWS = [
     same("http-304", WEB, get("/text.txt", f"If-Modified-Since: {PAST}", then=True), code=304, body=b"",
          content_length=None, then="open"),
     same("http-304-later", WEB, get("/text.txt", f"If-Modified-Since: {LATER}"), code=304),
+    same("http-304-rfc850", WEB, get("/text.txt", f"If-Modified-Since: {RFC_850}"), code=304),
+    same("http-304-asctime", WEB, get("/text.txt", f"If-Modified-Since: {ASCTIME}"), code=304),
     same("http-304-head", WEB, ask(request("/text.txt", f"If-Modified-Since: {PAST}", method="HEAD")), code=304),
     same("http-since-before", WEB, get("/text.txt", "If-Modified-Since: Mon, 01 Jan 2001 00:00:00 GMT"), code=200),
     same("http-since-nonsense", WEB, get("/text.txt", "If-Modified-Since: yesterday"), code=200),
@@ -204,6 +216,7 @@ ROWS = [
     same("http-many-headers", WEB, get("/text.txt", *(f"X-{number}: a" for number in range(90))), code=200),
     same("http-no-host", WEB, ask(b"GET /sub/deep.txt HTTP/1.1\r\n\r\n"), code=200, body=b"deep"),
     same("http-silent-end", WEB, silent, rest=b""),
+    same("http-silent-for-long", WEB, silent_for_long, rest=b"", seconds=between(2.5, 9)),
     better("http-half-head-end", WEB, half_head, "S H4: a head that was cut off is not a request",
            {"rest": b"HTTP/1.1 200"}, {"rest": b""}),
     better("http-lf-only", WEB, ask(b"GET /sub/deep.txt HTTP/1.1\nHost: x\n\n"), "S H4: only CRLF ends a line", {"code": 200},

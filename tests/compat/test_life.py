@@ -93,6 +93,16 @@ def once_second(half):
         return Seen(seen, second=second.answer().code)
 
 
+def once_behind_silence(half):
+    """Somebody who comes behind a client that says nothing."""
+    half.serve()
+    with half.connect() as silent:
+        start = time.monotonic()
+        talk(half)
+        waited = time.monotonic() - start
+        return Seen(ended(half), waited=waited, rest=silent.rest())
+
+
 def for_a_time(half):
     """Nobody comes."""
     start = time.monotonic()
@@ -161,6 +171,7 @@ ROWS = [
          close="1011 Failed to connect to downstream server", seconds=between(0, 8)),
     same("once-after-files", ONCE_WEB, once_after_files, alone=True, status=0, codes=[200, 404], refused=True, alive=True),
     same("once-second", ONCE, once_second, alone=True, status=0, second=0),
+    same("once-behind-silence", ONCE, once_behind_silence, alone=True, status=0, waited=between(2.5, 9), rest=b""),
     same("once-and-idle", BOTH, once, alone=True, status=0, said=has("exiting due to --run-once")),
     same("timeout", FOR, for_a_time, alone=True, status=0, lived=between(1.8, 10),
            said=has("listener exit due to --timeout 2")),

@@ -123,6 +123,7 @@ def serve(name, *words, **more):
 BOTH = serve("both", "--cert=$both", "--web=$place/web")
 TWO = serve("two", "--cert=$cert", "--key=$key")
 DEFAULT = serve("default", setup=self_pem)
+LATER = serve("later")
 PASSWORD = serve("password", "--cert=$cert", "--key=$encrypted", "--key-password=secret")
 ONLY = serve("only", "--cert=$both", "--ssl-only", "--web=$place/web")
 ONLY_13 = serve("tls13", "--cert=$both", "--ssl-version=tlsv1_3")
@@ -169,6 +170,18 @@ def secured(make=context, name=NAME):
             return Seen(error="refused", alert=getattr(error, "reason", None), text=str(error))
 
     return do
+
+
+def later(half):
+    """A default certificate that comes when the server runs; ours looks for it once a second."""
+    half.serve()
+    before = secured()(half)
+    shutil.copy(half.note["both"], half.place / "self.pem")
+    until = time.monotonic() + 10
+    while "error" in (seen := secured()(half)):
+        assert time.monotonic() < until, seen
+        time.sleep(0.1)
+    return Seen(seen, before=before["error"])
 
 
 def ending(client):
@@ -278,6 +291,7 @@ ROWS = [
     same("tls-12", BOTH, secured(lambda: context(high=V12)), **FINE, version="TLSv1.2"),
     same("tls-two-files", TWO, secured(), **FINE),
     same("tls-self-pem", DEFAULT, secured(), **FINE),
+    same("tls-self-pem-later", LATER, later, alone=True, **FINE, before="refused"),
     same("tls-key-password", PASSWORD, secured(), **FINE),
     same("tls-file", BOTH, web, code=200, body=b"text", then="open"),
     same("tls-beside-plain", BOTH, plain(upgrade()), code=101),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 use websplice::engine::{Completion, Engine, Lane, Operation, Token};
-use websplice::limits::{CHUNK_CLASSES, HOT_BYTES};
+use websplice::limits::{CHUNK_CLASSES, HOT_BYTES, TURN_BYTES};
 use websplice::pool::{Lease, Pool};
 use websplice::sim::{Dice, Hand, SimKernel, SimSocket, World};
 use websplice::slab::{Key, Slab};
@@ -56,6 +56,8 @@ pub struct Bridge {
     unseen: bool,
     /// How often, in a thousand turns, somebody is given up. Most days nobody is, or a stuck one would be helped out.
     cancels: usize,
+    /// How often, in a thousand, what came makes work.
+    works: usize,
     /// Pairs that are over.
     gone: Vec<Pair>,
 }
@@ -90,6 +92,7 @@ impl Bridge {
             world: world.clone(),
             clients: Vec::new(),
             cancels: *dice.pick(&[0, 0, 0, 5]),
+            works: *dice.pick(&[0, 0, 100, 1000]),
             dice,
             gone: Vec::new(),
         }
@@ -243,6 +246,9 @@ impl Bridge {
         assert!(lease.piped() > 0 || *lease == *next, "other bytes came");
         carried.extend(next);
         let to = Token::new(token.key(), other(lane));
+        if self.dice.chance(self.works) {
+            self.engine.charge(self.dice.size(2 * TURN_BYTES));
+        }
         self.engine.send(to, lease, false);
         self.submit(to, "send");
     }

@@ -17,6 +17,7 @@ on_both_engines!(
     once_counts_a_target_that_refused,
     once_turns_away_who_still_waits,
     once_on_a_unix_socket,
+    once_is_not_held_up_by_silence,
     a_timeout_lets_nobody_in_and_sessions_go_on,
     a_timeout_loses_nobody_at_a_lent_listener,
     a_timeout_ends_an_idle_server,
@@ -100,6 +101,25 @@ fn refused(address: SocketAddr) {
         }
         sleep(Duration::from_millis(5));
     }
+}
+
+/// Who connects and says nothing is gone after three seconds, on TCP as on a Unix socket, however much time a head has.
+fn once_is_not_held_up_by_silence(engine: &str) {
+    let dir = TempDir::new();
+    let path = dir.arg("silence.sock");
+    let words = ["--run-once", "--echo", "--head-timeout=5m"];
+    let unix = Server::start_on(engine, "", &[&["--unix-listen", &path], &words[..]].concat());
+    let tcp = Server::start(engine, &words);
+    let began = Instant::now();
+    let first = (tcp.wire(), Wire::unix(&dir.join("silence.sock")));
+    let next = (tcp.wire(), Wire::unix(&dir.join("silence.sock")));
+    for (silent, next) in [(first.0, next.0), (first.1, next.1)] {
+        WsClient::open(next, &Handshake::new()).leave();
+        assert!(began.elapsed() >= Duration::from_millis(2_500), "{:?}", began.elapsed());
+        Inbox::new(silent).end(soon()).expect("it is closed without a word");
+    }
+    expect_end(tcp, " 127.0.0.1: exiting due to --run-once");
+    expect_end(unix, " unix: exiting due to --run-once");
 }
 
 fn a_timeout_lets_nobody_in_and_sessions_go_on(engine: &str) {

@@ -130,7 +130,7 @@ impl Client {
         };
         client.attentive = client.appetite == usize::MAX;
         match dice.below(10) {
-            0 => client.is_nobody(keys.is_some(), dice),
+            0 => client.is_nobody(dice),
             1 | 2 => client.is_plain(dice),
             _ => client.is_websocket(text, most, dice),
         }
@@ -162,9 +162,10 @@ impl Client {
         self.acts.is_empty() || self.wire.is_over()
     }
 
-    fn is_nobody(&mut self, sniffed: bool, dice: &mut Dice) {
+    fn is_nobody(&mut self, dice: &mut Dice) {
         let part = if dice.chance(200) { 0 } else { dice.below(UPGRADE.len() - 1) };
-        let silent = part == 0 && sniffed && self.manner == Manner::Plain;
+        // Behind TLS its hello is what it has said.
+        let silent = part == 0 && self.manner == Manner::Plain;
         self.patience = Some(if silent { SNIFF_TIMEOUT_MS } else { HEAD_TIMEOUT_MS });
         self.acts.push_back(Act::Write(UPGRADE[..part].to_vec()));
     }

@@ -146,6 +146,7 @@ impl Keys {
         };
         let options = Options {
             pairs: if to_clients { vec![self.pair()] } else { Vec::new() },
+            awaited: None,
             version: if newest { Version::Tls13 } else { Version::Tls12 },
             ciphers: None,
             verify_client,

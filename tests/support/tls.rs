@@ -9,10 +9,12 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use rustls::{SupportedProtocolVersion, version};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -87,6 +89,21 @@ impl Authority {
         Signed { cert, key: key.serialize_pem() }
     }
 
+    /// The same of version 1, as `openssl x509 -req` makes it where nobody asks for extensions.
+    pub fn sign_version1(&self, name: &str) -> Signed {
+        let directory = TempDir::new();
+        file(&directory, "ca.pem", &format!("{}{}", self.pem, self.issuer.key().serialize_pem()));
+        let key = KeyPair::generate().expect("keys can be made").serialize_pem();
+        let key_file = file(&directory, "own.key", &key);
+        let (subject, request, ca) = (format!("/CN={name}"), directory.arg("csr"), directory.arg("ca.pem"));
+        openssl(&["req", "-new", "-key", &key_file, "-subj", &subject, "-out", &request]);
+        let common = ["x509", "-req", "-days", "2", "-set_serial", "7", "-in", &request];
+        let cert = openssl(&[&common[..], &["-CA", &ca, "-CAkey", &ca]].concat());
+        let shown = openssl(&["x509", "-noout", "-text", "-in", &file(&directory, "crt", &cert)]);
+        assert!(shown.contains("Version: 1 "), "{shown}");
+        Signed { cert, key }
+    }
+
     /// A certificate as `openssl req -x509` makes it: signed by itself, and an authority by its own word.
     pub fn self_signed(names: &[&str], year: i32) -> Signed {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -125,7 +142,10 @@ impl Authority {
         let mut config = match own {
             None => builder.with_no_client_auth(),
             Some(own) => {
-                builder.with_client_auth_cert(vec![own.der()], own.key_der()).expect("the pair fits")
+                // Without a look at whether they fit: rustls reads no certificate of version 1.
+                let key = aws_lc_rs::default_provider().key_provider.load_private_key(own.key_der());
+                let pair = CertifiedKey::new(vec![own.der()], key.expect("it was just made"));
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
             }
         };
         config.resumption = Resumption::in_memory_sessions(8);
@@ -258,4 +278,11 @@ pub fn file(directory: &TempDir, name: &str, text: &str) -> String {
     let path = directory.write(name, text);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
     directory.arg(name)
+}
+
+/// What openssl says when it does what it is told.
+fn openssl(args: &[&str]) -> String {
+    let output = Command::new("openssl").args(args).output().expect("openssl is installed");
+    assert!(output.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it says it in PEM or English")
 }

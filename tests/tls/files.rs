@@ -6,6 +6,7 @@ use crate::support::on_both_engines;
 use crate::support::server::{Server, run_to_end};
 use crate::support::temp::TempDir;
 use crate::support::tls::{Authority, Signed, VERSIONS, connection, file};
+use crate::support::wire::{Inbox, soon};
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 on_both_engines!(
     new_files_are_taken_up_and_broken_ones_are_not,
+    a_certificate_may_come_when_the_server_runs,
     broken_files_count_until_they_are_mended,
     a_swapped_directory_link_is_taken_up,
 );
@@ -114,6 +116,31 @@ fn new_files_are_taken_up_and_broken_ones_are_not(engine: &str) {
     server.wait_line("tls not renewed, what was there stays: error=\"--cert: certificate ");
     assert_eq!(connection(&open()).peer_certificates().map(|chain| &chain[0]), Some(&second.der()));
     held.leave();
+    server.stop();
+}
+
+/// As with websockify, which looks for it whenever a client speaks TLS.
+fn a_certificate_may_come_when_the_server_runs(engine: &str) {
+    let authority = Authority::new();
+    let own = authority.sign(&["gateway.test"]);
+    let server = Server::start(engine, &["--echo"]);
+    let mut held = server.client();
+    let mut hello = server.wire();
+    hello.write_chopped(b"\x16\x03\x01", 0).expect("it is taken");
+    Inbox::new(hello).end(soon()).expect("there is no TLS yet");
+    server.wait_line("end=no_certificate");
+    server.signal(Signal::SIGHUP);
+    let new = file(server.directory(), "new.pem", &own.both());
+    std::fs::rename(new, server.directory().join("self.pem")).expect("it is ours");
+    server.wait_line("tls renewed");
+    assert_eq!(server.log().matches(" tls ").count(), 1, "nothing else is told:\n{}", server.log());
+    let wire = authority.client(&VERSIONS, None).wire(server.address(), "gateway.test");
+    assert_eq!(connection(&wire).peer_certificates().map(|chain| &chain[0]), Some(&own.der()));
+    WsClient::open(wire, &Handshake::new()).leave();
+    held.send(&Frame::binary("plain clients go on"));
+    held.expect(&Message::Binary(b"plain clients go on".into()));
+    held.leave();
+    server.client().leave();
     server.stop();
 }
 

@@ -1,19 +1,19 @@
 //! Syslog: the form of a message, and the way to a server that may be away.
 //!
 //! Messages have websockify's form, field by field. Nothing here ever waits: what a server does not take at once is
-//! dropped and counted, and a local one that is away is tried again after a while. Only the log's thread is in here.
+//! dropped and counted, and a local one that is away is tried again with the next lines. Only the log's thread is in here.
 
 use super::Level;
 use crate::config::{self, SyslogServer};
 use crate::http::date;
-use crate::limits::{SYSLOG_BYTES_MAX, SYSLOG_HOST_BYTES_MAX, SYSLOG_IDENT_BYTES_MAX, SYSLOG_RETRY_MS};
+use crate::limits::{SYSLOG_BYTES_MAX, SYSLOG_HOST_BYTES_MAX, SYSLOG_IDENT_BYTES_MAX};
 use crate::sys::{resolve, socket};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Facilities of RFC 5424 section 6.2.1.
 const USER: u8 = 1;
@@ -64,7 +64,7 @@ pub struct Syslog {
     way: Way,
     /// Messages that were dropped since that was last told.
     lost: u64,
-    /// What was wrong when the last one was.
+    /// What was wrong when the first of them was.
     fault: Option<io::Error>,
     /// That it cannot be reached has been told.
     told: bool,
@@ -81,8 +81,8 @@ enum Way {
 struct Local {
     path: PathBuf,
     link: Option<Link>,
-    /// When it may be tried again.
-    not_before: Option<Instant>,
+    /// It could not be reached, and is left alone until [`Syslog::again`].
+    away: bool,
 }
 
 #[derive(Debug)]
@@ -100,9 +100,7 @@ impl Syslog {
     /// When its name is unknown or no socket can be had.
     pub fn find(options: &config::Syslog) -> io::Result<Syslog> {
         let way = match &options.server {
-            SyslogServer::Local(path) => {
-                Way::Local(Local { path: path.clone(), link: None, not_before: None })
-            }
+            SyslogServer::Local(path) => Way::Local(Local { path: path.clone(), link: None, away: false }),
             SyslogServer::Udp { host, port } => {
                 let found = resolve::stream(host, &port.to_string())?.into_iter().next();
                 let to = found.ok_or_else(|| io::Error::other("the name has no address"))?;
@@ -149,7 +147,15 @@ impl Syslog {
         };
         if let Err(error) = outcome {
             self.lost += 1;
-            self.fault = Some(error);
+            self.fault.get_or_insert(error);
+        }
+    }
+
+    /// What was written together has been: a local server that was away is tried again with the next line. So one that comes
+    /// back misses nothing that is said from then on, and nobody connects for each line of a crowd.
+    pub fn again(&mut self) {
+        if let Way::Local(local) = &mut self.way {
+            local.away = false;
         }
     }
 
@@ -184,14 +190,13 @@ impl Local {
                 outcome => return outcome,
             }
         }
-        let now = Instant::now();
-        if self.not_before.is_some_and(|not_before| now < not_before) {
+        if self.away {
             return Err(ErrorKind::NotConnected.into());
         }
-        self.not_before = Some(now + Duration::from_millis(SYSLOG_RETRY_MS));
+        self.away = true;
         let mut link = Link::new(&self.path)?;
         let outcome = link.send(message);
-        (self.link, self.not_before) = (Some(link), None);
+        (self.link, self.away) = (Some(link), false);
         outcome
     }
 }
@@ -235,6 +240,9 @@ fn word(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+    use std::time::Duration;
 
     fn form(facility: u8, legacy: bool) -> Form {
         Form { facility, legacy, host: "desk".into(), ident: "websockify".into(), pid: 42 }
@@ -276,5 +284,76 @@ mod tests {
             assert_eq!(word(text, 48), expected);
         }
         assert_eq!(word("abcdef", 3), "abc");
+    }
+
+    /// A server of this machine, of either kind.
+    enum Server {
+        Datagrams(UnixDatagram),
+        Stream(UnixListener, Option<UnixStream>),
+    }
+
+    impl Server {
+        fn start(path: &Path, is_stream: bool) -> Server {
+            let _ = std::fs::remove_file(path);
+            match is_stream {
+                true => Server::Stream(UnixListener::bind(path).unwrap(), None),
+                false => Server::Datagrams(UnixDatagram::bind(path).unwrap()),
+            }
+        }
+
+        /// What has come, of which there must be something.
+        fn heard(&mut self) -> String {
+            let mut buffer = [0; 1024];
+            let patience = Some(Duration::from_secs(10));
+            let count = match self {
+                Server::Datagrams(socket) => {
+                    socket.set_read_timeout(patience).unwrap();
+                    socket.recv(&mut buffer).unwrap()
+                }
+                Server::Stream(listener, stream) => {
+                    listener.set_nonblocking(true).unwrap();
+                    let stream = stream.get_or_insert_with(|| listener.accept().unwrap().0);
+                    stream.set_nonblocking(false).unwrap();
+                    stream.set_read_timeout(patience).unwrap();
+                    stream.read(&mut buffer).unwrap()
+                }
+            };
+            String::from_utf8_lossy(&buffer[..count]).trim_end().rsplit(' ').next().unwrap().to_owned()
+        }
+    }
+
+    #[test]
+    fn a_server_that_restarts_misses_only_what_was_said_meanwhile() {
+        let directory = std::env::temp_dir().join(format!("websplice-syslog-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for is_stream in [false, true] {
+            let path = directory.join("log");
+            let server = SyslogServer::Local(path.clone());
+            let options = config::Syslog { server, legacy: true, daemon: false, ident: "test".into() };
+            let mut syslog = Syslog::find(&options).unwrap();
+            let say = |syslog: &mut Syslog, text: &str| syslog.send(Level::Info, UNIX_EPOCH, text);
+            let mut server = Server::start(&path, is_stream);
+            say(&mut syslog, "one");
+            assert_eq!((server.heard().as_str(), syslog.news()), ("one", None));
+            // Nothing is said while it is away.
+            drop(server);
+            let mut server = Server::start(&path, is_stream);
+            say(&mut syslog, "two");
+            assert_eq!((server.heard().as_str(), syslog.news()), ("two", None));
+            // This is said together while it is away, and it comes back at once.
+            drop(server);
+            std::fs::remove_file(&path).unwrap();
+            say(&mut syslog, "three");
+            say(&mut syslog, "four");
+            let news = syslog.news().unwrap();
+            assert!(news.contains("not reached") && news.contains("No such file"), "{news}");
+            syslog.again();
+            let mut server = Server::start(&path, is_stream);
+            say(&mut syslog, "five");
+            assert_eq!(server.heard(), "five");
+            assert_eq!(syslog.news().unwrap(), "syslog lines_dropped=2");
+            assert_eq!(syslog.news(), None);
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

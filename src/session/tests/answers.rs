@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const LAST: &str = "GET /f HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-fn page(text: &'static str) -> Verdict {
+pub fn page(text: &'static str) -> Verdict {
     let response = Response::new(200, "OK").length(text.len() as u64);
     Verdict::Fetched(Served { response, body: Body::Bytes(text.as_bytes().into()) })
 }

@@ -1,9 +1,12 @@
 //! Cases for the opening: heads in every cut, requests behind each other, frames behind the upgrade, refusals, time.
 
+use super::answers::page;
 use super::play::{Client, Event, Play, config};
 use super::read::{GET, UPGRADE, binary, row};
 use super::settings::every_cut;
+use crate::config::{Config, Timing};
 use crate::limits::HEAD_BYTES_MAX;
+use std::time::Duration;
 
 const TARGET: &str = "127.0.0.1:5900";
 
@@ -101,6 +104,41 @@ fn head_has_one_deadline_however_it_dribbles() {
     assert!(!play.released);
     assert_eq!(play.wait(101).end(), "head_timeout");
     assert_eq!(play.heard(), "");
+}
+
+#[test]
+fn silence_is_short_and_with_the_first_byte_the_time_of_a_head_counts() {
+    // From accept, in milliseconds: --head-timeout, when the first byte comes if it does, and the end.
+    let rows = [
+        (10_000, None, 3_000),
+        (300_000, None, 3_000),
+        (3_000, None, 3_000),
+        (2_000, None, 2_000),
+        (10_000, Some(0), 10_000),
+        (10_000, Some(2_999), 10_000),
+        (300_000, Some(2_999), 300_000),
+        (2_000, Some(1_999), 2_000),
+    ];
+    for (head, first, end) in rows {
+        let timing = Timing { head: Duration::from_millis(head), ..Timing::default() };
+        let mut play = Play::new(Config { timing, ..config(TARGET) });
+        if let Some(first) = first {
+            play.wait(first).client("G");
+        }
+        assert!(!play.wait(end - 1 - first.unwrap_or(0)).released, "{head} {first:?}");
+        assert_eq!(play.wait(1).end(), "head_timeout", "{head} {first:?}");
+        assert_eq!(play.heard(), "", "{head} {first:?}");
+    }
+    // A whole head has nothing to do with either time any more.
+    let mut play = Play::new(config("echo://"));
+    play.wait(2_999).client(UPGRADE).wait(10_001);
+    assert!(!play.released);
+    // Nor has a page: who was given one has the whole time of a head again, though it says nothing.
+    let mut play = Play::web();
+    play.wait(2_999).client(GET).verdict(page("x")).wait(9_999);
+    assert!(!play.sockets[0].shut);
+    assert!(play.wait(1).sockets[0].shut);
+    assert_eq!(play.fin(Client).end(), "answered");
 }
 
 #[test]

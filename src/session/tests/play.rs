@@ -50,6 +50,8 @@ pub struct Play {
     pub lines: Vec<String>,
     /// What was shown to those who watch, in order.
     pub shown: Vec<Tap>,
+    /// What turns were charged, in order.
+    pub charges: Vec<usize>,
     /// The answer is to a HEAD request: its length is announced and nothing follows.
     pub head_only: bool,
     /// Most bytes that one receive brings, whatever was asked.
@@ -93,6 +95,7 @@ impl Play {
             dialled: Vec::new(),
             lines: Vec::new(),
             shown: Vec::new(),
+            charges: Vec::new(),
             head_only: false,
             gulp: usize::MAX,
             cut: usize::MAX,
@@ -382,6 +385,7 @@ impl Play {
                 socket.closing = true;
                 self.done.push_back(Input::Closed(side));
             }
+            Action::Charge(bytes) => self.charges.push(bytes),
             Action::Ask(job) => self.jobs.push_back(job),
             Action::Arm(due) => self.due = Some(due),
             Action::Opened(path) => self.lines.push(format!("open {path}")),

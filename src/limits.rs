@@ -154,6 +154,8 @@ pub const WRAP_GRACE_MS_MIN: u64 = 1000;
 pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
 /// How long processes that were killed are waited for; what is left then is somebody else's to end.
 pub const WRAP_KILL_MS: u64 = 2000;
+/// Entries of a directory that are looked at for what killed servers have left. At the limit: the rest stays for another start.
+pub const WRAP_STALE_LOOKS_MAX: usize = 4096;
 /// Most words that wait for whoever keeps a wrapped program. At the limit: those who speak wait.
 pub const WRAP_WORDS_MAX: usize = 64;
 /// Longest line between a server and a warden, in bytes.

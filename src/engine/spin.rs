@@ -113,13 +113,7 @@ impl Spin {
                 break false;
             }
         };
-        let took = began.elapsed();
-        // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
-        self.looked(found && took <= LOOK_MAX);
-        if found {
-            let small = if took < ANSWER_MIN { self.moved.small } else { 0 };
-            self.moved = Moved { bytes: 0, small };
-        }
+        self.looked(found, began.elapsed());
         found
     }
 
@@ -144,8 +138,14 @@ impl Spin {
         outcome
     }
 
-    fn looked(&mut self, found: bool) {
+    /// A look ended after `took`.
+    fn looked(&mut self, found: bool, took: Duration) {
         if found {
+            let small = if took < ANSWER_MIN { self.moved.small } else { 0 };
+            self.moved = Moved { bytes: 0, small };
+        }
+        // Found late is found in vain: while somebody else had the core, a sleeper would have been woken sooner.
+        if found && took <= LOOK_MAX {
             self.rested /= if self.misses == 0 { 2 } else { 1 };
             self.misses = self.misses.saturating_sub(1);
             return;
@@ -231,15 +231,16 @@ mod tests {
 
     #[test]
     fn what_is_found_sooner_than_anybody_answers_is_of_a_crowd() {
-        for (wait, finds) in [(Duration::ZERO, CROWD - 1), (ANSWER_MIN * 2, 20)] {
+        for (took, looks) in [(Duration::ZERO, 0), (ANSWER_MIN - Duration::from_nanos(1), 0), (ANSWER_MIN, 1)]
+        {
             let mut spin = Spin::default();
             spin.slept(SLEEP_SHORT);
-            let found = (0..20).take_while(|_| {
+            for _ in 1..CROWD {
                 spin.moved(bytes(SMALL_BYTES - 1));
-                let began = Instant::now();
-                spin.look(|| began.elapsed() >= wait)
-            });
-            assert_eq!(found.count() as u32, finds, "{wait:?}");
+                spin.looked(true, took);
+            }
+            spin.moved(bytes(SMALL_BYTES - 1));
+            assert_eq!(looked(&mut spin, 1, SLEEP_SHORT), looks, "{took:?}");
         }
     }
 

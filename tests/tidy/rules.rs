@@ -45,6 +45,16 @@ pub fn long_file(text: &str) -> Vec<Finding> {
     if lines > FILE_LINES_MAX { vec![(FILE_LINES_MAX + 1, why)] } else { Vec::new() }
 }
 
+/// Most words on a page that is to be read at one sitting.
+const PAGE_WORDS_MAX: usize = 1_800;
+
+/// A page: what is read as one stays one.
+pub fn long_page(text: &str) -> Vec<Finding> {
+    let words = text.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count();
+    let why = format!("{words} words; at most {PAGE_WORDS_MAX} make one page");
+    if words > PAGE_WORDS_MAX { vec![(1, why)] } else { Vec::new() }
+}
+
 /// Any text: none of the banned words, taken as whole words.
 pub fn banned_words(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();

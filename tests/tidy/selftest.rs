@@ -159,6 +159,12 @@ fn secrets_are_compared_at_one_place() {
 }
 
 #[test]
+fn a_page_stays_a_page() {
+    fires(&rules::long_page(&"word | ".repeat(1_801)), 1, "1801 words");
+    assert_eq!(rules::long_page(&"word | ".repeat(1_800)), []);
+}
+
+#[test]
 fn a_whole_file_meets_all_rules() {
     let bad = "use crate::server;\nfn f() { unsafe { g() } }\n#[allow(dead_code)]\n";
     let found = findings("src/ws/bad.rs", bad);

@@ -44,7 +44,7 @@ pub struct Config {
     pub engine: EngineChoice,
     /// Shards, 1 to [`crate::limits::SHARDS_MAX`]; `None`: one per allowed core.
     pub threads: Option<usize>,
-    /// Ceiling of all buffers of the process, in bytes, at least [`crate::limits::BUFFER_MEMORY_MIN`]; `None`: a quarter of memory or of the cgroup's limit.
+    /// Ceiling of all buffers of the process, in bytes, at least [`crate::limits::BUFFER_MEMORY_MIN`]; `None`: a quarter of memory, or of what limits leave of it.
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
@@ -113,6 +113,8 @@ pub enum SyslogServer {
 /// How the process begins and ends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
+    /// What was said and nothing comes of, though it may well be meant: a line each, for whoever starts it.
+    pub doubts: Vec<String>,
     /// Serve one client at a time, and end with the first session that became a bridge.
     pub once: bool,
     /// Let nobody in any more when this has passed since the start, and end with the last session.
@@ -125,8 +127,6 @@ pub struct Process {
     pub libserver: bool,
     /// Serve nobody, and say whether this would start.
     pub check: bool,
-    /// A Unix socket that was named beside the inherited one, as written: nobody listens there.
-    pub unheard: Option<PathBuf>,
     /// Where the process writes its number; absolute.
     pub pid_file: Option<PathBuf>,
     /// Who to be once everything is open.

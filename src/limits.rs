@@ -36,6 +36,12 @@ pub const SPLICE_REST: u16 = 1024;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
 /// The middle ones hold one and four full TLS records with their overhead and headroom.
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
+/// Largest chunks that a shard sets aside without touching them. When the allocator gives nothing any more, they are given back
+/// to it, so that what has to be small change (heads, answers, TLS, lines of the log) is still there; until twice as much can
+/// be had again, memory counts as short and nobody is accepted.
+pub const SPARE_CHUNKS: usize = 8;
+/// As many of them stay, for bytes that were received and must have their place.
+pub const SPARE_CHUNKS_LAST: usize = 2;
 /// Bytes of freed chunks a shard keeps for reuse before it gives memory back to the allocator.
 pub const CHUNK_CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest share of buffer memory of one shard, in bytes; all shards share a quarter of memory if nothing is configured.
@@ -136,10 +142,26 @@ pub const LOG_STOP_MS: u64 = 1_000;
 
 /// Most addresses of one target that are tried.
 pub const TARGET_ADDRESSES_MAX: usize = 8;
-/// Sessions that may be before their first complete head, per shard. At the limit: an eighth is dropped, oldest first.
+/// Sessions that may be before their first complete head, per shard. At the limit: the oldest is dropped.
 pub const PENDING_HEADS_MAX: usize = 1024;
-/// Default of the most sessions of the process; the descriptor limit may make it less. At the limit: accepts pause.
+/// They may be one in so many of a shard's places, so that strangers who say nothing leave the others to clients. At the limit:
+/// the oldest is dropped if it has had [`SHED_GRACE_MS`].
+pub const PENDING_HEADS_SHARE: usize = 4;
+/// But so many may be there in any case.
+pub const PENDING_HEADS_MIN: usize = 8;
+/// How long a client that was accepted has for its head, and one that has had its last answer to go, before others who
+/// wait for a place may have its own: two trips around the world and back, which is what a handshake of TLS takes.
+pub const SHED_GRACE_MS: u64 = 500;
+/// Shortest time between two lines that all places are taken.
+pub const FULL_LOG_MS: u64 = 10_000;
+/// Longest time after which a client that is refused with 503 is told to come again, in seconds; the shortest is one.
+pub const RETRY_AFTER_S_MAX: u64 = 5;
+/// Default of the most sessions of the process; limits of the system may make it less. At the limit: accepts
+/// pause, unless somebody is there who has not come to anything yet or is between two requests: that one makes room.
 pub const SESSIONS_DEFAULT: usize = 100_000;
+/// What one session may take beside its buffers, in bytes, where a limit of addresses or data bounds the process: half of what it
+/// leaves is for sessions. The first is for one without TLS, the second for one with.
+pub const SESSION_BYTES: [u64; 2] = [16 * 1024, 64 * 1024];
 /// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
 pub const SESSIONS_AMPLE: usize = 4096;
 /// A wrapped program that has gone is started again at the next whole step of so many milliseconds, as websockify does.
@@ -348,6 +370,20 @@ pub const RECORD_STOP_MS: u64 = 5_000;
 /// Tokens of `--traffic` that may wait to be written. At the limit: dropped.
 pub const TRAFFIC_QUEUE_MAX: usize = 4096;
 
+/// Log lines in a second of what clients do, for each shard, when they have used up [`LOG_LINES_BURST`]. At the limit: counted,
+/// and their number is told each second.
+pub const LOG_LINES_PER_SECOND: u64 = 200;
+/// Lines of what clients do that may come at once: two thousand clients that come in on one shard, as in the morning, and leave
+/// with their gateway's network. What the log thread can have waiting is no more.
+pub const LOG_LINES_BURST: u64 = 4_000;
+/// How many of those are kept for sessions: nobody who is refused takes away the lines of those who were let in.
+pub const LOG_LINES_KEPT: u64 = 2_000;
+/// The same for what is only told of with `--verbose`, which is not meant to lose anything but a flood.
+pub const LOG_DETAILS_PER_SECOND: u64 = 2_000;
+/// See [`LOG_DETAILS_PER_SECOND`].
+pub const LOG_DETAILS_BURST: u64 = 4_000;
+/// How long lines that were not said are counted before their number is told.
+pub const LOG_SUPPRESSED_MS: u64 = 1_000;
 /// Log lines that may wait for the log thread. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
 /// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
@@ -423,6 +459,7 @@ const _: () = {
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
     assert!(SNIFF_TIMEOUT_MS <= HEAD_TIMEOUT_MS);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
+    assert!(LOG_LINES_KEPT < LOG_LINES_BURST && LOG_LINES_BURST <= LOG_QUEUE_MAX as u64);
     assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);
 };

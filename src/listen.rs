@@ -9,7 +9,7 @@ use crate::sys::{directory, process, resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,13 +46,7 @@ struct SocketFile {
 pub fn open(listen: &Listen, owner: Option<(u32, u32)>) -> io::Result<Listeners> {
     match listen {
         Listen::Tcp { host, port, prefer_ipv6 } => open_tcp(host, *port, *prefer_ipv6),
-        Listen::Unix { path, mode } => {
-            let listeners = open_unix(path, *mode)?;
-            if let Some((user, group)) = owner {
-                lchown(path, Some(user), Some(group)).map_err(|error| at_path(path, error))?;
-            }
-            Ok(listeners)
-        }
+        Listen::Unix { path, mode } => open_unix(path, *mode, owner),
         Listen::Inherited => inherit(),
     }
 }
@@ -232,10 +226,10 @@ fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
     Ok(Listeners { sockets, only: None, port, notices, file: None })
 }
 
-fn open_unix(path: &Path, mode: u32) -> io::Result<Listeners> {
+fn open_unix(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<Listeners> {
     remove_stale(path).map_err(|error| at_path(path, error))?;
     directory::admits(path).map_err(|error| at_path(path, error))?;
-    let socket = socket::listen_unix(path, mode).map_err(|error| at_path(path, error))?;
+    let socket = socket::listen_unix(path, mode, owner).map_err(|error| at_path(path, error))?;
     let inode = std::fs::symlink_metadata(path)?.ino();
     let file = Some(SocketFile { path: path.to_owned(), inode });
     let sockets = vec![Arc::new(Listener::own(socket))];
@@ -395,17 +389,17 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("socket");
         std::fs::write(&path, "mine").unwrap();
-        assert_eq!(open_unix(&path, 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(open_unix(&path, 0o600, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         std::fs::remove_file(&path).unwrap();
 
-        let first = open_unix(&path, 0o640).unwrap();
+        let first = open_unix(&path, 0o640, None).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        assert_eq!(open_unix(&path, 0o600).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(open_unix(&path, 0o600, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         first.close().unwrap();
         assert!(!path.exists());
 
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        open_unix(&path, 0o600).unwrap().close().unwrap();
+        open_unix(&path, 0o600, None).unwrap().close().unwrap();
         assert!(!path.exists());
         std::fs::remove_dir(&directory).unwrap();
     }

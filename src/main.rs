@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use websplice::cli::{self, Outcome};
+use websplice::sys::process;
 use websplice::{server, wrap};
 
 /// Sessions come and go in bursts; mimalloc keeps what they free from scattering over the heap. It measures level with
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     if let Some(status) = wrap::warden::entry(&argv) {
         return ExitCode::from(status);
     }
+    process::hide_arguments(&cli::hidden(&argv));
     match cli::dispatch(argv) {
         Outcome::Run(config) => ExitCode::from(server::run(*config)),
         Outcome::Exit(answer) => {

@@ -12,6 +12,7 @@ mod bridge {
     mod flow;
     mod listeners;
     mod resources;
+    mod room;
     mod stopping;
     mod targets;
     mod words;

@@ -188,7 +188,9 @@ impl Bench {
             while let Some(completion) = self.engine.take() {
                 // Bytes are kept, as somebody does who cannot pass them on.
                 self.done.push(match completion {
-                    Completion::Received(token, lease) => Completion::Received(token, lease.kept()),
+                    Completion::Received(token, lease) => {
+                        Completion::Received(token, lease.kept().expect("there is memory"))
+                    }
                     other => other,
                 });
             }
@@ -269,7 +271,7 @@ fn a_last_send_is_followed_by_the_end() {
 fn hog(pool: &Pool) -> Vec<Lease> {
     let mut all = Vec::new();
     while pool.allowance() > 0 {
-        all.push(pool.chunk(1));
+        all.push(pool.chunk(1).expect("there is memory"));
     }
     all
 }

@@ -9,7 +9,10 @@ mod process {
     mod daemon;
     mod ends;
     mod files;
+    mod flood;
     mod inetd;
+    mod limits;
     mod logs;
+    mod starter;
     mod starts;
 }

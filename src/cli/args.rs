@@ -154,7 +154,7 @@ pub struct Guards {
     /// An `--auth-plugin` without a name: it may be meant to guard, so nobody is served without it.
     pub unnamed: bool,
     /// `--auth-source`, the same. Secrets may be among them, so they are never shown.
-    pub sources: Vec<String>,
+    pub sources: Vec<OsString>,
     /// `--web-auth`
     pub files: bool,
     /// `--python`, as written.
@@ -201,6 +201,10 @@ pub struct TlsTarget {
     pub insecure: bool,
 }
 
+/// A word that may hold a secret, and so is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub OsString);
+
 /// What was said about who may pass and where to; all paths as written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Route {
@@ -208,8 +212,8 @@ pub struct Route {
     pub token_plugin: Option<String>,
     /// The last `--token-plugin` has no name.
     pub unnamed: bool,
-    /// `--token-source`
-    pub token_source: Option<Secret>,
+    /// `--token-source`, which may be a path of any bytes.
+    pub token_source: Option<Hidden>,
     /// `--host-token`
     pub host_token: bool,
     /// `--target-config`
@@ -330,6 +334,12 @@ impl Default for Guards {
             files: false,
             python: "python3".into(),
         }
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
     }
 }
 

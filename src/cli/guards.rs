@@ -11,6 +11,7 @@ use crate::limits::GUARDS_MAX;
 use crate::route::guard::{Guard, NAMES};
 use crate::route::plugin::Plugin;
 use std::ffi::OsStr;
+use std::path::Path;
 
 /// A free value; the option may be given several times.
 const fn many(word: &'static str) -> Value {
@@ -48,13 +49,13 @@ pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
     "auth-source",
     "password, file or names for the auth plugin",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What each \
-     takes is said at --auth-plugin. An empty one keeps its place: its guard has none. Other users of the machine may see it in the \
-     list of processes, so a secret is better written in a file: @FILE stands for its first line, as it is. What begins with \
-     @ itself is written with @@.",
+     takes is said at --auth-plugin. An empty one keeps its place: its guard has none. What may be secret is taken out of the \
+     list of processes, but other users of the machine may see it there for the moment until then, so it is better written in \
+     a file: @FILE stands for its first line, as it is. What begins with @ itself is written with @@.",
     "",
     "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
     Act::Take(many("SOURCE"), |options, value| {
-        options.guards.sources.push(text(value)?);
+        options.guards.sources.push(value.into());
         Ok(())
     }),
 );
@@ -132,8 +133,16 @@ pub(super) fn settle(said: &Guards, config: &mut Config) -> Result<(), String> {
     Ok(())
 }
 
-fn guard(name: &str, source: Option<&str>, said: &Guards, config: &Config) -> Result<Guard, String> {
+fn guard(name: &str, source: Option<&OsStr>, said: &Guards, config: &Config) -> Result<Guard, String> {
     let option = |error| format!("option --auth-plugin: {error}");
+    let source = match source.map(|source| source.to_str().ok_or(source)).transpose() {
+        Ok(source) => source,
+        // A path may be of any bytes.
+        Err(path) if name == "HtpasswdAuth" => {
+            return Ok(Guard::Htpasswd(super::settle::absolute("--auth-source", Path::new(path))?));
+        }
+        Err(_) => return Err(source_file::not_text("--auth-source")),
+    };
     if let Some(plugin) = Plugin::parse(name, source, &said.python) {
         plugin.check().map_err(option)?;
         return Ok(Guard::Plugin(plugin));

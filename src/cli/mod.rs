@@ -11,6 +11,7 @@ pub mod banner;
 mod complete;
 mod guards;
 mod help;
+mod hidden;
 mod man;
 mod names;
 mod option;
@@ -25,7 +26,8 @@ mod tap;
 mod values;
 mod wrap;
 
-pub use args::{Args, Command, Document, Options, UsageError, WebRoot};
+pub use args::{Args, Command, Document, Hidden, Options, UsageError, WebRoot};
+pub use hidden::hidden;
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};
 pub use parse::parse;
 pub use settle::{StartError, settle};

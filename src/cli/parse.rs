@@ -202,6 +202,9 @@ fn check_tls(tls: &Tls, unix_target: bool) -> Result<(), String> {
     if let Some((_, name)) = needs_target.iter().find(|(said, _)| *said && !target.on) {
         return Err(format!("You must use --ssl-target to use {name}"));
     }
+    if target.insecure && target.ca.is_some() {
+        return Err("You cannot use --ssl-target-insecure together with --ssl-target-ca".into());
+    }
     if target.key.is_some() && target.cert.is_none() {
         return Err("You must use --ssl-target-cert to use --ssl-target-key".into());
     }

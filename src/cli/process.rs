@@ -73,6 +73,8 @@ const LOG_FILE_DETAIL: &str = "Every line that goes to standard error is also ap
      lines that its reader does not take in time are dropped and counted, and where it is the same as standard error each line \
      comes once. With --daemon, which closes it, and with --inetd, where it may be the socket of a client, they are \
      refused.\n\n\
+     A FILE that is there already is refused in a directory that not only its owner may write to, if it belongs neither to \
+     root nor to the user who serves, or has a second name (a hard link): somebody else may have put it there.\n\n\
      A symbolic link is followed where it and its directory belong to root or to the user who opens it and not everybody \
      may write to the directory; other links are refused. So is a named pipe, since lines would wait for its reader: have a shell \
      open it, as in 3<>PIPE, and name /dev/fd/3.";
@@ -126,7 +128,9 @@ pub(super) const DAEMON: Opt = Opt {
     brief: "run in the background, as a daemon",
     detail: "Become a daemon, in a session of its own, in / and with nothing but /dev/null for standard input, output and \
              error. The program that was started ends when clients can connect, with status 0; if the start fails, with \
-             its message and status 1. Relative paths mean what they meant where it was started.",
+             its message and status 1. Relative paths mean what they meant where it was started. Its \
+             log, pid file, recordings and sockets have permissions of their own, whatever the umask is; programs that it \
+             starts inherit the umask.",
     default: "",
     example: "--daemon --pid-file=/run/websplice.pid --syslog=/dev/log 6080 localhost:5901",
     act: Act::Switch(|options| options.process.daemon = true),
@@ -137,9 +141,10 @@ pub(super) const PID_FILE: Opt = Opt {
     short: None,
     category: Category::Program,
     brief: "write the process number to FILE",
-    detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE \
-             does not start, and removed at the end, or by a start that fails. In a directory where the user of --user may not \
-             remove it, it is emptied, which a line of the log says, and the next start replaces it. Symbolic links are not followed.",
+    detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE does not \
+             start; a leftover is replaced, even if somebody keeps it locked whose number it is not. It is made as .FILE.new \
+             beside its place. It is removed at the end, and by a start that fails; where the user who serves (--user) may not \
+             do that, a line of the log says so. Symbolic links are not followed.",
     default: "",
     example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",
     act: Act::Take(file("FILE"), |options, value| {

@@ -1,6 +1,6 @@
 //! The rows of the option table that are about who may pass and where to. `table` puts them in their place.
 
-use super::args::Route;
+use super::args::{Hidden, Route};
 use super::option::{Act, Category, Opt, Refusal, Value};
 use super::source_file;
 use super::table::{file, free};
@@ -10,8 +10,8 @@ use crate::route::Tokens;
 use crate::route::plugin::Plugin;
 use crate::route::source::Source;
 use crate::route::token::Place;
-use crate::tls::Secret;
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,11 +47,12 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
     "A file or directory; for BaseTokenAPI and JSONTokenApi an http:// or https:// address with %s where the token \
      goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
      change act at once.\n\n\
-     @FILE stands for the first line of FILE, which keeps a password out of the list of processes.",
+     @FILE stands for the first line of FILE, which keeps a password out of the list of processes. Written here it can be \
+     seen there until the server has taken it out.",
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
-        options.route.token_source = said(value)?.map(Secret);
+        options.route.token_source = (!value.is_empty()).then(|| Hidden(value.into()));
         Ok(())
     }),
 );
@@ -68,7 +69,8 @@ pub(super) const HOST_TOKEN: Opt = Category::Access.row(
 pub(super) const TARGET_CONFIG: Opt = Category::Access.row(
     "target-config",
     "the same as TokenFile with this source",
-    "The old spelling of --token-plugin=TokenFile --token-source=PATH; it takes the place of both.",
+    "The old spelling of --token-plugin=TokenFile --token-source=PATH; it takes the place of both, and a warning says so where \
+     they are given too.",
     "",
     "--target-config=/etc/websplice/tokens 6080",
     Act::Take(file("PATH"), |options, value| {
@@ -82,7 +84,9 @@ pub(super) const TOKEN_FROM: Opt = Category::Access.row(
     "where in a request the token is",
     "One or more of these, separated by commas; the first that has a token counts. query: the parameter token. cookie or \
      cookie:NAME: that cookie, or the one called token. header:NAME: that header, without Bearer in front. path: the \
-     last segment of the path. subprotocol: an offered sub-protocol token.TOKEN, beside those that are meant.",
+     last segment of the path. subprotocol: an offered sub-protocol token.TOKEN, beside those that are meant. A request that \
+     has the header or the cookie twice, or with what is no UTF-8, is answered with 400: a client does not overrule the \
+     proxy in front that adds its own.",
     "(query)",
     "--token-from=header:Authorization,query --target-config=/etc/websplice/tokens 6080",
     Act::Take(Value { repeats: true, ..free("PLACES") }, |options, value| {
@@ -167,24 +171,11 @@ pub(super) fn tokens(
                 .as_ref()
                 .map(|word| source_file::said("--token-source", &word.0))
                 .transpose()?;
-            let mut source = match Plugin::parse(plugin, place.as_deref(), python) {
-                None => Source::parse(plugin, place.as_deref())?,
-                Some(plugin) => {
-                    plugin.check().map_err(|why| format!("--token-plugin: {why}"))?;
-                    Source::Plugin(plugin)
-                }
-            };
+            let mut source = source(plugin, place.as_deref(), python)?;
             if let Some(path) = source.path_mut() {
                 *path = absolute("--token-source", std::mem::take(path))?;
             }
-            if let Source::TokenFileName(path) = &source
-                && let Err(error) = std::fs::read_dir(path)
-            {
-                return Err(format!(
-                    "--token-source: {}: {error}; TokenFileName needs a directory",
-                    path.display()
-                ));
-            }
+            directory(&source)?;
             source
         }
         (None, None) => return Ok(None),
@@ -200,6 +191,35 @@ pub(super) fn tokens(
         cache: route.token_cache.unwrap_or(Duration::from_millis(TOKEN_CACHE_MS)),
         timeout: route.token_timeout.unwrap_or(Duration::from_millis(TOKEN_TIMEOUT_MS)),
     }))
+}
+
+/// What knows tokens. A path may be of any bytes.
+fn source(plugin: &str, place: Option<&OsStr>, python: &OsString) -> Result<Source, String> {
+    let text = match place.map(|place| place.to_str().ok_or(place)).transpose() {
+        Ok(text) => text,
+        Err(path) => {
+            return Source::at(plugin, path.into()).ok_or_else(|| source_file::not_text("--token-source"));
+        }
+    };
+    let Some(plugin) = Plugin::parse(plugin, text, python) else { return Source::parse(plugin, text) };
+    plugin.check().map_err(|why| format!("--token-plugin: {why}"))?;
+    Ok(Source::Plugin(plugin))
+}
+
+/// What must be a directory has to be one. Only that of sockets may come later, as it may in websockify.
+fn directory(source: &Source) -> Result<(), String> {
+    let (path, may_come) = match source {
+        Source::TokenFileName(path) => (path, false),
+        Source::SocketDirectory(path) => (path, true),
+        _ => return Ok(()),
+    };
+    let error = match std::fs::read_dir(path) {
+        Ok(_) => return Ok(()),
+        // Who serves may be another one.
+        Err(error) if may_come && error.kind() != ErrorKind::NotADirectory => return Ok(()),
+        Err(error) => error,
+    };
+    Err(format!("--token-source: {}: {error}; {} needs a directory", path.display(), source.name()))
 }
 
 #[cfg(test)]

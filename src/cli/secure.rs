@@ -50,7 +50,8 @@ pub(super) const KEY_PASSWORD: Opt = Category::Tls.row(
     "key-password",
     "what the keys are encrypted with",
     "The password of the keys of --cert and --key. @FILE takes the first line of FILE, so that it does not stand in the \
-     list of processes, where other users of the machine may see it; one that begins with @ has that doubled.",
+     list of processes, where other users of the machine may see it until the server has taken it out; one that begins \
+     with @ has that doubled.",
     "",
     "--cert=/etc/ssl/desk.pem --key-password=@/etc/ssl/desk.password 6080 localhost:5901",
     Act::Take(free("PASSWORD|@FILE"), |options, value| {
@@ -104,7 +105,8 @@ pub(super) const VERIFY_CLIENT: Opt = Category::Tls.row(
     "verify-client",
     "require a certificate of clients",
     "Only clients with a certificate from an authority of --cafile are let in. Plain clients are refused with 403; with \
-     --ssl-only as well, their pages are redirected.",
+     --ssl-only as well, their pages are redirected. Every connection shows its certificate anew: there are no session \
+     tickets, for they would outlast it, so each costs a whole handshake.",
     "",
     "--verify-client --cafile=/etc/ssl/staff.pem --cert=/etc/ssl/desk.pem 6080 a:1",
     Act::Switch(|options| options.tls.verify_client = true),
@@ -187,7 +189,8 @@ pub(super) const SSL_TARGET_NAME: Opt = Category::Tls.row(
 pub(super) const SSL_TARGET_INSECURE: Opt = Category::Tls.row(
     "ssl-target-insecure",
     "accept any certificate of the target",
-    "Do not verify the target's certificate at all. Whoever can get in between can then read and change everything.",
+    "Do not verify the target's certificate at all. Whoever can get in between can then read and change everything. \
+     It cannot be used together with --ssl-target-ca.",
     "",
     "--ssl-target --ssl-target-insecure 6080 10.0.0.7:5901",
     Act::Switch(|options| options.tls.target.insecure = true),

@@ -3,7 +3,7 @@
 //! The only part of `cli` that looks at the system: at the working directory, to make paths absolute, and at the directory
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
-use super::args::{self, Args, CERT_DEFAULT, SslOnly, Tls, WebRoot};
+use super::args::{self, Args, CERT_DEFAULT, Guards, SslOnly, Tls, WebRoot};
 use super::{apart, guards, route, source_file, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
@@ -110,10 +110,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         traffic: options.tap.traffic,
         wrap,
         verbosity: options.verbosity,
-        process: Process {
-            unheard: options.unix_listen.clone().filter(|_| options.process.inetd),
-            ..process(&options.process)?
-        },
+        process: Process { doubts: doubts(options), ..process(&options.process)? },
         logs: logs(args)?,
     };
     apart::check(&config)?;
@@ -131,10 +128,35 @@ fn process(said: &args::Process) -> Result<Process, String> {
         daemon: said.daemon,
         libserver: said.libserver,
         check: said.check,
-        unheard: None,
+        doubts: Vec::new(),
         pid_file: said.pid_file.as_deref().map(|path| in_directory("--pid-file", path)).transpose()?,
         user: said.user.as_deref().map(find).transpose()?,
     })
+}
+
+/// What was said and nothing comes of, though it may well be meant: one line each.
+fn doubts(options: &args::Options) -> Vec<String> {
+    let route = &options.route;
+    let mut doubts = Vec::new();
+    if let (Some(path), Some(plugin)) = (&route.target_config, &route.token_plugin) {
+        doubts.push(format!(
+            "--target-config: {} takes the place of --token-plugin={plugin} and its source; leave one of both out",
+            path.display()
+        ));
+    }
+    if let (Some(path), true) = (&options.unix_listen, options.process.inetd) {
+        doubts.push(format!(
+            "--unix-listen: {}: ignored, since with --inetd clients come in by standard input; leave one out",
+            path.display()
+        ));
+    }
+    // Where a plugin is loaded with it the start fails by itself.
+    if options.guards.python != Guards::default().python
+        && let Err(why) = wrap::find(&options.guards.python)
+    {
+        doubts.push(format!("--python: {}: {why}", Path::new(&options.guards.python).display()));
+    }
+    doubts
 }
 
 /// Where log lines go besides standard error.
@@ -197,7 +219,7 @@ fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
         cafile: file(&said.cafile)?,
         ..tls::Options::default()
     };
-    let read = |password: &Secret| source_file::said("--key-password", &password.0).map(Secret);
+    let read = |password: &Secret| source_file::text("--key-password", password.0.as_ref()).map(Secret);
     let password = said.password.as_ref().map(read).transpose()?;
     for (cert, key) in pairs(said) {
         options.pairs.push(pair(&cert, key.as_deref(), password.clone())?);

@@ -5,7 +5,8 @@
 use super::values::quoted;
 use crate::limits::{SOURCE_FILE_BYTES_MAX, SOURCE_FILE_WAIT_MS};
 use crate::sys::given;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use std::time::Duration;
 ///
 /// # Errors
 /// One line that names `option`, the file and what is wrong with it; nothing that stands in the file.
-pub fn said(option: &str, value: &str) -> Result<String, String> {
-    let Some(name) = value.strip_prefix('@') else { return Ok(value.to_owned()) };
-    if name.starts_with('@') {
+pub fn said(option: &str, value: &OsStr) -> Result<OsString, String> {
+    let Some(name) = value.as_bytes().strip_prefix(b"@") else { return Ok(value.to_owned()) };
+    let name = OsStr::from_bytes(name);
+    if name.as_bytes().starts_with(b"@") {
         return Ok(name.to_owned());
     }
-    let wrong = |why: &dyn std::fmt::Display| format!("option {option}: {}: {why}", quoted(OsStr::new(name)));
+    let wrong = |why: &dyn std::fmt::Display| format!("option {option}: {}: {why}", quoted(name));
     let named =
         |error: &dyn std::fmt::Display| wrong(&format_args!("{error}; name a text file that can be read"));
     let patience = Duration::from_millis(SOURCE_FILE_WAIT_MS);
@@ -33,14 +35,31 @@ pub fn said(option: &str, value: &str) -> Result<String, String> {
         )));
     }
     match text.lines().next().filter(|line| !line.trim().is_empty()) {
-        Some(line) => Ok(line.to_owned()),
+        Some(line) => Ok(line.into()),
         None => Err(wrong(&"its first line is empty; it must hold the value")),
     }
+}
+
+/// The same where it must be text.
+///
+/// # Errors
+/// As of [`said`], and for other bytes than those of UTF-8; they may be a secret, and are not repeated.
+pub fn text(option: &str, value: &OsStr) -> Result<String, String> {
+    said(option, value)?.into_string().map_err(|_| not_text(option))
+}
+
+/// That a value is not text.
+pub fn not_text(option: &str) -> String {
+    format!("option {option}: it is not UTF-8; write it in UTF-8")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn said(option: &str, value: &str) -> Result<String, String> {
+        text(option, value.as_ref())
+    }
 
     #[test]
     fn the_first_line_counts() {

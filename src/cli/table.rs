@@ -397,7 +397,7 @@ pub const TABLE: &[Opt] = &[
         brief: "limit of the memory for buffers",
         detail: "Bytes of all buffers together, at least 4MiB for each thread. When it is used up the server stops reading until \
                  something has been sent; nothing is lost. By default a quarter of the memory of the machine or of the \
-                 cgroup.",
+                 cgroup, or of what a limit of addresses or of data (ulimit -v, ulimit -d) leaves.",
         default: "(a quarter of memory)",
         example: "--buffer-memory=64MiB 6080 localhost:5901",
         act: Act::Take(free("SIZE"), |options, value| {
@@ -410,8 +410,10 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Resources,
         brief: "limit of simultaneous clients",
-        detail: "When there are this many, new clients wait in the listen queue of the kernel. The limit of open \
-                 files may permit fewer; that is said in the log at start.",
+        detail: "When there are this many, new clients wait in the listen queue of the kernel, and the log says so. \
+                 Who has come to no request within half a second, is between two requests, or stays behind its last \
+                 answer has to go then; WebSockets never do. The limit of open files may permit fewer; that is said \
+                 in the log at start.",
         default: "100000",
         example: "--max-sessions=500 6080 localhost:5901",
         act: Act::Take(free("N"), |options, value| {

@@ -208,7 +208,7 @@ pub fn header(value: &OsStr) -> Result<String, Refusal> {
 /// # Errors
 /// Bytes that are none.
 pub fn text(value: &OsStr) -> Result<String, Refusal> {
-    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8".into() };
+    let invalid = || Refusal::Invalid { kind: "text", hint: "it is not UTF-8; write it in UTF-8".into() };
     value.to_str().map(str::to_owned).ok_or_else(invalid)
 }
 

@@ -103,7 +103,7 @@ pub(super) fn settle(words: &[OsString], options: &Options) -> Result<Wrap, Stri
 }
 
 /// The absolute path of the file that a shell would run for this name.
-fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
+pub(super) fn find(name: &OsStr) -> Result<PathBuf, &'static str> {
     if name.as_bytes().contains(&b'/') {
         let path =
             std::path::absolute(name).map_err(|_| "the working directory is gone; write an absolute path")?;

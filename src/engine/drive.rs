@@ -6,9 +6,9 @@
 //! 3. `receive` takes no buffer. When bytes are there, `Received` brings a lease on the hot buffer, never empty, with
 //!    headroom in front. An idle socket owns no memory. `receive_unseen` may bring a lease on a pipe instead (`splice`).
 //! 4. `send` takes the lease. The kernel is tried at once; what it does not take is kept in a chunk of its size, or in its
-//!    pipe, and `Sent` comes when all has gone.
+//!    pipe, and `Sent` comes when all has gone; where there is no memory for it, `Failed`.
 //! 5. Completions are taken one at a time with [`Engine::take`]; nothing completes inside a submission.
-//! 6. When the pool is at its ceiling receives wait, in order, until memory comes back.
+//! 6. When the pool is at its ceiling, or the system gives no memory, receives wait, in order, until memory comes back.
 //! 7. Closing with something in flight is a bug and asserts: cancel, join, then close.
 //!
 //! Fairness: a socket that may have more to read goes to the back of the run queue after each receive, and a turn ends
@@ -414,13 +414,15 @@ impl<K: Kernel> Engine<K> {
             None if entry.wanted => Ok(()),
             None => self.kernel.want_write(token, socket),
         };
-        match asked {
-            Ok(()) => {
-                entry.wanted = true;
-                if lease.size() < before {
+        entry.wanted |= asked.is_ok();
+        let is_less = lease.size() < before;
+        let kept = asked.and_then(|()| lease.kept().ok_or_else(|| io::ErrorKind::OutOfMemory.into()));
+        match kept {
+            Ok(lease) => {
+                if is_less {
                     self.done.push_back(Completion::Moved(token));
                 }
-                entry.parked = Some(lease.kept());
+                entry.parked = Some(lease);
             }
             Err(error) => {
                 entry.sending = false;

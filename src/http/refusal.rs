@@ -63,6 +63,8 @@ impl Refusal {
     pub const BUSY: Refusal = Refusal::fixed(503, "Service Unavailable");
     /// A token is needed and there is none.
     pub const NO_TOKEN: Refusal = Refusal::fixed(403, "Token not present");
+    /// It cannot be told which token is meant: what carries it is there twice, or is no text.
+    pub const UNCLEAR_TOKEN: Refusal = Refusal::fixed(400, "Token not clear");
     /// A token that stands for nothing: unknown, expired or malformed, which are not told apart.
     pub const UNKNOWN_TOKEN: Refusal = Refusal::fixed(404, "Token not found");
     /// Whoever had to be asked about the request did not answer in time.
@@ -128,11 +130,11 @@ impl Refusal {
         (response, page)
     }
 
-    /// Appends the whole answer to `out`; without its page when the request was a HEAD. `server` and `date` as in
-    /// [`Response::write`].
-    pub fn write(&self, head_only: bool, server: &str, date: &[u8; 29], out: &mut Vec<u8>) {
+    /// Appends the whole answer to `out`; without its page when the request was a HEAD. `client` as in
+    /// [`Response::come_again`], `server` and `date` as in [`Response::write`].
+    pub fn write(&self, head_only: bool, client: u64, server: &str, date: &[u8; 29], out: &mut Vec<u8>) {
         let (response, page) = self.answer();
-        response.write(After::Close, server, date, out);
+        response.come_again(client).write(After::Close, server, date, out);
         if !head_only {
             out.extend_from_slice(&page);
         }
@@ -175,7 +177,7 @@ mod tests {
 
     fn written(refusal: &Refusal, head_only: bool) -> String {
         let mut out = Vec::new();
-        refusal.write(head_only, "websplice", DATE, &mut out);
+        refusal.write(head_only, 7, "websplice", DATE, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -201,6 +203,23 @@ mod tests {
         assert!(text.ends_with("\r\n\r\n"));
         assert!(text.contains("\r\nAllow: GET, HEAD\r\n"));
         assert!(text.contains("\r\nContent-Length: "));
+    }
+
+    #[test]
+    fn a_503_says_when_to_come_again() {
+        let told = |refusal: &Refusal, client| {
+            let mut out = Vec::new();
+            refusal.write(false, client, "", DATE, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let values = text.lines().filter_map(|line| line.strip_prefix("Retry-After: ")?.parse().ok());
+            values.collect::<Vec<u64>>()
+        };
+        // Those who come one behind the other are not sent to the same second.
+        let spread: Vec<_> = (255..261).map(|client| told(&Refusal::BUSY, client)).collect();
+        assert_eq!(spread, [[1], [2], [3], [4], [5], [1]]);
+        assert!(told(&Refusal::NOT_DECIDED, 3).is_empty());
+        let own = vec![("retry-after".into(), "60".into())];
+        assert!(told(&Refusal::told(503, "Full".into(), own), 3).is_empty(), "one word on it is enough");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the last check that no header value can end its line. It never carries a body: what follows is the caller's.
 
 use super::{Head, is_token};
+use crate::limits::RETRY_AFTER_S_MAX;
 use std::borrow::Cow;
 
 /// What happens to the connection when the answer has gone.
@@ -63,6 +64,16 @@ impl Response {
             self.headers.push((name, value));
         }
         self
+    }
+
+    /// Tells the client of a 503 after how many seconds to come again (RFC 9110 section 10.2.3), unless that is told already.
+    /// `client` is a number that is another one for the next client, so that all who were refused at once do not come back
+    /// at once.
+    pub fn come_again(self, client: u64) -> Response {
+        if self.status != 503 || self.value("Retry-After").is_some() {
+            return self;
+        }
+        self.header("Retry-After", (1 + client % RETRY_AFTER_S_MAX).to_string())
     }
 
     /// Announces a body of `bytes`.

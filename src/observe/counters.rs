@@ -19,8 +19,12 @@ pub struct Counters {
     pub accepts_failed: u64,
     /// Sessions dropped before their first head because too many others were waiting.
     pub heads_shed: u64,
+    /// Connections closed between two requests, or behind their last answer, to make room for others.
+    pub idle_shed: u64,
     /// Receives put off because buffer memory was at its ceiling.
     pub starved: u64,
+    /// Log lines about clients that were not said, because there were too many.
+    pub lines_suppressed: u64,
     /// Payload bytes and messages from clients and to clients.
     pub bytes_in: u64,
     /// See `bytes_in`.
@@ -41,7 +45,9 @@ impl fmt::Display for Counters {
             ("answered", self.answered),
             ("accepts_failed", self.accepts_failed),
             ("heads_shed", self.heads_shed),
+            ("idle_shed", self.idle_shed),
             ("starved", self.starved),
+            ("lines_suppressed", self.lines_suppressed),
             ("bytes_in", self.bytes_in),
             ("bytes_out", self.bytes_out),
             ("messages_in", self.messages_in),

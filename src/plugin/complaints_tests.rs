@@ -58,6 +58,30 @@ fn the_error_of_a_start_ends_with_the_last_complaint() {
 }
 
 #[test]
+fn what_is_said_before_it_is_ready_is_logged_when_it_is_and_else_not() {
+    let begin = "read -r hello; echo 'the source is old' >&2; echo 'two' >&2";
+    for (end, level, lines) in [
+        ("echo '{\"ready\":true}'; read -r line", Level::Info, 2),
+        ("exit 3", Level::Info, 0),
+        ("exit 3", Level::Debug, 2),
+    ] {
+        let (log, kept) = Log::kept(level);
+        let script = format!("{begin}; {end}");
+        let plugin = Plugin { program: Program::Shell(script.into()), source: Some("the source".into()) };
+        let started = Running::start(&plugin, Kind::Auth, PATIENCE, &log);
+        match &started {
+            Ok(_) => assert!(logged(&kept, " says=").ends_with(" says=\"(secret) is old\"")),
+            Err(why) => assert!(why.contains("exit status: 3: two; "), "{why}"),
+        }
+        let rest: Vec<_> = std::iter::from_fn(|| kept.pop()).collect();
+        let more = rest.iter().filter(|(own, line)| *own == level && line.contains(" says=")).count();
+        // One was taken already where it began well, and the other may be under way yet.
+        assert_eq!(lines > 0, more > 0 || started.is_ok(), "{rest:?}");
+        assert!(rest.len() <= lines, "{rest:?}");
+    }
+}
+
+#[test]
 fn secrets_are_taken_out_of_the_words_of_a_process_and_not_of_ours() {
     let (running, kept) = each(Level::Error, "echo 'an exit of the source' >&2; exit 3");
     for _ in 0..2 {

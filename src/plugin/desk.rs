@@ -66,8 +66,14 @@ impl Desk {
         // Also what is not logged may be needed: the last word of a process says why it ended. It is told when others have
         // been asked about, so it keeps what is secret in it; most lines are never told, so it is not looked for yet.
         state.last = Complaint { text: line.to_owned(), keepers: state.keepers() };
-        drop(state);
-        self.tell(Level::Info, "says", "", line);
+        if matches!(state.first, Some(Ok(()))) {
+            drop(state);
+            return self.tell(Level::Info, "says", "", line);
+        }
+        // A start that comes to nothing is told in one line, which has the last of these.
+        if state.early.len() < limits::PLUGIN_LOG_LINES as usize {
+            state.early.push(line.to_owned());
+        }
     }
 
     /// Text without the secrets of what was asked, and of its own.
@@ -266,8 +272,10 @@ impl Desk {
         (state.ready, state.starting) = (true, None);
         state.first.get_or_insert(Ok(()));
         let before = state.by.replace(by);
+        let early = std::mem::take(&mut state.early);
         drop(state);
         self.changed.notify_all();
+        early.iter().for_each(|line| self.tell(Level::Info, "says", "", line));
         if before.is_some_and(|before| before != by) {
             self.tell(Level::Warn, "changed", by.consequence(), "");
         }
@@ -329,8 +337,10 @@ impl Desk {
         (state.ready, state.starting, state.leaving) = (false, None, None);
         let wanted = !(state.stopping || failed_first);
         let renewing = std::mem::take(&mut state.renewing);
+        let early = std::mem::take(&mut state.early);
         drop(state);
         self.changed.notify_all();
+        early.iter().for_each(|line| self.tell(Level::Debug, "says", "", line));
         if wanted && !renewing {
             self.report("ended", why, &self.without(&text, &keepers));
         }

@@ -374,7 +374,7 @@ fn is_bounded(kind: Kind, judged: Result<Answer, String>, most: usize) {
         }
         Ok(Err(refusal)) => {
             let mut answer = Vec::new();
-            refusal.write(false, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
+            refusal.write(false, 1, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
             assert!((300..600).contains(&refusal.status()) && answer.len() <= 2 * most + 1000);
         }
         Err(why) => assert!(why.len() <= most, "{why}"),

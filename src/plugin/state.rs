@@ -19,6 +19,8 @@ pub(super) struct State {
     pub first: Option<Result<(), Cause>>,
     /// What the process complained of last.
     pub last: Complaint,
+    /// What the first one complains of before it is ready: at most [`limits::PLUGIN_LOG_LINES`] lines.
+    pub early: Vec<String>,
     /// The plugin is to end.
     pub stopping: bool,
     /// It has.

@@ -3,16 +3,21 @@
 //! A [`Lease`] is the sole right to a run of bytes: it is neither `Copy` nor `Clone`, and dropping it gives the memory
 //! back to where it came from. The payload of a lease may also lie in a pipe of the kernel, out of sight (`pipes`).
 //! Owns all payload memory of a shard and its ceiling. It never grows past that ceiling on
-//! behalf of a peer, never crosses threads, and never looks at what the bytes mean.
+//! behalf of a peer, never crosses threads, and never looks at what the bytes mean. Where the system gives less than the
+//! ceiling allows, that is no end of the process: memory is short, or a lease is not to be had.
 
 mod pipes;
 
-use crate::limits::{CHUNK_CACHE_BYTES, CHUNK_CLASSES, HEADROOM_BYTES, HOT_BYTES};
+use crate::limits::{
+    CHUNK_CACHE_BYTES, CHUNK_CLASSES, HEADROOM_BYTES, HOT_BYTES, SPARE_CHUNKS, SPARE_CHUNKS_LAST,
+};
 use pipes::{Piped, Pipes};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::hint::black_box;
 use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
+use zerocopy::FromZeros;
 
 /// Bytes of the smallest chunk; a receive that must not bring more than fits one is [`SPARING_BYTES`] long at most.
 const SMALLEST: usize = CHUNK_CLASSES[0];
@@ -32,6 +37,12 @@ struct Shelves {
     free: [RefCell<Vec<Box<[u8]>>>; CHUNK_CLASSES.len()],
     /// Bytes on `free`, at most [`CHUNK_CACHE_BYTES`].
     cached: Cell<usize>,
+    /// Chunks of the largest class that are set aside, once they are: [`SPARE_CHUNKS`] of them, unless memory is `lacking`.
+    spare: RefCell<Vec<Box<[u8]>>>,
+    /// The system gave no memory when it was last asked.
+    lacking: Cell<bool>,
+    /// Memory came back since it was last sought in vain.
+    came_back: Cell<bool>,
     pipes: Pipes,
     /// Bytes of chunks and reservations in use, and in pipes.
     in_use: Cell<usize>,
@@ -46,15 +57,36 @@ impl Pool {
             hot: Cell::new(Some(vec![0; HEADROOM_BYTES + HOT_BYTES].into_boxed_slice())),
             free: Default::default(),
             cached: Cell::new(0),
+            spare: RefCell::new(Vec::with_capacity(SPARE_CHUNKS)),
+            lacking: Cell::new(false),
+            came_back: Cell::new(false),
             pipes: Pipes::default(),
             in_use: Cell::new(0),
             ceiling: ceiling.max(SMALLEST),
         }))
     }
 
+    /// Sets aside what a server needs when the system gives nothing any more.
+    pub fn set_aside(&self) {
+        self.0.lacking.set(!self.fill());
+    }
+
+    fn fill(&self) -> bool {
+        let mut spare = self.0.spare.borrow_mut();
+        while spare.len() < SPARE_CHUNKS {
+            let Some(bytes) = zeros(LARGEST) else {
+                spare.truncate(SPARE_CHUNKS_LAST);
+                return false;
+            };
+            spare.push(bytes);
+        }
+        true
+    }
+
     /// How many bytes a receive may bring, so that they can be kept if they cannot be passed on: a hot buffer while half
     /// of the ceiling is free, then little, so that those who do not take their bytes cannot stop all the others, and
-    /// nothing at the ceiling itself.
+    /// nothing at the ceiling itself. Where the system gives no memory, little too, and nothing when the last that was set
+    /// aside is in use.
     ///
     /// A receive brings at most one lease. Where at most one lease is kept for it, asking before the receive is enough for the
     /// ceiling to hold, but for the small change of control frames. Where messages are cut two can be kept: the frames that
@@ -63,22 +95,58 @@ impl Pool {
     pub fn allowance(&self) -> usize {
         if self.fits(LARGEST) {
             HOT_BYTES
-        } else if self.fits(SMALLEST) {
+        } else if self.fits(SMALLEST) && (!self.0.lacking.get() || !self.0.spare.borrow().is_empty()) {
             SPARING_BYTES
         } else {
             0
         }
     }
 
-    /// Whether half of the ceiling is in use: what can wait or be refused should be.
+    /// Whether half of the ceiling is in use, or the system gives no memory: what can wait or be refused should be.
     pub fn is_short(&self) -> bool {
         !self.fits(LARGEST)
     }
 
-    /// Whether `bytes` more may be in use. The upper half of the ceiling is for small chunks.
+    /// Whether `bytes` more may be in use. The upper half of the ceiling is for small chunks, and so is what the system
+    /// still has when it does not give all.
     fn fits(&self, bytes: usize) -> bool {
-        let ceiling = if bytes <= SMALLEST { self.0.ceiling } else { self.0.ceiling / 2 };
-        self.0.in_use.get() + bytes <= ceiling
+        let is_small = bytes <= SMALLEST;
+        let ceiling = if is_small { self.0.ceiling } else { self.0.ceiling / 2 };
+        self.0.in_use.get().checked_add(bytes).is_some_and(|sum| sum <= ceiling)
+            && (is_small || self.is_backed())
+    }
+
+    /// Whether all is set aside that shall be. Once it had to be given back, it is sought again when memory came back; and
+    /// only where there is twice as much, so that what runs on small change is not robbed of it at once.
+    pub fn is_backed(&self) -> bool {
+        let shelves = &self.0;
+        if !shelves.lacking.get() {
+            return true;
+        }
+        let in_vain = !shelves.came_back.replace(false) && shelves.in_use.get() > 0;
+        // Without the box a compiler may do without memory that nobody uses.
+        let more = if in_vain { None } else { black_box(zeros(SPARE_CHUNKS * LARGEST)) };
+        let is_backed = more.is_some() && self.fill();
+        shelves.lacking.set(!is_backed);
+        is_backed
+    }
+
+    /// Whether memory is to be had, also where others gave it back.
+    pub fn recovers(&self) -> bool {
+        self.0.came_back.set(true);
+        self.is_backed()
+    }
+
+    /// Memory from the system. If it gives none, it gets back what is only kept for later.
+    fn allocated(&self, bytes: usize) -> Option<Box<[u8]>> {
+        let found = zeros(bytes);
+        if found.is_none() {
+            self.0.lacking.set(true);
+            self.0.spare.borrow_mut().truncate(SPARE_CHUNKS_LAST);
+            self.0.free.iter().for_each(|list| list.borrow_mut().clear());
+            self.0.cached.set(0);
+        }
+        found
     }
 
     /// The hot buffer, empty, with [`HEADROOM_BYTES`] in front and [`HOT_BYTES`] of room behind.
@@ -91,28 +159,49 @@ impl Pool {
     }
 
     /// An empty chunk with room for at least `room` bytes; more than the largest class gets memory of its own size, which
-    /// counts as well.
-    pub fn chunk(&self, room: usize) -> Lease {
+    /// counts as well. It is for bytes that soon go on, and may be one of those set aside. `None` when the system gives
+    /// nothing, and nothing is set aside any more.
+    pub fn chunk(&self, room: usize) -> Option<Lease> {
+        self.chunk_to_hold(room).or_else(|| {
+            let bytes = self.0.spare.borrow_mut().pop_if(|spare| spare.len() >= room)?;
+            Some(self.leased(bytes, CHUNK_CLASSES.len() - 1))
+        })
+    }
+
+    /// The same, but never one of those set aside: for bytes that a peer can leave here for as long as it likes.
+    pub fn chunk_to_hold(&self, room: usize) -> Option<Lease> {
         let Some(class) = CHUNK_CLASSES.iter().position(|&size| size >= room) else {
-            let home = Home::Reserved(self.take(room));
-            return Lease { bytes: vec![0; room].into_boxed_slice(), start: 0, end: 0, home };
+            let bytes = self.allocated(room)?;
+            return Some(Lease { bytes, start: 0, end: 0, home: Home::Reserved(self.take(room)) });
         };
         let size = CHUNK_CLASSES[class];
-        let bytes = match self.0.free[class].borrow_mut().pop() {
+        let freed = self.0.free[class].borrow_mut().pop();
+        let bytes = match freed {
             Some(bytes) => {
                 self.0.cached.set(self.0.cached.get() - size);
                 bytes
             }
-            None => vec![0; size].into_boxed_slice(),
+            None => self.allocated(size)?,
         };
-        self.0.in_use.set(self.0.in_use.get() + size);
+        Some(self.leased(bytes, class))
+    }
+
+    fn leased(&self, bytes: Box<[u8]>, class: usize) -> Lease {
+        self.0.in_use.set(self.0.in_use.get() + CHUNK_CLASSES[class]);
         Lease { bytes, start: 0, end: 0, home: Home::Chunk(self.clone(), class) }
     }
 
-    /// An empty chunk as from [`Pool::chunk`]; `None` when it does not fit under the ceiling.
+    /// An empty chunk as from [`Pool::chunk_to_hold`]; `None` also when it does not fit under the ceiling.
     pub fn chunk_within(&self, room: usize) -> Option<Lease> {
         let size = CHUNK_CLASSES.iter().copied().find(|&size| size >= room).unwrap_or(room);
-        self.fits(size).then(|| self.chunk(room))
+        if self.fits(size) { self.chunk_to_hold(room) } else { None }
+    }
+
+    /// An empty lease on memory of just `room` bytes; `None` when it does not fit under the ceiling, or there is none.
+    pub fn little(&self, room: usize) -> Option<Lease> {
+        let reservation = self.reserve(room)?;
+        let bytes = self.allocated(room)?;
+        Some(Lease { bytes, start: 0, end: 0, home: Home::Reserved(reservation) })
     }
 
     /// Sets `bytes` of the ceiling aside for memory that somebody else allocates; `None` when it does not fit.
@@ -131,12 +220,27 @@ impl Pool {
     }
 
     fn take_back(&self, class: usize, bytes: Box<[u8]>) {
-        self.0.in_use.set(self.0.in_use.get() - CHUNK_CLASSES[class]);
-        if self.0.cached.get() + CHUNK_CLASSES[class] <= CHUNK_CACHE_BYTES {
-            self.0.cached.set(self.0.cached.get() + CHUNK_CLASSES[class]);
-            self.0.free[class].borrow_mut().push(bytes);
+        let size = CHUNK_CLASSES[class];
+        self.0.in_use.set(self.0.in_use.get() - size);
+        if self.0.lacking.get() {
+            self.0.came_back.set(true);
+            let mut spare = self.0.spare.borrow_mut();
+            if size == LARGEST && spare.len() < SPARE_CHUNKS_LAST {
+                spare.push(bytes);
+            }
+            return;
+        }
+        let mut free = self.0.free[class].borrow_mut();
+        if self.0.cached.get() + size <= CHUNK_CACHE_BYTES && free.try_reserve(1).is_ok() {
+            self.0.cached.set(self.0.cached.get() + size);
+            free.push(bytes);
         }
     }
+}
+
+/// So many zeros, or nothing where the system gives none: addresses are limited, or it promises no more than it has.
+fn zeros(bytes: usize) -> Option<Box<[u8]>> {
+    <[u8]>::new_box_zeroed_with_elems(bytes).ok()
 }
 
 impl fmt::Debug for Pool {
@@ -155,6 +259,7 @@ pub struct Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.pool.0.in_use.set(self.pool.0.in_use.get() - self.bytes);
+        self.pool.0.came_back.set(true);
     }
 }
 
@@ -242,27 +347,29 @@ impl Lease {
         self.end += count;
     }
 
-    /// The same bytes where they can stay beyond this completion: off the hot buffer, into a chunk of their size.
+    /// The same bytes where they can stay beyond this completion: off the hot buffer, into a chunk of their size. `None`
+    /// when there is none: see [`Pool::chunk`].
     #[must_use]
-    pub fn kept(self) -> Lease {
-        let Home::Hot(pool) = &self.home else { return self };
-        let mut chunk = pool.chunk(self.len());
+    pub fn kept(self) -> Option<Lease> {
+        let Home::Hot(pool) = &self.home else { return Some(self) };
+        let mut chunk = pool.chunk(self.len())?;
         let copied = chunk.append(&self);
         debug_assert_eq!(copied, self.len());
-        chunk
+        Some(chunk)
     }
 
-    /// This run with `more` behind it, moved to a larger chunk of `pool` when it has no room.
+    /// This run with `more` behind it, moved to a larger chunk of `pool` when it has no room. `None` when there is none: see
+    /// [`Pool::chunk_to_hold`].
     #[must_use]
-    pub fn joined(mut self, more: &[u8], pool: &Pool) -> Lease {
+    pub fn joined(mut self, more: &[u8], pool: &Pool) -> Option<Lease> {
         if self.tailroom() >= more.len() && !matches!(self.home, Home::Hot(_)) {
             self.append(more);
-            return self;
+            return Some(self);
         }
-        let mut larger = pool.chunk(self.len() + more.len());
+        let mut larger = pool.chunk_to_hold(self.len() + more.len())?;
         larger.append(&self);
         larger.append(more);
-        larger
+        Some(larger)
     }
 }
 
@@ -305,95 +412,4 @@ impl fmt::Debug for Lease {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::BUFFER_MEMORY_MIN;
-
-    #[test]
-    fn hot_buffer_comes_home_when_dropped() {
-        let pool = Pool::new(BUFFER_MEMORY_MIN);
-        for _ in 0..3 {
-            let mut lease = pool.hot();
-            lease.spare_mut()[..5].copy_from_slice(b"hello");
-            lease.extend_filled(5);
-            lease.prepend(b"<<");
-            assert_eq!(&*lease, b"<<hello");
-            lease.advance(1);
-            lease.narrow(1..4);
-            assert_eq!(&*lease, b"hel");
-        }
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    #[should_panic(expected = "home between completions")]
-    fn hot_buffer_is_leased_once() {
-        let pool = Pool::new(BUFFER_MEMORY_MIN);
-        let _first = pool.hot();
-        let _second = pool.hot();
-    }
-
-    #[test]
-    fn kept_bytes_leave_the_hot_buffer_and_count() {
-        let pool = Pool::new(BUFFER_MEMORY_MIN);
-        let mut lease = pool.hot();
-        lease.append(&[7; 5000]);
-        let kept = lease.kept();
-        assert_eq!(pool.in_use(), CHUNK_CLASSES[1]);
-        assert_eq!(pool.hot().len(), 0);
-        assert!(kept.iter().all(|&byte| byte == 7) && kept.len() == 5000);
-        drop(kept);
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn half_a_ceiling_makes_receives_sparing_and_all_of_it_stops_them() {
-        let ceiling = 4 * LARGEST;
-        let pool = Pool::new(ceiling);
-        assert_eq!((pool.allowance(), pool.is_short()), (HOT_BYTES, false));
-        let large = [pool.chunk(LARGEST), pool.chunk(LARGEST)];
-        assert_eq!((pool.allowance(), pool.is_short()), (SPARING_BYTES, true));
-        assert!(pool.reserve(SMALLEST + 1).is_none() && pool.chunk_within(SMALLEST + 1).is_none());
-        let mut small = Vec::new();
-        while pool.allowance() > 0 {
-            small.push(pool.chunk(SPARING_BYTES + HEADROOM_BYTES));
-        }
-        assert!(pool.in_use() <= ceiling && pool.in_use() + SMALLEST > ceiling);
-        assert!(pool.reserve(SMALLEST).is_none());
-        small.pop();
-        assert_eq!(pool.allowance(), SPARING_BYTES);
-        drop((small, large));
-        assert_eq!(pool.in_use(), 0);
-        let reservation = pool.reserve(ceiling / 2).expect("half is for anything");
-        assert_eq!(pool.in_use(), ceiling / 2);
-        drop(Lease::reserved(vec![1; 3], reservation));
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn chunks_within_the_ceiling_count_whatever_their_size() {
-        let pool = Pool::new(4 * LARGEST);
-        let large = pool.chunk_within(2 * LARGEST).unwrap();
-        assert_eq!((large.tailroom(), pool.in_use()), (2 * LARGEST, 2 * LARGEST));
-        let small = pool.chunk_within(1).unwrap();
-        assert!(pool.chunk_within(LARGEST).is_none());
-        // What must have its place counts too.
-        let larger = pool.chunk(2 * LARGEST);
-        assert_eq!((larger.tailroom(), pool.in_use()), (2 * LARGEST, 4 * LARGEST + SMALLEST));
-        assert!(pool.is_short() && pool.allowance() == 0);
-        drop((large, small, larger));
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn joining_grows_through_the_classes() {
-        let pool = Pool::new(BUFFER_MEMORY_MIN);
-        let mut lease = pool.chunk(1);
-        for byte in 0..20_000u32 {
-            lease = lease.joined(&[byte as u8], &pool);
-        }
-        assert_eq!(lease.len(), 20_000);
-        assert!(lease.iter().enumerate().all(|(at, &byte)| byte == at as u8));
-        assert_eq!(pool.in_use(), CHUNK_CLASSES[2]);
-    }
-}
+mod tests;

@@ -137,7 +137,7 @@ mod tests {
         lease.pipe_filled(1000);
         lease.prepend(b"header");
         assert_eq!((lease.len(), lease.piped(), lease.size(), pool.in_use()), (6, 1000, 1006, 1000));
-        let mut lease = lease.kept();
+        let mut lease = lease.kept().unwrap();
         assert_eq!((&*lease, pool.in_use()), (&b"header"[..], 1000));
         lease.advance(6);
         lease.pipe_drained(400);

@@ -4,6 +4,7 @@
 //! than the request. What a guard compares with is never shown, and secrets are compared as digests, in constant time. It
 //! never waits: what needs a file, a service or a process is left to helpers. Pure.
 
+use super::authority::{Authority, shown};
 use super::equal;
 use super::plugin::Plugin;
 use super::request::Request;
@@ -250,17 +251,20 @@ fn without_port<'a>(place: &'a str, port: &str) -> &'a str {
 
 impl Url {
     fn parse(name: &str, url: &str) -> Result<Url, String> {
-        let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let authority = |place: &str| place.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
-        let place = place.filter(|place| !authority(place).rsplit('@').next().unwrap_or_default().is_empty());
-        let clean = url.bytes().all(|byte| byte.is_ascii_graphic());
-        place.filter(|_| clean).map(|_| Url(url.into())).ok_or_else(|| {
+        let refused = |why: &str| {
             let shown = shown(url);
             format!(
-                "{name}: '{}' is no URL; write http://host:port/path or https://...",
+                "{name}: '{}' is no URL: {why}; the form is http://host:port/path or https://...",
                 shown.escape_debug()
             )
-        })
+        };
+        let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        let place = place.ok_or_else(|| refused("it must begin with http:// or https://"))?;
+        if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refused("it has blanks or letters that a URL cannot have"));
+        }
+        Authority::parse(place.split(['/', '?', '#']).next().unwrap_or_default()).map_err(refused)?;
+        Ok(Url(url.into()))
     }
 
     /// All of it, for whoever speaks with the service.
@@ -273,21 +277,6 @@ impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown(&self.0))
     }
-}
-
-/// What may be shown of a URL, or of what was meant to be one.
-fn shown(url: &str) -> String {
-    // A password may hold what ends a host elsewhere, so the last sign counts.
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let rest = match rest.rsplit_once('@') {
-        Some((_, place)) => format!("(secret)@{place}"),
-        None => rest.to_owned(),
-    };
-    let rest = match rest.split_once('?') {
-        Some((place, _)) => format!("{place}?(secret)"),
-        None => rest,
-    };
-    if scheme.is_empty() { rest } else { format!("{scheme}://{rest}") }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tables for guards: every way to be let in, and every way to be refused.
 
 use super::*;
+use crate::route::authority::tests::BAD;
 
 fn request(headers: &[(&str, &[u8])]) -> Request {
     Request::bare(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
@@ -53,7 +54,7 @@ fn one_user_with_one_password() {
     assert_eq!(judged(&guard, &request(&[])), 401);
     let mut answer = Vec::new();
     let date = b"Fri, 20 Nov 2026 13:46:36 GMT";
-    guard.judge(&request(&[])).unwrap().unwrap_err().write(false, "", date, &mut answer);
+    guard.judge(&request(&[])).unwrap().unwrap_err().write(false, 1, "", date, &mut answer);
     let text = String::from_utf8(answer).unwrap();
     let (head, page) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{head}");
@@ -181,6 +182,23 @@ fn sources_that_are_of_no_use_are_told() {
         assert!(!told.replace("(secret)", "").contains("secret") && !told.contains("hunter2"), "{told}");
     }
     assert!(Guard::built_in("Basic", None).is_none());
+}
+
+#[test]
+fn a_service_is_asked_at_the_port_that_is_written_or_not_at_all() {
+    for (authority, part) in BAD {
+        for url in [format!("http://{authority}/verify"), format!("https://me:hunter2@{authority}?x")] {
+            let told = Guard::built_in("ForwardAuth", Some(&url)).unwrap().unwrap_err();
+            assert!(told.starts_with("ForwardAuth: 'http") && told.contains(part), "{url}: {told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+    // A password with a slash in it ends the authority, and what is left of it is no port.
+    let told = Guard::built_in("ForwardAuth", Some("http://me:hunt/er2@auth/")).unwrap().unwrap_err();
+    assert!(told.contains("no number") && !told.contains("hunt"), "{told}");
+    for url in ["http://auth", "https://auth:8443?x", "http://[::1]:9091/verify", "http://me:99999@auth/"] {
+        assert!(Guard::built_in("ForwardAuth", Some(url)).unwrap().is_ok(), "{url}");
+    }
 }
 
 #[test]

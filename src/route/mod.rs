@@ -5,6 +5,7 @@
 //! request alone is judged here, at once; what waits for a file, a service or a process is asked of helpers
 //! (`route::lookup`). Owns the words of that conversation. It never waits and never opens anything.
 
+pub mod authority;
 mod equal;
 pub mod form;
 pub mod guard;

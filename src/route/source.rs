@@ -2,8 +2,9 @@
 //!
 //! Reads the words of the command line. It opens nothing: paths are as written until somebody makes them absolute. Pure.
 
+use super::authority::Authority;
 use super::plugin::Plugin;
-use crate::target::{Port, Target};
+use crate::target::{Port, Target, plausible_host};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -94,15 +95,22 @@ impl Source {
         })?;
         // The word may hold a password, so it is not repeated.
         let refused = |why: String| format!("--token-source: {why}");
-        Ok(match plugin {
-            "TokenFileName" => Source::TokenFileName(place.into()),
-            "BaseTokenAPI" | "JSONTokenApi" => {
-                Source::Api(Api::parse(place, plugin == "JSONTokenApi").map_err(refused)?)
-            }
-            "JWTTokenApi" => Source::Jwt(place.into()),
-            "TokenRedis" => Source::Redis(Redis::parse(place).map_err(refused)?),
-            "UnixDomainSocketDirectory" => Source::SocketDirectory(place.into()),
-            name => Source::TokenFile { path: place.into(), read_only: name == "ReadOnlyTokenFile" },
+        Ok(match (Source::at(plugin, place.into()), plugin) {
+            (Some(source), _) => source,
+            (None, "TokenRedis") => Source::Redis(Redis::parse(place).map_err(refused)?),
+            (None, name) => Source::Api(Api::parse(place, name == "JSONTokenApi").map_err(refused)?),
+        })
+    }
+
+    /// The source at a path, whatever its bytes; `None` where the plugin takes no path.
+    pub fn at(plugin: &str, path: PathBuf) -> Option<Source> {
+        Some(match plugin {
+            "TokenFile" => Source::TokenFile { path, read_only: false },
+            "ReadOnlyTokenFile" => Source::TokenFile { path, read_only: true },
+            "TokenFileName" => Source::TokenFileName(path),
+            "JWTTokenApi" => Source::Jwt(path),
+            "UnixDomainSocketDirectory" => Source::SocketDirectory(path),
+            _ => return None,
         })
     }
 
@@ -143,18 +151,21 @@ impl Api {
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let shown = if rest[authority.len()..].contains('@') { "..." } else { host };
         let refused = |why: &str| format!("\"{scheme}{}/...\": {why}", shown.escape_debug());
+        if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(refused(
+                "has blanks or letters that an address cannot have; percent-encode them, as %20 for a blank",
+            ));
+        }
         let parts = around_token(address);
         let [before, behind] = &parts[..] else {
-            return Err(refused("must have %s once, for the token"));
+            return Err(refused("must have %s once, for the token; write it where the token goes"));
         };
-        if host.is_empty() || !before[scheme.len()..].contains(['/', '?', '#']) {
-            return Err(refused("the token may not be a part of the host, and there must be a host"));
+        if !before[scheme.len()..].contains(['/', '?', '#']) {
+            return Err(refused("the token may not be a part of the host; put %s behind a / or a ?"));
         }
+        Authority::parse(authority).map_err(refused)?;
         if before.contains('#') {
             return Err(refused("what stands behind # is not sent; put %s in front of it"));
-        }
-        if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err(refused("has blanks or letters that an address cannot have"));
         }
         Ok(Api { before: before.clone(), behind: behind.clone(), json })
     }
@@ -195,9 +206,13 @@ impl Redis {
         };
         let host =
             field(0).ok_or("the host of Redis is missing; write host[:port[:db[:password[:namespace]]]]")?;
+        let host = host.trim_matches(['[', ']']);
+        if !plausible_host(host) || host.contains('@') {
+            return Err("field 1, the host of Redis, can be none; write a name, an address, or [IPv6]".into());
+        }
         let port = number(1, "the port", 6379, 65535)?;
         Ok(Redis {
-            host: host.trim_matches(['[', ']']).into(),
+            host: host.into(),
             port: u16::try_from(port).unwrap_or(6379),
             database: number(2, "the database", 0, u32::MAX)?,
             password: field(3).cloned(),
@@ -236,12 +251,17 @@ fn fields(word: &str) -> Result<Vec<String>, String> {
         // Only the host has brackets; elsewhere they are letters.
         let (field, end) = match quoted {
             Some((Some(len), inner)) if len > 0 && ends(len + 2) => (&inner[..len], len + 2),
-            Some((None, _)) => return Err("a quote is not closed".into()),
+            Some((None, _)) => {
+                return Err(format!(
+                    "the quote of field {} of Redis is not closed; write \" behind the field, or none in front",
+                    fields.len() + 1
+                ));
+            }
             _ => {
                 let closed = match rest.find('[').filter(|_| fields.is_empty()) {
-                    Some(at) if !rest[..at].contains(':') => {
-                        rest[at..].find(']').map(|len| at + len).ok_or("a bracket is not closed")?
-                    }
+                    Some(at) if !rest[..at].contains(':') => rest[at..].find(']').map(|len| at + len).ok_or(
+                        "the bracket of field 1, the host of Redis, is not closed; write [::1] or [::1]:port",
+                    )?,
                     _ => 0,
                 };
                 let end = rest[closed..].find(':').map_or(rest.len(), |at| closed + at);
@@ -278,6 +298,7 @@ impl fmt::Display for Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::authority::tests::BAD;
 
     /// Host, port, database, password, namespace.
     type Parts = (String, u16, u32, Option<String>, Option<String>);
@@ -322,8 +343,18 @@ mod tests {
         }
         assert_eq!(redis("h:::p[w"), Ok(("h".into(), 6379, 0, some("p[w"), None)));
         assert_eq!(redis("[::1]:1"), Ok(("::1".into(), 1, 0, None, None)));
-        for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "h:::\"p", "[::1", "::1"] {
+        for bad in ["", ":1", "h:x", "h:65536", "h:1:x", "h:1:-1", "h:1:2:p:n:x", "::1"] {
             assert!(redis(bad).is_err(), "{bad}");
+        }
+        for (bad, part) in [
+            ("a b:1", "field 1, the host of Redis, can be none; write"),
+            ("[a:b]:1", "field 1, the host of Redis, can be none; write"),
+            ("me@h:1", "field 1, the host of Redis, can be none; write"),
+            ("h:::\"p", "the quote of field 4 of Redis is not closed; write"),
+            ("[::1", "the bracket of field 1, the host of Redis, is not closed; write"),
+        ] {
+            let why = redis(bad).unwrap_err();
+            assert!(why.starts_with("--token-source: ") && why.contains(part), "{why}");
         }
         for misplaced in [
             "h:1:2:hunter2:n:x",
@@ -343,7 +374,7 @@ mod tests {
 
     #[test]
     fn addresses_of_services() {
-        let api = |address| Source::parse("BaseTokenAPI", Some(address));
+        let api = |address: &str| Source::parse("BaseTokenAPI", Some(address));
         let Ok(Source::Api(parsed)) = api("https://u:p@h:8/t/%s?k=1") else { panic!() };
         assert_eq!((&*parsed.before, &*parsed.behind, parsed.place()), ("https://u:p@h:8/t/", "?k=1", "h:8"));
         for (address, before, behind) in [
@@ -366,10 +397,18 @@ mod tests {
             "http://%s/",
             "http:///%s",
             "http://h /%s",
+            "http://[::1/%s",
         ] {
             assert!(api(bad).is_err_and(|why| why.starts_with("--token-source: ")), "{bad}");
         }
+        for (bad, part) in BAD {
+            let address = format!("http://{bad}/%s");
+            let why = api(&address).unwrap_err();
+            assert!(why.starts_with("--token-source: \"http://") && why.contains(part), "{bad}: {why}");
+        }
         for secret in [
+            "http://me:hunter2@h:99999/%s",
+            "http://me:hunt/er2@h/%s",
             "http://me:hunter2@h/",
             "http://me:hunter2@h/%s/%s",
             "http://me:hunter2@h/ %s",

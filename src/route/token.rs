@@ -30,6 +30,11 @@ pub enum Place {
     Host,
 }
 
+/// It cannot be told which token a request has: the header or the cookie that carries it is there twice, or is no text. To take
+/// one of two would let a client overrule the proxy in front that adds its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unclear;
+
 /// What an offered sub-protocol that is a token begins with.
 const OFFER: &str = "token.";
 
@@ -95,38 +100,59 @@ impl Place {
         }
     }
 
-    fn find(&self, request: &Request) -> Option<String> {
+    fn find(&self, request: &Request) -> Result<Option<String>, Unclear> {
         let text = |bytes| std::str::from_utf8(bytes).ok();
-        match self {
-            Place::Query => parameter(request.query.as_deref()?),
+        Ok(match self {
+            Place::Query => request.query.as_deref().and_then(parameter),
             Place::Cookie(name) => {
-                let lines = request.all("Cookie").filter_map(text);
-                let mut pairs =
-                    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-                let value = pairs.find(|(own, value)| own.trim() == &**name && !value.trim().is_empty())?.1;
-                Some(value.trim().trim_matches('"').to_owned())
+                only(cookies(request, name))?.map(|value| value.trim_matches('"').to_owned())
             }
-            Place::Header(name) => {
-                let value = request.all(name).find_map(text)?;
+            Place::Header(name) => only(request.all(name))?.map(|value| {
                 let bare =
                     value.split_at_checked(7).filter(|(front, _)| front.eq_ignore_ascii_case("bearer "));
-                Some(bare.map_or(value, |(_, rest)| rest).trim().to_owned())
-            }
-            Place::Path => Some(decode(request.path.rsplit('/').next()?).into_owned()),
+                bare.map_or(value, |(_, rest)| rest).trim().to_owned()
+            }),
+            Place::Path => request.path.rsplit('/').next().map(|segment| decode(segment).into_owned()),
             Place::Subprotocol => {
                 let lines = request.all("Sec-WebSocket-Protocol").filter_map(text);
                 let mut offers = lines.flat_map(|line| line.split(','));
                 offers.find_map(|offer| offer.trim().strip_prefix(OFFER)).map(str::to_owned)
             }
-            Place::Host => Some(host(text(request.first("Host")?)?)),
-        }
+            Place::Host => request.first("Host").and_then(text).map(host),
+        })
     }
 }
 
 /// The token of a request: that of the first of `places` that has one. An empty one counts as none.
-pub fn find(request: &Request, places: &[Place]) -> Option<Token> {
-    let found = places.iter().filter_map(|place| place.find(request));
-    found.map(|text| text.trim_end_matches('\n').to_owned()).find(|text| !text.is_empty()).map(Token::new)
+///
+/// # Errors
+/// When a place that comes before any other token has more than one, or none that is text.
+pub fn find(request: &Request, places: &[Place]) -> Result<Option<Token>, Unclear> {
+    for place in places {
+        let found = place.find(request)?.map(|text| text.trim_end_matches('\n').to_owned());
+        if let Some(text) = found.filter(|text| !text.is_empty()) {
+            return Ok(Some(Token::new(text)));
+        }
+    }
+    Ok(None)
+}
+
+/// The value of something that may be there once.
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Result<Option<&'a str>, Unclear> {
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => std::str::from_utf8(value).map(Some).map_err(|_| Unclear),
+        (Some(_), Some(_)) => Err(Unclear),
+    }
+}
+
+/// The values of all cookies of this name.
+fn cookies<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = request.all("Cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let end = pair.iter().position(|byte| *byte == b'=')?;
+        (pair[..end].trim_ascii() == name.as_bytes()).then(|| pair[end + 1..].trim_ascii())
+    })
 }
 
 /// The first value of the parameter that is not empty.
@@ -195,7 +221,7 @@ mod tests {
 
     fn found(request: &Request, place: &str) -> Option<String> {
         let place = if place == "host" { Place::Host } else { Place::parse(place).unwrap() };
-        find(request, &[place]).map(|token| token.secret().to_owned())
+        find(request, &[place]).unwrap().map(|token| token.secret().to_owned())
     }
 
     #[test]
@@ -246,7 +272,37 @@ mod tests {
             assert_eq!(found(&request, place).as_deref(), expected, "{place}");
         }
         let places = [Place::parse("cookie:absent").unwrap(), Place::Path, Place::Query];
-        assert_eq!(find(&request, &places).unwrap().secret(), "a/b+c", "the first that has one");
+        assert_eq!(find(&request, &places).unwrap().unwrap().secret(), "a/b+c", "the first that has one");
+    }
+
+    #[test]
+    fn what_is_there_twice_is_no_token() {
+        type Headers = &'static [(&'static str, &'static [u8])];
+        let rows: [(&str, Headers); 8] = [
+            ("header:x-token", &[("X-Token", b"a"), ("x-token", b"b")]),
+            ("header:x-token", &[("X-Token", b"a"), ("x-token", b"a")]),
+            ("header:x-token", &[("X-Token", b""), ("x-token", b"a")]),
+            ("header:x-token", &[("X-Token", b"\xff"), ("x-token", b"a")]),
+            ("header:x-token", &[("X-Token", b"\xff")]),
+            ("cookie", &[("Cookie", b"token=a; x=y; token=b")]),
+            ("cookie", &[("Cookie", b"token=a"), ("Cookie", b"x=\xff; token=")]),
+            ("cookie", &[("Cookie", b"token=\xff")]),
+        ];
+        let own = |headers: Headers| {
+            Request::bare(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+        };
+        for (place, headers) in rows {
+            let request = own(headers);
+            let place = Place::parse(place).unwrap();
+            let find = |places: &[Place]| find(&request, places).map(|token| token.map(|token| token.0));
+            assert_eq!(find(std::slice::from_ref(&place)), Err(Unclear), "{headers:?}");
+            assert_eq!(find(&[place.clone(), Place::Path]), Err(Unclear), "nor does another place help");
+            let path = Request { path: "/p".into(), ..own(headers) };
+            assert_eq!(super::find(&path, &[Place::Path, place]).unwrap().unwrap().secret(), "p");
+        }
+        // Of what else is no text nothing is wanted.
+        let request = own(&[("Cookie", b"\xff=\xff; token=a"), ("Cookie", b"\xff")]);
+        assert_eq!(found(&request, "cookie").as_deref(), Some("a"));
     }
 
     #[test]

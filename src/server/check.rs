@@ -4,7 +4,7 @@
 //! configuration, and is but a warning where it is said of the system: a service may be granted what this shell is not.
 
 use super::means::Means;
-use super::{LIBSERVER, engines, opened, unheard};
+use super::{LIBSERVER, engines, opened};
 use crate::cli::EXIT_CONFIG;
 use crate::config::{Config, Listen};
 use crate::helpers::Helpers;
@@ -48,7 +48,8 @@ fn check(config: &Config) -> Result<(), String> {
     let helpers = Helpers::start(config, &log).map_err(|error| error.to_string())?;
     helpers.stop();
     let notes = judged(std::iter::from_fn(|| said.pop()));
-    warnings.into_iter().chain(unused).chain(unheard(config)).map(Err).next().unwrap_or(Ok(()))?;
+    let doubts = config.process.doubts.iter().cloned();
+    warnings.into_iter().chain(unused).chain(doubts).map(Err).next().unwrap_or(Ok(()))?;
     let notes = notes?;
     let engine = notice.map(|notice| format!("--engine auto: {notice}; say --engine poll if that is meant"));
     let libserver = config

@@ -1,14 +1,11 @@
 //! Becoming a daemon, and telling whoever started it when clients can connect.
 //!
 //! The process forks before it does anything else, so that nothing that was begun is left half done, and keeps standard
-//! error until it is ready: what is wrong at the start is said where it was started.
+//! error until it is ready: what is wrong at the start is said where it was started. The mask of the one who started it stays,
+//! for the programs that it starts; files of its own are made with bits of their own.
 
 use crate::config::{Config, Verbosity};
 use crate::sys::{process, stdio};
-use nix::sys::stat::{Mode, umask};
-
-/// What no file of a daemon may be open for, whatever the starter's mask is: writing by others.
-const MASK: Mode = Mode::from_bits_truncate(0o022);
 
 /// Who comes out of [`begin`].
 pub enum Begun {
@@ -26,10 +23,7 @@ pub struct Readiness(Option<process::Ready>);
 /// # Errors
 /// When the system refuses.
 pub fn begin(config: &Config) -> Result<Begun, String> {
-    // Whoever looks for something (-v) may look with a debugger. A program that is started does not inherit it.
-    if config.verbosity != Verbosity::Verbose {
-        process::leave_no_core();
-    }
+    protect(config);
     if !config.process.daemon {
         return Ok(Begun::Server(Readiness(None)));
     }
@@ -40,10 +34,16 @@ pub fn begin(config: &Config) -> Result<Begun, String> {
             Err("--daemon: it ended before clients could connect; start it without to see why".into())
         }
         process::Role::Daemon(ready) => {
-            umask(umask(MASK) | MASK);
             process::go_to_root().map_err(|error| format!("--daemon: /: {error}"))?;
             Ok(Begun::Server(Readiness(Some(ready))))
         }
+    }
+}
+
+/// Keeps keys and tokens from core dumps and from debuggers, unless somebody looks for something (-v).
+pub fn protect(config: &Config) {
+    if config.verbosity != Verbosity::Verbose {
+        process::leave_no_core();
     }
 }
 

@@ -85,11 +85,11 @@ pub struct Bench {
 }
 
 /// Runs one shard on this thread until it is told to stop and its sessions are gone. `setup` is called with the waker
-/// once the engine stands.
+/// once the engine stands, and nobody is let in before it returns; nor behind it, if that is `None`.
 ///
 /// # Errors
 /// When the engine cannot be made, with the remedy, or no longer works.
-pub fn run(bench: Bench, setup: impl FnOnce(Waker) -> Setup) -> Result<(), String> {
+pub fn run(bench: Bench, setup: impl FnOnce(Waker) -> Option<Setup>) -> Result<(), String> {
     let Bench { chosen, listeners, only, buffer_bytes, began } = bench;
     let short = |error| format!("engine {chosen} cannot be set up: {error}; {SHORTAGE}");
     let outcome = match chosen {
@@ -105,10 +105,14 @@ fn run_on<K: Kernel<Socket = Stream>>(
     only: Option<(OwnedFd, Option<SocketAddr>)>,
     buffer_bytes: usize,
     began: Instant,
-    setup: impl FnOnce(Waker) -> Setup,
+    setup: impl FnOnce(Waker) -> Option<Setup>,
 ) -> io::Result<()> {
     let waker = kernel.waker();
-    let mut shard = Shard::new(Engine::new(kernel, Pool::new(buffer_bytes)), setup(waker));
+    let pool = Pool::new(buffer_bytes);
+    pool.set_aside();
+    let engine = Engine::new(kernel, pool);
+    let Some(setup) = setup(waker) else { return Ok(()) };
+    let mut shard = Shard::new(engine, setup);
     if let Some((socket, client)) = only {
         shard.serve_only(Stream::new(socket, client.is_none()), client);
     }

@@ -4,8 +4,8 @@
 
 use crate::config::Config;
 use crate::limits::{
-    BUFFER_MEMORY_MIN, DESCRIPTORS_PER_SESSION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, SESSIONS_AMPLE,
-    SESSIONS_DEFAULT, SHARDS_MAX,
+    BUFFER_MEMORY_MIN, DESCRIPTORS_PER_SESSION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, SESSION_BYTES,
+    SESSIONS_AMPLE, SESSIONS_DEFAULT, SHARDS_MAX,
 };
 use crate::sys::{cpu, memory};
 
@@ -39,6 +39,9 @@ impl Means {
         let per_session = DESCRIPTORS_PER_SESSION + usize::from(config.record.is_some());
         let wanted = if config.process.once { 1 } else { config.sessions_max };
         let (sessions_max, notice) = sessions(wanted, descriptors, shards, per_session);
+        let has_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
+        let (sessions_max, fewer) = in_memory(sessions_max, memory::left_by_limits(), has_tls);
+        let notice = fewer.or(notice);
         let buffer_bytes = match config.buffer_memory {
             Some(bytes) => configured_share(bytes, shards)?,
             // A quarter of what there is, if nothing was said.
@@ -75,6 +78,22 @@ fn sessions(wanted: usize, descriptors: u64, shards: usize, per_session: usize) 
          (ulimit -Hn, LimitNOFILE=) or lower --max-sessions"
     );
     (most, Some(notice))
+}
+
+/// How many sessions what the limits of addresses and data leave is enough for, at most `wanted`; and a word about it when
+/// that is few.
+fn in_memory(wanted: usize, left: Option<u64>, has_tls: bool) -> (usize, Option<String>) {
+    let Some(left) = left else { return (wanted, None) };
+    let most = usize::try_from(left / 2 / SESSION_BYTES[usize::from(has_tls)]).unwrap_or(usize::MAX).max(1);
+    if wanted <= most {
+        return (wanted, None);
+    }
+    let notice = format!(
+        "max_sessions={most} instead of {wanted}: limits leave this process {}MiB; raise them (ulimit -v, ulimit -d, \
+         LimitAS=, LimitDATA=) or lower --max-sessions",
+        left >> 20
+    );
+    (most, Some(notice).filter(|_| most < SESSIONS_AMPLE))
 }
 
 fn configured_share(bytes: usize, shards: usize) -> Result<usize, String> {
@@ -115,6 +134,20 @@ mod tests {
         assert_eq!(sessions(SESSIONS_DEFAULT, 20_000, 2, 2).1, None);
         assert!(sessions(SESSIONS_DEFAULT, 1024, 2, 2).1.is_some());
         assert_eq!(sessions(1000, 1000, 2, 3).0, 288, "a recording is a file, too");
+    }
+
+    #[test]
+    fn limits_of_memory_bound_sessions_and_that_is_said_where_it_is_felt() {
+        assert_eq!(in_memory(100_000, None, true), (100_000, None));
+        let left = Some(2 * 1000 * SESSION_BYTES[1]);
+        assert_eq!(in_memory(1000, left, true), (1000, None));
+        let (most, notice) = in_memory(1001, left, true);
+        assert_eq!(most, 1000);
+        assert!(notice.is_some_and(|notice| notice.contains("max_sessions=1000 instead of 1001")));
+        assert_eq!(in_memory(1001, left, false), (1001, None));
+        let ample = Some(2 * SESSIONS_AMPLE as u64 * SESSION_BYTES[0]);
+        assert_eq!(in_memory(SESSIONS_DEFAULT, ample, false), (SESSIONS_AMPLE, None));
+        assert_eq!(in_memory(5, Some(0), false).0, 1);
     }
 
     #[test]

@@ -133,14 +133,6 @@ fn serve_opened(
     outcome
 }
 
-/// What is said of a Unix socket at which nobody listens; `--inetd` wins, as in websockify.
-fn unheard(config: &Config) -> Option<String> {
-    let path = config.process.unheard.as_ref()?.display();
-    Some(format!(
-        "--unix-listen: {path}: ignored, since with --inetd clients come in by standard input; leave one out"
-    ))
-}
-
 /// What shards are started with.
 struct Parts {
     means: Means,
@@ -173,7 +165,7 @@ impl Parts {
         listeners: &mut Listeners,
         log: &Log,
     ) -> Result<u8, String> {
-        let Parts { means, chosen, shelf, material, taps, .. } = self;
+        let Parts { means, chosen, material, taps, .. } = self;
         let target = config.target.as_ref();
         let prepare = |wrap| Plan::prepare(wrap, listeners.port, target, files, log);
         let wrapped = config.wrap.as_ref().map(prepare).transpose()?;
@@ -183,15 +175,16 @@ impl Parts {
         let config = Arc::new(config);
         let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
         ready.near()?;
-        let shards = Shards::start(&config, means, *chosen, gate, shelf.as_ref(), taps, log)?;
-        shards.hear(signals)?;
+        let shards = Shards::start(&config, self, gate, signals, log)?;
         log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
         let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
-        // Only now nothing is left that could fail: a start that does is one line.
+        // Only now nothing is left that could fail: a start that does is one line, and has let nobody in.
+        shards.admit();
         tell_all(&banner::settings(&config).join("\n"), log);
         let libserver = config.process.libserver.then(|| LIBSERVER.to_owned());
-        let notices = [self.notice.clone(), means.notice.clone(), libserver, unheard(&config)];
+        let notices = [self.notice.clone(), means.notice.clone(), libserver];
         let notices = notices.into_iter().flatten().chain(material::unused(&config.tls));
+        let notices = notices.chain(config.process.doubts.iter().cloned());
         for notice in notices.chain(listeners.notices.drain(..)) {
             log.line(Level::Warn, notice);
         }

@@ -3,6 +3,7 @@
 //! Owns their order, and the moment at which the process becomes who it is to be; and the same order for finding out
 //! whether they could be opened. All of it is taken away again when this is dropped.
 
+use super::daemon;
 use super::pid_file::PidFile;
 use crate::config::{Config, Listen, Process, Wrap};
 use crate::listen::{self, Listeners};
@@ -64,7 +65,7 @@ pub fn places(config: &Config) -> (Places, Result<(), String>) {
 /// As of [`places`] and [`Opened::all`].
 pub fn check(config: &Config) -> Result<(Option<Shelf>, Vec<String>), String> {
     if let Some(path) = &config.logs.file {
-        LogFile::check(path, barred(config)).map_err(of("--log-file", path.display()))?;
+        LogFile::check(path, owner(config), barred(config)).map_err(of("--log-file", path.display()))?;
     }
     syslog(config)?;
     if let Some(path) = &config.process.pid_file {
@@ -76,8 +77,7 @@ pub fn check(config: &Config) -> Result<(Option<Shelf>, Vec<String>), String> {
     become_user(config)?;
     if let Some(options) = &config.logs.syslog {
         // One on this machine is tried again while it is away, and a start only warns of it.
-        let remedy = |error| format!("{error}; start the server that listens there, or name another");
-        Syslog::reach(options).map_err(remedy).map_err(of("--syslog", &options.server))?;
+        Syslog::reach(options).map_err(of("--syslog", &options.server))?;
     }
     Ok((shelf, notices))
 }
@@ -92,7 +92,10 @@ fn syslog(config: &Config) -> Result<Option<Syslog>, String> {
 
 fn become_user(config: &Config) -> Result<(), String> {
     let Some(user) = &config.process.user else { return Ok(()) };
-    user.take_on().map_err(of("--user", user.user))
+    user.take_on().map_err(of("--user", user.user))?;
+    // Where fs.suid_dumpable is set, the kernel takes another user for a reason to leave a core.
+    daemon::protect(config);
+    Ok(())
 }
 
 /// Finds out what whoever serves may not do, while what was made can be taken away yet: what root may do is not what counts.

@@ -2,9 +2,9 @@
 //!
 //! Owns their threads, and what the main thread needs to speak with them. What it does while they run is `watch`'s.
 
-use super::engines::{self, Bench, Chosen};
-use super::means::Means;
-use super::watch::News;
+use super::Parts;
+use super::engines::{self, Bench};
+use super::watch::{News, hear};
 use crate::config::Config;
 use crate::helpers::Helpers;
 use crate::observe::log::{Level, Log};
@@ -12,6 +12,7 @@ use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
+use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
 use crate::sys::{cpu, turns};
 use crate::tls::renewal::Shelf;
@@ -43,32 +44,38 @@ pub(super) struct Shards {
     pub(super) news: Receiver<News>,
     pub(super) tell: Sender<News>,
     pub(super) helpers: Helpers,
+    /// Behind each of these a shard waits for the word that clients may be let in.
+    doors: Vec<Sender<()>>,
 }
 
 impl Shards {
-    /// Starts the helpers and all shards, and waits until every one of them can take clients. From here on the shards
-    /// alone hold the listeners: when the last one lets go, they close.
+    /// Starts the helpers, the thread that hears `signals`, and all shards, and waits until every one of them stands. From here
+    /// on the shards alone hold the listeners: when the last one lets go, they close. They take clients from
+    /// [`Shards::admit`] on, so that a start that fails before has let nobody in.
     pub(super) fn start(
         config: &Arc<Config>,
-        means: &Means,
-        chosen: Chosen,
+        parts: &Parts,
         mut gate: Gate,
-        shelf: Option<&Shelf>,
-        taps: &Taps,
+        signals: Signals,
         log: &Log,
     ) -> Result<Shards, String> {
+        let Parts { means, chosen, shelf, taps, .. } = parts;
         let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
         let began = Instant::now();
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
         let balance = Balance::new(shards, means.sessions_max);
         let (tell, news) = channel();
+        hear(signals, tell.clone())?;
+        let mut doors = Vec::new();
         for (number, &core) in means.cores.iter().take(shards).enumerate() {
+            let (open, door) = channel();
+            doors.push(open);
             let start = Start {
                 number,
                 core,
                 bench: Bench {
-                    chosen,
+                    chosen: *chosen,
                     listeners: gate.sockets.clone(),
                     only: gate.only.take(),
                     buffer_bytes: means.buffer_bytes,
@@ -78,22 +85,32 @@ impl Shards {
                 log: log.clone(),
                 balance: balance.clone(),
                 helpers: helpers.clone(),
-                shelf: shelf.cloned(),
+                shelf: shelf.clone(),
                 taps: taps.clone(),
                 tell: tell.clone(),
+                door,
             };
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
             thread.spawn(move || start.run()).map_err(|error| format!("starting a shard: {error}"))?;
         }
-        let mut mailboxes = Vec::new();
+        // Signals are for whoever watches, once everything runs.
+        let (mut mailboxes, mut kept) = (Vec::new(), Vec::new());
         while mailboxes.len() < shards {
             match news.recv() {
                 Ok(News::Ready(mailbox)) => mailboxes.push(mailbox),
+                Ok(signal @ News::Signal(_)) => kept.push(signal),
                 Ok(News::Ended(Err(message))) => return Err(message),
                 Ok(_) | Err(_) => return Err("a shard did not start".into()),
             }
         }
-        Ok(Shards { count: shards, began, balance, mailboxes, news, tell, helpers })
+        kept.into_iter().for_each(|signal| drop(tell.send(signal)));
+        Ok(Shards { count: shards, began, balance, mailboxes, news, tell, helpers, doors })
+    }
+
+    /// Has clients taken from here on.
+    pub(super) fn admit(&self) {
+        // One that has ended meanwhile has said so.
+        self.doors.iter().for_each(|door| door.send(()).unwrap_or_default());
     }
 }
 
@@ -116,6 +133,8 @@ struct Start {
     shelf: Option<Shelf>,
     taps: Taps,
     tell: Sender<News>,
+    /// A word comes when clients may be let in; none, and its end, when the start has failed.
+    door: Receiver<()>,
 }
 
 impl Start {
@@ -140,17 +159,18 @@ impl Start {
             self.log
                 .line(Level::Debug, format!("shard={} has turns of the usual length: {error}", self.number));
         }
-        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, .. } = self;
+        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, door, .. } = self;
         let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
             let _ = tell.send(News::Ready(mailbox.clone()));
+            door.recv().ok()?;
             let replies = mailbox.clone();
             let desk = Box::new(move |key, job| {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk }
+            Some(Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk })
         };
         engines::run(bench, setup)
     }

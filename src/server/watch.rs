@@ -14,7 +14,7 @@ use crate::shard::tap::Taps;
 use crate::sys::signal::Signals;
 use crate::wrap::{self, Plan, Program};
 use nix::sys::signal::Signal;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// What the main thread waits for.
@@ -33,21 +33,20 @@ pub(super) enum News {
     ProgramGone,
 }
 
-impl Shards {
-    /// Has signals heard from here on.
-    pub(super) fn hear(&self, signals: Signals) -> Result<(), String> {
-        let tell = self.tell.clone();
-        let waiting = move || {
-            while let Ok(signal) = signals.wait() {
-                if tell.send(News::Signal(signal)).is_err() {
-                    return;
-                }
+/// Has signals heard from here on.
+pub(super) fn hear(signals: Signals, tell: Sender<News>) -> Result<(), String> {
+    let waiting = move || {
+        while let Ok(signal) = signals.wait() {
+            if tell.send(News::Signal(signal)).is_err() {
+                return;
             }
-        };
-        let thread = std::thread::Builder::new().name("signals".into());
-        thread.spawn(waiting).map(drop).map_err(|error| format!("starting the signal thread: {error}"))
-    }
+        }
+    };
+    let thread = std::thread::Builder::new().name("signals".into());
+    thread.spawn(waiting).map(drop).map_err(|error| format!("starting the signal thread: {error}"))
+}
 
+impl Shards {
     /// Has it stop as soon as it is watched, as by a signal.
     pub(super) fn give_up(&self) {
         // There is a receiver as long as this is.

@@ -1,7 +1,7 @@
 //! Plain HTTP: a helper finds the file, the answer goes out piece by piece, then the next head is waited for.
 
 use super::job::{Job, Verdict};
-use super::opening::Head;
+use super::opening::{Head, refuse};
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
 use crate::http::refusal::Header;
 use crate::http::{After, Refusal};
@@ -60,9 +60,11 @@ impl Answer {
         let head_only = fetch.head_only;
         // Where one client is served at a time, the next is not kept waiting by one that has its page.
         let after = if cx.config.process.once { After::Close } else { after };
+        let Some(rest) = rest.map_or(Some(None), |rest| rest.kept().map(Some)) else {
+            return refuse(&Refusal::BUSY, head_only, &line, core, cx);
+        };
         core.ask(Job::Fetch(fetch), cx);
         core.arm(cx.now + cx.config.timing.write, cx);
-        let rest = rest.map(Lease::kept);
         Next::Go(Phase::Answer(Box::new(Answer {
             after,
             head_only,
@@ -111,6 +113,7 @@ impl Answer {
         // What the answer has of its own is about the file, and true.
         added.retain(|(name, _)| response.value(name).is_none());
         response = added.into_iter().fold(response, |response, (name, value)| response.header(name, value));
+        response = response.come_again(core.id);
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
         response.write(self.after, &cx.config.server_header, cx.date, &mut bytes);
@@ -130,7 +133,7 @@ impl Answer {
 
     fn refuse(&mut self, refusal: &Refusal, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         let mut bytes = Vec::new();
-        refusal.write(self.head_only, &cx.config.server_header, cx.date, &mut bytes);
+        refusal.write(self.head_only, core.id, &cx.config.server_header, cx.date, &mut bytes);
         cx.counters.answered += 1;
         cx.actions.push(Action::Answered(std::mem::take(&mut self.line), refusal.status()));
         core.send(Side::Client, Lease::own(bytes), cx);

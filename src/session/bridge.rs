@@ -12,7 +12,7 @@ use super::framed::Framer;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::framing::Framing;
-use crate::limits::{HOT_BYTES, KEEP_AFTER_MS, STUDIED_BYTE_COST};
+use crate::limits::{HEADROOM_BYTES, HOT_BYTES, KEEP_AFTER_MS, STUDIED_BYTE_COST};
 use crate::pool::Lease;
 use crate::target::Target;
 use crate::timers::Time;
@@ -183,10 +183,8 @@ impl Bridge {
             && let Far::Framed(framer) = &mut self.far
             && let Some(framed) = framer.next(core, cx)
         {
-            if let Some(out) = framed.out {
-                self.put(out, core, cx);
-            }
-            if let Some(end) = framed.end {
+            let put = framed.out.map_or(Ok(()), |out| self.put(out, core, cx));
+            if let Some(end) = put.err().or(framed.end) {
                 return Next::Leave(end);
             }
         }
@@ -224,7 +222,7 @@ impl Bridge {
         let mut read = 0;
         let mut messages = 0;
         let mut payload = 0..0;
-        let end = loop {
+        let mut end = loop {
             let into = if payload.is_empty() { None } else { Some(payload.end) };
             match self.decoder.next(&mut lease, &mut read, into) {
                 Event::Payload(piece) => {
@@ -251,7 +249,7 @@ impl Bridge {
             drop(lease);
         } else {
             lease.narrow(payload);
-            self.pass_up(lease, core, cx);
+            end = self.pass_up(lease, core, cx).err().or(end);
         }
         self.flush(core, cx);
         match end {
@@ -269,15 +267,16 @@ impl Bridge {
         End::ClientClosed(code)
     }
 
-    fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) {
+    fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), End> {
         match &mut self.far {
-            Far::Dialling(_, held) => *held = Some(lease.kept()),
+            Far::Dialling(_, held) => *held = Some(lease.kept().ok_or(End::NoMemory)?),
             Far::Target | Far::Framed(_) if core.may_send(Side::Target) => {
                 core.send(Side::Target, lease, cx);
             }
             // A target that broke takes nothing more; its last words are being read.
             Far::Target | Far::Framed(_) | Far::Echo(_) => {}
         }
+        Ok(())
     }
 
     /// Receives from the client again, unless something it sent has not been passed on yet.
@@ -314,10 +313,8 @@ impl Bridge {
     }
 
     fn echoed(&mut self, echoed: super::echo::Echoed, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        if let Some(out) = echoed.out {
-            self.put(out, core, cx);
-        }
-        if let Some((end, reply)) = echoed.end {
+        let put = echoed.out.map_or(Ok(()), |out| self.put(out, core, cx));
+        if let Some((end, reply)) = put.err().map(|end| (end, None)).or(echoed.end) {
             self.reply = reply.map(Box::new);
             return Next::Leave(end);
         }
@@ -340,18 +337,18 @@ impl Bridge {
         {
             lease.prepend(ControlFrame::pong(&ping).as_slice());
         }
-        self.put(lease, core, cx);
-        Next::Stay
+        self.put(lease, core, cx).map_or_else(Next::Leave, |()| Next::Stay)
     }
 
     /// Sends whole frames to the client, or keeps them until a control frame has gone.
-    fn put(&mut self, frames: Lease, core: &mut Core, cx: &mut Cx<'_>) {
+    fn put(&mut self, frames: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), End> {
         if core.may_send(Side::Client) {
             self.writer.out = Out::Data;
             core.send(Side::Client, frames, cx);
         } else if !core.broken(Side::Client) {
-            self.writer.waiting = Some(frames.kept());
+            self.writer.waiting = Some(frames.kept().ok_or(End::NoMemory)?);
         }
+        Ok(())
     }
 
     /// A send to the client is done: the pump that fed it receives again, and what is owed goes out.
@@ -370,25 +367,28 @@ impl Bridge {
         Next::Stay
     }
 
-    /// Sends the next of what is owed, if the client's writer is free.
+    /// Sends the next of what is owed, if the client's writer is free and there is memory for it.
     fn flush(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
         if !core.may_send(Side::Client) {
             return;
         }
-        let frame = if let Some(ping) = self.writer.pong.take() {
-            ControlFrame::pong(&ping)
-        } else if std::mem::take(&mut self.writer.ping) {
-            // The client's time to answer begins when the ping goes out, not while it waits behind a frame.
-            self.pinged.get_or_insert(cx.now);
-            ControlFrame::ping(&ControlPayload::EMPTY)
-        } else {
+        let is_owed = self.writer.pong.is_some() || self.writer.ping;
+        let Some(mut lease) = is_owed.then(|| cx.pool.chunk(HEADROOM_BYTES)).flatten() else {
             if let Some(frames) = self.writer.waiting.take() {
-                self.put(frames, core, cx);
+                self.writer.out = Out::Data;
+                core.send(Side::Client, frames, cx);
             }
             return;
         };
+        let frame = if let Some(ping) = self.writer.pong.take() {
+            ControlFrame::pong(&ping)
+        } else {
+            self.writer.ping = false;
+            // The client's time to answer begins when the ping goes out, not while it waits behind a frame.
+            self.pinged.get_or_insert(cx.now);
+            ControlFrame::ping(&ControlPayload::EMPTY)
+        };
         self.writer.out = Out::Control;
-        let mut lease = cx.pool.chunk(frame.as_slice().len());
         lease.append(frame.as_slice());
         core.send(Side::Client, lease, cx);
     }

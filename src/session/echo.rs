@@ -192,7 +192,7 @@ impl Output {
         if self.own.is_none() {
             let room = lease.len() + self.held + MORE_BYTES_MAX;
             // What a permitted receive brought always has its place; only a held message can be too much.
-            let own = if self.held == 0 { Some(pool.chunk(room)) } else { pool.chunk_within(room) };
+            let own = if self.held == 0 { pool.chunk(room) } else { pool.chunk_within(room) };
             let mut own = own.ok_or(End::NoMemory)?;
             append(&mut own, &lease[..self.written]);
             self.own = Some(own);

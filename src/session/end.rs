@@ -33,7 +33,7 @@ pub enum End {
     NoMemory,
     /// The request head did not come in time.
     HeadTimeout,
-    /// The session was before its head, and too many others were too.
+    /// The session was before its head or between two requests, and others needed its place.
     Shed,
     /// A ping was not answered in time.
     HeartbeatLost,

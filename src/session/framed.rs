@@ -166,7 +166,10 @@ impl Framer {
                     if is_full || framed.messages == FRAMING_MESSAGES_MANY as u64 {
                         self.found = Some((len, kind));
                         lease.advance(at);
-                        self.rest = Some(lease.kept());
+                        self.rest = lease.kept();
+                        if self.rest.is_none() {
+                            framed.end = Some(End::NoMemory);
+                        }
                         return Some(framed);
                     }
                     let is_all = len == lease.len() && lease.headroom() >= SERVER_HEADER_BYTES_MAX;
@@ -227,7 +230,10 @@ impl Framer {
             return Ok(());
         }
         framed.note(tail, core, cx);
-        let out = framed.out.get_or_insert_with(|| pool.chunk(fresh.len() + HEADROOM_BYTES));
+        if framed.out.is_none() {
+            framed.out = Some(pool.chunk(fresh.len() + HEADROOM_BYTES).ok_or(End::NoMemory)?);
+        }
+        let out = framed.out.as_mut().expect("it was just put there");
         append(out, ws::header(kind.opcode(), true, len as u64).as_slice());
         append(out, tail);
         Ok(())
@@ -294,11 +300,7 @@ fn with_room(held: Option<Lease>, more: usize, most: usize, pool: &Pool) -> Resu
     let had = before.as_ref().map_or(0, |before| before.len());
     let room = SERVER_HEADER_BYTES_MAX + (had + more).max((2 * had).min(most));
     let larger = match room <= LITTLE {
-        true => pool.reserve(room).map(|reservation| {
-            let mut little = Lease::reserved(vec![0; room], reservation);
-            little.narrow(0..0);
-            little
-        }),
+        true => pool.little(room),
         false => pool.chunk_within(room),
     };
     let mut larger = larger.ok_or(End::NoMemory)?;

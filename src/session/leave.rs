@@ -185,11 +185,12 @@ impl Close {
             return Some(waiting);
         }
         let payload = self.goodbye.take()?;
+        let goodbye = ControlFrame::close(&payload);
+        // Where there is no memory for it, the end of stream has to say it all.
+        let mut lease = cx.pool.chunk(goodbye.as_slice().len())?;
         if let &[high, low, ..] = payload.as_slice() {
             core.close_code = Some(u16::from_be_bytes([high, low]));
         }
-        let goodbye = ControlFrame::close(&payload);
-        let mut lease = cx.pool.chunk(goodbye.as_slice().len());
         lease.append(goodbye.as_slice());
         Some(lease)
     }

@@ -143,8 +143,21 @@ pub enum Action {
     Answered(Box<str>, u16),
     /// Show it to those who watch.
     Tap(Tap),
+    /// Who makes room for others can tell by this whether, and since now, it waits for its client.
+    Waits(Option<Wait>),
     /// Everything is closed: free the slot.
     Release,
+}
+
+/// What a session that has nothing to do for its client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The first head.
+    Head = 0,
+    /// The next head, behind an answer.
+    Request = 1,
+    /// That the client goes, which has had its last answer.
+    Farewell = 2,
 }
 
 /// What a session is given to work with, for one input.
@@ -220,9 +233,14 @@ impl Session {
         &self.core
     }
 
-    /// Whether it waits for a head, its first or a later one.
-    pub fn pending(&self) -> bool {
-        matches!(&self.phase, Phase::Sniff(_) | Phase::Head(_))
+    /// What it waits for while it could make room for others.
+    pub fn waits(&self) -> Option<Wait> {
+        match &self.phase {
+            Phase::Sniff(_) => Some(Wait::Head),
+            Phase::Head(head) => Some(if head.is_first() { Wait::Head } else { Wait::Request }),
+            Phase::Close(_) if !self.core.bridged => Some(Wait::Farewell),
+            Phase::Route(_) | Phase::Answer(_) | Phase::Open(_) | Phase::Close(_) | Phase::Drain(_) => None,
+        }
     }
 
     /// Takes one input and leaves the actions it calls for in `cx`.
@@ -256,6 +274,10 @@ impl Session {
             Phase::Close(close) => close.handle(core, input, cx),
             Phase::Drain(drain) => drain.handle(core, cx),
         };
+        let waited = match next {
+            Next::Stay => return,
+            _ => self.waits(),
+        };
         match next {
             Next::Stay => {}
             Next::Go(phase) => self.phase = phase,
@@ -265,6 +287,15 @@ impl Session {
             }
             Next::Leave(end) => self.leave(end, cx),
             Next::Secure(hello) => self.secure(hello, cx),
+        }
+        self.tell_wait(waited, cx);
+    }
+
+    /// Says what it waits for now, if that is something else than before.
+    fn tell_wait(&self, before: Option<Wait>, cx: &mut Cx<'_>) {
+        let now = self.waits();
+        if now != before {
+            cx.actions.push(Action::Waits(now));
         }
     }
 
@@ -287,7 +318,9 @@ impl Session {
     pub fn abort(&mut self, end: End, cx: &mut Cx<'_>) {
         self.core.end.get_or_insert(end);
         if !matches!(self.phase, Phase::Drain(_)) {
+            let waited = self.waits();
             self.phase = Phase::Drain(Drain::begin(&mut self.core, cx));
+            self.tell_wait(waited, cx);
         }
     }
 }

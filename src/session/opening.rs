@@ -104,6 +104,11 @@ impl Head {
         }
     }
 
+    /// Whether no request has been answered on this connection yet.
+    pub fn is_first(&self) -> bool {
+        self.answered == 0
+    }
+
     /// Why a session ends whose client has said its end here.
     fn ended(&self) -> End {
         if self.answered > 0 { End::Answered } else { End::ClientEnded }
@@ -129,10 +134,11 @@ impl Head {
     }
 
     fn received(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Next {
-        let mut bytes = match self.kept.take() {
+        let joined = match self.kept.take() {
             Some(kept) => kept.joined(&lease, cx.pool),
-            None => lease,
+            None => Some(lease),
         };
+        let Some(mut bytes) = joined else { return refuse(&Refusal::BUSY, false, "-", core, cx) };
         let len = match self.scan.feed(&bytes) {
             Progress::Partial if cx.pool.is_short() => {
                 return refuse(&Refusal::BUSY, false, "-", core, cx);
@@ -140,7 +146,8 @@ impl Head {
             Progress::Partial => {
                 // The scan refuses a head that is too long, so there is always room left for more of it.
                 let room = HEAD_BYTES_MAX.saturating_sub(bytes.len()).max(1);
-                self.kept = Some(bytes.kept());
+                let Some(kept) = bytes.kept() else { return refuse(&Refusal::BUSY, false, "-", core, cx) };
+                self.kept = Some(kept);
                 core.receive(Side::Client, room, cx);
                 return Next::Stay;
             }
@@ -294,7 +301,7 @@ pub(super) fn refuse(
     cx: &mut Cx<'_>,
 ) -> Next {
     let mut bytes = Vec::with_capacity(512);
-    refusal.write(head_only, &cx.config.server_header, cx.date, &mut bytes);
+    refusal.write(head_only, core.id, &cx.config.server_header, cx.date, &mut bytes);
     cx.counters.answered += 1;
     // Of a head that could not be read the reason is all there is to trace it by.
     let line = if line == "-" { format!("- ({})", refusal.reason()).into() } else { line.into() };

@@ -60,9 +60,13 @@ impl Route {
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Next {
-        let rest = rest.map(Lease::kept);
+        let Some(rest) = rest.map_or(Some(None), |rest| rest.kept().map(Some)) else {
+            return refuse(&Refusal::BUSY, &*request.method == "HEAD", &line, core, cx);
+        };
         let tokens = cx.config.route.tokens.as_ref().filter(|_| matches!(wish, Wish::Bridge(_)));
-        let token = tokens.and_then(|tokens| token::find(&request, &tokens.places));
+        let Ok(token) = tokens.map_or(Ok(None), |tokens| token::find(&request, &tokens.places)) else {
+            return refuse(&Refusal::UNCLEAR_TOKEN, &*request.method == "HEAD", &line, core, cx);
+        };
         core.token = token.as_ref().map(|token| cx.config.route.veil.mark(token.secret()));
         let until = cx.now + cx.config.timing.route;
         let mut route = Box::new(Route {

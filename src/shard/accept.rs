@@ -1,12 +1,13 @@
 //! Newcomers: when accepts are armed, who of those accepted gets a place, and what happens when accepting fails.
 //!
 //! Owns the accepts in flight, the place held for whoever comes next, and the pauses. A shard arms accepts only while it
-//! holds a place, so all shards together never have more sessions than they may.
+//! holds a place, or has somebody who could make room, so all shards together never have more sessions than they may.
 
 use super::Shard;
+use super::waiters::Line;
 use crate::engine::{Kernel, Lane, Token};
-use crate::limits::{ACCEPT_LOG_MS, ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, PENDING_HEADS_MAX, SHARDS_MAX};
-use crate::session::{Cx, End, Session};
+use crate::limits::{ACCEPT_LOG_MS, ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, SHARDS_MAX};
+use crate::session::{Cx, Session, Wait};
 use crate::timers::Time;
 use std::io;
 use std::net::SocketAddr;
@@ -61,14 +62,20 @@ impl<K: Kernel> Shard<K> {
             return;
         }
         self.accepts.failed_until = None;
+        if !self.engine.pool().recovers() {
+            // What is left belongs to those who are here.
+            return self.failed(&io::ErrorKind::OutOfMemory.into());
+        }
         self.begin_waiting();
-        if self.accepts.failed_until.is_some()
-            || self.accepts.full_until.is_some_and(|until| self.now < until)
-        {
+        if self.accepts.failed_until.is_some() {
+            return;
+        }
+        self.make_room(self.accepts.waiting.len());
+        if self.accepts.full_until.is_some_and(|until| self.now < until) {
             return;
         }
         // Others may end sessions without this shard noticing, so it looks again by itself.
-        let may = self.accepts.waiting.is_empty() && self.claim_place();
+        let may = self.accepts.waiting.is_empty() && (self.claim_place() || self.could_make_room());
         self.accepts.full_until = if may { None } else { Some(self.now + PAUSE) };
         if !may {
             return;
@@ -142,7 +149,7 @@ impl<K: Kernel> Shard<K> {
         self.counters.accepted += 1;
         self.sessions_begun += 1;
         let id = self.sessions_begun * SHARDS_MAX as u64 + self.setup.number as u64;
-        self.shed_pending();
+        self.bound_heads();
         let mut actions = std::mem::take(&mut self.actions);
         let mut cx = Cx {
             now: self.now,
@@ -157,7 +164,7 @@ impl<K: Kernel> Shard<K> {
         match self.engine.adopt(Token::new(key, Lane::First), socket) {
             Ok(()) => {
                 self.count_connection(key);
-                self.pending.push_back(key);
+                self.waiters.put(key.index, Some(Line::of(Wait::Head)), self.now);
                 self.perform(key, &mut actions);
             }
             Err(error) => {
@@ -220,21 +227,6 @@ impl<K: Kernel> Shard<K> {
         }
         for index in 0..self.accepts.armed.len() {
             self.engine.close_listener(index);
-        }
-    }
-
-    /// Makes room before the bound of sessions without a head is passed: the oldest go. An eighth of room is made at
-    /// once, so that in a flood not every newcomer has all of them looked at.
-    fn shed_pending(&mut self) {
-        if self.pending.len() < PENDING_HEADS_MAX {
-            return;
-        }
-        let sessions = &mut self.sessions;
-        self.pending.retain(|&key| sessions.get_mut(key).is_some_and(|session| session.pending()));
-        while self.pending.len() > PENDING_HEADS_MAX / 8 * 7 {
-            let Some(oldest) = self.pending.pop_front() else { return };
-            self.counters.heads_shed += 1;
-            self.abort(oldest, End::Shed);
         }
     }
 }

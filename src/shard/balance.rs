@@ -3,6 +3,7 @@
 //! A shard claims a place before it accepts, so that the sum is exact however many accept at the same time; who has more
 //! than its share stops claiming for a while. Touched when sessions begin and end, never on the way of a byte.
 
+use crate::limits::FULL_LOG_MS;
 use crate::timers::Time;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,6 +25,8 @@ pub struct Balance {
     sessions_max: usize,
     /// When the last session ended, in milliseconds of the shards' clock.
     ended: Arc<AtomicU64>,
+    /// When it was last told that all places are taken, likewise.
+    told_full: Arc<AtomicU64>,
 }
 
 impl Balance {
@@ -34,6 +37,7 @@ impl Balance {
             counts: (0..shards).map(|_| Count::default()).collect(),
             sessions_max,
             ended: Arc::default(),
+            told_full: Arc::default(),
         }
     }
 
@@ -59,6 +63,28 @@ impl Balance {
     /// Sessions of all shards.
     pub fn sessions(&self) -> usize {
         self.counts.iter().map(|count| count.0.load(Ordering::Acquire)).sum()
+    }
+
+    /// Most sessions of all shards together.
+    pub fn places(&self) -> usize {
+        self.sessions_max
+    }
+
+    /// What one of equal shards has of them.
+    pub fn share(&self) -> usize {
+        self.sessions_max / self.counts.len()
+    }
+
+    /// Whether a session is in every place; none is held for somebody who may never come.
+    pub fn is_full(&self) -> bool {
+        self.sessions() >= self.sessions_max
+    }
+
+    /// Whether it may be told now that all places are taken: by one shard in [`FULL_LOG_MS`].
+    pub fn may_tell_full(&self, now: Time) -> bool {
+        // Zero: never.
+        let anew = |told: u64| (told == 0 || now.0 >= told + FULL_LOG_MS).then_some(now.0.max(1));
+        self.told_full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, anew).is_ok()
     }
 
     /// When the last session ended, since the shards' clock began; zero if none has.
@@ -103,6 +129,22 @@ mod tests {
             assert_eq!([balance.claim(0), balance.claim(1)], may, "{first} {second}");
             assert!(balance.claim_for_present(), "who is here is not sent to others");
         }
+    }
+
+    #[test]
+    fn one_shard_tells_that_all_is_taken_and_not_soon_again() {
+        let (balance, other) = (Balance::new(2, 3), Balance::new(2, 3));
+        balance.set(0, 2);
+        assert!(!balance.is_full() && !other.is_full());
+        balance.set(1, 1);
+        assert!(balance.is_full());
+        let shards = [balance.clone(), balance];
+        let told: Vec<bool> = [0, 0, FULL_LOG_MS - 1, FULL_LOG_MS + 1, FULL_LOG_MS + 1]
+            .into_iter()
+            .enumerate()
+            .map(|(number, now)| shards[number % 2].may_tell_full(Time(now)))
+            .collect();
+        assert_eq!(told, [true, false, false, true, false]);
     }
 
     #[test]

@@ -6,11 +6,14 @@
 
 mod accept;
 pub mod balance;
+mod lines;
 pub mod mailbox;
 mod perform;
 mod relief;
 mod report;
+mod room;
 pub mod tap;
+mod waiters;
 
 use crate::config::Config;
 use crate::engine::{Completion, Engine, Kernel, Lane, Operation as Flown, Token};
@@ -26,13 +29,14 @@ use crate::tls::material::Material;
 use crate::tls::renewal::Shelf;
 use accept::Accepts;
 use balance::Balance;
+use lines::Lines;
 use mailbox::{Mailbox, Note};
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Tapes, Taps};
+use waiters::Waiters;
 
 /// What a shard is told and given when it is made.
 pub struct Setup {
@@ -65,8 +69,10 @@ pub struct Shard<K: Kernel> {
     counters: Counters,
     /// What was on the shelf when this turn began.
     material: Option<Arc<Material>>,
-    /// Sessions before their first head, oldest first; some have gone on since, and are struck out when it gets long.
-    pending: VecDeque<Key>,
+    /// How much is said of what clients do.
+    lines: Lines,
+    /// Who could make room for others.
+    waiters: Waiters,
     accepts: Accepts<K::Socket>,
     /// What is being recorded; empty where nothing is.
     tapes: Tapes,
@@ -98,7 +104,8 @@ impl<K: Kernel> Shard<K> {
             sessions: Slab::default(),
             wheel: Wheel::default(),
             counters: Counters::default(),
-            pending: VecDeque::new(),
+            lines: Lines::default(),
+            waiters: Waiters::default(),
             tapes: Tapes::default(),
             starving_until: None,
             closed: false,
@@ -137,6 +144,7 @@ impl<K: Kernel> Shard<K> {
         }
         self.expire();
         self.relieve();
+        self.log_suppressed();
         self.counters.starved = self.engine.starved();
         Ok(())
     }
@@ -164,7 +172,8 @@ impl<K: Kernel> Shard<K> {
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
         // A pause means nothing any more when nobody is let in.
         let pause = self.accepts.pause().filter(|_| !self.closed);
-        let next = [self.wheel.next_look(), pause, self.starving_until].into_iter().flatten().min();
+        let next = [self.wheel.next_look(), pause, self.starving_until, self.lines.due()];
+        let next = next.into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
         [next, most].into_iter().flatten().min()
     }

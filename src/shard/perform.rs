@@ -1,6 +1,7 @@
 //! Turns a session's actions into submissions, in their order.
 
 use super::Shard;
+use super::waiters::Line;
 use crate::engine::{Kernel, Lane, Token};
 use crate::session::{Action, Side};
 use crate::slab::Key;
@@ -36,6 +37,7 @@ impl<K: Kernel> Shard<K> {
                 }
                 Action::Answered(line, status) => self.log_answered(key, &line, status),
                 Action::Tap(tap) => self.show(key, tap),
+                Action::Waits(wait) => self.waiters.put(key.index, wait.map(Line::of), self.now),
                 Action::Release => self.release(key),
             }
         }
@@ -43,6 +45,7 @@ impl<K: Kernel> Shard<K> {
 
     fn release(&mut self, key: Key) {
         self.wheel.disarm(key.index);
+        self.waiters.put(key.index, None, self.now);
         if let Some(session) = self.sessions.remove(key) {
             self.tapes.remove(&key);
             self.log_end(session.core());

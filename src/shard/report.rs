@@ -1,6 +1,8 @@
-//! What a shard says: one line when a session opens, one when it ends, and its state when asked.
+//! What a shard says: one line when a session opens, one when it ends, and its state when asked; of clients no more lines
+//! than a log can bear.
 
 use super::Shard;
+use super::lines::Matter;
 use crate::engine::Kernel;
 use crate::observe::log::{Escaped, Level};
 use crate::route::Label;
@@ -46,8 +48,26 @@ impl Display for Labels<'_> {
 }
 
 impl<K: Kernel> Shard<K> {
+    /// Whether a line about a client is wanted and not one too many.
+    fn may_say(&mut self, level: Level, matter: Matter) -> bool {
+        if !self.setup.log.takes(level) {
+            return false;
+        }
+        let may = self.lines.admit(matter, self.now);
+        self.counters.lines_suppressed += u64::from(!may);
+        may
+    }
+
+    /// Tells how many lines were not said, when it is time to, or the last to be said.
+    pub(super) fn log_suppressed(&mut self) {
+        if let Some(suppressed) = self.lines.suppressed(self.now, self.is_done()) {
+            let shard = self.setup.number;
+            self.setup.log.line(Level::Warn, format!("log shard={shard} lines_suppressed={suppressed}"));
+        }
+    }
+
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
-        if !self.setup.log.takes(Level::Info) {
+        if !self.may_say(Level::Info, Matter::Session) {
             return;
         }
         let Some((_, session)) = self.sessions.at(key.index).filter(|(own, _)| *own == key) else { return };
@@ -68,8 +88,11 @@ impl<K: Kernel> Shard<K> {
     }
 
     pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
-        let level = if status >= 400 { Level::Info } else { Level::Debug };
-        if !self.setup.log.takes(level) {
+        let (level, matter) = match status {
+            400.. => (Level::Info, Matter::Stranger),
+            _ => (Level::Debug, Matter::Detail),
+        };
+        if !self.may_say(level, matter) {
             return;
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -87,10 +110,13 @@ impl<K: Kernel> Shard<K> {
 
     /// The access line of a bridge, or of a client that needs a remedy; other connections leave one only when everything is
     /// wanted.
-    pub(super) fn log_end(&self, core: &Core) {
-        let told = core.bridged || core.end == Some(End::NoCertificate);
-        let level = if told { Level::Info } else { Level::Debug };
-        if !self.setup.log.takes(level) {
+    pub(super) fn log_end(&mut self, core: &Core) {
+        let (level, matter) = match core.end {
+            _ if core.bridged => (Level::Info, Matter::Session),
+            Some(End::NoCertificate) => (Level::Info, Matter::Stranger),
+            _ => (Level::Debug, Matter::Detail),
+        };
+        if !self.may_say(level, matter) {
             return;
         }
         let target = if core.bridged { self.shown_target(core) } else { "-".into() };
@@ -126,6 +152,20 @@ impl<K: Kernel> Shard<K> {
     pub(super) fn log_once(&self, core: &Core) {
         let client = core.client.map_or_else(|| "unix".to_owned(), |client| client.ip().to_string());
         self.setup.log.line(Level::Info, format!("{client}: exiting due to --run-once"));
+    }
+
+    /// Once in a while, however many shards find it out.
+    pub(super) fn log_full(&self) {
+        let balance = &self.setup.balance;
+        // Where one client is served and no more, that is as it should be.
+        if self.setup.config.process.once || !balance.may_tell_full(self.now) {
+            return;
+        }
+        let places = balance.places();
+        self.setup.log.line(
+            Level::Warn,
+            format!("accept all {places} places taken: raise --max-sessions or the limit of open files (ulimit -n)"),
+        );
     }
 
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {

@@ -3,17 +3,40 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 
-/// Bytes of memory this process may hope for: the machine's, or the limit of its cgroup, or of one above, where that is less.
+/// Bytes of memory this process may hope for: the machine's, or the limit of its cgroup, or of one above, or what its own
+/// limits (`RLIMIT_AS`, `RLIMIT_DATA`) leave it, whichever is least.
 pub fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(total_of);
     let group = super::cgroup::least("memory", |group| {
         let file = |name| std::fs::read_to_string(group.join(name));
         file("memory.max").or_else(|_| file("memory.limit_in_bytes")).ok()?.trim().parse().ok()
     });
-    match (machine, group) {
-        (Some(machine), Some(group)) => Some(u64::min(machine, group)),
-        (one, other) => one.or(other),
-    }
+    [machine, group, left_by_limits()].into_iter().flatten().min()
+}
+
+/// What the limits of this process leave it beyond what it has taken already: they count addresses, of which programs,
+/// libraries and the allocator take many that are no memory yet. `None` without limits.
+#[cfg(target_os = "linux")]
+pub fn left_by_limits() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
+    let taken = |field: usize| {
+        let pages: Option<u64> = statm.split_whitespace().nth(field).and_then(|pages| pages.parse().ok());
+        pages.unwrap_or(0).saturating_mul(page.unsigned_abs())
+    };
+    // The fields are those of proc(5): all addresses, and data with stacks.
+    let limits = [(Resource::RLIMIT_AS, 0), (Resource::RLIMIT_DATA, 5)];
+    let left = |(limit, field)| {
+        let (soft, _) = getrlimit(limit).ok()?;
+        (soft != nix::sys::resource::RLIM_INFINITY).then(|| soft.saturating_sub(taken(field)))
+    };
+    limits.into_iter().filter_map(left).min()
+}
+
+/// Elsewhere the kernel does not tell both.
+#[cfg(not(target_os = "linux"))]
+pub fn left_by_limits() -> Option<u64> {
+    None
 }
 
 fn total_of(meminfo: &str) -> Option<u64> {

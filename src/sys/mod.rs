@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod beneath;
+pub mod bound;
 pub mod cgroup;
 pub mod cpu;
 pub mod directory;

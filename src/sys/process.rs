@@ -1,10 +1,13 @@
 //! Becoming a daemon: descriptors that were inherited are closed, and the process leaves whoever started it, who learns
-//! how that went. And descriptors that were handed over on purpose.
+//! how that went. And descriptors that were handed over on purpose, and what the list of processes shows.
 //!
-//! One of the few files that may hold `unsafe`: fork, what is done behind it, close_range and a descriptor known by its
-//! number have no safe form.
+//! One of the few files that may hold `unsafe`: fork, what is done behind it, close_range, a descriptor known by its
+//! number and the memory of the arguments have no safe form.
 
-#![expect(unsafe_code, reason = "fork, close_range and numbers of descriptors have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "fork, close_range, numbers of descriptors and arguments in place have no safe form"
+)]
 
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
@@ -96,6 +99,53 @@ pub fn bind_to_thread(command: &mut Command) {
 /// See above: there is no such call, and the program stays.
 #[cfg(not(target_os = "linux"))]
 pub fn bind_to_thread(_: &mut Command) {}
+
+/// Takes parts of this process's arguments out of the list of processes, where others can read them for as long as it runs: in
+/// that word, the program's name being the first, from that byte on. An `x` and blanks stand there then. To be called when the
+/// arguments were read for the last time, and before there is a second thread. Where they do not lie as the program got them
+/// (somebody else's loader stands in front of it) nothing happens.
+#[cfg(target_os = "linux")]
+pub fn hide_arguments(parts: &[(usize, usize)]) {
+    if parts.is_empty() || !is_alone() {
+        return;
+    }
+    let Some((start, shown)) = arguments() else { return };
+    let given: Vec<u8> =
+        std::env::args_os().flat_map(|word| [word.as_encoded_bytes(), b"\0"].concat()).collect();
+    if shown != given {
+        return;
+    }
+    let mut at = 0;
+    for (number, word) in shown.split_inclusive(|byte| *byte == 0).enumerate() {
+        for &(_, from) in parts.iter().filter(|(word, _)| *word == number) {
+            for offset in from..word.len() - 1 {
+                let place = std::ptr::with_exposed_provenance_mut::<u8>(start + at + offset);
+                // SAFETY: the kernel has told that the arguments lie there, which are this process's to write as long as it
+                // lives, and as many bytes were just read there that are those of the program. Nobody borrows them: whoever
+                // asks the standard library is given a copy, and there is one thread.
+                unsafe { place.write_volatile(if offset == from { b'x' } else { b' ' }) };
+            }
+        }
+        at += word.len();
+    }
+}
+
+/// Elsewhere nothing tells where the arguments are.
+#[cfg(not(target_os = "linux"))]
+pub fn hide_arguments(_: &[(usize, usize)]) {}
+
+/// Where the arguments of this process begin, and all of them as others can read them.
+#[cfg(target_os = "linux")]
+fn arguments() -> Option<(usize, Vec<u8>)> {
+    let stat = fs::read("/proc/self/stat").ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // pid (name) state ...; the name may hold anything, and the state is the third field of proc(5).
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<usize>().ok();
+    let (start, end) = (number(48)?, number(49)?);
+    let shown = fs::read("/proc/self/cmdline").ok()?;
+    (start > 0 && end.checked_sub(start) == Some(shown.len())).then_some((start, shown))
+}
 
 /// Waits until a child has ended, and leaves it to be collected: until then its number is nobody else's.
 ///
@@ -260,18 +310,15 @@ fn is_alone() -> bool {
     fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1)
 }
 
-/// Keeps the memory of this process, with its keys, from core dumps and from other processes of its user.
-#[cfg(target_os = "linux")]
-pub fn leave_no_core() {
-    // Every kernel since 2.6 knows this.
-    let _ = nix::sys::prctl::set_dumpable(false);
-}
-
-/// Elsewhere a limit of zero keeps at least the core from being written.
-#[cfg(not(target_os = "linux"))]
+/// Keeps the memory of this process, with its keys, from core dumps and, on Linux, from other processes of its user. A
+/// program that is started inherits only that it leaves no core. To be called again when the process has become another user's:
+/// the kernel may then have taken it back.
 pub fn leave_no_core() {
     use nix::sys::resource::{Resource, setrlimit};
+    // To lower a limit is everybody's right, and every Linux since 2.6 knows the other call.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false);
 }
 
 /// Every capability that this thread can use or could take up, as bits of their numbers.

@@ -201,17 +201,26 @@ pub fn may_listen(_: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a listener at `path`, which must not exist, with exactly the permission bits of `mode`.
-pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+/// Opens a listener at `path`, which must not exist, with exactly the permission bits of `mode` (up to 0777), and gives its
+/// file to the user and group of `owner`, if that is somebody else. To be called before the first thread: the mask of the
+/// process is another one for a moment. The bits come from that, and what is given away is known by more than its path:
+/// whoever may write in the directory could have put something else there.
+///
+/// # Errors
+/// What the system says; and that something else is there by then.
+pub fn listen_unix(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     let address = SockAddr::unix(path)?;
-    // Closed to everyone until the wanted bits are set: there is no moment in which it is too open.
-    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    let mode = mode & 0o777;
+    let mask = nix::sys::stat::Mode::from_bits_truncate(!mode as libc::mode_t & 0o777);
+    let before = nix::sys::stat::umask(mask);
     let bound = socket.bind(&address);
     nix::sys::stat::umask(before);
     bound?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    if let Some(owner) = owner {
+        super::bound::give(path, mode, owner)?;
+    }
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

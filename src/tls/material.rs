@@ -15,10 +15,11 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use x509_cert::Certificate;
@@ -71,7 +72,7 @@ pub fn unused(options: &Options) -> Vec<String> {
         faults.extend(provider(options.ciphers.as_deref()).err());
     }
     if !options.verify_client && options.cafile.is_some() {
-        faults.extend(roots("--cafile", options.cafile.as_deref()).err());
+        faults.extend(roots("--cafile", options.cafile.as_deref(), &mut Vec::new()).err());
     }
     faults
 }
@@ -113,7 +114,7 @@ fn server(options: &Options, pairs: &[&Pair], warnings: &mut Vec<String>) -> Res
             |_| "--ssl-ciphers: no cipher is left for the versions of --ssl-version; leave one of them out",
         )?;
     let builder = if options.verify_client {
-        let (roots, given) = roots("--cafile", options.cafile.as_deref())?;
+        let (roots, given) = roots("--cafile", options.cafile.as_deref(), warnings)?;
         let clients = Clients::new(roots, given, provider.clone()).map_err(|error| {
             format!("--verify-client: {error}; name the file of the authority with --cafile")
         })?;
@@ -122,13 +123,20 @@ fn server(options: &Options, pairs: &[&Pair], warnings: &mut Vec<String>) -> Res
         builder.with_no_client_auth()
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver(pairs, &provider, warnings)?));
-    // Only tickets: they need no memory here, and all shards share their keys. Those change every six hours, and the ones
-    // before open tickets for six more: `Ticketer::new` makes a `rustls::ticketer::TicketRotator` of that lifetime. New
-    // material brings new keys, so that nobody resumes what a changed authority would no longer let in.
-    config.ticketer =
-        aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
+    // What remembers sessions is tickets only: they need no memory here, and all shards share their keys.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 1;
+    if options.verify_client {
+        // A ticket holds the client's certificate as it was verified once, and rustls takes it from there without a look at
+        // its dates or its authority; each resumption brings the next ticket. Who has to prove who they are does so each
+        // time, at the price of a whole handshake.
+        config.send_tls13_tickets = 0;
+    } else {
+        // The keys change every six hours, and the ones before open tickets for six more: `Ticketer::new` makes a
+        // `rustls::ticketer::TicketRotator` of that lifetime. New material brings new keys.
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
+        config.send_tls13_tickets = 1;
+    }
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
@@ -142,7 +150,7 @@ fn client(options: &TargetOptions, warnings: &mut Vec<String>) -> Result<ClientC
     let trust = if options.insecure {
         Trust::Anyone
     } else {
-        let (roots, given) = roots("--ssl-target-ca", options.ca.as_deref())?;
+        let (roots, given) = roots("--ssl-target-ca", options.ca.as_deref(), warnings)?;
         let paths =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(
                 |error| format!("--ssl-target: {error}; name the file of the authority with --ssl-target-ca"),
@@ -281,15 +289,19 @@ fn checked(leaf: &CertificateDer<'_>, named: &str) -> Result<Vec<String>, String
 }
 
 /// The authorities in `file`, and the certificates it holds, or the system's authorities and no certificates.
-fn roots(option: &str, file: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+fn roots(
+    option: &str,
+    file: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = file else {
+        let (found, faults) = authorities().map_err(|why| format!("{option}: {why}"))?;
+        warnings.extend(faults.into_iter().map(|fault| format!("{option}: {fault}")));
         // Some of a system's many files may be odd; only nothing at all is an error.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(found);
         if roots.is_empty() {
-            return Err(format!(
-                "{option}: the system has no certificate authorities; install ca-certificates, or name a file of them"
-            ));
+            return Err(format!("{option}: {NO_AUTHORITIES}"));
         }
         return Ok((roots, Vec::new()));
     };
@@ -308,12 +320,71 @@ fn roots(option: &str, file: Option<&Path>) -> Result<(RootCertStore, Vec<Certif
     Ok((roots, certificates))
 }
 
+const NO_AUTHORITIES: &str = "the system has no certificate authorities; install ca-certificates, or name a file of them with SSL_CERT_FILE";
+
+/// The authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` of the environment name in their place;
+/// and what is wrong with these where the others are enough to go on with.
+///
+/// # Errors
+/// When there are none: what is wrong, and the remedy.
+pub fn authorities() -> Result<(Vec<CertificateDer<'static>>, Vec<String>), String> {
+    let said = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    authorities_of(said("SSL_CERT_FILE"), said("SSL_CERT_DIR"))
+}
+
+fn authorities_of(
+    file: Option<OsString>,
+    directories: Option<OsString>,
+) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), String> {
+    if file.is_none() && directories.is_none() {
+        let found = rustls_native_certs::load_native_certs().certs;
+        return if found.is_empty() { Err(NO_AUTHORITIES.into()) } else { Ok((found, Vec::new())) };
+    }
+    let file = file.map(|path| ("SSL_CERT_FILE", PathBuf::from(path)));
+    let directories = directories.iter().flat_map(std::env::split_paths).map(|path| ("SSL_CERT_DIR", path));
+    let (mut found, mut faults, mut barren) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, path) in file.into_iter().chain(directories).filter(|(_, path)| !path.as_os_str().is_empty()) {
+        let fault = |why: &dyn std::fmt::Display| {
+            let remedy = "name authorities in PEM there, or unset it";
+            format!("{name}='{}' in the environment: {why}; {remedy}", path.display())
+        };
+        match certificates(&path, name == "SSL_CERT_FILE") {
+            // A directory may well be there for what is to come.
+            Ok(none) if none.is_empty() => barren.push(fault(&"it holds no certificates")),
+            Ok(some) => found.extend(some),
+            Err(error) => faults.push(fault(&error)),
+        }
+    }
+    if found.is_empty() {
+        let first = faults.into_iter().chain(barren).next();
+        return Err(first.unwrap_or_else(|| NO_AUTHORITIES.into()));
+    }
+    found.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    found.dedup();
+    Ok((found, faults))
+}
+
+/// The certificates in a file, or in the files of a directory; those that are odd are passed over.
+fn certificates(path: &Path, is_file: bool) -> io::Result<Vec<CertificateDer<'static>>> {
+    let status = fs::metadata(path)?;
+    let found = match is_file {
+        // A pipe would be waited for.
+        true if !status.is_file() => return Err(io::Error::other("it is not a file")),
+        true => fs::File::open(path).map(|_| rustls_native_certs::load_certs_from_paths(Some(path), None))?,
+        false => fs::read_dir(path).map(|_| rustls_native_certs::load_certs_from_paths(None, Some(path)))?,
+    };
+    if found.certs.is_empty() && is_file {
+        return Err(io::Error::other("it holds no certificates"));
+    }
+    Ok(found.certs)
+}
+
 /// A whole file, which must be an ordinary one of ordinary size.
 fn read(named: &str, path: &Path) -> Result<(Vec<u8>, Metadata), String> {
     let unreadable =
         |error| format!("{named} cannot be read: {error}; check who owns it and its permissions");
     let status = fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{named} does not exist; make it, or name another"),
+        io::ErrorKind::NotFound => format!("{named} does not exist; make it, or name another"),
         _ => unreadable(error),
     })?;
     if !status.is_file() {

@@ -14,6 +14,7 @@ pub mod stream;
 pub mod suites;
 mod verifier;
 mod version1;
+pub mod words;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -23,15 +23,17 @@ pub(super) struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn plain(&mut self, payload: &[u8]) {
-        let plain = self.opened.plain.get_or_insert_with(|| {
-            let mut chunk = self.pool.chunk(HEADROOM_BYTES + self.plain_most);
+    fn plain(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        if self.opened.plain.is_none() {
+            let room = HEADROOM_BYTES + self.plain_most;
+            let mut chunk = self.pool.chunk(room).ok_or(Failure::NoMemory)?;
             chunk.append(&[0; HEADROOM_BYTES]);
             chunk.advance(HEADROOM_BYTES);
-            chunk
-        });
-        let taken = plain.append(payload);
+            self.opened.plain = Some(chunk);
+        }
+        let taken = self.opened.plain.as_mut().map_or(0, |plain| plain.append(payload));
         debug_assert_eq!(taken, payload.len(), "plaintext is never longer than its ciphertext");
+        Ok(())
     }
 
     fn reply<Data>(&mut self, data: EncodeTlsData<'_, Data>) -> Result<(), Failure> {
@@ -75,7 +77,7 @@ pub(super) fn process<R: Records>(
                 while let Some(record) = traffic.next_record() {
                     let record = record.map_err(Failure::Tls)?;
                     discard += record.discard;
-                    out.plain(record.payload);
+                    out.plain(record.payload)?;
                 }
                 true
             }
@@ -152,7 +154,7 @@ pub(super) fn say<R: Records>(
                 };
                 let written = match encrypt(&mut lease) {
                     Err(EncryptError::InsufficientSize(error)) => {
-                        lease = roomier(lease, error.required_size, pool);
+                        lease = roomier(lease, error.required_size, pool)?;
                         encrypt(&mut lease)
                     }
                     written => written,
@@ -171,13 +173,13 @@ fn encode<Data>(
     reply: &mut Option<Lease>,
     pool: &Pool,
 ) -> Result<(), Failure> {
-    let mut lease = reply.take().unwrap_or_else(|| pool.chunk(1));
+    let mut lease = reply.take().or_else(|| pool.chunk(1)).ok_or(Failure::NoMemory)?;
     let written = match data.encode(lease.spare_mut()) {
         Err(EncodeError::InsufficientSize(error)) => {
             if lease.len() + error.required_size > TLS_BUFFERED_MAX {
                 return Err(Failure::TooLong);
             }
-            lease = roomier(lease, error.required_size, pool);
+            lease = roomier(lease, error.required_size, pool)?;
             data.encode(lease.spare_mut())
         }
         written => written,
@@ -188,8 +190,8 @@ fn encode<Data>(
 }
 
 /// The same bytes in a chunk with `more` bytes of room behind them.
-fn roomier(lease: Lease, more: usize, pool: &Pool) -> Lease {
-    let mut larger = pool.chunk(lease.len() + more);
+fn roomier(lease: Lease, more: usize, pool: &Pool) -> Result<Lease, Failure> {
+    let mut larger = pool.chunk(lease.len() + more).ok_or(Failure::NoMemory)?;
     larger.append(&lease);
-    larger
+    Ok(larger)
 }

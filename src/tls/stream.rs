@@ -8,6 +8,7 @@
 //! is, and everything around this file stays the same.
 
 use super::records::{Out, Speech, process, say};
+use super::words::words;
 use crate::limits::{TLS_BUFFERED_MAX, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_MAX};
 use crate::pool::{Lease, Pool};
 use rustls::client::UnbufferedClientConnection;
@@ -71,15 +72,18 @@ pub enum Failure {
     Exhausted,
     /// Data was to be sent before the handshake was done or after the stream had ended.
     NotOpen,
+    /// There is no memory for what came or what is to be sent.
+    NoMemory,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Tls(error) => write!(f, "TLS: {error}"),
+            Failure::Tls(error) => write!(f, "TLS: {}", words(error)),
             Failure::TooLong => f.write_str("TLS: handshake message too long"),
             Failure::Exhausted => f.write_str("TLS: the keys are used up"),
             Failure::NotOpen => f.write_str("TLS: the stream is not open"),
+            Failure::NoMemory => f.write_str("TLS: out of buffer memory"),
         }
     }
 }
@@ -156,7 +160,9 @@ impl Stream {
         if rest.len() > TLS_BUFFERED_MAX {
             return self.fail(Failure::TooLong, out);
         }
-        let mut chunk = out.pool.chunk(rest.len());
+        let Some(mut chunk) = out.pool.chunk_to_hold(rest.len()) else {
+            return self.fail(Failure::NoMemory, out);
+        };
         chunk.append(rest);
         self.carry = Some(chunk);
     }
@@ -167,7 +173,9 @@ impl Stream {
         if taken == 0 {
             return self.fail(Failure::TooLong, out);
         }
-        let mut carry = carry.joined(&lease[..taken], out.pool);
+        let Some(mut carry) = carry.joined(&lease[..taken], out.pool) else {
+            return self.fail(Failure::NoMemory, out);
+        };
         lease.advance(taken);
         let consumed = self.process(&mut carry, out);
         carry.advance(consumed);
@@ -224,7 +232,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Failure::NotOpen`] before the handshake is done and after a failure or [`Stream::close_notify`];
-    /// [`Failure::Exhausted`] when a TLS 1.2 stream has used up its keys: it must end.
+    /// [`Failure::Exhausted`] when a TLS 1.2 stream has used up its keys: it must end. [`Failure::NoMemory`].
     pub fn seal(&mut self, lease: Lease, pool: &Pool) -> Result<Lease, Failure> {
         if !self.established || self.failed || self.said_goodbye {
             return Err(Failure::NotOpen);
@@ -248,9 +256,10 @@ impl Stream {
 
     fn say(&mut self, speech: Speech<'_>, room: usize, pool: &Pool) -> Result<Lease, Failure> {
         let carry = self.carry.as_deref_mut().unwrap_or_default();
+        let sealed = pool.chunk(room).ok_or(Failure::NoMemory)?;
         let said = match &mut self.role {
-            Role::Server(connection) => say(&mut **connection, carry, speech, pool.chunk(room), pool),
-            Role::Client(connection) => say(&mut **connection, carry, speech, pool.chunk(room), pool),
+            Role::Server(connection) => say(&mut **connection, carry, speech, sealed, pool),
+            Role::Client(connection) => say(&mut **connection, carry, speech, sealed, pool),
         };
         self.failed |= matches!(said, Err(Failure::Tls(_)));
         said

@@ -142,7 +142,9 @@ impl Root {
 /// Those of pread(2).
 pub fn read_piece(file: &File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     let bytes = usize::try_from(len).unwrap_or(usize::MAX).min(FILE_READ_BYTES);
-    let mut piece = vec![0; bytes];
+    let mut piece = Vec::new();
+    piece.try_reserve_exact(bytes)?;
+    piece.resize(bytes, 0);
     let mut filled = 0;
     while filled < bytes {
         match file.read_at(&mut piece[filled..], offset.saturating_add(filled as u64)) {

@@ -1,5 +1,6 @@
 //! What the process takes and what it says about limits: cores, memory, descriptors, sessions, standard error.
 
+use crate::support::client::Message;
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
 use crate::support::server::{Server, program, run_to_end};
@@ -7,7 +8,7 @@ use crate::support::temp::TempDir;
 use crate::support::wire::PATIENCE;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -21,6 +22,7 @@ on_both_engines!(
     a_low_limit_of_descriptors_is_told,
     too_few_descriptors_for_an_engine_are_an_error,
     little_buffer_memory_is_refused,
+    a_limit_of_addresses_ends_sessions_and_not_the_process,
     places_are_never_exceeded,
     standard_error_may_be_full,
 );
@@ -177,6 +179,36 @@ fn little_buffer_memory_is_refused(engine: &str) {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
+/// Unfinished messages have to be kept. Whose message finds no memory any more is sent away; the others go on, whether it was
+/// the ceiling of buffers that was met or the system that gave nothing.
+fn a_limit_of_addresses_ends_sessions_and_not_the_process(engine: &str) {
+    let path = program().into_string().expect("a readable path");
+    let beginning = Frame::binary(vec![0x5a; 1023 * 1024]).more().bytes();
+    for (limit, more) in [
+        ("--as=500000000", None),
+        ("--data=400000000", None),
+        ("--as=500000000", Some("--buffer-memory=4GiB")),
+    ] {
+        let mut words = vec![limit, &path, "--engine", engine, "--threads=2", "--echo", "127.0.0.1:0"];
+        words.extend(more);
+        let server = Server::launch("prlimit", &words);
+        let mut quiet = server.client();
+        let crowd: Vec<_> = (0..200).map(|_| server.client()).collect();
+        let writers: Vec<_> = crowd.iter().map(|client| client.send_beside(beginning.clone())).collect();
+        server.wait_line("end=no_memory");
+        quiet.send(&Frame::binary("still here"));
+        quiet.expect(&Message::Binary(b"still here".to_vec()));
+        for (client, writer) in crowd.into_iter().zip(writers) {
+            client.inbox.wire.shut(Shutdown::Both);
+            // It may have been sent away before it had said all.
+            let _ = writer.join().expect("it only writes");
+        }
+        server.client().leave();
+        quiet.leave();
+        server.stop();
+    }
+}
+
 fn places_are_never_exceeded(engine: &str) {
     let server = Server::start(engine, &["--echo", "--threads=2", "--max-sessions=2"]);
     let mut inside: Vec<_> = (0..2).map(|_| server.client()).collect();
@@ -196,7 +228,7 @@ fn places_are_never_exceeded(engine: &str) {
         wire.set_read_timeout(Some(PATIENCE)).expect("not zero");
         assert_eq!(wire.read(&mut [0; 1]).expect("its turn has come"), 1);
         // An answered client has to go before the next has a place.
-        let _ = wire.shutdown(std::net::Shutdown::Both);
+        let _ = wire.shutdown(Shutdown::Both);
     }
     inside[0].send(&Frame::binary("still here"));
     server.stop();

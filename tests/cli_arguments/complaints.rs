@@ -107,6 +107,10 @@ pub const OWN: &[(&str, &str)] = &[
         "--ssl-target --unix-target=/t 6080",
         "You must use --ssl-target-name or --ssl-target-insecure with --unix-target",
     ),
+    (
+        "--ssl-target --ssl-target-insecure --ssl-target-ca=x 6080 a:1",
+        "You cannot use --ssl-target-insecure together with --ssl-target-ca",
+    ),
     ("--cert=a --key=b --key=c 6080 a:1", "You must use --cert for each --key"),
     ("--token-source=x 6080 a:1", "You must use --token-plugin to use --token-source"),
     ("--host-token 6080 a:1", "You must use --token-plugin to use --host-token"),

@@ -100,7 +100,7 @@ fn what_is_stuck_is_tried_again_when_a_watch_was_lost() {
     let mut engine = Engine::new(Forgetful::default(), Pool::new(1 << 23));
     let token = Token::new(Key { index: 0, generation: 0 }, Lane::First);
     engine.adopt(token, ()).expect("it can be watched");
-    let mut lease = engine.pool().chunk(16);
+    let mut lease = engine.pool().chunk(16).expect("there is memory");
     lease.append(b"stuck");
     engine.send(token, lease, false);
     assert!(engine.take().is_none(), "the socket is full");

@@ -1,6 +1,6 @@
 //! `--check` says whether a command line would start, and `--libserver` is taken without complaint.
 
-use crate::support::server::{Server, program};
+use crate::support::server::{Server, program, run_to_end};
 use crate::support::temp::TempDir;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -9,8 +9,19 @@ use std::process::Command;
 /// Status, standard output and standard error.
 #[track_caller]
 fn checked(args: &[&str]) -> (Option<i32>, String, String) {
+    checked_with(&[], args)
+}
+
+/// The same with these variables in the environment, and no others that say where services are and who is trusted.
+#[track_caller]
+fn checked_with(variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
     let directory = TempDir::new();
-    let said = Command::new(program()).args(args).current_dir(directory.path()).output().expect("it starts");
+    let mut command = Command::new(program());
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY", "https_proxy", "all_proxy"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    let said = command.args(args).current_dir(directory.path()).output().expect("it starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(
         directory.path().read_dir().expect("it is there").count(),
@@ -98,6 +109,224 @@ fn what_would_not_is_one_line_and_status_78() {
             );
         }
     }
+}
+
+/// Asks a web service, which is not there.
+const SERVICE: [&str; 4] =
+    ["--check", "--token-plugin=BaseTokenAPI", "--token-source=http://me:hunter2@127.0.0.1:1/%s", "6080"];
+
+/// One line that begins with `begin` and has `parts` in it, and status 78.
+#[track_caller]
+fn is_told(variables: &[(&str, &str)], args: &[&str], begin: &str, parts: &[&str]) {
+    let (status, out, err) = checked_with(variables, args);
+    assert_eq!((status, out.as_str()), (Some(78), ""), "{variables:?} {args:?}: {err}");
+    let begin = format!("websplice: {begin}");
+    assert!(err.lines().count() == 1 && err.starts_with(&begin), "{variables:?} {args:?}: {err}");
+    assert!(parts.iter().all(|part| err.contains(part)) && !err.contains("hunter2"), "{args:?}: {err}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_told_where_it_would_be() {
+    for value in ["socks5://127.0.0.1:1", ":::bad", "http://127.0.0.1:99999", "http://me:hunter2@p:x"] {
+        let begin = "--token-source: http_proxy='";
+        is_told(&[("http_proxy", value)], &SERVICE, begin, &["write http://host:port there, or unset it"]);
+        for (variables, args) in [
+            (&[("http_proxy", value), ("no_proxy", "127.0.0.0/8")][..], &SERVICE[..]),
+            (&[("http_proxy", value)], &["--check", "6080", "a:1"]),
+        ] {
+            let (status, _, err) = checked_with(variables, args);
+            assert_eq!((status, err.as_str()), (Some(0), ""), "{variables:?}");
+        }
+    }
+}
+
+#[test]
+fn authorities_of_the_environment_that_are_none_are_told_where_they_would_judge() {
+    let place = TempDir::new();
+    place.write("junk", "no certificate\n");
+    place.write("good", rcgen_authority());
+    std::fs::create_dir(place.path().join("empty")).expect("it is ours");
+    let (junk, good, empty) = (place.arg("junk"), place.arg("good"), place.arg("empty"));
+    let tokens = ["--check", "--token-plugin=JSONTokenApi", "--token-source=https://a.test/%s", "6080"];
+    let forward = ["--check", "--auth-plugin=ForwardAuth", "--auth-source=https://a.test/", "6080", "a:1"];
+    let target = ["--check", "--ssl-target", "6080", "a:1"];
+    for args in [&tokens[..], &forward, &target] {
+        for (value, why) in
+            [("/nonexistent", "No such file"), (&junk, "no certificates"), (&empty, "not a file")]
+        {
+            let name = format!("SSL_CERT_FILE='{value}'");
+            // With others beside it, and without.
+            for variables in [
+                &[("SSL_CERT_FILE", value)][..],
+                &[("SSL_CERT_FILE", value), ("SSL_CERT_DIR", &place.arg(""))],
+            ] {
+                let (status, _, err) = checked_with(variables, args);
+                assert_eq!(status, Some(78), "{variables:?} {args:?}: {err}");
+                assert!(err.lines().count() == 1 && err.contains(&name) && err.contains(why), "{err}");
+            }
+        }
+        for (value, wrong) in [("/nonexistent", true), (&junk, true), (&empty, false)] {
+            let (status, _, err) = checked_with(&[("SSL_CERT_FILE", &good), ("SSL_CERT_DIR", value)], args);
+            assert_eq!(status, Some(if wrong { 78 } else { 0 }), "{value} {args:?}: {err}");
+            assert_eq!(err.contains(&format!("SSL_CERT_DIR='{value}'")), wrong, "{args:?}: {err}");
+        }
+        is_told(&[("SSL_CERT_DIR", &empty)], args, "", &["SSL_CERT_DIR='", "holds no certificates"]);
+        let (status, _, err) = checked_with(&[("SSL_CERT_FILE", &good)], args);
+        assert_eq!((status, err.as_str()), (Some(0), ""), "{args:?}");
+    }
+    let (status, ..) = checked_with(&[("SSL_CERT_FILE", "/nonexistent")], &["--check", "6080", "a:1"]);
+    assert_eq!(status, Some(0), "nobody is judged");
+}
+
+#[test]
+fn what_nothing_comes_of_is_told_and_is_but_a_warning_for_a_start() {
+    let place = TempDir::new();
+    let tokens = place.write("tokens", "t: 127.0.0.1:1\n");
+    place.write("text", "");
+    let config = format!("--target-config={}", tokens.display());
+    let text = format!("--python={}", place.arg("text"));
+    let rows: [(&[&str], &str, &str); 4] = [
+        (
+            &[&config, "--token-plugin=TokenRedis", "--token-source=r:1"],
+            "--target-config: ",
+            "--token-plugin=TokenRedis",
+        ),
+        (&["--python=/nonexistent", "--echo"], "--python: /nonexistent: ", "no such program"),
+        (&["--python=no-such-python", "--echo"], "--python: no-such-python: ", "PATH"),
+        (&[&text, "--echo"], "--python: ", "may not be executed"),
+    ];
+    for (args, begin, part) in rows {
+        is_told(&[], &[&["--check", "6080"], args].concat(), begin, &[part]);
+        let server = Server::start("poll", args);
+        let line = server.wait_line(&format!(" warn {begin}"));
+        assert!(line.contains(part), "{line}");
+        server.stop();
+    }
+}
+
+#[test]
+fn what_is_odd_in_a_directory_of_tokens_is_told() {
+    for (plugin, odd, why) in [
+        ("TokenFileName", "pipe", "is no file; put a file with host:port there"),
+        ("TokenFileName", "socket", "leads nowhere, or out of the directory"),
+        ("TokenFileName", "device", "leads nowhere, or out of the directory"),
+        ("TokenFileName", "absent", "leads nowhere, or out of the directory"),
+        ("TokenFile", "pipe", "pipe is no file and is passed over"),
+        ("TokenFile", "device", "device is no file and is passed over"),
+    ] {
+        let place = TempDir::new();
+        place.write("good", if plugin == "TokenFile" { "t: 127.0.0.1:1\n" } else { "127.0.0.1:1" });
+        std::fs::create_dir(place.join("within")).expect("it is ours");
+        let source = format!("--token-source={}", place.path().display());
+        let plugin = format!("--token-plugin={plugin}");
+        let args = ["--check", "6080", &plugin, &source];
+        assert_eq!(checked(&args).0, Some(0), "{plugin}");
+        match odd {
+            "pipe" => {
+                nix::unistd::mkfifo(&place.join(odd), nix::sys::stat::Mode::S_IRWXU).expect("it is ours")
+            }
+            "device" => std::os::unix::fs::symlink("/dev/null", place.join(odd)).expect("it is ours"),
+            _ => std::os::unix::fs::symlink("nowhere", place.join(odd)).expect("it is ours"),
+        }
+        is_told(&[], &args, "--token-source: ", &[why]);
+    }
+}
+
+#[test]
+fn what_is_there_and_is_of_another_kind_is_told_with_its_remedy() {
+    let place = TempDir::new();
+    place.write("file", "t: 127.0.0.1:1\n");
+    nix::unistd::mkfifo(&place.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("it is ours");
+    for plugin in ["TokenFileName", "UnixDomainSocketDirectory"] {
+        let plugin_word = format!("--token-plugin={plugin}");
+        let source = format!("--token-source={}", place.arg("file"));
+        let needs = format!("Not a directory (os error 20); {plugin} needs a directory");
+        is_told(&[], &["--check", "6080", &plugin_word, &source], "--token-source: ", &[&needs]);
+    }
+    for wrong in ["pipe", ""] {
+        let word = format!("--syslog={}", place.arg(wrong));
+        is_told(
+            &[],
+            &["--check", &word, "6080", "a:1"],
+            "--syslog: ",
+            &["not a socket; name the one of a server"],
+        );
+    }
+    if nix::unistd::geteuid().is_root() {
+        let secret = place.write("secret/users", "me:x\n");
+        let hidden = place.join("secret");
+        std::fs::set_permissions(&hidden, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .expect("it is ours");
+        let _syslog = UnixDatagram::bind(hidden.join("device")).expect("it is ours");
+        let (users, syslog) = (format!("--auth-source={}", secret.display()), place.arg("secret/device"));
+        let (device, user) = (format!("--syslog={syslog}"), "--user=65534:65534");
+        let guard = ["--check", "--auth-plugin=HtpasswdAuth", &users, user, "6080", "a:1"];
+        is_told(&[], &guard, "option --auth-source: ", &["let the user read it who serves"]);
+        is_told(
+            &[],
+            &["--check", &device, user, "6080", "a:1"],
+            "--syslog: ",
+            &["let the user write to it who serves"],
+        );
+    }
+}
+
+#[test]
+fn a_path_may_be_of_any_bytes_and_other_sources_may_not() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = TempDir::new();
+    let path = place.join("tok").into_os_string();
+    let path = std::ffi::OsStr::from_bytes(&[path.as_encoded_bytes(), b"\xff"].concat()).to_owned();
+    std::fs::write(&path, "t: 127.0.0.1:1\n").expect("it is ours");
+    let users = std::ffi::OsStr::from_bytes(&[path.as_encoded_bytes(), b"u"].concat()).to_owned();
+    std::fs::write(&users, "me:$apr1$abcdefgh$N5CAXIbyFW2eta7OLGOUM0\n").expect("it is ours");
+    let check = |more: &[&str], option: &str, path: &std::ffi::OsStr| {
+        let word = [option.as_bytes(), path.as_encoded_bytes()].concat();
+        let word = std::ffi::OsStr::from_bytes(&word);
+        let said = Command::new(program()).args(["--check", "6080"]).args(more).arg(word).output();
+        let said = said.expect("it starts");
+        (said.status.code(), String::from_utf8_lossy(&said.stderr).into_owned())
+    };
+    let ok = (Some(0), String::new());
+    assert_eq!(check(&["--token-plugin=TokenFile"], "--token-source=", &path), ok);
+    assert_eq!(check(&["a:1", "--auth-plugin=HtpasswdAuth"], "--auth-source=", &users), ok);
+    for (more, option, remedy) in [
+        (
+            &["--token-plugin=TokenRedis"][..],
+            "--token-source=",
+            "--token-source: it is not UTF-8; write it in UTF-8",
+        ),
+        (
+            &["a:1", "--auth-plugin=BasicHTTPAuth"],
+            "--auth-source=",
+            "--auth-source: it is not UTF-8; write it in UTF-8",
+        ),
+        (&["a:1"], "--user=", "it is not UTF-8; write it in UTF-8"),
+    ] {
+        let (status, err) = check(more, option, &path);
+        assert!(status == Some(78) && err.lines().count() == 1 && err.contains(remedy), "{err}");
+        assert!(option == "--user=" || !err.contains("/tok"), "it may be a secret: {err}");
+    }
+}
+
+#[test]
+fn a_start_that_comes_to_nothing_is_one_line() {
+    for command in ["exec:/nonexistent", "exec:echo one >&2; echo two >&2; exit 3"] {
+        let plugin = format!("--token-plugin={command}");
+        let (status, err) = run_to_end(&[&plugin, "127.0.0.1:0"]);
+        assert!(status == Some(1) && err.lines().count() == 1, "{err}");
+        assert!(
+            err.contains("option --token-plugin: ") && err.contains("see that the command runs"),
+            "{err}"
+        );
+    }
+}
+
+fn rcgen_authority() -> String {
+    let key = rcgen::KeyPair::generate().expect("a key is made");
+    let mut wanted = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    wanted.self_signed(&key).expect("it is signed").pem()
 }
 
 #[test]

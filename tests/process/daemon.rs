@@ -8,14 +8,13 @@ use crate::support::temp::TempDir;
 use crate::support::wire::{PATIENCE, Wire, soon};
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -24,6 +23,7 @@ use std::time::{Duration, Instant};
 on_both_engines!(
     it_leaves_and_serves,
     it_inherits_nothing,
+    secrets_are_not_in_the_list_of_processes,
     relative_paths_mean_what_they_meant,
     a_failed_start_is_seen_where_it_was_started,
     a_log_goes_on_behind_the_fork,
@@ -32,22 +32,28 @@ on_both_engines!(
     a_pid_file_without_a_daemon,
     plugins_run_where_it_was_started,
     another_user_serves,
-    a_daemon_does_not_outlive_a_starter_that_was_ended,
+    its_files_are_open_to_nobody_else,
 );
 
 /// A daemon, found by its file and ended by its number.
-struct Daemon {
-    pid: i32,
-    address: SocketAddr,
-    directory: TempDir,
+pub(super) struct Daemon {
+    pub(super) pid: i32,
+    pub(super) address: SocketAddr,
+    pub(super) directory: TempDir,
 }
 
 impl Daemon {
     /// Starts one with these words in a directory of its own, where it writes `own.pid`.
     #[track_caller]
     fn start(engine: &str, args: &[&str]) -> Daemon {
+        Daemon::start_by(&mut Command::new(program()), engine, args)
+    }
+
+    /// The same by a command that the words are for.
+    #[track_caller]
+    fn start_by(starter: &mut Command, engine: &str, args: &[&str]) -> Daemon {
         let directory = TempDir::new();
-        let said = Command::new(program())
+        let said = starter
             .args(["-v", "--engine", engine, "-D", "--pid-file=own.pid", "--echo", "127.0.0.1:0"])
             .args(args)
             .current_dir(directory.path())
@@ -94,7 +100,7 @@ impl Daemon {
     }
 
     /// It is no child of ours, so nothing tells when it ends.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     }
@@ -141,8 +147,44 @@ fn it_leaves_and_serves(engine: &str) {
     for stream in ["fd/0", "fd/1", "fd/2"] {
         assert_eq!(daemon.link(stream), "/dev/null", "{stream}");
     }
-    let mask = u32::from_str_radix(&daemon.status("Umask"), 8).expect("a mask is octal");
-    assert_eq!(mask & 0o022, 0o022, "others never write its files");
+    daemon.stop();
+}
+
+/// Also where it was started with a mask that forbids nothing. What it starts has that mask.
+fn its_files_are_open_to_nobody_else(engine: &str) {
+    let unmasked = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(program());
+        command
+    };
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o7777;
+    let daemon = Daemon::start_by(&mut unmasked(), engine, &["--log-file=own.log", "--record=own.rec"]);
+    daemon.serves();
+    let recordings = || {
+        let entries = fs::read_dir(daemon.directory.path()).expect("it is there").flatten();
+        entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("own.rec."))
+    };
+    let until = soon();
+    let recording = loop {
+        if let Some(recording) = recordings() {
+            break recording;
+        }
+        assert!(Instant::now() < until, "no recording");
+        sleep(Duration::from_millis(5));
+    };
+    assert_eq!(mode(&recording), 0o600);
+    assert_eq!(daemon.status("Umask"), "0000");
+    assert_eq!(mode(&daemon.directory.join("own.log")), 0o600);
+    assert_eq!(mode(&daemon.directory.join("own.pid")), 0o644);
+    daemon.stop();
+
+    let plugin = "--auth-plugin=exec:read -r hello; : > made; echo '{\"ready\":true}'; cat > /dev/null";
+    let daemon = Daemon::start_by(&mut unmasked(), engine, &[plugin]);
+    assert_eq!(
+        mode(&daemon.directory.join("made")),
+        0o666,
+        "a program has the mask of who started the server"
+    );
     daemon.stop();
 }
 
@@ -162,6 +204,34 @@ fn it_inherits_nothing(engine: &str) {
     assert!(!holds(daemon.pid));
     daemon.stop();
     plain.stop();
+}
+
+/// Neither of a process that stays nor of one that leaves; and what was secret is known all the same.
+fn secrets_are_not_in_the_list_of_processes(engine: &str) {
+    let guard = ["--auth-plugin=BasicHTTPAuth", "--auth-source=me:secret"];
+    let words = [&guard[..], &["--key-password", "secret", "--echo"]].concat();
+    let server = Server::start(engine, &words);
+    let title = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).expect("it runs");
+    let shown: Vec<&str> = title.split_terminator('\0').map(str::trim_end).collect();
+    let expected = ["--auth-plugin=BasicHTTPAuth", "--auth-source=x", "--key-password", "x", "--echo"];
+    assert!(shown.ends_with(&expected) && !title.contains("secret"), "{shown:?}");
+    assert!(WsClient::try_open(server.wire(), &Handshake::new()).is_err());
+    // Of me:secret.
+    let me = Handshake::new().set("Authorization", "Basic bWU6c2VjcmV0");
+    WsClient::open(server.wire(), &me).leave();
+    server.stop();
+
+    let daemon = Daemon::start(engine, &guard);
+    let title = daemon.proc("cmdline");
+    assert!(title.contains("--auth-source=x") && !title.contains("secret"), "{title:?}");
+    WsClient::open(Wire::tcp(daemon.address), &me).leave();
+    daemon.stop();
+
+    let open = ["--auth-plugin=ExpectOrigin", "--auth-source=https://secret.test", "--echo"];
+    let server = Server::start(engine, &open);
+    let title = fs::read_to_string(format!("/proc/{}/cmdline", server.pid())).expect("it runs");
+    assert!(title.ends_with("--auth-source=https://secret.test\0--echo\0"), "an origin is none: {title:?}");
+    server.stop();
 }
 
 fn relative_paths_mean_what_they_meant(engine: &str) {
@@ -310,17 +380,31 @@ fn another_user_serves(engine: &str) {
     }
     let log = fs::metadata(daemon.directory.join("own.log")).expect("it is there");
     assert_eq!((log.uid(), log.gid()), (nobody.as_raw(), 7), "it can be opened anew");
-    // The directory is root's, so the file cannot be removed any more, but it names nobody then.
     let path = daemon.directory.join("own.pid");
+    let mut held = 0;
+    for entry in fs::read_dir(format!("/proc/{}/fd", daemon.pid)).expect("it runs").flatten() {
+        if fs::read_link(entry.path()).is_ok_and(|link| link == path) {
+            let info = daemon.proc(&format!("fdinfo/{}", entry.file_name().to_string_lossy()));
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("each has flags");
+            let flags = i32::from_str_radix(flags.trim(), 8).expect("flags are octal");
+            assert_eq!(flags & libc::O_ACCMODE, libc::O_RDONLY, "it is root's");
+            held += 1;
+        }
+    }
+    assert_eq!(held, 1);
     daemon.signal(Signal::SIGTERM);
     let until = soon();
     while !daemon.has_ended() {
         assert!(Instant::now() < until, "still there after SIGTERM");
         sleep(Duration::from_millis(5));
     }
-    assert_eq!(fs::read_to_string(&path).expect("it is there"), "");
+    // The directory is root's, so the file cannot be removed any more, but nobody has it then.
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", daemon.pid));
     let log = fs::read_to_string(daemon.directory.join("own.log")).expect("it is there");
     assert!(log.contains(" warn --pid-file: ") && log.contains("own.pid could not be removed"), "{log}");
+    let next = Server::start(engine, &["--echo", "--pid-file", &daemon.directory.arg("own.pid")]);
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", next.pid()));
+    next.stop();
 
     let dir = TempDir::new();
     let args = ["--unix-listen", &dir.arg("own.sock"), "--echo", "--user=nobody"];
@@ -335,62 +419,6 @@ fn another_user_serves(engine: &str) {
     server.stop();
 }
 
-/// Whoever waits for it goes by how its starter ended: while it starts, and when it has started and nobody has heard so.
-fn a_daemon_does_not_outlive_a_starter_that_was_ended(engine: &str) {
-    for starts in [false, true] {
-        let directory = TempDir::new();
-        let (begun, go) = (directory.join("begun"), directory.join("go"));
-        nix::unistd::mkfifo(&go, Mode::S_IRWXU).expect("it is ours");
-        // It is ready when somebody says so.
-        let plugin =
-            "--auth-plugin=exec:read -r hello; : > begun; cat go; echo '{\"ready\":true}'; cat > /dev/null";
-        let mut starter = Command::new(program())
-            .args(["--engine", engine, "-D", "--pid-file=own.pid", "--log-file=own.log", "--echo", plugin])
-            .arg("127.0.0.1:0")
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let until = soon();
-        while !begun.exists() {
-            assert!(Instant::now() < until, "the plugin was not started");
-            sleep(Duration::from_millis(5));
-        }
-        let number = fs::read_to_string(directory.join("own.pid")).expect("it was opened before");
-        let pid: i32 = number.trim().parse().expect("a number");
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (log, go) = (directory.join("own.log"), || fs::write(&go, "").expect("the plugin reads it"));
-        let daemon = Daemon { pid, address, directory };
-        let tell = |signal| {
-            let own = i32::try_from(starter.id()).expect("process numbers fit");
-            kill(Pid::from_raw(own), signal).expect("it is ours");
-        };
-        if starts {
-            tell(Signal::SIGSTOP);
-            go();
-            wait_text(&log, "proxying from ");
-            tell(Signal::SIGTERM);
-            tell(Signal::SIGCONT);
-        } else {
-            tell(Signal::SIGTERM);
-        }
-        let status = starter.wait().expect("it is ours");
-        assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status}");
-        if !starts {
-            go();
-        }
-        let until = soon();
-        while !daemon.has_ended() {
-            assert!(Instant::now() < until, "it serves: {}", fs::read_to_string(&log).unwrap_or_default());
-            sleep(Duration::from_millis(5));
-        }
-        let log = fs::read_to_string(&log).expect("it is there");
-        assert!(log.contains(" warn --daemon: whoever started it was ended"), "{log}");
-        assert!(!daemon.directory.join("own.pid").exists());
-    }
-}
-
 /// Beside the engines: nothing is served.
 #[test]
 fn users_that_are_not_there_are_refused_in_one_line() {
@@ -401,6 +429,14 @@ fn users_that_are_not_there_are_refused_in_one_line() {
         let (status, log) = run_to_end(&["--user", word, "--echo", "127.0.0.1:0"]);
         assert_eq!((status, log.as_str()), (Some(1), format!("websplice: {part}").as_str()));
     }
+}
+
+/// How large a core may be: soft limit, hard limit and unit.
+#[track_caller]
+fn core_limit(pid: u32) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("each has one");
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Beside the engines: the process is the same. What it may leave behind is seen by who owns its files in `/proc`.
@@ -421,9 +457,12 @@ fn only_who_looks_for_something_gets_a_core() {
         let lines = BufReader::new(server.stderr.take().expect("it is piped")).lines();
         let said = lines.map_while(Result::ok).any(|line| line.contains("proxying from "));
         let found = fs::metadata(format!("/proc/{}/environ", server.id())).map(|found| found.uid());
+        let limit = core_limit(server.id());
         server.kill().and_then(|()| server.wait()).expect("it can be ended");
         assert!(said, "{words:?}");
         assert_eq!(found.expect("it ran"), owner, "{words:?}");
+        let expected = if owner == 0 { "0 0 bytes".to_owned() } else { core_limit(std::process::id()) };
+        assert_eq!(limit, expected, "{words:?}");
     }
 }
 

@@ -172,8 +172,7 @@ impl Day {
         self.check_ends();
         assert_eq!(self.shard.counters().panics, 0, "a session panicked");
         assert_eq!(self.shard.engine().pool().in_use(), 0, "buffers are left");
-        let starved = self.shard.counters().starved;
-        let tally = Tally::of(self.world.faults(), starved, &self.clients, &self.targets);
+        let tally = Tally::of(self.world.faults(), self.shard.counters(), &self.clients, &self.targets);
         drop(self.shard);
         self.world.check();
         (self.world.trace_hash(), tally)
@@ -331,8 +330,12 @@ impl Day {
         let calm =
             is_instant(&odds) && odds.reset + odds.watch_fails + odds.connect_fails + odds.dial_ms == 0;
         let targets = &self.targets;
-        if calm && self.ceiling == BUFFER_MEMORY_MIN {
+        // Who has to make room is closed without a word, and so is cut from TLS.
+        let shed = self.shard.counters().heads_shed + self.shard.counters().idle_shed;
+        if calm && self.ceiling == BUFFER_MEMORY_MIN && shed == 0 {
             secure::check_served_clients(&self.clients, self.stopped.unwrap_or_default());
+        }
+        if calm && self.ceiling == BUFFER_MEMORY_MIN {
             secure::check_served_targets(&self.targets);
         }
         for (number, client) in self.clients.iter().enumerate() {

@@ -5,6 +5,7 @@ use super::client::{Client, Manner};
 use super::target::Target;
 use rustls::ProtocolVersion;
 use std::ops::AddAssign;
+use websplice::observe::counters::Counters;
 use websplice::sim::Faults;
 
 /// Counts of things that have to happen now and then.
@@ -14,6 +15,8 @@ pub struct Tally {
     pub faults: Faults,
     /// Receives that had to wait for buffer memory.
     pub starved: u64,
+    /// Clients that had to make room for others.
+    pub shed: u64,
     /// Handshakes with clients that were done, in the older and the newer version, and those resumed among them.
     pub clients: [usize; 2],
     pub clients_resumed: usize,
@@ -37,8 +40,9 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one day.
-    pub fn of(faults: Faults, starved: u64, clients: &[Client], targets: &[Target]) -> Tally {
-        let mut tally = Tally { faults, starved, ..Tally::default() };
+    pub fn of(faults: Faults, counters: &Counters, clients: &[Client], targets: &[Target]) -> Tally {
+        let shed = counters.heads_shed + counters.idle_shed;
+        let mut tally = Tally { faults, starved: counters.starved, shed, ..Tally::default() };
         let answers = clients.iter().flat_map(|client| &client.reader.answers);
         tally.unknown = answers.clone().filter(|status| **status == 404).count();
         tally.undecided = answers.filter(|status| **status == 504).count();
@@ -84,6 +88,7 @@ impl Tally {
             [self.clients_alerted, self.targets_alerted, self.clients_dismissed, self.targets_dismissed];
         assert!(ends.iter().all(|&count| count > 0), "ends of streams: {self:#?}");
         assert!(self.unknown > 0 && self.undecided > 0, "routes: {self:#?}");
+        assert!(self.shed > 0, "rooms: {self:#?}");
         assert!(self.bridges > 0 && self.unfinished > 0, "{self:#?}");
     }
 }
@@ -99,6 +104,7 @@ impl AddAssign for Tally {
             self.faults.half_closes[side] += other.faults.half_closes[side];
         }
         self.starved += other.starved;
+        self.shed += other.shed;
         for version in 0..2 {
             self.clients[version] += other.clients[version];
             self.targets[version] += other.targets[version];

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Both versions there are.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
@@ -82,8 +83,15 @@ impl Authority {
 
     /// A certificate whose subject is called `name`, for a client.
     pub fn sign_person(&self, name: &str) -> Signed {
+        self.sign_person_until(name, SystemTime::now() + Duration::from_secs(3600))
+    }
+
+    /// The same, valid up to this second.
+    pub fn sign_person_until(&self, name: &str, until: SystemTime) -> Signed {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let until = until.duration_since(UNIX_EPOCH).expect("it is later than 1970");
+        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(until.as_secs());
         let key = KeyPair::generate().expect("keys can be made");
         let cert = params.signed_by(&key, &self.issuer).expect("it can sign").pem();
         Signed { cert, key: key.serialize_pem() }

@@ -6,11 +6,11 @@ use crate::support::http::HttpClient;
 use crate::support::server::Server;
 use crate::support::temp::TempDir;
 use crate::support::tls::{Authority, Client, VERSIONS, connection, file};
-use crate::support::wire::{Fault, Inbox, Wire, soon};
+use crate::support::wire::{Fault, Inbox, PATIENCE, Wire, soon};
 use crate::support::{on_both_engines, pattern};
 use rustls::{HandshakeKind, ProtocolVersion, StreamOwned};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 on_both_engines!(
     messages_come_back_in_both_versions,
@@ -23,6 +23,7 @@ on_both_engines!(
     clients_show_certificates,
     the_name_chooses_the_certificate,
     a_ticket_resumes,
+    who_has_to_prove_themselves_does_so_each_time,
     a_hello_without_a_certificate_is_closed_and_told,
     openssl_is_content,
 );
@@ -239,6 +240,34 @@ fn a_ticket_resumes(engine: &str) {
             let kind = connection(&wire).handshake_kind();
             assert_eq!(kind == Some(HandshakeKind::Resumed), turn > 0, "{version:?}: {kind:?}");
             WsClient::open(wire, &Handshake::new()).leave();
+        }
+    }
+    server.stop();
+}
+
+/// A ticket would let a certificate in for ever, for nobody looks at its dates again.
+fn who_has_to_prove_themselves_does_so_each_time(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let ca = file(&directory, "ca.pem", &authority.pem);
+    let server = server(engine, &authority, &directory, &["--verify-client", "--cafile", &ca]);
+    for version in VERSIONS {
+        let until = SystemTime::now() + Duration::from_secs(4);
+        let client = authority.client(&[version], Some(&authority.sign_person_until("alice", until)));
+        let deadline = Instant::now() + PATIENCE;
+        for turn in 0.. {
+            let wire = client.connect(server.address(), NAME, 0);
+            match wire.and_then(|wire| {
+                let kind = connection(&wire).handshake_kind();
+                assert_ne!(kind, Some(HandshakeKind::Resumed), "{version:?}");
+                WsClient::try_open(wire, &Handshake::new())
+            }) {
+                Ok(client) => client.leave(),
+                Err(why) => {
+                    assert!(turn > 1 && why.contains("alert"), "{version:?}, time {turn}: {why}");
+                    break;
+                }
+            }
+            assert!(Instant::now() < deadline, "{version:?}: it has expired, and is still let in");
         }
     }
     server.stop();

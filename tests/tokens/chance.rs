@@ -109,7 +109,7 @@ fn hidden(options: &Options) -> usize {
             tls: None,
             certified: None,
         };
-        if let Some(token) = find(&request, &[Place::Query]) {
+        if let Ok(Some(token)) = find(&request, &[Place::Query]) {
             assert_eq!(token.secret(), SECRET);
             assert!(shown.contains(&options.veil.mark(SECRET).to_string()), "{shown}");
             found += 1;

@@ -7,7 +7,13 @@ use crate::support::server::Server;
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
 
-on_both_engines!(every_place, the_host, nothing_shows_a_token, secrets_are_not_shown_without_tokens_either);
+on_both_engines!(
+    every_place,
+    what_is_said_twice,
+    the_host,
+    nothing_shows_a_token,
+    secrets_are_not_shown_without_tokens_either
+);
 
 /// A token that stands nowhere by chance.
 const SECRET: &str = "s3cr-t0ken.42";
@@ -56,6 +62,25 @@ fn every_place(engine: &str) {
     // The first place that has one counts, good or not.
     assert_eq!(refused(&server, &rows[0].1.clone().set("Cookie", "token=wrong")), 404);
     server.stop();
+}
+
+/// As behind a proxy that adds its own to what the client has sent.
+fn what_is_said_twice(engine: &str) {
+    let (target, place) = (TcpTarget::echo(), TempDir::new());
+    let file = file_of(&target, &place, SECRET);
+    for (word, name) in [("header:X-Desk", "X-Desk"), ("cookie", "Cookie")] {
+        let server =
+            Server::start(engine, &["--token-from", &format!("{word},query"), "--target-config", &file]);
+        let value = |token: &str| if name == "Cookie" { format!("token={token}") } else { token.to_owned() };
+        let (ours, theirs) = (value(SECRET), value("theirs"));
+        works(&server, &Handshake::new().add(name, &ours));
+        for (first, second) in [(&ours, &theirs), (&theirs, &ours), (&ours, &ours)] {
+            let twice = start(&format!("/?token={SECRET}")).add(name, first).add(name, second);
+            assert_eq!(refused(&server, &twice), 400, "{word}");
+        }
+        assert!(!server.log().contains(SECRET), "{}", server.log());
+        server.stop();
+    }
 }
 
 fn the_host(engine: &str) {

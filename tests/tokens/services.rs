@@ -5,7 +5,7 @@ use super::service::Service;
 use crate::support::client::{Handshake, WsClient};
 use crate::support::http::{HttpClient, request};
 use crate::support::on_both_engines;
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
 use crate::support::target::{Refusing, TcpTarget};
 use crate::support::temp::TempDir;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ on_both_engines!(
     a_service_that_answers_nothing_at_all_is_left_alone,
     the_queue_has_an_end,
     a_service_that_is_gone_is_told_at_once,
+    a_proxy_that_is_gone_is_not_the_fault_of_the_service,
     redis,
     redis_that_comes_and_goes,
 );
@@ -109,6 +110,24 @@ fn answers_are_kept_for_a_while(engine: &str) {
         assert!(asked.contains(&asked_for), "{cache}: {asked_for}");
         server.stop();
     }
+}
+
+fn a_proxy_that_is_gone_is_not_the_fault_of_the_service(engine: &str) {
+    let service = Service::http(|_| (200, "127.0.0.1:1".into()));
+    let gone = Refusing::new();
+    let proxy = format!("http_proxy=http://me:hunter2@{}", gone.address());
+    let source = format!("http://{}/%s", service.address());
+    let program = program();
+    let program = program.to_str().expect("the path is plain");
+    let start = ["-u", "no_proxy", "-u", "NO_PROXY", &proxy, program, "--engine", engine, "127.0.0.1:0"];
+    let tokens = ["--token-plugin=BaseTokenAPI", "--token-source", &source];
+    let server = Server::launch("env", &[&start[..], &tokens].concat());
+    assert_eq!(refused(&server, &asking("one")), 503);
+    let line = server.wait_line("tokens source=BaseTokenAPI failures=1 error=");
+    let named = format!("{}: the proxy {} of http_proxy: ", service.address(), gone.address());
+    assert!(line.contains(&named) && !line.contains("hunter2"), "{line}");
+    assert!(service.asked().is_empty(), "and never asked without it");
+    server.stop();
 }
 
 /// Sends an upgrade and does not wait for its answer.

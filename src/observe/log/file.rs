@@ -8,9 +8,10 @@
 use super::outlet::Outlet;
 use super::spot::{self, Spot};
 use crate::sys::{directory, process, stdio};
-use std::fs::{File, OpenOptions};
+use nix::unistd::geteuid;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -52,8 +53,8 @@ impl LogFile {
     /// descriptors are `barred`, for that reason. To be called before the process has opened anything else.
     ///
     /// # Errors
-    /// When it cannot be opened for appending, or is a link that others may have made, or neither a file nor a device such as
-    /// `/dev/null`.
+    /// When it cannot be opened for appending, or is a link or a file that others may have put there, or neither a file nor a
+    /// device such as `/dev/null`.
     pub fn open(path: &Path, owner: Option<(u32, u32)>, barred: Option<&str>) -> io::Result<LogFile> {
         let way = match spot::find(path)? {
             Spot::Descriptor(number) => Way::to(number, barred)?,
@@ -64,7 +65,7 @@ impl LogFile {
                     }
                     file
                 }
-                Err(_) => open(&path, options().create(true))?,
+                Err(_) => open(&path, options().create(true), owner)?,
             }),
         };
         Ok(LogFile { path: path.to_owned(), way, held: Vec::new(), failing: false })
@@ -74,10 +75,10 @@ impl LogFile {
     ///
     /// # Errors
     /// As of [`LogFile::open`].
-    pub fn check(path: &Path, barred: Option<&str>) -> io::Result<()> {
+    pub fn check(path: &Path, owner: Option<(u32, u32)>, barred: Option<&str>) -> io::Result<()> {
         match spot::find(path)? {
             Spot::Descriptor(number) => Way::to(number, barred).map(drop),
-            Spot::File(path) => match open(&path, &options()) {
+            Spot::File(path) => match open(&path, &options(), owner) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     directory::admits(&path).map_err(|error| explained(&path, error))
                 }
@@ -107,7 +108,8 @@ impl LogFile {
         // A failure to write belongs to the file before.
         let _ = file.write_all(&std::mem::take(&mut self.held));
         let opened = spot::find(&self.path).and_then(|spot| match spot {
-            Spot::File(path) => open(&path, options().create(true)),
+            // The process is who the file was made for by now.
+            Spot::File(path) => open(&path, options().create(true), None),
             Spot::Descriptor(_) => Err(io::Error::other("it leads to a descriptor now; start anew for that")),
         });
         *file =
@@ -188,10 +190,35 @@ fn options() -> OpenOptions {
     options
 }
 
-fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
+fn open(path: &Path, options: &OpenOptions, owner: Option<(u32, u32)>) -> io::Result<File> {
     let file = options.open(path).map_err(|error| explained(path, error))?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(of_another_kind(path)) }
+    let found = file.metadata()?;
+    let kind = found.file_type();
+    if kind.is_file() {
+        judge(path, &found, owner)?;
+    } else if !kind.is_char_device() {
+        return Err(of_another_kind(path));
+    }
+    Ok(file)
+}
+
+/// Refuses a file that somebody else may have put there, to read our lines or to have them added to another: in a directory that
+/// not only its owner may write to, one that belongs to nobody who serves, or has a second name. What the kernel's
+/// `fs.protected_regular` and `fs.protected_hardlinks` are for, where they are on.
+fn judge(path: &Path, found: &Metadata, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let around = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    if around.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let serving = [Some(0), Some(geteuid().as_raw()), owner.map(|(user, _)| user)];
+    let what = match (serving.contains(&Some(found.uid())), found.nlink()) {
+        (true, 0 | 1) => return Ok(()),
+        (true, _) => "it has a second name (a hard link)".to_owned(),
+        (false, _) => format!("it belongs to user {}", found.uid()),
+    };
+    Err(io::Error::other(format!(
+        "{what}, and others may write to its directory; move it, or name a file where only its owner may write"
+    )))
 }
 
 /// What the system says, and what to do about it.
@@ -222,8 +249,7 @@ fn of_another_kind(path: &Path) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
     use std::os::unix::net::UnixListener;
 
     #[test]
@@ -250,12 +276,12 @@ mod tests {
         ] {
             let error = LogFile::open(&at(name), None, None).unwrap_err().to_string();
             assert!(error.contains(word), "{name}: {error}");
-            assert_eq!(LogFile::check(&at(name), None).unwrap_err().to_string(), error, "{name}");
+            assert_eq!(LogFile::check(&at(name), None, None).unwrap_err().to_string(), error, "{name}");
         }
         assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "precious");
         assert!(!at("absent").exists());
 
-        LogFile::check(&at("own"), None).unwrap();
+        LogFile::check(&at("own"), None, None).unwrap();
         assert!(!at("own").exists(), "a check makes no file");
         drop(LogFile::open(Path::new("/dev/null"), None, None).unwrap());
         // What is looked at again when it is opened anew.
@@ -270,13 +296,58 @@ mod tests {
     }
 
     #[test]
+    fn files_that_others_may_have_put_there_are_not_written_to() {
+        let directory = std::env::temp_dir().join(format!("websplice-log-theirs-{}", std::process::id()));
+        fs::create_dir_all(directory.join("open")).unwrap();
+        let at = |name: &str| directory.join(name);
+        let bits = |mode| fs::set_permissions(at("open"), fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(at("precious"), "precious").unwrap();
+        fs::hard_link(at("precious"), at("open/second")).unwrap();
+        fs::write(at("open/own"), "").unwrap();
+        fs::write(at("open/theirs"), "").unwrap();
+        let refused = |name: &str, owner, part: &str| {
+            let error = LogFile::open(&at(name), owner, None).unwrap_err().to_string();
+            assert!(
+                error.contains(part) && error.contains("may write to its directory; "),
+                "{name}: {error}"
+            );
+            assert_eq!(LogFile::check(&at(name), owner, None).unwrap_err().to_string(), error, "{name}");
+        };
+        for mode in [0o1777, 0o777, 0o775] {
+            bits(mode);
+            refused("open/second", None, "a second name");
+            LogFile::open(&at("open/own"), None, None).unwrap();
+        }
+        let mut log = LogFile::open(&at("open/own"), None, None).unwrap();
+        fs::rename(at("open/own"), at("open/old")).unwrap();
+        fs::rename(at("open/second"), at("open/own")).unwrap();
+        assert!(log.reopen().unwrap_err().contains("a second name"));
+        assert_eq!(fs::read_to_string(at("precious")).unwrap(), "precious");
+        fs::rename(at("open/own"), at("open/second")).unwrap();
+        // Only root can give a file away.
+        if geteuid().is_root() {
+            lchown(at("open/theirs"), Some(65_534), None).unwrap();
+            for owner in [None, Some((65_533, 0))] {
+                refused("open/theirs", owner, "belongs to user 65534");
+            }
+            LogFile::open(&at("open/theirs"), Some((65_534, 0)), None).unwrap();
+        }
+        // Where only its owner may write, it is for the owner to say.
+        bits(0o755);
+        for name in ["open/second", "open/theirs"] {
+            LogFile::open(&at(name), None, None).unwrap();
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn a_link_of_our_own_leads_to_the_file() {
         let directory = std::env::temp_dir().join(format!("websplice-log-link-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| directory.join(name);
         symlink("one", at("link")).unwrap();
-        LogFile::check(&at("link"), None).unwrap();
+        LogFile::check(&at("link"), None, None).unwrap();
         assert!(!at("one").exists(), "a check makes no file");
         let mut log = LogFile::open(&at("link"), None, None).unwrap();
         log.hold(b"first\n");
@@ -300,7 +371,7 @@ mod tests {
         ] {
             let error = LogFile::open(Path::new(name), None, barred).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
-            assert_eq!(LogFile::check(Path::new(name), barred).unwrap_err().to_string(), error);
+            assert_eq!(LogFile::check(Path::new(name), None, barred).unwrap_err().to_string(), error);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -127,12 +128,18 @@ impl Syslog {
     /// Finds out whether somebody listens at a server of this machine, without a word to it. One at a UDP port cannot be asked.
     ///
     /// # Errors
-    /// What the system says of it.
-    pub fn reach(options: &config::Syslog) -> io::Result<()> {
-        match &options.server {
-            SyslogServer::Local(path) => socket::connect_local(path).map(drop),
-            SyslogServer::Udp { .. } => Ok(()),
-        }
+    /// What the system says of it, and the remedy.
+    pub fn reach(options: &config::Syslog) -> Result<(), String> {
+        let SyslogServer::Local(path) = &options.server else { return Ok(()) };
+        let Err(error) = socket::connect_local(path) else { return Ok(()) };
+        Err(match std::fs::metadata(path) {
+            // It is refused like a socket that nobody listens at.
+            Ok(found) if !found.file_type().is_socket() => "not a socket; name the one of a server".into(),
+            _ if error.kind() == ErrorKind::PermissionDenied => {
+                format!("{error}; let the user write to it who serves, or name another")
+            }
+            _ => format!("{error}; start the server that listens there, or name another"),
+        })
     }
 
     /// Sends a line, or counts it as lost. An empty one is nothing to send.

@@ -3,10 +3,15 @@
 //! Redirects are not followed, a status is an answer, TLS trusts what the system trusts, and names are found as all names are.
 //! A service that is not there is told from one that thinks. Whom it asks, and what the answers mean, is for others to say.
 
-use super::trouble::Rest;
+use super::proxy::Proxy;
+use super::trouble::{Rest, Troubles};
 use crate::limits::NAME_TIMEOUT_MS;
 use crate::names::Names;
+use crate::observe::log::Level;
+use crate::route::authority::Authority;
 use crate::route::form;
+use crate::tls::material;
+use crate::tls::words::words;
 use rustls::crypto::aws_lc_rs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -31,28 +36,36 @@ const REACH_SHARE: f32 = 0.75;
 #[derive(Debug)]
 struct ByName(Names);
 
-/// What all have in common; up to `connections` stay open. `option` names the service in errors.
+/// What all have in common; up to `connections` stay open to the service at `url`, which has no user in it. What an operator
+/// should know about the authorities it is judged by is told to `troubles`.
 ///
 /// # Errors
-/// When `url` is one of TLS and the system knows no authority to judge it by.
+/// When `url` is none that can be asked, or TLS is to be spoken and there is no authority to judge it by.
 pub(super) fn builder(
-    option: &str,
+    troubles: &Troubles,
     url: &str,
+    proxy: Option<&Proxy>,
     connections: usize,
 ) -> Result<ConfigBuilder<AgentScope>, String> {
+    if let Err(error) = url.parse::<Uri>() {
+        let place = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+        let place = place.unwrap_or_default().escape_debug();
+        return Err(format!(
+            "the URL of the service at {place} cannot be asked for: {error}; percent-encode what is odd in it"
+        ));
+    }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    if url.starts_with("https://") {
-        let found = rustls_native_certs::load_native_certs();
-        if found.certs.is_empty() {
-            let why = "this system has no certificates of authorities (ca-certificates), so no https:// service can be \
-                       trusted; name a file of them with SSL_CERT_FILE";
-            return Err(format!("{option}: {why}"));
+    if url.starts_with("https://") || proxy.is_some_and(|proxy| proxy.is_secure) {
+        let (found, faults) = material::authorities()?;
+        for fault in faults {
+            troubles.fault(Level::Warn, &fault);
         }
-        let roots: Vec<_> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        let roots: Vec<_> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         tls = tls.root_certs(RootCerts::new_with_certs(&roots));
     }
     Ok(Agent::config_builder()
+        .proxy(proxy.map(|proxy| proxy.way.clone()))
         .max_redirects(0)
         .http_status_as_error(false)
         .max_idle_connections(connections)
@@ -94,13 +107,11 @@ impl Resolver for ByName {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().ok_or(Error::HostNotFound)?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let (host, port) = place(uri)?;
         // Without a limit it is told as an endless time.
         let patience = (*timeout.after).min(Duration::from_millis(NAME_TIMEOUT_MS));
         let found =
-            self.0.find(bare, port, Instant::now() + patience).map_err(|error| match error.kind() {
+            self.0.find(host, port, Instant::now() + patience).map_err(|error| match error.kind() {
                 ErrorKind::TimedOut => Error::Timeout(timeout.reason),
                 ErrorKind::ResourceBusy => Error::Io(error),
                 _ => Error::Io(io::Error::new(ErrorKind::HostUnreachable, error)),
@@ -113,6 +124,14 @@ impl Resolver for ByName {
     }
 }
 
+/// Host and port of a URI. The scheme's own port counts only where none is written: the library says of one that makes no
+/// sense that there is none.
+fn place(uri: &Uri) -> Result<(&str, u16), Error> {
+    let authority = uri.authority().ok_or(Error::HostNotFound)?;
+    let place = Authority::parse(authority.as_str()).map_err(|why| Error::BadUri(why.into()))?;
+    Ok((place.host, place.port.unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })))
+}
+
 /// What an error says of the service that was `asked` then, for whether it is tried again.
 pub(super) fn judge(rest: &Rest, asked: Instant, error: &Error) {
     match error {
@@ -121,9 +140,7 @@ pub(super) fn judge(rest: &Rest, asked: Instant, error: &Error) {
         | Error::Timeout(Timeout::Resolve | Timeout::Connect) => rest.begin(),
         Error::Timeout(_) => rest.silence(asked),
         Error::Io(error) => match error.kind() {
-            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                rest.begin()
-            }
+            kind if is_absence(kind) => rest.begin(),
             ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
@@ -136,15 +153,37 @@ pub(super) fn judge(rest: &Rest, asked: Instant, error: &Error) {
     }
 }
 
-/// What went wrong, in words that hold nothing of the request, nor of the address.
-pub(super) fn cause(error: &Error) -> String {
+/// What went wrong, in words that hold nothing of the request, nor of the address; of the proxy if it is that, or that there is
+/// one.
+pub(super) fn cause(error: &Error, proxy: Option<&Proxy>) -> String {
+    let Some(proxy) = proxy else { return own_cause(error) };
+    match error {
+        Error::ConnectProxyFailed(why) => format!("{proxy} leads nowhere: {why}"),
+        // Nobody else is connected to, or looked for.
+        Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::Timeout(Timeout::Resolve | Timeout::Connect) => format!("{proxy}: {}", own_cause(error)),
+        Error::Io(io) if is_absence(io.kind()) => format!("{proxy}: {}", own_cause(error)),
+        _ => format!("{} (through {proxy})", own_cause(error)),
+    }
+}
+
+/// Whether it means that nobody is there.
+fn is_absence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
+}
+
+fn own_cause(error: &Error) -> String {
     match error {
         Error::Timeout(_) => "no answer in time".into(),
         Error::HostNotFound => "the name of the service is not known".into(),
         Error::ConnectionFailed => "cannot connect".into(),
         Error::BodyExceedsLimit(most) => format!("the answer is larger than {most} bytes"),
-        Error::Io(error) => error.to_string(),
-        Error::Rustls(error) => format!("TLS: {error}"),
+        Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => format!("TLS: {}", words(error)),
+            None => error.to_string(),
+        },
+        Error::Rustls(error) => format!("TLS: {}", words(error)),
         Error::Tls(what) => format!("TLS: {what}"),
         Error::BadUri(_) | Error::Http(_) => "the URL is none".into(),
         _ => "what answers does not speak HTTP as it should".into(),
@@ -196,6 +235,22 @@ mod tests {
         ] {
             let said = pair.map(|pair| format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair)));
             assert_eq!(bare(url), (place.to_owned(), said), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_service_is_asked_at_a_port_that_is_not_its_own() {
+        for (uri, expected) in [
+            ("http://h/", Some(("h", 80))),
+            ("https://[::1]/", Some(("::1", 443))),
+            ("https://u:1@h:8080/", Some(("h", 8080))),
+            ("http://h:99999/", None),
+            ("http://h:165535/", None),
+            ("http://h:/", None),
+            ("http://h:0/", None),
+        ] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(place(&uri).ok(), expected, "{uri}");
         }
     }
 

@@ -154,9 +154,22 @@ impl Seek for Files {
         Ok(self.table()?.find(&wanted.token, wanted.is_host))
     }
 
-    fn probe(&self, _: Instant) -> Result<Option<String>, Trouble> {
-        self.table().map(|_| None)
+    fn probe(&self, until: Instant) -> Result<Option<String>, Trouble> {
+        self.table()?;
+        if let Some(odd) = first_odd(&self.path, until) {
+            let odd = odd.display();
+            let text = format!("{odd} is no file and is passed over; put a file there, or take it away");
+            self.troubles.fault(Level::Warn, &text);
+        }
+        Ok(None)
     }
+}
+
+/// What is first found in a directory, if it is one, and is neither file nor directory: a pipe, a device, a socket.
+fn first_odd(path: &Path, until: Instant) -> Option<PathBuf> {
+    let entries = fs::read_dir(path).ok()?.flatten().take_while(|_| Instant::now() < until);
+    let is_odd = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    entries.map(|entry| entry.path()).find(is_odd)
 }
 
 /// What is there: the file itself, or every regular file in the directory, but not in those within it.

@@ -40,23 +40,23 @@ impl Service {
     /// The service at `url`.
     ///
     /// # Errors
-    /// When it is spoken to with TLS and the system knows no authority to judge it by.
+    /// When it cannot be asked, or TLS is to be spoken and there is no authority to judge it by.
     pub fn new(url: &str, names: Names, log: &Log) -> Result<Service, String> {
-        let option = "--auth-source";
-        let config = agent::builder(&format!("option {option}"), url, FORWARD_THREADS)?
-            // What clients say to prove who they are goes to this service and to no other machine.
-            .proxy(None)
+        let troubles = Troubles::new("ForwardAuth", "--auth-source", log);
+        let (url, said) = agent::bare(url);
+        // No proxy: what clients say to prove who they are goes to this service and to no other machine.
+        let config = agent::builder(&troubles, &url, None, FORWARD_THREADS)
+            .map_err(|why| format!("option --auth-source: {why}"))?
             .max_response_header_size(FORWARD_ANSWER_BYTES_MAX)
             .user_agent("")
             .accept("")
             .build();
-        let (url, said) = agent::bare(url);
         Ok(Service {
             url,
             said,
             agent: agent::agent(config, names),
             rest: Rest::new(FORWARD_THREADS),
-            troubles: Troubles::new("ForwardAuth", option, log),
+            troubles,
         })
     }
 
@@ -70,7 +70,7 @@ impl Service {
         }
         let (status, headers) = self.ask(request, whole - waited).map_err(|error| {
             agent::judge(&self.rest, now, &error);
-            self.troubles.tell(&Trouble::Met(agent::cause(&error)));
+            self.troubles.tell(&Trouble::Met(agent::cause(&error, None)));
             Refusal::BUSY
         })?;
         self.rest.end();
@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(told.as_ref().map(Refusal::status), shown.then_some(status));
             let Some(told) = told else { continue };
             let mut answer = Vec::new();
-            told.write(true, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
+            told.write(true, 1, "", b"Fri, 20 Nov 2026 13:46:36 GMT", &mut answer);
             let answer = String::from_utf8(answer).unwrap();
             for part in
                 ["Location: https://login.test/?next=desk\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n", "close"]

@@ -4,7 +4,8 @@
 //! websockify does. Connections stay open between questions.
 
 use super::agent::{self, cause};
-use super::trouble::{Rest, Trouble};
+use super::proxy::Proxy;
+use super::trouble::{Rest, Trouble, Troubles};
 use super::{Found, Seek, Wanted};
 use crate::limits::{HTTP_THREADS, SERVICE_ANSWER_BYTES_MAX};
 use crate::names::Names;
@@ -20,20 +21,24 @@ pub(super) struct Api {
     /// Who asks, as a header says it.
     said: Option<String>,
     agent: Agent,
+    proxy: Option<Proxy>,
     rest: Rest,
 }
 
 impl Api {
     /// # Errors
-    /// When the service is spoken to with TLS and the system knows no authority to judge it by.
-    pub fn new(mut place: source::Api, names: Names) -> io::Result<Api> {
+    /// When the service or the proxy to it cannot be asked, or TLS is to be spoken and there is no authority to judge it by.
+    pub fn new(mut place: source::Api, names: Names, troubles: &Troubles) -> io::Result<Api> {
         let said;
         (place.before, said) = agent::bare(&place.before);
-        let config = agent::builder("--token-source", &place.before, HTTP_THREADS)
-            .map_err(io::Error::other)?
+        let url = format!("{}token{}", place.before, place.behind);
+        let failed = |why| io::Error::other(format!("--token-source: {why}"));
+        let proxy = Proxy::of_environment(&url).map_err(failed)?;
+        let config = agent::builder(troubles, &url, proxy.as_ref(), HTTP_THREADS)
+            .map_err(failed)?
             .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Api { place, said, agent: agent::agent(config, names), rest: Rest::new(HTTP_THREADS) })
+        Ok(Api { place, said, agent: agent::agent(config, names), proxy, rest: Rest::new(HTTP_THREADS) })
     }
 
     /// Status and body of the answer.
@@ -70,7 +75,7 @@ impl Seek for Api {
             Ok(answer) => answer,
             Err(error) => {
                 agent::judge(&self.rest, asked, &error);
-                return Err(trouble(&cause(&error)));
+                return Err(trouble(&cause(&error, self.proxy.as_ref())));
             }
         };
         self.rest.end();

@@ -13,6 +13,7 @@ mod http;
 mod keys;
 mod names;
 mod passwords;
+mod proxy;
 mod redis;
 mod stamp;
 mod trouble;
@@ -182,7 +183,9 @@ impl Way {
             Source::Redis(redis) => {
                 (Arc::new(redis::Redis::new(redis.clone(), names.clone())), REDIS_THREADS)
             }
-            Source::Api(api) => (Arc::new(http::Api::new(api.clone(), names.clone())?), HTTP_THREADS),
+            Source::Api(api) => {
+                (Arc::new(http::Api::new(api.clone(), names.clone(), &troubles)?), HTTP_THREADS)
+            }
             Source::Plugin(plugin) => {
                 let running =
                     Running::start(plugin, Kind::Token, tokens.timeout, log).map_err(io::Error::other)?;

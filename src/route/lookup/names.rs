@@ -47,8 +47,10 @@ enum Read {
     Target(Target),
     /// It is there and says something else.
     Nonsense,
-    /// There is none: absent, no regular file, or leading out of the directory.
+    /// There is none, or a directory.
     Nothing,
+    /// It is no file, or no way leads to one, for this reason.
+    Odd(&'static str),
 }
 
 impl Words {
@@ -60,10 +62,13 @@ impl Words {
         let mut file = match beneath::open(directory.as_fd(), name).map(File::from) {
             Ok(file) => file,
             Err(error) if is_shortage(&error) => return Err(error),
-            Err(_) => return Ok(Read::Nothing),
+            Err(_) if fs::symlink_metadata(self.path.join(name)).is_err() => return Ok(Read::Nothing),
+            Err(_) => return Ok(Read::Odd("leads nowhere, or out of the directory")),
         };
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(Read::Nothing);
+        match file.metadata() {
+            Ok(found) if found.is_file() => {}
+            Ok(found) if found.is_dir() => return Ok(Read::Nothing),
+            _ => return Ok(Read::Odd("is no file")),
         }
         let text = read_open(&mut file, TOKEN_SMALL_FILE_BYTES_MAX)?;
         let target = std::str::from_utf8(&text).ok().and_then(leads::word);
@@ -78,7 +83,7 @@ impl Seek for Words {
         let directory = File::open(&self.path).map_err(|error| failed(&error))?;
         match self.read(&directory, Path::new(name)).map_err(|error| failed(&error))? {
             Read::Target(target) => Ok(Some(Arc::new(target))),
-            Read::Nothing => Ok(None),
+            Read::Nothing | Read::Odd(_) => Ok(None),
             // The name of the file is the token, so it is not said which.
             Read::Nonsense => {
                 Err(Trouble::Met(format!("{}: a file in it is not host:port", self.path.display())))
@@ -111,6 +116,7 @@ impl Seek for Words {
             count += 1;
             let fault = match self.read(&directory, Path::new(&name)) {
                 Ok(Read::Target(_) | Read::Nothing) => continue,
+                Ok(Read::Odd(why)) => format!("{why}; put a file with host:port there, or take it away"),
                 Ok(Read::Nonsense) => "is not host:port; write host:port there, or take it away".to_owned(),
                 Err(error) => match error.kind() {
                     ErrorKind::FileTooLarge => format!("is {error}; write host:port there, or take it away"),

@@ -6,6 +6,7 @@
 //! that is, so that nobody can find out names by the clock.
 
 use super::stamp::{self, Stamp};
+use super::trouble::UNREADABLE;
 use crate::http::Refusal;
 use crate::limits::{
     BCRYPT_COST_MAX, PASSWORD_BYTES_MAX, PASSWORD_CACHE_MAX, PASSWORD_CACHE_MS, PASSWORD_FILE_BYTES_MAX,
@@ -86,9 +87,13 @@ impl Users {
             cost: AtomicU64::new(0),
             known: Mutex::default(),
         };
-        let (stamp, table) = users
-            .load()
-            .map_err(|error| failed(format!("{error}; make it with htpasswd, or name another")))?;
+        let (stamp, table) = users.load().map_err(|error| {
+            let remedy = match error.kind() {
+                ErrorKind::PermissionDenied => UNREADABLE,
+                _ => "make it with htpasswd, or name another",
+            };
+            failed(format!("{error}; {remedy}"))
+        })?;
         *users.read.lock().unwrap_or_else(PoisonError::into_inner) = (Some(stamp), Some(Arc::new(table)));
         Ok(users)
     }

@@ -20,11 +20,14 @@ pub(super) enum Trouble {
     Resting,
 }
 
+/// What to do where a file may not be read.
+pub(super) const UNREADABLE: &str = "let the user read it who serves, or name another";
+
 /// That a source cannot be read, and what to do about it.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Trouble {
     let remedy = match error.kind() {
         ErrorKind::NotFound => "make it, or name another",
-        ErrorKind::PermissionDenied => "let the user read it who serves, or name another",
+        ErrorKind::PermissionDenied => UNREADABLE,
         _ => "mend it, or name another",
     };
     Trouble::Met(format!("{}: {error}; {remedy}", path.display()))

@@ -15,7 +15,7 @@ use crate::observe::counters::Counters;
 use crate::pool::{Lease, Pool};
 use crate::session::job::{Job, Verdict};
 use crate::session::tap::Tap;
-use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side};
+use crate::session::{Action, Cx, End, Input, Keys, Operation, Session, Side, Wait};
 use crate::slab::Key;
 use crate::sys::address::Address;
 use crate::timers::Time;
@@ -59,6 +59,8 @@ pub struct Play {
     /// A place in the client's stream where a receive ends, whatever was asked.
     pub cut: usize,
     pub released: bool,
+    /// What it has said that it waits for.
+    pub wait_for: Option<Wait>,
     /// What TLS towards the client works with, and towards the target, if there is any.
     pub tls: Option<Arc<ServerConfig>>,
     pub target_tls: TargetTls,
@@ -100,6 +102,7 @@ impl Play {
             gulp: usize::MAX,
             cut: usize::MAX,
             released: false,
+            wait_for: Some(Wait::Head),
             tls,
             target_tls,
             slow: false,
@@ -391,6 +394,7 @@ impl Play {
             Action::Opened(path) => self.lines.push(format!("open {path}")),
             Action::Answered(line, status) => self.lines.push(format!("{line} {status}")),
             Action::Tap(tap) => self.shown.push(tap),
+            Action::Waits(wait) => self.wait_for = wait,
             Action::Release => {
                 assert!(self.sockets.iter().all(|socket| !socket.open), "a socket is left open");
                 self.released = true;
@@ -430,7 +434,7 @@ impl Play {
     fn send(&mut self, side: Side, lease: Lease, last: bool) {
         let socket = self.usable(side);
         assert!(socket.sending.is_none() && !socket.shut && !lease.is_empty(), "{side:?} {lease:?}");
-        (socket.sending, socket.last) = (Some(lease.kept()), last);
+        (socket.sending, socket.last) = (lease.kept(), last);
         socket.sends.push(last);
         self.flush(side);
     }
@@ -455,6 +459,8 @@ impl Play {
 
     /// Nothing may wait for ever: while a session is there, something is on its way back or a deadline is armed.
     fn check(&self) {
+        let wait = self.session.as_ref().and_then(Session::waits);
+        assert_eq!(self.wait_for, wait, "whoever makes room was told something else");
         let coming = !self.done.is_empty() || self.sockets.iter().any(|socket| socket.closing);
         assert!(self.released || coming || self.due.is_some(), "nothing will ever wake this session");
     }

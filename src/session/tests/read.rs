@@ -73,6 +73,8 @@ fn answer(bytes: &[u8], head_only: bool) -> Option<(String, usize)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
     let status = head.strip_prefix("HTTP/1.1 ").unwrap().get(..3).unwrap();
+    // The session's number is 1, and so its client is told the second of the times there are.
+    assert_eq!(head.contains("\r\nRetry-After: 2\r\n"), status == "503", "{head}");
     if status == "101" {
         return Some((status.into(), end));
     }

@@ -92,7 +92,7 @@ impl Peer {
     /// Takes what the session has sent, and gives back what it answers. Only an end of its own making is a failure.
     pub(super) fn hear(&mut self, news: &[u8]) -> Option<Lease> {
         self.seen += news.len();
-        let mut lease = self.pool.chunk(news.len());
+        let mut lease = self.pool.chunk(news.len()).unwrap();
         lease.append(news);
         let opened = self.stream.received(lease, &self.pool);
         assert!(opened.failed.is_none() || self.ended || self.closed || self.failed, "{:?}", opened.failed);
@@ -116,7 +116,7 @@ impl Peer {
     }
 
     pub(super) fn seal(&mut self, bytes: &[u8]) -> Lease {
-        let mut lease = self.pool.chunk(bytes.len());
+        let mut lease = self.pool.chunk(bytes.len()).unwrap();
         lease.append(bytes);
         self.stream.seal(lease, &self.pool).unwrap()
     }

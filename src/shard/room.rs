@@ -1,0 +1,76 @@
+//! Making room: who has to go when places are short, so that strangers who take one and say nothing shut nobody out.
+//!
+//! Owns the order in which connections give way: who has had the last answer and does not go, who does not come to a request,
+//! who is between two requests. Never a bridge, and never one whose answer is under way. Who came a moment ago has its time, so that
+//! a crowd of honest clients waits instead of driving each other out.
+
+use super::Shard;
+use super::waiters::Line;
+use crate::engine::Kernel;
+use crate::limits::{PENDING_HEADS_MAX, PENDING_HEADS_MIN, PENDING_HEADS_SHARE, SHED_GRACE_MS};
+use crate::session::{End, Side};
+use std::time::Duration;
+
+const GRACE: Duration = Duration::from_millis(SHED_GRACE_MS);
+
+impl<K: Kernel> Shard<K> {
+    /// Keeps the sessions without a head below their bounds before one more begins: the oldest go.
+    pub(super) fn bound_heads(&mut self) {
+        let share = (self.setup.balance.share() / PENDING_HEADS_SHARE).max(PENDING_HEADS_MIN);
+        loop {
+            let pending = self.waiters.len(Line::Head);
+            let oldest = match pending {
+                _ if pending >= PENDING_HEADS_MAX => self.waiters.first(Line::Head).map(|(slot, _)| slot),
+                _ if pending >= share => self.ripe(Line::Head, GRACE),
+                _ => None,
+            };
+            let Some(oldest) = oldest else { return };
+            self.shed(oldest);
+        }
+    }
+
+    /// Whether somebody could be told to go for a newcomer, all places being taken.
+    pub(super) fn could_make_room(&self) -> bool {
+        if !self.setup.balance.is_full() {
+            return false;
+        }
+        self.log_full();
+        self.dispensable().is_some()
+    }
+
+    /// Tells as many to go as it takes for `newcomers` to have places, as far as there is anybody.
+    pub(super) fn make_room(&mut self, newcomers: usize) {
+        while self.waiters.len(Line::Leaving) < newcomers {
+            let Some(slot) = self.dispensable() else { return };
+            self.shed(slot);
+        }
+    }
+
+    /// Who has to go first.
+    fn dispensable(&self) -> Option<u32> {
+        let answered = self.ripe(Line::Farewell, GRACE).filter(|&slot| {
+            // It may be slow to take it.
+            self.sessions.at(slot).is_some_and(|(_, session)| !session.core().sending(Side::Client))
+        });
+        answered.or_else(|| self.ripe(Line::Head, GRACE)).or_else(|| self.ripe(Line::Request, Duration::ZERO))
+    }
+
+    /// Who has stood in `line` for longest, if that is so long.
+    fn ripe(&self, line: Line, grace: Duration) -> Option<u32> {
+        self.waiters.first(line).filter(|(_, since)| self.now.since(*since) >= grace).map(|(slot, _)| slot)
+    }
+
+    fn shed(&mut self, slot: u32) {
+        let Some((key, session)) = self.sessions.at(slot) else {
+            return self.waiters.put(slot, None, self.now);
+        };
+        match session.waits().map(Line::of) {
+            Some(Line::Head) => self.counters.heads_shed += 1,
+            _ => self.counters.idle_shed += 1,
+        }
+        self.abort(key, End::Shed);
+        if self.sessions.get_mut(key).is_some() {
+            self.waiters.put(slot, Some(Line::Leaving), self.now);
+        }
+    }
+}

@@ -54,6 +54,7 @@ fn counted(server: &Server, shards: usize, name: &str) -> u64 {
 
 fn strangers_make_room(engine: &str) {
     let server = start(engine, 20, &["--threads=2", "-v"]);
+    let begun = Instant::now();
     let mut live = server.client();
     // Each has said something, so that nothing but its head is waited for.
     let strangers: Vec<_> = (0..60).map(|_| saying(&server, "GET")).collect();
@@ -62,7 +63,8 @@ fn strangers_make_room(engine: &str) {
     round_trip(&mut live);
     let line = server.wait_line("all 20 places taken");
     assert!(line.contains(" warn ") && line.contains("--max-sessions"), "{line}");
-    assert_eq!(server.log().matches("places taken").count(), 1, "{}", server.log());
+    let lines = server.log().matches("places taken").count() as u64;
+    assert!(lines <= 1 + begun.elapsed().as_secs() / 10, "{}", server.log());
     server.wait_line(" end=shed");
     assert!(counted(&server, 2, "heads_shed=") >= 40);
     drop(strangers);

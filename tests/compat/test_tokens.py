@@ -1,5 +1,6 @@
 """Tokens: where they are found, every built-in plugin with the real thing behind it, plugins in Python, and refusals."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ ABSENT, REFUSAL, FAILURE = (
     {"code": code, "reason": reason, "body": lambda body: 0 < len(body) < 1000, "connection": "close"}
     for code, reason in ((403, "Token not present"), (404, "Token not found"), (503, "Service Unavailable")))  # fmt: skip
 SILENCE = {"code": 0}
+GONE, PROXIES = "http://127.0.0.1:1", ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 CLEAR = "F 3.1: answer instead of closing without a word"
 
 
@@ -180,6 +182,8 @@ FILE, BROKEN, NO_PORT, LISTED, NESTED, NO_FILE = (plugin("TokenFile", f"$place/{
 RELATIVE = plugin("TokenFile", "tokens", token_file, "--web=$place/listed")
 READ_ONLY = plugin("ReadOnlyTokenFile", "$place/tokens", token_file)
 OLD = Group("tokens-target-config", ("--target-config=tokens",), target=Two, setup=token_file, to="")
+OVER = Group("tokens-target-config-over", (*OLD.words, "--token-plugin=TokenRedis", "--token-source=127.0.0.1:1"), target=Two,
+             setup=token_file, to="")  # fmt: skip
 HOST = plugin("TokenFile", "$place/tokens", token_file, "--host-token")
 NAMES = plugin("TokenFileName", "$place/names", token_names)
 SOCKETS = plugin("UnixDomainSocketDirectory", "$place/sockets", sockets)
@@ -188,6 +192,11 @@ OBJECTS = plugin("JSONTokenApi", "http://127.0.0.1:$service/json/%s", service)
 NAMED = plugin("BaseTokenAPI", "http://us%%20er:p%%40w@127.0.0.1:$service/text/%s", service)
 ESCAPES = plugin("JSONTokenApi", "http://127.0.0.1:$service/js%%20on/%s", service)
 NO_SERVICE = plugin("BaseTokenAPI", "http://127.0.0.1:1/%s", service)
+# Proxies of the environment that nobody answers for: whoever is led where the service says has not asked them.
+PROXIED, *DIRECT = (
+    dataclasses.replace(TEXTS, name=f"tokens-proxy-{number}", env={name: "" for name in PROXIES} | said)
+    for number, said in enumerate(({"http_proxy": GONE}, {"https_proxy": GONE}, {"http_proxy": GONE, "no_proxy": "a, 127.0.0.1"},
+                                   {"http_proxy": GONE, "no_proxy": "127.0.0.0/8"}, {"HTTP_PROXY": GONE})))  # fmt: skip
 REDIS, REDIS_DB, REDIS_SPACE, REDIS_QUOTED, REDIS_LETTERS = (
     plugin("TokenRedis", f"127.0.0.1:$redis{rest}", in_redis) for rest in ("", ":2", ":::space", ':::"a:b"', ':::in"side"'))  # fmt: skip
 REDIS_LOCKED, REDIS_WRONG = (plugin("TokenRedis", f"127.0.0.1:$redis::{password}", locked_redis)
@@ -360,6 +369,7 @@ ROWS = [
     *denied(READ_ONLY, "readonlytokenfile", ("unknown", "absent")),
     *leads(OLD, "target-config", ("first", "first", b"A"), ("second", "second", b"B")),
     *denied(OLD, "target-config", ("unknown", "absent")),
+    *leads(OVER, "target-config-over-token-plugin", ("first", "first", b"A")),
     # --host-token.
     same("host-token", HOST, come("/", host="first"), code=101, got=b"A"),
     same("host-token-port", HOST, come("/", host="second:6080"), code=101, got=b"B"),
@@ -408,6 +418,9 @@ ROWS = [
     better("basetokenapi-redirect", TEXTS, token("moved"), "S A5: no redirects", {"code": 101, "got": b"A"},
            FAILURE),
     *denied(NO_SERVICE, "basetokenapi", ("dead", "first"), ours=FAILURE),
+    *denied(PROXIED, "basetokenapi-proxy", ("dead", "first"), ours=FAILURE),
+    *(same(f"basetokenapi-proxy-{ident}", group, token("first"), code=101, got=b"A") for ident, group in zip(
+        ("of-the-other-scheme", "exempt-host", "exempt-network", "taken-back"), DIRECT)),
     *leads(OBJECTS, "jsontokenapi", ("number", "first", b"A"), ("text", "text", b"A"), ("unix", "unix", b"U"),
            ("byte-order-mark", "marked", b"A")),
     *denied(OBJECTS, "jsontokenapi", ("unknown", "absent")),

@@ -152,9 +152,14 @@ impl Syslog {
             Way::Udp(socket, to) => socket.send_to(&message, *to).map(|_| ()),
             Way::Local(local) => local.send(&mut message),
         };
-        if let Err(error) = outcome {
-            self.lost += 1;
-            self.fault.get_or_insert(error);
+        match outcome {
+            Err(error) => {
+                self.lost += 1;
+                self.fault.get_or_insert(error);
+            }
+            // What was told is over, also for the line that told of it and was lost as well.
+            Ok(()) if self.told => self.fault = None,
+            Ok(()) => {}
         }
     }
 
@@ -354,11 +359,13 @@ mod tests {
             say(&mut syslog, "four");
             let news = syslog.news().unwrap();
             assert!(news.contains("not reached") && news.contains("No such file"), "{news}");
+            // That is a line too, and as lost.
+            say(&mut syslog, &news);
             syslog.again();
             let mut server = Server::start(&path, is_stream);
             say(&mut syslog, "five");
             assert_eq!(server.heard(), "five");
-            assert_eq!(syslog.news().unwrap(), "syslog lines_dropped=2");
+            assert_eq!(syslog.news().unwrap(), "syslog lines_dropped=3");
             assert_eq!(syslog.news(), None);
         }
         std::fs::remove_dir_all(&directory).unwrap();

@@ -129,6 +129,8 @@ pub const RETRY_MS: u64 = 50;
 pub const STARVED_TIMEOUT_MS: u64 = 500;
 /// How long sessions may take to say goodbye when the server stops. At the limit: closed at once.
 pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
+/// How long shards may take to close what is left then. At the limit: the end of the process closes it.
+pub const STOP_CUT_MS: u64 = 1_000;
 /// How long a shard does not accept after that failed, as when descriptors or memory are short.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Most clients that a shard takes from one listener behind an accept that was armed, that one included.
@@ -174,6 +176,8 @@ pub const WRAP_GRACE_MS_MIN: u64 = 1000;
 pub const WRAP_ORPHAN_GRACE_MS: u64 = 5000;
 /// How long processes that were killed are waited for; what is left then is somebody else's to end.
 pub const WRAP_KILL_MS: u64 = 2000;
+/// Entries of a directory that are looked at for what killed servers have left. At the limit: the rest stays for another start.
+pub const WRAP_STALE_LOOKS_MAX: usize = 4096;
 /// Most words that wait for whoever keeps a wrapped program. At the limit: those who speak wait.
 pub const WRAP_WORDS_MAX: usize = 64;
 /// Longest line between a server and a warden, in bytes.
@@ -408,6 +412,8 @@ pub const SERVER_NAME_BYTES_MAX: usize = 128;
 pub const GUARDS_MAX: usize = 16;
 /// Longest file that the `@FILE` of `--auth-source`, `--token-source` and `--key-password` is read from, in bytes. At the limit: start error.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// How long the first line of such a file is waited for, if it is a pipe. At the limit: start error.
+pub const SOURCE_FILE_WAIT_MS: u64 = 10_000;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
 /// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.

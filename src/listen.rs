@@ -295,19 +295,33 @@ fn at_path(path: &Path, error: io::Error) -> io::Error {
     named(&format!("--unix-listen: {}", path.display()), error)
 }
 
+impl SocketFile {
+    fn remove(&self) -> io::Result<()> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) if found.ino() == self.inode => std::fs::remove_file(&self.path),
+            // Somebody may have put another one there meanwhile; that is theirs.
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have put another one there meanwhile; that is theirs.
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        let _ = self.remove();
     }
 }
 
 impl Listeners {
     /// Takes the file of a Unix socket away; the sockets themselves close when the last shard lets go.
-    pub fn close(mut self) {
-        self.file.take();
+    ///
+    /// # Errors
+    /// When that is not permitted: with `--user` the directory may be another's.
+    pub fn close(mut self) -> io::Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        file.remove().map_err(|error| {
+            let remedy = "give the user of --user its directory; the next start replaces it";
+            named(&format!("--unix-listen: {}", file.path.display()), with_remedy(error, remedy))
+        })
     }
 }
 
@@ -381,11 +395,11 @@ mod tests {
         let first = open_unix(&path, 0o640, None).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
         assert_eq!(open_unix(&path, 0o600, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        first.close();
+        first.close().unwrap();
         assert!(!path.exists());
 
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        open_unix(&path, 0o600, None).unwrap().close();
+        open_unix(&path, 0o600, None).unwrap().close().unwrap();
         assert!(!path.exists());
         std::fs::remove_dir(&directory).unwrap();
     }

@@ -8,9 +8,11 @@ mod process {
     mod check;
     mod daemon;
     mod ends;
+    mod files;
     mod flood;
     mod inetd;
     mod limits;
     mod logs;
+    mod starter;
     mod starts;
 }

@@ -93,6 +93,9 @@ fn floors_are_documented_as_they_are_enforced() {
 fn findings(path: &str, text: &str) -> Vec<rules::Finding> {
     let mut found = rules::banned_words(text);
     let kind = kind(path);
+    if path == "docs/migrating-from-websockify.md" {
+        found.extend(rules::long_page(text));
+    }
     if SOURCES.contains(&kind) && SOURCE_ROOTS.iter().any(|root| path.starts_with(root)) {
         found.extend(rules::long_file(text));
         found.extend(rules::opening(path, text));
@@ -102,6 +105,7 @@ fn findings(path: &str, text: &str) -> Vec<rules::Finding> {
         found.extend(rules::unsafe_code(path, text));
         found.extend(rules::bare_allows(text));
         found.extend(rules::platform_questions(path, text));
+        found.extend(rules::hasty_comparisons(path, text));
     }
     if kind == "rs" && path.starts_with("src/") {
         found.extend(floors::bad_edges(FLOORS, path, text).into_iter().map(|edge| (edge.line, edge.why)));

@@ -72,7 +72,7 @@ pub struct Options {
     /// `--unix-listen`, as written.
     pub unix_listen: Option<PathBuf>,
     /// `--unix-listen-mode`: permission bits, at most 0o777; none if what was written is no mode.
-    pub unix_listen_mode: Option<u32>,
+    pub unix_listen_mode: Result<u32, OsString>,
     /// `--unix-target`, as written.
     pub unix_target: Option<Target>,
     /// `--echo`
@@ -299,7 +299,7 @@ impl Default for Options {
             verbosity: Verbosity::Usual,
             prefer_ipv6: false,
             unix_listen: None,
-            unix_listen_mode: Some(limits::UNIX_LISTEN_MODE_DEFAULT),
+            unix_listen_mode: Ok(limits::UNIX_LISTEN_MODE_DEFAULT),
             unix_target: None,
             echo: false,
             wrap_mode: WrapMode::Exit,

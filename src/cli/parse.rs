@@ -10,6 +10,7 @@ use super::route;
 use super::values::quoted;
 use super::{guards, names, wrap};
 use crate::config::Listen;
+use crate::limits::HOST_BYTES_MAX;
 use crate::target::{self, Port, Target, TargetError};
 use lexopt::{Arg, Parser};
 use std::ffi::{OsStr, OsString};
@@ -219,11 +220,19 @@ fn listen_position(options: &Options, mut words: Vec<OsString>) -> Result<(Liste
         return Ok((Listen::Inherited, words));
     }
     if let Some(path) = &options.unix_listen {
-        let mode = options.unix_listen_mode.ok_or("Error parsing listen unix socket mode")?;
+        let refused = |said: &OsString| {
+            let said = quoted(said);
+            format!(
+                "Error parsing listen unix socket mode: {said} is not octal up to 777; write one, such as 660"
+            )
+        };
+        let mode = *options.unix_listen_mode.as_ref().map_err(refused)?;
         return Ok((Listen::Unix { path: path.clone(), mode }, words));
     }
     if words.is_empty() {
-        return Err("Too few arguments".into());
+        return Err(
+            "Too few arguments: no word is left for the port to listen on; write one, such as 6080".into()
+        );
     }
     Ok((listen_word(&words.remove(0), options.prefer_ipv6)?, words))
 }
@@ -237,9 +246,11 @@ fn target_position(options: &Options, words: Vec<OsString>) -> Result<Option<Tar
         Some(target) => Some(target.clone()),
         None if options.echo => Some(Target::Echo),
         None => {
-            let word = words.next().ok_or("Too few arguments")?;
-            let word = word.to_str().ok_or_else(|| TargetError::Word.to_string())?;
-            Some(Target::parse(word).map_err(|error| error.to_string())?)
+            let word = words.next().ok_or(
+                "Too few arguments: no word is left for the target; write one, such as localhost:5901, or use \
+                 --token-plugin, --unix-target or -- COMMAND",
+            )?;
+            Some(target_word(&word)?)
         }
     };
     if words.next().is_some() {
@@ -248,18 +259,53 @@ fn target_position(options: &Options, words: Vec<OsString>) -> Result<Option<Tar
     Ok(target)
 }
 
+/// Reads the target; what is wrong with it begins in websockify's words.
+fn target_word(word: &OsStr) -> Result<Target, String> {
+    let no_target = |why: &str| {
+        let said = quoted(word);
+        format!("{}: {said} {why}; write host:port, such as localhost:5901", TargetError::Word)
+    };
+    let text = word.to_str().ok_or_else(|| no_target("is not UTF-8"))?;
+    Target::parse(text).map_err(|error| match (error, target::split(text)) {
+        (TargetError::Word, None) => no_target("has no colon"),
+        (TargetError::Word, Some((host, _))) if host.len() > HOST_BYTES_MAX => {
+            no_target(&format!("has a host of more than {HOST_BYTES_MAX} bytes"))
+        }
+        (TargetError::Word, Some((host, _))) => {
+            no_target(&format!("has a host that cannot be one, {}", quoted(OsStr::new(host))))
+        }
+        (TargetError::Port, Some((_, port))) => {
+            let said = quoted(OsStr::new(port));
+            format!(
+                "{}: {said} is neither a number nor a service; write one, such as 5901",
+                TargetError::Port
+            )
+        }
+        (error, _) => error.to_string(),
+    })
+}
+
 /// Reads `[source_addr:]source_port`. Port 0 lets the kernel choose.
 fn listen_word(word: &OsStr, prefer_ipv6: bool) -> Result<Listen, String> {
     const MESSAGE: &str = "Error parsing listen port";
-    let word = word.to_str().ok_or(MESSAGE)?;
+    let no_port = |said: &OsStr| {
+        let said = quoted(said);
+        format!("{MESSAGE}: {said} is no number; write one, such as 6080 or localhost:6080")
+    };
+    let word = word.to_str().ok_or_else(|| no_port(word))?;
     let (host, port) = target::split(word).unwrap_or(("", word));
     let port = match Port::parse(port) {
         Ok(Port::Number(number)) => number,
-        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => return Err(MESSAGE.into()),
+        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => {
+            return Err(no_port(OsStr::new(port)));
+        }
         Err(TargetError::PortRange(text)) => return Err(format!("{MESSAGE}: {text} is above 65535")),
     };
     if !target::plausible_host(host) {
-        return Err(format!("Error parsing listen address: {}", quoted(OsStr::new(host))));
+        return Err(format!(
+            "Error parsing listen address: {} cannot be one; write a name or an address, such as [::1]:6080",
+            quoted(OsStr::new(host))
+        ));
     }
     Ok(Listen::Tcp { host: host.to_owned(), port, prefer_ipv6 })
 }

@@ -141,10 +141,10 @@ pub(super) const PID_FILE: Opt = Opt {
     short: None,
     category: Category::Program,
     brief: "write the process number to FILE",
-    detail: "It is the number of the process that serves. FILE is removed at the end, if the user \
-             who serves may do that, and locked meanwhile: a second server with the same FILE does not start, and a leftover is \
-             replaced, even if somebody keeps it locked whose number it is not. It is made as .FILE.new beside its place. \
-             Symbolic links are not followed.",
+    detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE does not \
+             start; a leftover is replaced, even if somebody keeps it locked whose number it is not. It is made as .FILE.new \
+             beside its place. It is removed at the end, and by a start that fails; where the user who serves (--user) may not \
+             do that, a line of the log says so. Symbolic links are not followed.",
     default: "",
     example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",
     act: Act::Take(file("FILE"), |options, value| {

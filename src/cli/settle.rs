@@ -4,7 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{self, Args, CERT_DEFAULT, Guards, SslOnly, Tls, WebRoot};
-use super::{guards, route, source_file, tap, wrap};
+use super::{apart, guards, route, source_file, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -52,7 +52,7 @@ pub fn settle(args: &Args) -> Result<Config, StartError> {
 /// cannot be reached that is not known; whoever reads it says why.
 pub(super) fn uncertified(needed: &[PathBuf]) -> Option<String> {
     let missing = needed.iter().find(|path| matches!(path.try_exists(), Ok(false)))?;
-    Some(format!("SSL only and {} not found", missing.display()))
+    Some(format!("SSL only and {} not found: make it, or name another with --cert", missing.display()))
 }
 
 /// What is wrong with a target whose port is the name of no service: no client could ever be carried there.
@@ -113,6 +113,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         process: Process { doubts: doubts(options), ..process(&options.process)? },
         logs: logs(args)?,
     };
+    apart::check(&config)?;
     guards::settle(&options.guards, &mut config)?;
     config.timing.route = config.route.time();
     Ok(config)
@@ -140,6 +141,12 @@ fn doubts(options: &args::Options) -> Vec<String> {
     if let (Some(path), Some(plugin)) = (&route.target_config, &route.token_plugin) {
         doubts.push(format!(
             "--target-config: {} takes the place of --token-plugin={plugin} and its source; leave one of both out",
+            path.display()
+        ));
+    }
+    if let (Some(path), true) = (&options.unix_listen, options.process.inetd) {
+        doubts.push(format!(
+            "--unix-listen: {}: ignored, since with --inetd clients come in by standard input; leave one out",
             path.display()
         ));
     }
@@ -216,6 +223,15 @@ fn secure(said: &Tls, target: Option<&Target>) -> Result<tls::Options, String> {
     let password = said.password.as_ref().map(read).transpose()?;
     for (cert, key) in pairs(said) {
         options.pairs.push(pair(&cert, key.as_deref(), password.clone())?);
+    }
+    if let Some(key) = said.keys.first()
+        && said.certs.is_empty()
+        && !Path::new(CERT_DEFAULT).exists()
+    {
+        return Err(format!(
+            "--key: {}: there is no certificate to it: {CERT_DEFAULT} not found; name one with --cert",
+            key.display()
+        ));
     }
     if options.pairs.is_empty() {
         // Where the directory is gone it cannot come either.

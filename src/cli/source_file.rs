@@ -3,14 +3,16 @@
 //! Owns the one rule for it, which all options share. It opens that file and nothing else.
 
 use super::values::quoted;
-use crate::limits::SOURCE_FILE_BYTES_MAX;
+use crate::limits::{SOURCE_FILE_BYTES_MAX, SOURCE_FILE_WAIT_MS};
+use crate::sys::given;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
 
 /// The value itself, or the first line of the file that `@FILE` names, as it is written; a value that begins with the sign has
-/// it doubled. Files have up to [`SOURCE_FILE_BYTES_MAX`] bytes of UTF-8.
+/// it doubled. Files have up to [`SOURCE_FILE_BYTES_MAX`] bytes of UTF-8. A pipe will do, such as a shell's `@<(COMMAND)` or
+/// `@/dev/stdin`, if its line comes within [`SOURCE_FILE_WAIT_MS`].
 ///
 /// # Errors
 /// One line that names `option`, the file and what is wrong with it; nothing that stands in the file.
@@ -21,11 +23,12 @@ pub fn said(option: &str, value: &OsStr) -> Result<OsString, String> {
         return Ok(name.to_owned());
     }
     let wrong = |why: &dyn std::fmt::Display| format!("option {option}: {}: {why}", quoted(name));
-    let mut text = String::new();
-    let named = |error| wrong(&format_args!("{error}; name a text file that can be read"));
-    let file = File::open(name).map_err(named)?;
-    // However long it says it is: a device or a pipe says nothing.
-    file.take(SOURCE_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(named)?;
+    let named =
+        |error: &dyn std::fmt::Display| wrong(&format_args!("{error}; name a text file that can be read"));
+    let patience = Duration::from_millis(SOURCE_FILE_WAIT_MS);
+    let bytes = given::first_bytes(Path::new(name), SOURCE_FILE_BYTES_MAX + 1, patience)
+        .map_err(|why| named(&why))?;
+    let text = String::from_utf8(bytes).map_err(|_| named(&"is not UTF-8"))?;
     if text.len() as u64 > SOURCE_FILE_BYTES_MAX {
         return Err(wrong(&format_args!(
             "longer than {SOURCE_FILE_BYTES_MAX} bytes; put its first line into a file alone"
@@ -82,7 +85,10 @@ mod tests {
         }
         std::fs::remove_file(&place).unwrap();
         assert!(said("--x", &word).unwrap_err().contains("No such file"));
-        assert!(said("--x", "@/dev/zero").unwrap_err().contains("longer than"), "what never ends");
+        assert!(
+            said("--x", "@/dev/zero").unwrap_err().contains("is no regular file; name"),
+            "what never ends"
+        );
         assert_eq!(said("--x", "a@b"), Ok("a@b".into()));
         assert_eq!(said("--x", "@@b:c"), Ok("@b:c".into()));
     }

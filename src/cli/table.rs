@@ -49,7 +49,8 @@ pub const TABLE: &[Opt] = &[
         brief: "listen on a Unix socket instead of a port",
         detail: "Listen on a Unix stream socket at FILE, for a web server in front. The word \
                  [source_addr:]source_port is then left out. A socket that nobody listens on any more is replaced; \
-                 anything else at FILE is left alone and is an error. The socket is removed again at exit.\n\n\
+                 anything else at FILE is left alone and is an error. The socket is removed again at exit, as far as \
+                 the user who serves (--user) may.\n\n\
                  An empty FILE means that the option was not given.",
         default: "",
         example: "--unix-listen=/run/websplice.sock localhost:5901",
@@ -69,7 +70,7 @@ pub const TABLE: &[Opt] = &[
         example: "--unix-listen=/run/websplice.sock --unix-listen-mode=660 localhost:5901",
         act: Act::Take(free("OCTAL"), |options, value| {
             // Without --unix-listen it does not matter what it says, as in websockify.
-            options.unix_listen_mode = values::mode(value);
+            options.unix_listen_mode = values::mode(value).ok_or_else(|| value.into());
             Ok(())
         }),
     },

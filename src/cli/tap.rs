@@ -90,7 +90,8 @@ pub(super) const TRAFFIC: Opt = Category::Watching.row(
 pub(super) fn settle(tap: &Tap) -> Result<Option<Options>, String> {
     let Some(path) = &tap.record else { return Ok(None) };
     let said = |what: &str| format!("option --record: {}: {what}", path.display());
-    let absolute = std::path::absolute(path).map_err(|error| said(&error.to_string()))?;
+    let absolute =
+        std::path::absolute(path).map_err(|error| said(&format!("{error}; name an absolute path")))?;
     let base = absolute
         .file_name()
         .ok_or_else(|| said("there is no name of a file in it; write one behind the directory"))?

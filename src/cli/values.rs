@@ -133,11 +133,19 @@ pub fn syslog(value: &OsStr) -> Result<Option<SyslogServer>, Refusal> {
     };
     let port = match Port::parse(port) {
         Ok(Port::Number(number)) => number,
-        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => return refuse(MESSAGE.into()),
+        Ok(Port::Service(_)) | Err(TargetError::Port | TargetError::Word) => {
+            let said = quoted(OsStr::new(port));
+            return refuse(format!(
+                "{MESSAGE}: {said} is no number; write host:port, or the path of a socket, which has no colon"
+            ));
+        }
         Err(TargetError::PortRange(text)) => return refuse(format!("{MESSAGE}: {text} is above 65535")),
     };
     if !target::plausible_host(host) {
-        return refuse(format!("Error parsing syslog address: {}", quoted(OsStr::new(host))));
+        return refuse(format!(
+            "Error parsing syslog address: {} cannot be one; write a name or an address",
+            quoted(OsStr::new(host))
+        ));
     }
     Ok(Some(SyslogServer::Udp { host: host.to_owned(), port }))
 }

@@ -68,7 +68,7 @@ pub(super) const BIND: Opt = Opt {
 /// who say, as in websockify.
 pub(super) fn target(options: &Options, command: &[OsString]) -> Result<Option<Target>, String> {
     if command.is_empty() {
-        return Err("Too few arguments".into());
+        return Err("Too few arguments: there is no command behind --; write one, such as vncserver".into());
     }
     if options.echo {
         return Err("You cannot use --echo together with -- COMMAND".into());

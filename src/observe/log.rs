@@ -10,7 +10,7 @@ mod spot;
 mod syslog;
 
 pub use file::LogFile;
-pub use spot::descriptor;
+pub use spot::{Spot, descriptor, find};
 pub use syslog::Syslog;
 
 use crate::http::date;

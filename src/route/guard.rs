@@ -5,12 +5,12 @@
 //! never waits: what needs a file, a service or a process is left to helpers. Pure.
 
 use super::authority::{Authority, shown};
+use super::equal;
 use super::plugin::Plugin;
 use super::request::Request;
 use crate::http::Refusal;
 use crate::http::refusal::Header;
 use crate::limits::CREDENTIALS_BYTES_MAX;
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::borrow::Cow;
 use std::fmt;
@@ -168,7 +168,7 @@ impl Secret {
     fn is(&self, said: &[u8]) -> bool {
         let said = hash(said);
         // Both are always looked at, and each from end to end.
-        let [wide, narrow] = self.0.each_ref().map(|own| verify_slices_are_equal(own, &said).is_ok());
+        let [wide, narrow] = self.0.each_ref().map(|own| equal::same(own, &said));
         wide | narrow
     }
 }

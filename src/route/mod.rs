@@ -6,6 +6,7 @@
 //! (`route::lookup`). Owns the words of that conversation. It never waits and never opens anything.
 
 pub mod authority;
+mod equal;
 pub mod form;
 pub mod guard;
 pub mod hide;

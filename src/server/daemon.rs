@@ -59,18 +59,20 @@ impl Readiness {
         }
     }
 
-    /// Clients can connect: the starter ends well, and nothing is said to its terminal any more.
-    pub fn reached(&mut self) {
-        if let Some(ready) = self.0.take() {
+    /// Clients can connect: the starter ends well, and nothing is said to its terminal any more. False if the starter was
+    /// ended meanwhile, and the start with it.
+    #[must_use]
+    pub fn reached(&mut self) -> bool {
+        self.0.take().is_none_or(|ready| {
             stdio::let_go();
-            ready.tell(0);
-        }
+            ready.tell(0)
+        })
     }
 
     /// The start has failed, and why has been said.
     pub fn failed(&mut self, status: u8) {
         if let Some(ready) = self.0.take() {
-            ready.tell(status);
+            let _ = ready.tell(status);
         }
     }
 }

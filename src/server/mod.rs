@@ -28,6 +28,7 @@ use daemon::{Begun, Readiness};
 use engines::Chosen;
 use means::Means;
 use opened::Opened;
+use pid_file::PidFile;
 use renewals::Watched;
 use shards::{Gate, Shards};
 use std::sync::Arc;
@@ -115,17 +116,20 @@ fn serve_opened(
     log: &Log,
 ) -> Result<u8, String> {
     let Opened { shelf, mut listeners, pid_file } = opened;
-    // Only now: what root may have is not what counts.
-    let means = Means::find(&config)?;
-    let (chosen, notice) = engines::choose(config.engine)?;
-    let material = shelf.as_ref().map(|shelf| Watched::start(shelf, log)).transpose()?;
-    let taps = Taps::start(&config, log)?;
-    let parts = Parts { means, chosen, notice, shelf, material, taps };
-    let outcome = parts.run(config, ready, signals, files, &mut listeners, log);
-    listeners.close();
-    drop(parts.material);
-    parts.taps.finish(log);
-    drop(pid_file);
+    let parts = Parts::find(&config, shelf, log);
+    let outcome = match &parts {
+        Ok(parts) => parts.run(config, ready, signals, files, &mut listeners, log),
+        Err(message) => Err(message.clone()),
+    };
+    let socket = listeners.close();
+    if let Ok(parts) = parts {
+        drop(parts.material);
+        parts.taps.finish(log);
+    }
+    let number = pid_file.map_or(Ok(()), PidFile::remove);
+    for left in [socket, number].into_iter().filter_map(Result::err) {
+        log.line(Level::Warn, left.to_string());
+    }
     outcome
 }
 
@@ -141,6 +145,16 @@ struct Parts {
 }
 
 impl Parts {
+    /// Finds and starts what shards are started with.
+    fn find(config: &Config, shelf: Option<Shelf>, log: &Log) -> Result<Parts, String> {
+        // Only now: what root may have is not what counts.
+        let means = Means::find(config)?;
+        let (chosen, notice) = engines::choose(config.engine)?;
+        let material = shelf.as_ref().map(|shelf| Watched::start(shelf, log)).transpose()?;
+        let taps = Taps::start(config, log)?;
+        Ok(Parts { means, chosen, notice, shelf, material, taps })
+    }
+
     /// Starts shards and wrapped program, and waits for the end.
     fn run(
         &self,
@@ -175,7 +189,10 @@ impl Parts {
             log.line(Level::Warn, notice);
         }
         tell_all(&banner::proxying(&config, listeners.port), log);
-        ready.reached();
+        if !ready.reached() {
+            log.line(Level::Warn, "--daemon: whoever started it was ended before it was ready".to_owned());
+            shards.give_up();
+        }
         shards.watch(material.as_ref(), taps, program, &config, log)
     }
 }

@@ -5,10 +5,11 @@
 
 use super::daemon;
 use super::pid_file::PidFile;
-use crate::config::{Config, Listen, Process};
+use crate::config::{Config, Listen, Process, Wrap};
 use crate::listen::{self, Listeners};
 use crate::observe::log::{LogFile, Places, Syslog};
 use crate::observe::record;
+use crate::sys::process;
 use crate::tls::renewal::Shelf;
 use std::fmt::Display;
 use std::io;
@@ -35,6 +36,7 @@ impl Opened {
         let pid_file = pid_file.as_deref().map(make).transpose()?;
         let shelf = Shelf::wanted(&config.tls)?;
         let listeners = listen::open(&config.listen, owner(config)).map_err(of_socket)?;
+        try_on_user(config)?;
         become_user(config)?;
         Ok(Opened { shelf, listeners, pid_file })
     }
@@ -71,6 +73,7 @@ pub fn check(config: &Config) -> Result<(Option<Shelf>, Vec<String>), String> {
     }
     let shelf = Shelf::wanted(&config.tls)?;
     let notices = listen::check(&config.listen).map_err(of_socket)?;
+    try_on_user(config)?;
     become_user(config)?;
     if let Some(options) = &config.logs.syslog {
         // One on this machine is tried again while it is away, and a start only warns of it.
@@ -88,13 +91,27 @@ fn syslog(config: &Config) -> Result<Option<Syslog>, String> {
 }
 
 fn become_user(config: &Config) -> Result<(), String> {
-    if let Some(user) = &config.process.user {
-        user.take_on().map_err(of("--user", user.user))?;
-        // Where fs.suid_dumpable is set, the kernel takes another user for a reason to leave a core.
-        daemon::protect(config);
-    }
-    // Whoever serves is the one who records.
-    config.record.as_ref().map_or(Ok(()), record::check)
+    let Some(user) = &config.process.user else { return Ok(()) };
+    user.take_on().map_err(of("--user", user.user))?;
+    // Where fs.suid_dumpable is set, the kernel takes another user for a reason to leave a core.
+    daemon::protect(config);
+    Ok(())
+}
+
+/// Finds out what whoever serves may not do, while what was made can be taken away yet: what root may do is not what counts.
+fn try_on_user(config: &Config) -> Result<(), String> {
+    let record = || config.record.as_ref().map_or(Ok(()), record::check);
+    let Some(user) = &config.process.user else { return record() };
+    let denied = |wrap: &&Wrap| !process::may_run(&wrap.program);
+    let both = || match config.wrap.as_ref().filter(denied) {
+        Some(wrap) => Err(format!(
+            "-- COMMAND: {}: user {} may not execute it; change its permissions and those of its directories, or name another",
+            wrap.program.display(),
+            user.user
+        )),
+        None => record(),
+    };
+    user.try_on(both).map_err(of("--user", user.user))?
 }
 
 /// Why no lines may go to a descriptor, if they may not.

@@ -71,6 +71,22 @@ impl PidFile {
         judge(path)?;
         directory::admits(path).map_err(explained)
     }
+
+    /// Takes the file away.
+    ///
+    /// # Errors
+    /// When that is not permitted: with `--user` the directory may be another's.
+    pub fn remove(self) -> io::Result<()> {
+        let (path, own) = (self.path.clone(), self.file.metadata()?);
+        drop(self);
+        match fs::symlink_metadata(&path) {
+            Ok(there) if is_same(&there, &own) => Err(io::Error::other(format!(
+                "--pid-file: {} could not be removed: give the user of --user its directory; the next start replaces it",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A link is not followed, and nothing that is opened holds the process up.
@@ -118,7 +134,7 @@ fn settle(path: &Path, draft: &Path, file: &File) -> io::Result<()> {
     }
     // What was begun by one that was killed may be there.
     written.set_len(0)?;
-    writeln!(written, "{}", std::process::id())?;
+    writeln!(written, "{}", std::process::id()).map_err(explained)?;
     fs::rename(draft, path).map_err(explained)
 }
 
@@ -131,6 +147,9 @@ fn explained(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ELOOP) => refusal("a symbolic link is in the way; move it"),
         Some(libc::ENXIO) => refusal(FOREIGN),
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            io::Error::new(error.kind(), format!("{error}; make room there, or name another"))
+        }
         _ => io::Error::new(
             error.kind(),
             format!("{error}; check the file, its directory and their permissions, or name another"),

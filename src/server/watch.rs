@@ -7,7 +7,7 @@ use super::life::Life;
 use super::renewals::Watched;
 use super::shards::Shards;
 use crate::config::Config;
-use crate::limits::{WRAP_KILL_MS, WRAP_START_MS};
+use crate::limits::{STOP_CUT_MS, WRAP_KILL_MS, WRAP_START_MS};
 use crate::observe::log::{Level, Log};
 use crate::shard::mailbox::{Mailbox, Note};
 use crate::shard::tap::Taps;
@@ -47,6 +47,12 @@ pub(super) fn hear(signals: Signals, tell: Sender<News>) -> Result<(), String> {
 }
 
 impl Shards {
+    /// Has it stop as soon as it is watched, as by a signal.
+    pub(super) fn give_up(&self) {
+        // There is a receiver as long as this is.
+        let _ = self.tell.send(News::Signal(Signal::SIGTERM));
+    }
+
     /// Starts the wrapped program and waits until it runs, or until the server is told to stop.
     pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
         let failed = |why| format!("-- COMMAND: {why}; see that it runs by itself");
@@ -117,7 +123,7 @@ impl Shards {
                 Ok(News::Ready(_) | News::Begun(_) | News::ProgramGone) => {}
                 Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => {
                     stop.hurry = true;
-                    return Ok(());
+                    return self.cut(left, stop, log);
                 }
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
@@ -151,10 +157,35 @@ impl Shards {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    log.line(Level::Warn, format!("stop: {left} shards still had sessions at the deadline"));
-                    return Ok(());
+                    if let sessions @ 1.. = self.balance.sessions() {
+                        log.line(Level::Warn, format!("stop: sessions cut at the deadline: {sessions}"));
+                    }
+                    return self.cut(left, stop, log);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err("all shards are gone".into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the `left` shards that still run end what sessions they have, each with its line, in no more time than that takes.
+    fn cut(&self, mut left: usize, stop: &mut Stop, log: &Log) -> Result<(), String> {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.put(Note::Cut));
+        let last = Instant::now() + Duration::from_millis(STOP_CUT_MS);
+        while left > 0 {
+            match self.news.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(News::Ended(outcome)) => {
+                    outcome?;
+                    left -= 1;
+                }
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) if stop.told => stop.hurry = true,
+                Ok(News::Signal(Signal::SIGTERM | Signal::SIGINT)) => stop.tell(),
+                Ok(_) => {}
+                Err(_) => {
+                    let sessions = self.balance.sessions();
+                    log.line(Level::Warn, format!("stop: sessions left without an end line: {sessions}"));
+                    break;
+                }
             }
         }
         Ok(())

@@ -14,6 +14,8 @@ pub enum Note {
     Finish,
     /// Say goodbye to every client and end when they are gone.
     Stop,
+    /// End every session that is left, now and without a word.
+    Cut,
     /// Log what there is and go on.
     Report,
 }

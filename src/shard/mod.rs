@@ -205,6 +205,7 @@ impl<K: Kernel> Shard<K> {
                 Note::Verdict(key, verdict) => self.handle(key, Input::Verdict(verdict)),
                 Note::Finish => self.finish(),
                 Note::Stop => self.stop(),
+                Note::Cut => self.cut(),
                 Note::Report => self.log_report(),
             }
         }
@@ -218,6 +219,13 @@ impl<K: Kernel> Shard<K> {
         self.finish();
         for key in self.sessions.keys().collect::<Vec<_>>() {
             self.handle(key, Input::Stop);
+        }
+    }
+
+    fn cut(&mut self) {
+        self.stop();
+        for key in self.sessions.keys().collect::<Vec<_>>() {
+            self.abort(key, End::Stopped);
         }
     }
 

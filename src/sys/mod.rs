@@ -9,6 +9,7 @@ pub mod bound;
 pub mod cgroup;
 pub mod cpu;
 pub mod directory;
+pub mod given;
 pub mod memory;
 pub mod pipe;
 pub mod prefetch;

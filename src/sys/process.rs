@@ -9,20 +9,25 @@
     reason = "fork, close_range, numbers of descriptors and arguments in place have no safe form"
 )]
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::waitpid;
-use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, setsid};
+use nix::unistd::{AccessFlags, ForkResult, Pid, access, faccessat, fork, setsid};
 use std::fs;
-use std::io::{self, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 #[cfg(target_os = "linux")]
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The first descriptor behind standard input, output and error.
 const FIRST: i32 = 3;
+/// How long a daemon waits for its starter to take in that it has started.
+const STARTER_PATIENCE: Duration = Duration::from_secs(5);
 /// Most sockets that are taken from a service manager.
 const HANDED_OVER_MAX: i32 = 64;
 
@@ -37,12 +42,18 @@ pub enum Role {
 
 /// The daemon's way to tell its starter how the start went.
 #[derive(Debug)]
-pub struct Ready(PipeWriter);
+pub struct Ready(UnixStream);
 
 impl Ready {
-    /// Lets the starter end with `status`. Nobody may be there any more.
-    pub fn tell(mut self, status: u8) {
-        let _ = self.0.write_all(&[status]);
+    /// Lets the starter end with `status`. False if it was ended before it could take that in: whoever started it was told
+    /// then that it failed. One that is merely slow is waited for, but not without end.
+    pub fn tell(mut self, status: u8) -> bool {
+        let _ = self.0.set_read_timeout(Some(STARTER_PATIENCE));
+        let told = self.0.write_all(&[status]);
+        match told.and_then(|()| self.0.read_exact(&mut [0])) {
+            Ok(()) => true,
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 }
 
@@ -65,6 +76,11 @@ pub fn start_directory() -> Option<&'static Path> {
     START.get().map(PathBuf::as_path).filter(|path| access(*path, AccessFlags::X_OK).is_ok())
 }
 
+/// Whether whoever this process is may run the program at `path`, as far as its permissions say.
+pub fn may_run(path: &Path) -> bool {
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
+}
+
 /// Has the program of `command` killed when the thread that starts it ends, also where its whole process is killed. Programs
 /// that this one starts are not, and nor is one that becomes another user's, or any where the system refuses it.
 #[cfg(target_os = "linux")]
@@ -72,9 +88,9 @@ pub fn bind_to_thread(command: &mut Command) {
     let parent = nix::unistd::getpid();
     let prepare = move || {
         // A sandbox that refuses it is no reason to do without the program.
-        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
         // It may have ended before it could be followed.
-        if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        if nix::unistd::getppid() == parent { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
     };
     // SAFETY: between fork and exec the closure makes system calls only: it takes no lock and no memory.
     unsafe { command.pre_exec(prepare) };
@@ -153,7 +169,7 @@ pub fn await_end(child: Pid) -> io::Result<()> {
 /// Always.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 pub fn await_end(_: Pid) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    Err(ErrorKind::Unsupported.into())
 }
 
 /// Whether a process group has living members besides its leader; `None` where that cannot be seen.
@@ -185,15 +201,14 @@ pub fn detach() -> io::Result<Role> {
     if !is_alone() {
         return Err(io::Error::other("there is more than one thread"));
     }
-    let (mut told, tell) = io::pipe()?;
+    let (told, tell) = UnixStream::pair()?;
     // SAFETY: there is one thread, which was just looked at, so nothing is left half done in the child.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             drop(tell);
             // It ends at once; that there is none left to wait for is as good.
             let _ = waitpid(child, None);
-            let mut status = [0];
-            Ok(Role::Starter(told.read_exact(&mut status).ok().map(|()| status[0])))
+            Ok(Role::Starter(hear(told)))
         }
         ForkResult::Child => {
             drop(told);
@@ -205,6 +220,17 @@ pub fn detach() -> io::Result<Role> {
             }
         }
     }
+}
+
+/// What the daemon tells, as its starter hears it. From then on the starter ends with that, whoever would have it end otherwise:
+/// the daemon, which is told that it was heard, serves.
+fn hear(mut told: UnixStream) -> Option<u8> {
+    let mut status = [0];
+    told.read_exact(&mut status).ok()?;
+    let _ = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect::<SigSet>().thread_block();
+    // If it has gone since, it has said all the same how it went.
+    let _ = told.write_all(&[0]);
+    Some(status[0])
 }
 
 /// What tells a process of sockets that were handed over to it: for no program that is started from here.

@@ -1,6 +1,6 @@
 //! Users: looked up by name or number, and become for good.
 
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgid, getuid};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgid, getuid, setegid, seteuid};
 use std::io;
 
 /// Who a process can be.
@@ -53,6 +53,26 @@ impl Identity {
         Ok(Identity { user: number, group: first, groups })
     }
 
+    /// Does `work` as this user, and comes back; as whoever this process is, if that is not root.
+    ///
+    /// # Errors
+    /// When it cannot become this user, or cannot come back.
+    pub fn try_on<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        if !geteuid().is_root() {
+            return Ok(work());
+        }
+        let (groups, group) = (own_groups()?, getegid());
+        let theirs: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        set_groups(&theirs)?;
+        setegid(Gid::from_raw(self.group))?;
+        seteuid(Uid::from_raw(self.user))?;
+        let done = work();
+        seteuid(Uid::from_raw(0))?;
+        setegid(group)?;
+        set_groups(&groups)?;
+        Ok(done)
+    }
+
     /// Makes this process, with all its threads, this user, and makes sure that there is no way back.
     ///
     /// # Errors
@@ -100,6 +120,16 @@ fn all_groups(name: &str, first: u32) -> io::Result<Vec<u32>> {
 #[cfg(target_vendor = "apple")]
 fn all_groups(_: &str, first: u32) -> io::Result<Vec<u32>> {
     Ok(vec![first])
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn own_groups() -> io::Result<Vec<Gid>> {
+    Ok(nix::unistd::getgroups()?)
+}
+
+#[cfg(target_vendor = "apple")]
+fn own_groups() -> io::Result<Vec<Gid>> {
+    Ok(Vec::new())
 }
 
 #[cfg(not(target_vendor = "apple"))]

@@ -7,7 +7,7 @@ pub mod line;
 pub mod name;
 
 use name::Pattern;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// What to record, and where to.
@@ -27,6 +27,23 @@ pub struct Options {
     /// Most bytes that may wait to be written, [`crate::limits::RECORD_BUFFER_BYTES_MIN`] at least.
     pub buffer_bytes: usize,
 }
+
+impl Options {
+    /// Whether a recording would be called `name` whatever is there: the name, a dot and a number, and perhaps a part.
+    pub fn overwrites(&self, name: &OsStr) -> bool {
+        let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        let base = self.base.as_encoded_bytes();
+        let rest = name.as_encoded_bytes().strip_prefix(base).and_then(|rest| rest.strip_prefix(b"."));
+        let Some(rest) = rest.filter(|_| !self.unique) else { return false };
+        match memchr::memmem::find(rest, PART) {
+            Some(at) => is_number(&rest[..at]) && is_number(&rest[at + PART.len()..]),
+            None => is_number(rest),
+        }
+    }
+}
+
+/// What stands in front of the number of a recording's further file.
+const PART: &[u8] = b".part";
 
 /// Whose bytes an entry has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::limits::WRAP_START_MS;
 use crate::observe::log::{Escaped, Level, Log};
 use crate::sys::seccomp;
 use crate::target::{Port, Target};
+use nix::fcntl::Flock;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -38,6 +39,8 @@ pub struct Plan {
     holders: Vec<OwnedFd>,
     files: u64,
     scratch: Option<PathBuf>,
+    /// Says that `scratch` is needed.
+    held: Option<Flock<File>>,
     target: Option<Target>,
 }
 
@@ -54,6 +57,7 @@ impl Plan {
         files: u64,
         log: &Log,
     ) -> Result<Plan, String> {
+        start_itself()?;
         let mut plan = Plan::new(wrap, listen_port, target, files);
         let (port, socket) = (wrap.says(Wrap::PORT), wrap.says(Wrap::UNIX_SOCKET));
         if socket {
@@ -81,6 +85,7 @@ impl Plan {
         } else {
             plan.old = 0;
         }
+        plan.held = plan.scratch.as_deref().and_then(scratch::hold);
         Ok(plan)
     }
 
@@ -96,6 +101,7 @@ impl Plan {
         files: u64,
         log: &Log,
     ) -> Result<(), String> {
+        start_itself()?;
         let makes_socket =
             wrap.says(Wrap::UNIX_SOCKET) && !matches!(target, Some(Target::Unix(_) | Target::Abstract(_)));
         if makes_socket {
@@ -123,6 +129,7 @@ impl Plan {
             holders: Vec::new(),
             files,
             scratch: None,
+            held: None,
             target: target.cloned(),
         }
     }
@@ -265,6 +272,14 @@ impl Drop for Plan {
     fn drop(&mut self) {
         self.close(false);
     }
+}
+
+/// Makes sure that this program can be started once more, beside the one that is wrapped.
+fn start_itself() -> Result<(), String> {
+    let gone = |error| {
+        format!("-- COMMAND: {ITSELF}: {error}; mount /proc, by which this program starts its warden")
+    };
+    std::fs::metadata(ITSELF).map(drop).map_err(gone)
 }
 
 /// Is a program to be moved that is not told where to listen?

@@ -1,11 +1,19 @@
 //! A directory of its own for a wrapped program: for its socket, or for the interposer that it loads.
+//!
+//! Whoever needs it holds it by a lock, server and warden each for itself. One that was killed takes nothing away, so the next
+//! start removes what a server that is gone has made and nobody holds.
 
+use crate::limits::WRAP_STALE_LOOKS_MAX;
 use crate::sys::directory;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::kill;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use std::fs::{self, DirBuilder, Permissions};
+use nix::unistd::{Pid, geteuid};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +33,7 @@ const PLACES: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/dev/shm", "/var/run"];
 /// # Errors
 /// Why there is no place for one.
 pub fn for_socket() -> Result<(PathBuf, PathBuf), String> {
+    remove_stale(&places());
     let directory = make(&places(), |_| Ok(())).map_err(|tried| format!("{{unix_socket}}: {tried}"))?;
     let socket = directory.join(SOCKET_NAME);
     Ok((directory, socket))
@@ -36,6 +45,7 @@ pub fn for_socket() -> Result<(PathBuf, PathBuf), String> {
 /// # Errors
 /// Why there is no place for one.
 pub fn for_interposer() -> Result<PathBuf, String> {
+    remove_stale(&places());
     let write = |directory: &Path| {
         let file = directory.join(REBIND_NAME);
         fs::write(&file, REBIND)?;
@@ -57,6 +67,43 @@ pub fn check() -> Result<(), String> {
     }
     let tried: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     Err(format!("-- COMMAND: no place for files of its own in {}; set TMPDIR", tried.join(", ")))
+}
+
+/// Keeps a directory from being taken for one that nobody needs, for as long as the value is there.
+pub fn hold(directory: &Path) -> Option<Flock<File>> {
+    Flock::lock(open(directory).ok()?, FlockArg::LockSharedNonblock).ok()
+}
+
+/// A directory itself, and no link to one.
+fn open(directory: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(directory)
+}
+
+/// Removes directories of this user whose server is gone and which nobody holds, with what is known to be in them.
+fn remove_stale(places: &[PathBuf]) {
+    for place in places {
+        let Ok(entries) = fs::read_dir(place) else { continue };
+        for entry in entries.take(WRAP_STALE_LOOKS_MAX).flatten() {
+            let name = entry.file_name();
+            let Some(server) = name.to_str().and_then(server_of) else { continue };
+            // One that was just made is not held yet; its server is there.
+            if kill(server, None) != Err(Errno::ESRCH) {
+                continue;
+            }
+            let Ok(directory) = open(&entry.path()) else { continue };
+            let is_own = directory.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw());
+            if is_own && let Ok(_held) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+                remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// The server that has made a directory of this name.
+fn server_of(name: &str) -> Option<Pid> {
+    let (server, mark) = name.strip_prefix("websplice-")?.split_once('-')?;
+    let is_mark = !mark.is_empty() && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
+    server.parse().ok().filter(|server| is_mark && *server > 0).map(Pid::from_raw)
 }
 
 /// The interposer's file in its directory.
@@ -187,6 +234,38 @@ mod tests {
         assert_eq!(ordered, [open, closed.clone(), within.clone()]);
         fs::remove_dir(&within).unwrap();
         remove(&closed);
+    }
+
+    #[test]
+    fn what_killed_servers_have_left_is_removed_unless_it_is_held() {
+        let (base, _) = for_socket().unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let make = |name: String| {
+            let directory = base.join(name);
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join(REBIND_NAME), REBIND).unwrap();
+            directory
+        };
+        let stale = make(format!("websplice-{}-a1", ended.id()));
+        let used = make(format!("websplice-{}-a2", ended.id()));
+        let precious = make(format!("websplice-{}-a3", ended.id()));
+        let own = make(format!("websplice-{}-a4", std::process::id()));
+        let other = make(format!("websplice-{}-x", ended.id()));
+        fs::write(precious.join("precious"), "").unwrap();
+        let link = base.join(format!("websplice-{}-a5", ended.id()));
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let held = hold(&used).unwrap();
+        remove_stale(std::slice::from_ref(&base));
+        assert!(!stale.exists());
+        for directory in [&used, &own, &other] {
+            assert!(interposer(directory).exists(), "{}", directory.display());
+        }
+        assert!(precious.join("precious").exists());
+        drop(held);
+        remove_stale(std::slice::from_ref(&base));
+        assert!(!used.exists() && own.exists() && link.is_symlink());
+        fs::remove_dir_all(&base).unwrap();
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn work(task: &Task) -> io::Result<()> {
     let mut control = UnixStream::from(seccomp::inherited(task.control)?);
     control.set_write_timeout(Some(TELL_PATIENCE))?;
     let holders = task.holders.iter().map(|&number| seccomp::inherited(number));
+    let _held = task.scratch.as_deref().and_then(scratch::hold);
     let mover = Mover::new(task.old, task.new, holders.collect::<io::Result<_>>()?);
     match &task.program {
         None => {

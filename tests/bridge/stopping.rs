@@ -20,6 +20,7 @@ on_both_engines!(
     interrupt_is_like_terminate,
     stuck_clients_are_not_waited_for_without_end,
     a_second_signal_ends_it_at_once,
+    sessions_that_are_cut_have_their_end_lines,
     nobody_new_gets_in,
     targets_see_an_orderly_end,
     heads_under_way_do_not_hold_it,
@@ -99,6 +100,38 @@ fn a_second_signal_ends_it_at_once(engine: &str) {
     server.signal(Signal::SIGTERM);
     server.wait_exit(PATIENCE);
     assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+}
+
+/// At the deadline, where there is none, and by a second signal.
+fn sessions_that_are_cut_have_their_end_lines(engine: &str) {
+    for (option, signals) in
+        [("--drain-timeout=200ms", 1), ("--drain-timeout=0", 1), ("--drain-timeout=1m", 2)]
+    {
+        for count in [1, 3] {
+            let mut server = Server::start(engine, &["--echo", "--threads=2", "--close-timeout=1m", option]);
+            let mut rude: Vec<_> = (0..count).map(|_| server.client()).collect();
+            server.signal(Signal::SIGTERM);
+            if signals > 1 {
+                // Two signals that come at once may be one.
+                rude.iter_mut().for_each(|client| drop(client.expect_close(1001)));
+                server.signal(Signal::SIGTERM);
+            }
+            assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
+            let log = server.log();
+            let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+            assert_eq!((lines(" open id="), lines(" end id=")), (count, count), "{option}: {log}");
+            assert_eq!(lines(" end=stopped"), count, "{option}: {log}");
+            let cut = format!(" warn stop: sessions cut at the deadline: {count}");
+            assert_eq!(lines(&cut), usize::from(signals == 1), "{option}: {log}");
+            assert_eq!(lines(" warn "), usize::from(signals == 1), "{option}: {log}");
+        }
+    }
+    let mut server = Server::start(engine, &["--echo", "--drain-timeout=0"]);
+    server.client().leave();
+    server.wait_line(" end id=");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0), "{}", server.log());
+    assert!(!server.log().contains(" warn "), "nobody was there: {}", server.log());
 }
 
 fn nobody_new_gets_in(engine: &str) {

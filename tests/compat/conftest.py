@@ -14,6 +14,8 @@ from loaded import Loaded  # noqa: E402
 from support import BINARY, without_excuse  # noqa: E402
 
 NOT_YET = HERE / "not-yet.txt"
+# Rows that a whole run has at least.
+ROWS_MIN = 250
 
 
 def pytest_generate_tests(metafunc):
@@ -53,6 +55,10 @@ def pytest_collection_modifyitems(config, items):
     whole = not config.option.keyword and all(pathlib.Path(word).is_dir() for word in config.args)
     if whole and (lost := sorted(listed - set(ids))):
         raise pytest.UsageError(f"{NOT_YET.name} names rows that are not there: {lost}")
+    if whole and len(rows) < ROWS_MIN:
+        raise pytest.UsageError(f"only {len(rows)} rows were collected, and a whole run has {ROWS_MIN} at least")
+    if whole and listed and not everything():
+        raise pytest.UsageError(f"a whole run leaves no row out, and {NOT_YET.name} names {sorted(listed)}")
     left_out = [] if everything() else [item for row, item in rows if row.id in listed]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

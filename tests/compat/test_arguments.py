@@ -126,10 +126,16 @@ def beyond(half):
     return Seen(runs=False, status=run.child.wait(20), said=run.said())
 
 
+def begins(said):
+    """A message that begins with these words: ours may go on behind a colon with what is wrong and what to write."""
+    return re.compile(re.escape(said) + r"(: .+)?")
+
+
 def usage(ident, line, said, **more):
     """A row where both explain their usage and exit with 2."""
+    error = begins(said) if said.startswith(("Error parsing", "Too few")) else said
     return same(f"usage-{ident}", PLACE, fails(line, **more), alone=True, status=2, usage=True, program="websockify",
-        error=said,
+        error=error,
                 printed="")  # fmt: skip
 
 
@@ -160,8 +166,8 @@ TAKE = {
 }  # fmt: skip
 NEED = {"token-source": "token-plugin", "host-token": "token-plugin", "auth-source": "auth-plugin", "web-auth": "auth-plugin",
         "legacy-syslog": "syslog"}  # fmt: skip
-OTHER = {"unix-listen": "Error parsing target", "inetd": "Error parsing target",
-    "ssl-only": re.compile("SSL only and .*self.pem not found")}
+OTHER = {"unix-listen": begins("Error parsing target"), "inetd": begins("Error parsing target"),
+    "ssl-only": re.compile("SSL only and .*self.pem not found(: .+)?")}
 
 
 def message(option):
@@ -245,14 +251,14 @@ ROWS = [
     same("usage-ambiguous", PLACE, fails("--ss 6080 a:1"), alone=True, status=2, usage=True,
          error=re.compile(r"ambiguous option: --ss \(--ssl-ciphers, --ssl-only, --ssl-target, .*--ssl-version\?\)")),
     same("usage-ssl-only-no-cert", PLACE, fails("--ssl-only 6080 a:1"), alone=True, status=2, usage=True,
-         error=re.compile("SSL only and .*self.pem not found")),
+         error=re.compile("SSL only and .*self.pem not found(: .+)?")),
     usage("target-port", "6080 localhost:5900x!", "Error parsing target port"),
     wording("target-service-unknown", "6080 localhost:59o1", "Error parsing target port",
             "Error parsing target port: no service is called '59o1' here; write a number"),
     same("usage-ssl-only-cert-missing", PLACE, fails("--ssl-only --cert=absent.pem 6080 a:1"), alone=True, status=2, usage=True,
-         error="SSL only and absent.pem not found"),
+         error=begins("SSL only and absent.pem not found")),
     same("usage-ssl-only-cert-missing-first", PLACE, fails("--ssl-only --cert=absent.pem 6080"), alone=True, status=2,
-         usage=True, error="SSL only and absent.pem not found"),
+         usage=True, error=begins("SSL only and absent.pem not found")),
     *(better(f"usage-{what}-port-{port}", PLACE, outcome(line), "F 1.2: ports out of range are refused; theirs wrap around",
              {"runs": True}, {"runs": False, "status": 2, "error": f"Error parsing {what} port: {port} is above 65535"},
                  alone=True)
@@ -273,7 +279,7 @@ ROWS = [
       for cluster in ("v", "6", "D", "v6", "6v", "v6D", "Dv")),
     same("option-libserver-runs", PLACE, accepts(f"--libserver {GO}"), alone=True, accepts=True),
     # Programs.
-    same("program-run", PLACE, fails("", program="run"), alone=True, status=2, program="run", error=FEW),
+    same("program-run", PLACE, fails("", program="run"), alone=True, status=2, program="run", error=begins(FEW)),
     same("program-run-usage", PLACE, fails("6080", program="run"), alone=True, status=2, said=has("    run [options] ")),
     # Help.
     same("help-status", PLACE, fails("--help"), alone=True, status=0, said=lambda said: not said.strip(),

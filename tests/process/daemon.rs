@@ -36,10 +36,10 @@ on_both_engines!(
 );
 
 /// A daemon, found by its file and ended by its number.
-struct Daemon {
-    pid: i32,
-    address: SocketAddr,
-    directory: TempDir,
+pub(super) struct Daemon {
+    pub(super) pid: i32,
+    pub(super) address: SocketAddr,
+    pub(super) directory: TempDir,
 }
 
 impl Daemon {
@@ -100,7 +100,7 @@ impl Daemon {
     }
 
     /// It is no child of ours, so nothing tells when it ends.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     }
@@ -400,6 +400,8 @@ fn another_user_serves(engine: &str) {
     }
     // The directory is root's, so the file cannot be removed any more, but nobody has it then.
     assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", daemon.pid));
+    let log = fs::read_to_string(daemon.directory.join("own.log")).expect("it is there");
+    assert!(log.contains(" warn --pid-file: ") && log.contains("own.pid could not be removed"), "{log}");
     let next = Server::start(engine, &["--echo", "--pid-file", &daemon.directory.arg("own.pid")]);
     assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", next.pid()));
     next.stop();
@@ -410,6 +412,10 @@ fn another_user_serves(engine: &str) {
     let socket = fs::symlink_metadata(dir.join("own.sock")).expect("it is there");
     assert_eq!((socket.uid(), socket.mode() & 0o777), (nobody.as_raw(), 0o600));
     WsClient::open(Wire::unix(&dir.join("own.sock")), &Handshake::new()).leave();
+    server.signal(Signal::SIGTERM);
+    server.wait_line(" warn --unix-listen: ");
+    let log = server.log();
+    assert!(log.contains("own.sock: ") && log.contains("; give the user of --user its directory"), "{log}");
     server.stop();
 }
 

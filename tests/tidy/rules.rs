@@ -45,6 +45,16 @@ pub fn long_file(text: &str) -> Vec<Finding> {
     if lines > FILE_LINES_MAX { vec![(FILE_LINES_MAX + 1, why)] } else { Vec::new() }
 }
 
+/// Most words on a page that is to be read at one sitting.
+const PAGE_WORDS_MAX: usize = 1_800;
+
+/// A page: what is read as one stays one.
+pub fn long_page(text: &str) -> Vec<Finding> {
+    let words = text.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count();
+    let why = format!("{words} words; at most {PAGE_WORDS_MAX} make one page");
+    if words > PAGE_WORDS_MAX { vec![(1, why)] } else { Vec::new() }
+}
+
 /// Any text: none of the banned words, taken as whole words.
 pub fn banned_words(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -187,6 +197,45 @@ pub fn platform_questions(file: &str, source: &str) -> Vec<Finding> {
     let code = code_only(source);
     let asked = tokens(&code).into_iter().filter(|token| token.text == "target_os");
     asked.map(|token| (token.line, "`cfg(target_os` away from the door".to_owned())).collect()
+}
+
+/// Where secrets are compared with what strangers say.
+const SECRET_ROOMS: [&str; 3] = ["src/route/guard.rs", "src/route/lookup/passwords.rs", "src/route/jwt/"];
+/// The one comparison that they go through.
+const SECRET_DOOR: &str = "src/route/equal.rs";
+/// What secrets, and what is said in their place, are called there.
+const SECRET_WORDS: [&str; 9] =
+    ["secret", "secrets", "digest", "hash", "tag", "mac", "password", "made", "computed"];
+
+/// Rust: secrets are compared at one place, in constant time.
+pub fn hasty_comparisons(file: &str, source: &str) -> Vec<Finding> {
+    let code = code_only(source);
+    let mut found = Vec::new();
+    for (index, line) in code.lines().enumerate() {
+        if file != SECRET_DOOR && line.contains("verify_slices_are_equal") {
+            found.push((index + 1, format!("a comparison of secrets away from {SECRET_DOOR}")));
+        }
+        let is_room = SECRET_ROOMS.iter().any(|room| file.starts_with(room)) && !file.ends_with("tests.rs");
+        if is_room && ["==", "!=", ".eq(", ".ne("].iter().any(|sign| compares_secrets(line, sign)) {
+            found.push((index + 1, "a secret is compared as fast as it goes".to_owned()));
+        }
+    }
+    found
+}
+
+/// Whether one of the two operands of `sign` is called as secrets are; how long one is may be compared.
+fn compares_secrets(line: &str, sign: &str) -> bool {
+    let joins = |letter: char| letter.is_alphanumeric() || "_.()[]&*?:".contains(letter);
+    let is_secret = |operand: &str| {
+        let words = operand.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        !operand.contains(".len()") && words.into_iter().any(|word| SECRET_WORDS.contains(&word))
+    };
+    line.match_indices(sign).any(|(at, _)| {
+        let (left, right) = (line[..at].trim_end(), line[at + sign.len()..].trim_start());
+        let left = left.trim_end_matches(joins).len().min(left.len());
+        let right = &right[..right.len() - right.trim_start_matches(joins).len()];
+        is_secret(&line[..at].trim_end()[left..]) || is_secret(right)
+    })
 }
 
 /// The Makefile: every chore it offers says in one line what it does.

@@ -137,6 +137,34 @@ fn openings_words_attributes_and_doors_are_checked() {
 }
 
 #[test]
+fn secrets_are_compared_at_one_place() {
+    let room = "src/route/lookup/passwords.rs";
+    for line in [
+        "made.as_bytes() == digest.as_bytes()",
+        "if computed.as_ref()[..16] != *tag {",
+        "known && said == self.secret",
+        "Hash::Plain(text) => password.eq(text),",
+    ] {
+        fires(&rules::hasty_comparisons(room, &format!("\n{line}\n")), 2, "as fast as it goes");
+        assert_eq!(rules::hasty_comparisons("src/web/mod.rs", line), []);
+    }
+    for line in
+        ["if round % 2 == 1 { password } else { x }", "if tag.len() != TAG_BYTES {", "// made == digest"]
+    {
+        assert_eq!(rules::hasty_comparisons(room, line), [], "{line}");
+    }
+    let call = "verify_slices_are_equal(a, b)";
+    fires(&rules::hasty_comparisons("src/route/guard.rs", call), 1, "away from src/route/equal.rs");
+    assert_eq!(rules::hasty_comparisons("src/route/equal.rs", call), []);
+}
+
+#[test]
+fn a_page_stays_a_page() {
+    fires(&rules::long_page(&"word | ".repeat(1_801)), 1, "1801 words");
+    assert_eq!(rules::long_page(&"word | ".repeat(1_800)), []);
+}
+
+#[test]
 fn a_whole_file_meets_all_rules() {
     let bad = "use crate::server;\nfn f() { unsafe { g() } }\n#[allow(dead_code)]\n";
     let found = findings("src/ws/bad.rs", bad);

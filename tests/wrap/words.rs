@@ -65,11 +65,15 @@ fn options_of_it() {
 fn what_does_not_go_together() {
     let no_port = "You must use {port} or {unix_socket} in COMMAND, or --unix-target, to use --unix-listen with -- \
                    COMMAND: there is no port to move it from";
+    let no_command = "Too few arguments: there is no command behind --; write one, such as vncserver";
     for (line, message) in [
-        ("6080 --", "Too few arguments"),
-        ("--", "Too few arguments"),
-        ("--unix-listen=/l --", "Too few arguments"),
-        ("x -- cmd", "Error parsing listen port"),
+        ("6080 --", no_command),
+        ("--", "Too few arguments: no word is left for the port to listen on; write one, such as 6080"),
+        ("--unix-listen=/l --", no_command),
+        (
+            "x -- cmd",
+            "Error parsing listen port: 'x' is no number; write one, such as 6080 or localhost:6080",
+        ),
         ("--echo 6080 -- cmd", "You cannot use --echo together with -- COMMAND"),
         ("6080 -- cmd {port} {unix_socket}", "You cannot use {port} in COMMAND together with {unix_socket}"),
         (

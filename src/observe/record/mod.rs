@@ -15,7 +15,8 @@ use crate::session::tap::Brought;
 use crate::tape::Options;
 use crate::tape::name::Facts;
 use crate::timers::Time;
-use nix::unistd::{AccessFlags, access};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -256,7 +257,8 @@ pub fn check(options: &Options) -> Result<(), String> {
         }
         Err(error) => return wrong(&format!("{error}; name another")),
     }
-    match access(directory.as_path(), AccessFlags::W_OK | AccessFlags::X_OK) {
+    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    match faccessat(AT_FDCWD, directory.as_path(), wanted, AtFlags::AT_EACCESS) {
         Ok(()) => Ok(()),
         Err(error) => {
             wrong(&format!("not writable ({}); change its permissions or name another", error.desc()))

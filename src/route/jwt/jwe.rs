@@ -3,6 +3,7 @@
 //! A token is opened in two steps: the key opens or agrees on the key of the content, and that opens the content. Whatever
 //! fails, the fault is the same, so that nobody learns from it how far they came.
 
+use super::super::equal;
 use super::key::{Curve, Key, Kind};
 use super::{Fault, Object, decode, header, word};
 use aes_kw::cipher::KeyInit;
@@ -11,9 +12,9 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, N
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, agree};
 use aws_lc_rs::cipher::{self, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey};
-use aws_lc_rs::{constant_time, hmac};
 
 const NOT_OPENED: Fault = "the encryption is not for this key, or of a kind that it cannot open";
 
@@ -173,7 +174,7 @@ impl Content {
         let length = u64::try_from(aad.len() * 8).ok()?.to_be_bytes();
         let signed = [aad, iv, &content, &length].concat();
         let computed = hmac::sign(&hmac::Key::new(algorithm, mac), &signed);
-        constant_time::verify_slices_are_equal(computed.as_ref().get(..bytes)?, tag).ok()?;
+        equal::same(computed.as_ref().get(..bytes)?, tag).then_some(())?;
         let cipher = match bytes {
             16 => &cipher::AES_128,
             24 => &cipher::AES_192,

@@ -13,10 +13,10 @@ use crate::limits::{
     PASSWORD_WAIT_MS, PLUGIN_LABEL_BYTES_MAX, SHA_CRYPT_ROUNDS_MAX,
 };
 use crate::observe::log::{Escaped, Level, Log};
+use crate::route::equal;
 use crate::route::guard::{UNAUTHORIZED, credentials};
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use md5::{Digest, Md5};
 use sha_crypt::{PasswordVerifier, ShaCrypt};
@@ -298,7 +298,7 @@ impl Hash {
             Hash::Sha(text) => ShaCrypt::default().verify_password(password, text.as_str()).is_ok(),
             Hash::Apr1(salt, digest) => {
                 let made = apr1(password, salt.as_bytes());
-                verify_slices_are_equal(made.as_bytes(), digest.as_bytes()).is_ok()
+                equal::same(digest.as_bytes(), made.as_bytes())
             }
         }
     }

@@ -52,7 +52,9 @@ impl<K: Kernel> Shard<K> {
             // It may be slow to take it.
             self.sessions.at(slot).is_some_and(|(_, session)| !session.core().sending(Side::Client))
         });
-        answered.or_else(|| self.ripe(Line::Head, GRACE)).or_else(|| self.ripe(Line::Request, Duration::ZERO))
+        // The one place of `--run-once` is no shortage: who has come to it first has the time of a head.
+        let mute = || if self.setup.config.process.once { None } else { self.ripe(Line::Head, GRACE) };
+        answered.or_else(mute).or_else(|| self.ripe(Line::Request, Duration::ZERO))
     }
 
     /// Who has stood in `line` for longest, if that is so long.

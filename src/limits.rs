@@ -413,7 +413,7 @@ pub const GUARDS_MAX: usize = 16;
 /// Longest file that the `@FILE` of `--auth-source`, `--token-source` and `--key-password` is read from, in bytes. At the limit: start error.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// How long the first line of such a file is waited for, if it is a pipe. At the limit: start error.
-pub const SOURCE_FILE_WAIT_MS: u64 = 10_000;
+pub const SOURCE_FILE_WAIT_MS: u64 = 60_000;
 /// Longest host of a listen or target word, in bytes: a name of the DNS (RFC 1035 section 2.3.4). At the limit: usage error.
 pub const HOST_BYTES_MAX: usize = 255;
 /// Longest name of a service, in bytes (RFC 6335 section 5.1). At the limit: usage error.

@@ -73,7 +73,7 @@ const LOG_FILE_DETAIL: &str = "Every line that goes to standard error is also ap
      lines that its reader does not take in time are dropped and counted, and where it is the same as standard error each line \
      comes once. With --daemon, which closes it, and with --inetd, where it may be the socket of a client, they are \
      refused.\n\n\
-     A FILE that is there already is refused in a directory that not only its owner may write to, if it belongs neither to \
+     A FILE that is there already is refused in a directory that everybody may write to, if it belongs neither to \
      root nor to the user who serves, or has a second name (a hard link): somebody else may have put it there.\n\n\
      A symbolic link is followed where it and its directory belong to root or to the user who opens it and not everybody \
      may write to the directory; other links are refused. So is a named pipe, since lines would wait for its reader: have a shell \

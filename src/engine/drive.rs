@@ -13,9 +13,8 @@
 //!
 //! Fairness: a socket that may have more to read goes to the back of the run queue after each receive, and a turn ends
 //! after a bounded number of completions, and of bytes, so that new readiness and deadlines are seen. Who does more with what
-//! came than pass it on charges that ([`Engine::charge`]). When that uses a turn up, what is done and not taken waits for the
-//! next turn, behind one try of each receive that is ready by then: so what follows a send, however much work it is, lets
-//! those who are ready in between.
+//! came than pass it on charges that ([`Engine::charge`]). Behind a turn that was used up so the next begins with a round: one try
+//! of each receive that is ready by then. The one behind a round begins with what is done, so neither shuts the other out.
 
 use super::entry::Entry;
 use super::splice::{Measure, Pipes};
@@ -51,9 +50,10 @@ pub struct Engine<K: Kernel> {
     /// Completions and received bytes that may still be taken in this turn.
     budget: usize,
     bytes_budget: usize,
-    /// A charge has ended this turn.
+    /// A charge has ended this turn; and it began with a round.
     spent: bool,
-    /// Receives that are tried in this turn before anything that is done is taken.
+    round: bool,
+    /// Receives of the round that are still to be tried.
     first: usize,
     /// What was moved since the kernel was last asked.
     moved: Moved,
@@ -76,6 +76,7 @@ impl<K: Kernel> Engine<K> {
             budget: COMPLETIONS_PER_TURN,
             bytes_budget: TURN_BYTES,
             spent: false,
+            round: false,
             first: 0,
             moved: Moved::default(),
             starved_count: 0,
@@ -234,12 +235,12 @@ impl<K: Kernel> Engine<K> {
             self.take_report(report);
         }
         self.ready = ready;
-        self.first = if std::mem::take(&mut self.spent) { self.run.len() } else { 0 };
+        self.round = std::mem::take(&mut self.spent) && !self.round;
+        self.first = if self.round { self.run.len() } else { 0 };
         outcome
     }
 
-    /// What was just done with what came costs as much as receiving so many `bytes` more. If this turn has no more of them, it
-    /// is over.
+    /// What was just done with what came cost as much as receiving so many `bytes` more; a turn that has no more is over.
     pub fn charge(&mut self, bytes: usize) {
         self.bytes_budget = self.bytes_budget.saturating_sub(bytes);
         if self.bytes_budget == 0 {

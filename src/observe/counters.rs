@@ -17,7 +17,7 @@ pub struct Counters {
     pub answered: u64,
     /// Accepts that failed for want of descriptors or memory.
     pub accepts_failed: u64,
-    /// Sessions dropped before their first head because too many others were waiting.
+    /// Sessions dropped before their first head because too many others were waiting, or all places were taken.
     pub heads_shed: u64,
     /// Connections closed between two requests, or behind their last answer, to make room for others.
     pub idle_shed: u64,

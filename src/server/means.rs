@@ -39,7 +39,8 @@ impl Means {
         let per_session = DESCRIPTORS_PER_SESSION + usize::from(config.record.is_some());
         let wanted = if config.process.once { 1 } else { config.sessions_max };
         let (sessions_max, notice) = sessions(wanted, descriptors, shards, per_session);
-        let has_tls = !config.tls.pairs.is_empty() || config.tls.target.is_some();
+        let tls = &config.tls;
+        let has_tls = !tls.pairs.is_empty() || tls.awaited.is_some() || tls.target.is_some();
         let (sessions_max, fewer) = in_memory(sessions_max, memory::left_by_limits(), has_tls);
         let notice = fewer.or(notice);
         let buffer_bytes = match config.buffer_memory {

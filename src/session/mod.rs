@@ -110,6 +110,13 @@ pub enum Input {
     Stop,
 }
 
+impl Input {
+    /// Whether what was to be sent could not be kept: nothing is wrong with that side, but its stream has a gap.
+    fn is_of_no_memory(&self) -> bool {
+        matches!(self, Input::Failed(_, Operation::Send, error) if error.kind() == io::ErrorKind::OutOfMemory)
+    }
+}
+
 /// What is to be done.
 #[derive(Debug)]
 pub enum Action {
@@ -270,6 +277,7 @@ impl Session {
             Phase::Head(head) => head.handle(core, input, cx),
             Phase::Route(route) => route.handle(core, input, cx),
             Phase::Answer(answer) => answer.handle(core, input, cx),
+            Phase::Open(_) if input.is_of_no_memory() => Next::Leave(End::NoMemory),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
             Phase::Close(close) => close.handle(core, input, cx),
             Phase::Drain(drain) => drain.handle(core, cx),

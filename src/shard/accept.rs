@@ -54,8 +54,9 @@ impl<S> Accepts<S> {
 impl<K: Kernel> Shard<K> {
     /// Has an accept in flight on every listener, if a newcomer may come.
     pub(super) fn arm_accepts(&mut self) {
-        // Nearly every turn ends here: nobody has come since the last.
-        if self.closed || (self.accepts.waiting.is_empty() && !self.accepts.armed.contains(&false)) {
+        // Nearly every turn ends here: nobody has come since the last, and who comes next has a place.
+        let is_ready = self.accepts.has_place && !self.accepts.armed.contains(&false);
+        if self.closed || (self.accepts.waiting.is_empty() && is_ready) {
             return;
         }
         if self.accepts.failed_until.is_some_and(|until| self.now < until) {

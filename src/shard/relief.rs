@@ -1,4 +1,4 @@
-//! When buffer memory stays at its ceiling: who has been stuck for longest makes room for all others.
+//! When buffer memory stays at its ceiling, or the system gives none: who has been stuck for longest makes room for all others.
 
 use super::Shard;
 use crate::engine::Kernel;

@@ -170,8 +170,13 @@ impl<K: Kernel> Shard<K> {
 
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {
         const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-        let short = error.raw_os_error().is_some_and(|code| SHORT.contains(&code));
-        let remedy = if short { ": raise the limit (ulimit -n, memory) or lower --max-sessions" } else { "" };
+        let short = error.kind() == io::ErrorKind::OutOfMemory
+            || error.raw_os_error().is_some_and(|code| SHORT.contains(&code));
+        let remedy = if short {
+            ": raise the limit (ulimit -n; of memory: ulimit -v, ulimit -d, the cgroup's) or lower --max-sessions"
+        } else {
+            ""
+        };
         let shard = self.setup.number;
         self.setup
             .log

@@ -100,8 +100,30 @@ fn work_that_goes_on_from_send_to_send_lets_others_in_between_each_time() {
         bench.send(first);
         bench.engine.charge(TURN_BYTES);
         assert_eq!(bench.next(), None);
+        bench.begin();
+        assert_eq!(bench.next(), Some(("sent", 0)), "what is done has every other turn");
+        bench.send(first);
+        bench.engine.charge(TURN_BYTES);
     }
     bench.begin();
     assert_eq!([bench.next(), bench.next()], [Some(("sent", 0)), None], "nobody else is ready");
+    bench.leave(&[first, second]);
+}
+
+#[test]
+fn receives_that_work_again_and_again_do_not_shut_out_what_is_done() {
+    let (mut bench, [first, second], _hands) = two();
+    bench.engine.receive(first, PIECE);
+    bench.begin();
+    assert_eq!(bench.next(), Some(("received", 0)));
+    bench.send(second);
+    bench.engine.receive(first, PIECE);
+    bench.engine.charge(TURN_BYTES);
+    bench.begin();
+    assert_eq!(bench.next(), Some(("received", 0)));
+    bench.engine.receive(first, PIECE);
+    bench.engine.charge(TURN_BYTES);
+    bench.begin();
+    assert_eq!([bench.next(), bench.next()], [Some(("sent", 1)), Some(("received", 0))]);
     bench.leave(&[first, second]);
 }

@@ -110,11 +110,10 @@ fn once_is_not_held_up_by_silence(engine: &str) {
     let words = ["--run-once", "--echo", "--head-timeout=5m"];
     let unix = Server::start_on(engine, "", &[&["--unix-listen", &path], &words[..]].concat());
     let tcp = Server::start(engine, &words);
-    let began = Instant::now();
-    let first = (tcp.wire(), Wire::unix(&dir.join("silence.sock")));
-    let next = (tcp.wire(), Wire::unix(&dir.join("silence.sock")));
-    for (silent, next) in [(first.0, next.0), (first.1, next.1)] {
-        WsClient::open(next, &Handshake::new()).leave();
+    let wires: [&dyn Fn() -> Wire; 2] = [&|| tcp.wire(), &|| Wire::unix(&dir.join("silence.sock"))];
+    for wire in wires {
+        let (began, silent) = (Instant::now(), wire());
+        WsClient::open(wire(), &Handshake::new()).leave();
         assert!(began.elapsed() >= Duration::from_millis(2_500), "{:?}", began.elapsed());
         Inbox::new(silent).end(soon()).expect("it is closed without a word");
     }

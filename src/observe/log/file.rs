@@ -203,11 +203,11 @@ fn open(path: &Path, options: &OpenOptions, owner: Option<(u32, u32)>) -> io::Re
 }
 
 /// Refuses a file that somebody else may have put there, to read our lines or to have them added to another: in a directory that
-/// not only its owner may write to, one that belongs to nobody who serves, or has a second name. What the kernel's
+/// everybody may write to (a group is trusted, as directories of logs commonly have one), one that belongs to nobody who serves, or has a second name. What the kernel's
 /// `fs.protected_regular` and `fs.protected_hardlinks` are for, where they are on.
 fn judge(path: &Path, found: &Metadata, owner: Option<(u32, u32)>) -> io::Result<()> {
     let around = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
-    if around.mode() & 0o022 == 0 {
+    if around.mode() & 0o002 == 0 {
         return Ok(());
     }
     let serving = [Some(0), Some(geteuid().as_raw()), owner.map(|(user, _)| user)];
@@ -217,7 +217,7 @@ fn judge(path: &Path, found: &Metadata, owner: Option<(u32, u32)>) -> io::Result
         (false, _) => format!("it belongs to user {}", found.uid()),
     };
     Err(io::Error::other(format!(
-        "{what}, and others may write to its directory; move it, or name a file where only its owner may write"
+        "{what}, and others may write to its directory; move it, or name a file where not everybody may write"
     )))
 }
 
@@ -313,7 +313,7 @@ mod tests {
             );
             assert_eq!(LogFile::check(&at(name), owner, None).unwrap_err().to_string(), error, "{name}");
         };
-        for mode in [0o1777, 0o777, 0o775] {
+        for mode in [0o1777, 0o777, 0o757] {
             bits(mode);
             refused("open/second", None, "a second name");
             LogFile::open(&at("open/own"), None, None).unwrap();
@@ -332,10 +332,12 @@ mod tests {
             }
             LogFile::open(&at("open/theirs"), Some((65_534, 0)), None).unwrap();
         }
-        // Where only its owner may write, it is for the owner to say.
-        bits(0o755);
-        for name in ["open/second", "open/theirs"] {
-            LogFile::open(&at(name), None, None).unwrap();
+        // Where only its owner may write, and his group, it is for these to say.
+        for mode in [0o755, 0o775] {
+            bits(mode);
+            for name in ["open/second", "open/theirs"] {
+                LogFile::open(&at(name), None, None).unwrap();
+            }
         }
         fs::remove_dir_all(&directory).unwrap();
     }

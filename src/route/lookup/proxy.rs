@@ -48,7 +48,9 @@ impl Proxy {
         };
         let service = Authority::parse(end_cut(rest))?;
         let port = service.port.unwrap_or(if own == HTTPS { 443 } else { 80 });
-        let exempt = said(EXEMPT, get).is_some_and(|(_, list)| {
+        // Other than of proxies' own variables, one that is empty says nothing.
+        let listed = EXEMPT.iter().find_map(|name| get(name).filter(|list| !list.is_empty()));
+        let exempt = listed.is_some_and(|list| {
             list.to_string_lossy().split([',', ' ']).any(|entry| is_meant(entry.trim(), service.host, port))
         });
         match said(own, get).or_else(|| said(ALL, get)).filter(|_| !exempt) {
@@ -222,6 +224,11 @@ mod tests {
         ] {
             let found = find(&format!("http://{host}/"), &[("http_proxy", "p"), ("NO_PROXY", list)]);
             assert_eq!(found.unwrap().is_none(), exempt, "{list} {host}");
+        }
+        // In small letters it comes first, unless it is empty.
+        for (small, exempt) in [("", true), ("other.example", false)] {
+            let said = [("http_proxy", "p"), ("no_proxy", small), ("NO_PROXY", "desk.example")];
+            assert_eq!(find("http://desk.example/", &said).unwrap().is_none(), exempt, "{small}");
         }
     }
 }

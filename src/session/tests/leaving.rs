@@ -234,3 +234,13 @@ fn failure_of_what_is_cancelled_is_joined() {
     play.done.push_back(Input::Failed(Client, Operation::Send, std::io::ErrorKind::BrokenPipe.into()));
     assert_eq!(play.abort(End::Internal).end(), "internal_error");
 }
+
+#[test]
+fn what_could_not_be_kept_for_a_target_ends_the_session() {
+    let mut play = Play::bridge();
+    play.stick(Far).client(binary("lost"));
+    play.sockets[1].sending = None;
+    play.done.push_back(Input::Failed(Far, Operation::Send, std::io::ErrorKind::OutOfMemory.into()));
+    assert_eq!(play.run().frames(), "close:1013 Out of buffer memory");
+    assert_eq!(play.client(close(1013, "")).fin(Client).fin(Far).end(), "no_memory");
+}

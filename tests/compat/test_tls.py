@@ -18,11 +18,14 @@ from wire import BINARY, Seen, close, closing, frame, request, upgrade
 
 
 @functools.cache
-def place():
-    """Where the certificates of this file are; gone with the tests."""
-    kept = tempfile.TemporaryDirectory(prefix="wstls")
+def directory(prefix):
+    """A directory for certificates; gone with the tests."""
+    kept = tempfile.TemporaryDirectory(prefix=prefix)
     shelf.append(kept)
     return pathlib.Path(kept.name)
+
+
+place = functools.partial(directory, "wstls")
 
 
 shelf = []

@@ -1,25 +1,14 @@
 """TLS with certificates of version 1, which `openssl x509 -req` makes where nobody asks for extensions."""
 
 import functools
-import pathlib
 import ssl
-import tempfile
 
 from certificates import NAME, genpkey, openssl, private
 from harness import Group, Echo, same
 from test_auth import IN, come
-from test_tls import FINE, REFUSED, V12, authority, context, making, pair, secured, signed
+from test_tls import FINE, REFUSED, V12, authority, context, directory, making, pair, secured, signed
 
-
-@functools.cache
-def place():
-    """Where the certificates of this file are; gone with the tests."""
-    kept = tempfile.TemporaryDirectory(prefix="wsold")
-    shelf.append(kept)
-    return pathlib.Path(kept.name)
-
-
-shelf = []
+place = functools.partial(directory, "wsold")
 
 
 def made(file, by=None, chain=(), new=False, kind="p-256"):

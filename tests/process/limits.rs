@@ -23,8 +23,8 @@ const THREADS_MAX: u32 = 64;
 
 /// Every number of threads is tried that is too small, so that each of them is the one that is missing once.
 fn who_cannot_have_all_threads_lets_nobody_in(engine: &str) {
-    if !nix::unistd::geteuid().is_root() || Command::new("prlimit").arg("--version").output().is_err() {
-        eprintln!("skipped: only root can become somebody else, and prlimit is needed");
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
         return;
     }
     let user = USERS.iter().find(|(name, _)| *name == engine).expect("there are two engines").1;

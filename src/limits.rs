@@ -192,9 +192,9 @@ pub const DESCRIPTORS_PER_SESSION: usize = 2;
 pub const COMPLETIONS_PER_TURN: usize = 512;
 /// Bytes received between two looks at the kernel, at most (a look costs a tenth of a microsecond, this much receiving
 /// a quarter of a millisecond). Work on the messages in them is charged as more of them: see [`FRAMING_MESSAGE_COST`] and
-/// [`STUDIED_BYTE_COST`]. At the limit: a look, and if it was work that took the rest, all who are ready then go first. The last
-/// piece of work is always done whole; the longest, a receive of nothing but small frames or of JSON, takes one millisecond or,
-/// where all are pings, not quite two. What TLS costs is not charged.
+/// [`STUDIED_BYTE_COST`]. At the limit: a look, and if it was work that took the rest, all who are ready then go first, but not
+/// twice running. The last piece of work is always done whole; the longest, a receive of nothing but small frames or of JSON, takes
+/// one millisecond or, where all are pings, not quite two. What TLS costs is not charged.
 pub const TURN_BYTES: usize = 1024 * 1024;
 /// What a message costs that is cut out of what came, in received bytes: some 20 nanoseconds.
 pub const FRAMING_MESSAGE_COST: usize = 64;

@@ -1,7 +1,8 @@
 //! Newcomers: when accepts are armed, who of those accepted gets a place, and what happens when accepting fails.
 //!
-//! Owns the accepts in flight, the place held for whoever comes next, and the pauses. A shard arms accepts only while it
-//! holds a place, or has somebody who could make room, so all shards together never have more sessions than they may.
+//! Owns the accepts in flight, the clients that were accepted and wait for a place, and the pauses. A shard arms accepts while
+//! places are free, or while it has somebody who could make room. Others may take the last place before a client comes: then that
+//! one waits here, in the line of all shards, so that all together never have more sessions than they may.
 
 use super::Shard;
 use super::waiters::Line;
@@ -9,6 +10,7 @@ use crate::engine::{Kernel, Lane, Token};
 use crate::limits::{ACCEPT_LOG_MS, ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, SHARDS_MAX};
 use crate::session::{Cx, Session, Wait};
 use crate::timers::Time;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,11 +21,11 @@ const PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MS);
 pub(super) struct Accepts<S> {
     /// Listeners whose accept is in flight.
     armed: Vec<bool>,
-    /// A place among all sessions is held for the next client.
-    has_place: bool,
-    /// Clients that came in on other listeners besides the one who got the place; at most one for each.
-    waiting: Vec<(S, Option<SocketAddr>)>,
-    /// All places were taken, or more than a fair share is here: looked at again then, or when a session ends.
+    /// Clients without a place, in the order in which they came; at most one for each listener. Each stands in the line of all
+    /// shards, or has been given a place since.
+    waiting: VecDeque<(S, Option<SocketAddr>)>,
+    /// All places were taken, or more than a fair share is here, or others ask for room: looked at again then, or when a session
+    /// ends.
     full_until: Option<Time>,
     /// Accepting failed: tried again then, whoever ends meanwhile.
     failed_until: Option<Time>,
@@ -36,8 +38,7 @@ impl<S> Accepts<S> {
     pub fn new(listeners: usize) -> Accepts<S> {
         Accepts {
             armed: vec![false; listeners],
-            has_place: false,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             full_until: None,
             failed_until: None,
             failures: 0,
@@ -49,16 +50,27 @@ impl<S> Accepts<S> {
     pub fn pause(&self) -> Option<Time> {
         self.failed_until.max(self.full_until)
     }
+
+    /// How many clients wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 impl<K: Kernel> Shard<K> {
-    /// Has an accept in flight on every listener, if a newcomer may come.
+    /// Has an accept in flight on every listener, if a newcomer may come; sees to those who wait for a place before.
     pub(super) fn arm_accepts(&mut self) {
-        // Nearly every turn ends here: nobody has come since the last, and who comes next has a place.
-        let is_ready = self.accepts.has_place && !self.accepts.armed.contains(&false);
-        if self.closed || (self.accepts.waiting.is_empty() && is_ready) {
+        if self.closed {
             return;
         }
+        let is_called = self.setup.balance.is_called();
+        // Nearly every turn ends here: whoever comes next is accepted, and nobody here or elsewhere is short of a place.
+        if !is_called && self.accepts.waiting.is_empty() && !self.accepts.armed.contains(&false) {
+            self.accepts.full_until = None;
+            return;
+        }
+        self.begin_waiting();
+        self.make_room();
         if self.accepts.failed_until.is_some_and(|until| self.now < until) {
             return;
         }
@@ -67,17 +79,14 @@ impl<K: Kernel> Shard<K> {
             // What is left belongs to those who are here.
             return self.failed(&io::ErrorKind::OutOfMemory.into());
         }
-        self.begin_waiting();
-        if self.accepts.failed_until.is_some() {
-            return;
-        }
-        self.make_room(self.accepts.waiting.len());
         if self.accepts.full_until.is_some_and(|until| self.now < until) {
             return;
         }
-        // Others may end sessions without this shard noticing, so it looks again by itself.
-        let may = self.accepts.waiting.is_empty() && (self.claim_place() || self.could_make_room());
-        self.accepts.full_until = if may { None } else { Some(self.now + PAUSE) };
+        let is_open = self.setup.balance.is_open_to(self.setup.number);
+        let may = self.accepts.waiting.is_empty() && (is_open || self.could_make_room());
+        // Others may end sessions without this shard noticing, and somebody here may be one who could go for their clients a
+        // moment later, so it looks again by itself.
+        self.accepts.full_until = if may && !is_called { None } else { Some(self.now + PAUSE) };
         if !may {
             return;
         }
@@ -93,29 +102,34 @@ impl<K: Kernel> Shard<K> {
         if self.closed {
             return self.late(socket, client);
         }
-        if !self.accepts.has_place {
-            return self.accepts.waiting.push((socket, client));
-        }
-        self.begin(socket, client);
+        self.admit(socket, client);
         for _ in 1..ACCEPTS_PER_TURN {
-            if self.accepts.failed_until.is_some() || !self.claim_place() {
+            let is_open = self.setup.balance.is_open_to(self.setup.number);
+            if self.accepts.failed_until.is_some() || self.accepts.waiting() > 0 || !is_open {
                 return;
             }
             match self.engine.accept(index) {
-                Ok(Some((socket, client))) => self.begin(socket, client),
+                Ok(Some((socket, client))) => self.admit(socket, client),
                 Ok(None) => return,
                 Err(error) => return self.accept_failed(index, &error),
             }
         }
     }
 
-    /// Begins with those who were accepted without a place, as far as there are places now.
+    /// Begins with a client, or has it wait if there is no place, or there are others before it.
+    fn admit(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        if self.setup.balance.claim() {
+            return self.begin(socket, client);
+        }
+        self.accepts.waiting.push_back((socket, client));
+        self.setup.balance.wait(self.setup.number);
+    }
+
+    /// Begins with those who have waited, as far as they have been given places. Not even a failure to accept others holds that
+    /// up: the places are taken, and nobody else could use them.
     fn begin_waiting(&mut self) {
-        while self.accepts.failed_until.is_none()
-            && !self.accepts.waiting.is_empty()
-            && self.claim_for_present()
-        {
-            if let Some((socket, client)) = self.accepts.waiting.pop() {
+        while !self.accepts.waiting.is_empty() && self.setup.balance.take_granted(self.setup.number) {
+            if let Some((socket, client)) = self.accepts.waiting.pop_front() {
                 self.begin(socket, client);
             }
         }
@@ -125,28 +139,13 @@ impl<K: Kernel> Shard<K> {
     /// would have been served by somebody else: this one is served here, unless all are to go, there is to be but one, or
     /// every place is taken.
     fn late(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if !self.stopping && !self.setup.config.process.once && self.claim_for_present() {
+        if !self.stopping && !self.setup.config.process.once && self.setup.balance.claim() {
             self.begin(socket, client);
         }
     }
 
-    /// Whether a place is held for a client who is here, now or already.
-    fn claim_for_present(&mut self) -> bool {
-        let accepts = &mut self.accepts;
-        accepts.has_place = accepts.has_place || self.setup.balance.claim_for_present();
-        accepts.has_place
-    }
-
-    /// Whether a place is held for the next client, now or already.
-    fn claim_place(&mut self) -> bool {
-        let accepts = &mut self.accepts;
-        accepts.has_place = accepts.has_place || self.setup.balance.claim(self.setup.number);
-        accepts.has_place
-    }
-
-    /// Makes a session of a client, in the place that was held.
+    /// Makes a session of a client, in the place that was claimed for it.
     fn begin(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        self.accepts.has_place = false;
         self.counters.accepted += 1;
         self.sessions_begun += 1;
         let id = self.sessions_begun * SHARDS_MAX as u64 + self.setup.number as u64;
@@ -171,7 +170,7 @@ impl<K: Kernel> Shard<K> {
             Err(error) => {
                 self.sessions.remove(key);
                 actions.clear();
-                self.accepts.has_place = true;
+                self.setup.balance.give_back(self.setup.number, false);
                 self.failed(&error);
             }
         }
@@ -203,16 +202,18 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    /// A session has ended: its place is free again, for any shard.
-    pub(super) fn give_place_back(&mut self) {
-        self.setup.balance.give_back(self.now);
-        self.setup.balance.set(self.setup.number, self.sessions.len());
+    /// A session has ended: its place is free again, for any shard. `shed` says that it went for one who waits.
+    pub(super) fn give_place_back(&mut self, shed: bool) {
+        let (balance, number) = (&self.setup.balance, self.setup.number);
+        balance.note_end(self.now);
+        balance.set(number, self.sessions.len());
+        balance.give_back(number, shed);
         self.accepts.full_until = None;
     }
 
     /// Serves a client that somebody else accepted, and nobody besides.
     pub fn serve_only(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if self.claim_for_present() {
+        if self.setup.balance.claim() {
             self.begin(socket, client);
         }
         self.finish();
@@ -223,6 +224,7 @@ impl<K: Kernel> Shard<K> {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        self.setup.balance.withdraw(self.setup.number);
         for (socket, client) in std::mem::take(&mut self.accepts.waiting) {
             self.late(socket, client);
         }

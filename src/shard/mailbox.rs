@@ -33,6 +33,11 @@ impl Mailbox {
         Mailbox { notes: Arc::default(), waker }
     }
 
+    /// What wakes its shard, note or none.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
     /// Puts a note in. Its length is bounded by what a shard has asked for and the few words of the process.
     pub fn put(&self, note: Note) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);

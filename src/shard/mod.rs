@@ -96,6 +96,7 @@ pub struct Shard<K: Kernel> {
 impl<K: Kernel> Shard<K> {
     /// A shard over `engine`, accepting as soon as it runs.
     pub fn new(engine: Engine<K>, setup: Setup) -> Shard<K> {
+        setup.balance.join(setup.number, setup.mailbox.waker());
         Shard {
             accepts: Accepts::new(setup.listeners),
             material: setup.shelf.as_ref().map(Shelf::current),

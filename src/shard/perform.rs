@@ -45,11 +45,12 @@ impl<K: Kernel> Shard<K> {
 
     fn release(&mut self, key: Key) {
         self.wheel.disarm(key.index);
+        let shed = self.waiters.line(key.index) == Some(Line::Leaving);
         self.waiters.put(key.index, None, self.now);
         if let Some(session) = self.sessions.remove(key) {
             self.tapes.remove(&key);
             self.log_end(session.core());
-            self.give_place_back();
+            self.give_place_back(shed);
             if self.setup.config.process.once && session.core().bridged {
                 self.log_once(session.core());
                 self.finish();

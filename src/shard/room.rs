@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which connections give way: who has had the last answer and does not go, who does not come to a request,
 //! who is between two requests. Never a bridge, and never one whose answer is under way. Who came a moment ago has its time, so that
-//! a crowd of honest clients waits instead of driving each other out.
+//! a crowd of honest clients waits instead of driving each other out. Nobody goes while a place is free, and no more than wait.
 
 use super::Shard;
 use super::waiters::Line;
@@ -25,12 +25,13 @@ impl<K: Kernel> Shard<K> {
                 _ => None,
             };
             let Some(oldest) = oldest else { return };
-            self.shed(oldest);
+            let awaited = self.setup.balance.may_shed();
+            self.shed(oldest, awaited);
         }
     }
 
     /// Whether somebody could be told to go for a newcomer, all places being taken.
-    pub(super) fn could_make_room(&self) -> bool {
+    pub(super) fn could_make_room(&mut self) -> bool {
         if !self.setup.balance.is_full() {
             return false;
         }
@@ -38,23 +39,41 @@ impl<K: Kernel> Shard<K> {
         self.dispensable().is_some()
     }
 
-    /// Tells as many to go as it takes for `newcomers` to have places, as far as there is anybody.
-    pub(super) fn make_room(&mut self, newcomers: usize) {
-        while self.waiters.len(Line::Leaving) < newcomers {
-            let Some(slot) = self.dispensable() else { return };
-            self.shed(slot);
+    /// Tells as many to go as it takes for the clients of this shard that wait to have places, and for those of others that have
+    /// nobody to spare, as far as there is anybody here. Where that is not enough, the others are called.
+    pub(super) fn make_room(&mut self) {
+        let waiting = self.accepts.waiting();
+        if waiting > 0 {
+            self.log_full();
+        }
+        while self.setup.balance.is_called() || self.waiters.len(Line::Leaving) < waiting {
+            let Some(slot) = self.dispensable() else {
+                if waiting > 0 {
+                    self.setup.balance.call_others(self.setup.number, self.now);
+                }
+                return;
+            };
+            if !self.setup.balance.may_shed() {
+                return;
+            }
+            self.shed(slot, true);
         }
     }
 
     /// Who has to go first.
-    fn dispensable(&self) -> Option<u32> {
-        let answered = self.ripe(Line::Farewell, GRACE).filter(|&slot| {
-            // It may be slow to take it.
-            self.sessions.at(slot).is_some_and(|(_, session)| !session.core().sending(Side::Client))
-        });
+    fn dispensable(&mut self) -> Option<u32> {
+        while let Some(slot) = self.ripe(Line::Farewell, GRACE) {
+            // Who is slow to take its answer, or the word that TLS ends, has as much time again, and does not hide others.
+            match self.sessions.at(slot) {
+                Some((_, session)) if session.core().flying(Side::Client) => {
+                    self.waiters.put(slot, Some(Line::Farewell), self.now);
+                }
+                _ => return Some(slot),
+            }
+        }
         // The one place of `--run-once` is no shortage: who has come to it first has the time of a head.
-        let mute = || if self.setup.config.process.once { None } else { self.ripe(Line::Head, GRACE) };
-        answered.or_else(mute).or_else(|| self.ripe(Line::Request, Duration::ZERO))
+        let mute = if self.setup.config.process.once { None } else { self.ripe(Line::Head, GRACE) };
+        mute.or_else(|| self.ripe(Line::Request, Duration::ZERO))
     }
 
     /// Who has stood in `line` for longest, if that is so long.
@@ -62,7 +81,8 @@ impl<K: Kernel> Shard<K> {
         self.waiters.first(line).filter(|(_, since)| self.now.since(*since) >= grace).map(|(slot, _)| slot)
     }
 
-    fn shed(&mut self, slot: u32) {
+    /// Tells the session in `slot` to go; `awaited` says that somebody waits for its place, who is told when it is gone.
+    fn shed(&mut self, slot: u32, awaited: bool) {
         let Some((key, session)) = self.sessions.at(slot) else {
             return self.waiters.put(slot, None, self.now);
         };
@@ -71,7 +91,8 @@ impl<K: Kernel> Shard<K> {
             _ => self.counters.idle_shed += 1,
         }
         self.abort(key, End::Shed);
-        if self.sessions.get_mut(key).is_some() {
+        debug_assert!(self.sessions.at(slot).is_some(), "a socket is closed in another turn");
+        if awaited {
             self.waiters.put(slot, Some(Line::Leaving), self.now);
         }
     }

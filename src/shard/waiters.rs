@@ -18,7 +18,7 @@ pub(super) enum Line {
     Request = 1,
     /// See [`Wait::Farewell`].
     Farewell = 2,
-    /// Told to go; their places will be free in a moment.
+    /// Told to go for those who wait for places; they are gone in a moment.
     Leaving = 3,
 }
 
@@ -104,6 +104,11 @@ impl Waiters {
         self.links.get(first as usize).filter(|_| first != NONE).map(|link| (first, link.since))
     }
 
+    /// The line in which `slot` stands, if any.
+    pub fn line(&self, slot: u32) -> Option<Line> {
+        self.links.get(slot as usize)?.line
+    }
+
     /// How many stand in `line`.
     pub fn len(&self, line: Line) -> usize {
         self.ends[line as usize].len
@@ -139,6 +144,7 @@ mod tests {
             waiters.put(slot, None, Time(600));
         }
         waiters.put(1, Some(Line::Head), Time(600));
+        assert_eq!([0, 1, 5000].map(|slot| waiters.line(slot)), [None, Some(Line::Head), None]);
         for slot in [2, 498, 300] {
             waiters.put(slot, Some(Line::Request), Time(700));
         }

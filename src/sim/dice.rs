@@ -92,7 +92,8 @@ pub struct Odds {
     pub dial_ms: usize,
     /// Most milliseconds that pass while the shard works, per turn.
     pub turn_ms: usize,
-    /// Most bytes that a receive buffer or a send buffer holds; each is drawn from 1 to this.
+    /// Most bytes that a receive buffer or a send buffer holds; each is drawn from 1 to this, unless it is `usize::MAX`: then all
+    /// are without bounds.
     pub buffer_bytes: usize,
 }
 

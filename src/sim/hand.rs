@@ -5,6 +5,7 @@ use super::network::Network;
 use crate::sys::address::Address;
 use crate::timers::Time;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// The far end of a stream, as a test plays it. Nothing here waits: bytes written travel when turns are made, and a read
@@ -87,6 +88,11 @@ impl Hand {
     /// When the other end took this stream up: a client's accept, a target's connect.
     pub fn met_at(&self) -> Option<Time> {
         self.network.borrow().links[self.link].far.met
+    }
+
+    /// Of a client: its address, as whoever accepts it sees it.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.network.borrow().links[self.link].near.client
     }
 
     /// Of a target: the address that was dialled.

@@ -315,7 +315,7 @@ impl Network {
 
     fn add_link(&mut self, dial: Dial, behaviour: Behaviour) -> usize {
         let most = self.odds.buffer_bytes;
-        let sizes = std::array::from_fn(|_| self.dice.size(most));
+        let sizes = std::array::from_fn(|_| if most == usize::MAX { most } else { self.dice.size(most) });
         self.links.push(Link::new(sizes, dial, behaviour));
         self.links.len() - 1
     }

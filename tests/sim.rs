@@ -42,7 +42,8 @@
 //! - the bytes a client got are well-formed: whole answers, or a 101 and then frames as a server may send them (unmasked,
 //!   no reserved bits, shortest length, control frames short and whole, nothing behind the close frame);
 //! - pongs answer pings, in order; a close code is one that something on this day can have caused;
-//! - buffers in use stay within the ceiling and the small change of control frames.
+//! - buffers in use stay within the ceiling and the small change of control frames;
+//! - no more sessions are there than there are places.
 //!
 //! Every now and then, and at the end: the bytes a target got are a beginning of the payload its client sent, and the
 //! payload a client got is a beginning of what its target wrote (of its own messages, with the echo target).
@@ -56,7 +57,8 @@
 //!
 //! At the end of a session: a client that closed in order and read on got its close frame back, and by then its target
 //! all of the payload; a client whose target ended in order got all the target wrote. A client that never completes a
-//! head is gone when its time is up. At the end of the day, which comes within its deadlines: no session, no socket and
+//! head is gone when its time is up; who has to make room for others is no bridge and has had its time, and nobody has to while
+//! there is room. At the end of the day, which comes within its deadlines: no session, no socket and
 //! no byte of buffer is left, nothing panicked, and nothing was dropped without being closed.
 //!
 //! # How to replay
@@ -76,12 +78,14 @@ mod sim {
     pub mod client;
     pub mod day;
     pub mod desk;
+    pub mod ends;
     pub mod frame;
     pub mod keys;
     pub mod reader;
     pub mod secure;
     pub mod tally;
     pub mod target;
+    pub mod weather;
     pub mod wire;
 }
 #[expect(dead_code, reason = "each test uses its own part of it")]

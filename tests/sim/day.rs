@@ -2,10 +2,12 @@
 
 use super::client::{Client, Leaving};
 use super::desk::{self, Desk};
+use super::ends::Ends;
 use super::keys::{DayKeys, Keys};
 use super::secure;
 use super::tally::Tally;
 use super::target::{Manner as FarManner, Part, Target as FarTarget};
+use super::weather::{self, is_instant};
 use super::wire::Then;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use websplice::engine::{Engine, Kernel};
 use websplice::http::secure::Plain;
 use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
+use websplice::observe::counters::Counters;
 use websplice::observe::log::Log;
 use websplice::pool::Pool;
 use websplice::route;
@@ -23,16 +26,13 @@ use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
-use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
+use websplice::sim::{Behaviour, Dice, SimKernel, World};
 use websplice::sys::address::Address;
 use websplice::target::{Port, Target};
 use websplice::timers::Time;
 use websplice::tls::renewal::Shelf;
 use websplice::web;
 
-/// Bytes of the smallest and the largest chunk. A few of the smallest are so little that receives have to wait.
-const SMALLEST: usize = CHUNK_CLASSES[0];
-const LARGEST: usize = CHUNK_CLASSES[3];
 /// Most clients of one day.
 const CLIENTS_MAX: usize = 12;
 /// Listeners, each with its own accept in flight.
@@ -62,8 +62,9 @@ pub struct Day {
     targets: Vec<FarTarget>,
     echo: bool,
     heartbeat: bool,
-    /// Not all clients can have sessions at the same time: some wait for a place, as long as it takes.
-    crowded: bool,
+    /// Most sessions at the same time: where there are more clients, some wait for a place, as long as it takes.
+    places: usize,
+    ends: Ends,
     /// Largest pieces that clients send.
     most: usize,
     /// In which turn the word to stop comes at the latest, and when it came.
@@ -76,7 +77,7 @@ impl Day {
     /// The day of `seed`, with certificates from `keys`.
     pub fn new(seed: u64, keys: &Keys, aloud: bool) -> Day {
         let mut dice = Dice::new(seed ^ 0xdada);
-        let (odds, ceiling) = weather(&mut dice);
+        let (odds, ceiling) = weather::draw(&mut dice);
         let world = World::with_odds(seed, odds);
         if aloud {
             eprintln!("{:#?}", world.odds());
@@ -109,10 +110,11 @@ impl Day {
             eprintln!("TLS to clients: {to_clients}, to the target: {to_target}, {scripts:#?}");
         }
         let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
-        let crowded = config.sessions_max < CLIENTS_MAX;
+        let places = config.sessions_max;
         let heartbeat = !config.timing.heartbeat.is_zero();
         let plain = config.plain;
-        let setup = setup(config, &mailbox, &desk);
+        let (log, ends) = Ends::new();
+        let setup = setup(config, log, &mailbox, &desk);
         // Bytes that travel one by one, or late, are few.
         let roomy = is_instant(&world.odds()) && world.odds().buffer_bytes > 64;
         let most = if roomy { *dice.pick(&[100, 6_000]) } else { 200 };
@@ -133,7 +135,8 @@ impl Day {
             targets: Vec::new(),
             echo,
             heartbeat,
-            crowded,
+            places,
+            ends,
             most,
             stop_turn: if dice.chance(300) { dice.below(500) } else { 20_000 },
             stopped: None,
@@ -196,6 +199,7 @@ impl Day {
         let most = Duration::from_millis(self.dice.size(1000) as u64);
         let world = self.world.clone();
         self.shard.turn(Some(most), || (world.now(), 1_700_000_000)).expect("a simulated kernel turns");
+        self.ends.read(world.now());
     }
 
     fn targets_act(&mut self) {
@@ -238,6 +242,7 @@ impl Day {
         let change = 2 * self.shard.sessions() * CHUNK_CLASSES[0];
         let in_use = self.shard.engine().pool().in_use();
         assert!(in_use <= self.ceiling + change, "{in_use} bytes in use of {}", self.ceiling);
+        assert!(self.shard.sessions() <= self.places);
         for (number, client) in self.clients.iter().enumerate() {
             if let Some(code) = client.reader.closed {
                 assert!(
@@ -247,7 +252,7 @@ impl Day {
                 );
             }
             // Where memory is short half a head is refused, and hearing that takes as long as the network likes.
-            let judged = !self.crowded && self.ceiling >= BUFFER_MEMORY_MIN;
+            let judged = !self.is_crowded() && self.ceiling >= BUFFER_MEMORY_MIN;
             let patience = client.patience.filter(|_| judged);
             let (Some(met), Some(patience)) = (client.wire.hand.met_at(), patience) else { continue };
             let late = met + Duration::from_millis(patience + 1500);
@@ -261,6 +266,10 @@ impl Day {
             let left = self.shard.sessions();
             assert!(now < late || left == 0, "{left} sessions have not ended");
         }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.places < CLIENTS_MAX
     }
 
     /// Whether something on this day can have caused this close code.
@@ -330,12 +339,14 @@ impl Day {
         let calm =
             is_instant(&odds) && odds.reset + odds.watch_fails + odds.connect_fails + odds.dial_ms == 0;
         let targets = &self.targets;
-        // Who has to make room is closed without a word, and so is cut from TLS.
-        let shed = self.shard.counters().heads_shed + self.shard.counters().idle_shed;
-        if calm && self.ceiling == BUFFER_MEMORY_MIN && shed == 0 {
-            secure::check_served_clients(&self.clients, self.stopped.unwrap_or_default());
+        let Counters { heads_shed, idle_shed, .. } = self.shard.counters();
+        self.ends.check_shed(self.is_crowded(), heads_shed + idle_shed);
+        if self.ceiling >= BUFFER_MEMORY_MIN {
+            self.ends.check_patience(&self.clients);
         }
         if calm && self.ceiling == BUFFER_MEMORY_MIN {
+            let stopped = self.stopped.unwrap_or_default();
+            secure::check_served_clients(&self.clients, &self.ends, self.is_crowded(), stopped);
             secure::check_served_targets(&self.targets);
         }
         for (number, client) in self.clients.iter().enumerate() {
@@ -377,29 +388,7 @@ fn ends_by_itself(part: &Part) -> bool {
         )
 }
 
-/// Whether nothing is ever late on such a day.
-fn is_instant(odds: &Odds) -> bool {
-    odds.delay_ms + odds.report_ms + odds.turn_ms == 0
-}
-
-/// What a day is like: its odds, and the ceiling of buffer memory.
-fn weather(dice: &mut Dice) -> (Odds, usize) {
-    let mut odds = Odds::drawn(dice);
-    if dice.chance(350) {
-        // A day on which nothing is late, so that no deadline excuses anything.
-        odds = Odds { delay_ms: 0, report_ms: 0, turn_ms: 0, ..odds };
-    }
-    // And one on which nothing fails by itself either, and memory is enough: everybody is to be served.
-    let fair = is_instant(&odds) && dice.chance(600);
-    if fair {
-        odds = Odds { reset: 0, watch_fails: 0, connect_fails: 0, dial_ms: 0, ..odds };
-    }
-    let ceilings = [4 * SMALLEST, LARGEST, 2 * LARGEST, 3 * LARGEST, BUFFER_MEMORY_MIN, BUFFER_MEMORY_MIN];
-    let ceiling = *dice.pick(&ceilings);
-    (odds, if fair { BUFFER_MEMORY_MIN } else { ceiling })
-}
-
-fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
+fn setup(config: Config, log: Log, mailbox: &Mailbox, desk: &Desk) -> Setup {
     let tls = &config.tls;
     let secured = !tls.pairs.is_empty() || tls.target.is_some();
     let shelf = secured.then(|| Shelf::load(tls.clone()).expect("the files are good"));
@@ -407,7 +396,7 @@ fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
     Setup {
         number: 0,
         listeners: LISTENERS,
-        log: Log::silent(),
+        log,
         balance: Balance::new(1, config.sessions_max),
         config: Arc::new(config),
         shelf,

@@ -1,6 +1,7 @@
 //! What must be true of TLS on any day, and what else on a day that leaves no excuse.
 
 use super::client::{Client, Leaving, Manner};
+use super::ends::Ends;
 use super::target::{Manner as FarManner, Target};
 use super::wire::{Wire, are_records};
 use rustls::Error;
@@ -13,7 +14,7 @@ use websplice::timers::Time;
 const ANY: &[u8] = &[20, 21, 22, 23];
 /// What is said to one who has not agreed to anything yet.
 const BEFORE: &[u8] = &[21, 22];
-/// How long after its accept nobody doubts that the shard has seen what a client said at once, in milliseconds.
+/// How long after its session began nobody doubts that the shard has seen what a client said at once, in milliseconds.
 const SURELY_MS: u64 = 3_000;
 
 /// A target gets its handshake done in the time of a dial, or is closed when the client has been told so: its flushing and
@@ -79,15 +80,21 @@ pub fn check_clients(clients: &[Client], plain: Plain) {
     }
 }
 
-/// What clients were told on a day that leaves no excuse but the word to stop, which came at `stopped`.
-pub fn check_served_clients(clients: &[Client], stopped: Time) {
+/// What clients were told on a day that leaves no excuse but the word to stop, which came at `stopped`, and on a `crowded` one
+/// that there was no place. Who had to make room was closed without a word, and so is cut from TLS.
+pub fn check_served_clients(clients: &[Client], ends: &Ends, crowded: bool, stopped: Time) {
     for (number, client) in clients.iter().enumerate() {
         let wire = &client.wire;
         let Some(met) = wire.hand.met_at() else { continue };
-        if !wire.is_secure() || !client.attentive || wire.hand.is_broken() {
+        let Some(end) = ends.of(client) else {
+            assert!(crowded || met >= stopped, "client {number} had no place: {}", client.words());
+            assert!(wire.hand.received().is_empty(), "client {number} was told something");
+            continue;
+        };
+        if !wire.is_secure() || !client.attentive || wire.hand.is_broken() || end.shed {
             continue;
         }
-        let in_time = met + Duration::from_millis(SURELY_MS) < stopped;
+        let in_time = end.began + Duration::from_millis(SURELY_MS) < stopped;
         match client.manner {
             Manner::Plain | Manner::Cut => {}
             Manner::Garbage if in_time => {

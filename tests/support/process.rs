@@ -2,7 +2,6 @@
 //!
 //! It reads `/proc`, so these tests need Linux. It owns nothing and changes nothing but limits.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -33,10 +32,4 @@ pub fn descriptors(pid: u32) -> usize {
 pub fn limit_descriptors(pid: u32, soft: usize, hard: usize) -> bool {
     let (pid, limits) = (pid.to_string(), format!("--nofile={soft}:{hard}"));
     Command::new("prlimit").args(["--pid", &pid, &limits]).status().is_ok_and(|status| status.success())
-}
-
-/// Raises this process's own limit of open files as far as it may; whether `count` fit now.
-pub fn room_for_descriptors(count: u64) -> bool {
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() && hard >= count
 }

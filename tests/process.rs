@@ -13,6 +13,8 @@ mod process {
     mod inetd;
     mod limits;
     mod logs;
+    mod pid_files;
+    mod standin;
     mod starter;
     mod starts;
 }

@@ -17,4 +17,5 @@ mod process {
     mod standin;
     mod starter;
     mod starts;
+    mod undone;
 }

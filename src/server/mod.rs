@@ -16,7 +16,6 @@ mod watch;
 
 use crate::cli::banner;
 use crate::config::{Config, Verbosity};
-use crate::listen::Listeners;
 use crate::observe::log::{Level, Log, Places, one_line, say};
 use crate::shard::tap::Taps;
 use crate::sys::memory;
@@ -112,16 +111,15 @@ fn serve_opened(
     ready: &mut Readiness,
     signals: Signals,
     files: u64,
-    opened: Opened,
+    mut opened: Opened,
     log: &Log,
 ) -> Result<u8, String> {
-    let Opened { shelf, mut listeners, pid_file } = opened;
-    let parts = Parts::find(&config, shelf, log);
+    let parts = Parts::find(&config, opened.shelf.take(), log);
     let outcome = match &parts {
-        Ok(parts) => parts.run(config, ready, signals, files, &mut listeners, log),
+        Ok(parts) => parts.run(config, ready, signals, files, &mut opened, log),
         Err(message) => Err(message.clone()),
     };
-    let socket = listeners.close();
+    let (socket, pid_file) = opened.close();
     if let Ok(parts) = parts {
         drop(parts.material);
         parts.taps.finish(log);
@@ -162,10 +160,11 @@ impl Parts {
         ready: &mut Readiness,
         signals: Signals,
         files: u64,
-        listeners: &mut Listeners,
+        opened: &mut Opened,
         log: &Log,
     ) -> Result<u8, String> {
         let Parts { means, chosen, material, taps, .. } = self;
+        let listeners = &mut opened.listeners;
         let target = config.target.as_ref();
         let prepare = |wrap| Plan::prepare(wrap, listeners.port, target, files, log);
         let wrapped = config.wrap.as_ref().map(prepare).transpose()?;
@@ -189,9 +188,15 @@ impl Parts {
             log.line(Level::Warn, notice);
         }
         tell_all(&banner::proxying(&config, listeners.port), log);
-        if !ready.reached() {
-            log.line(Level::Warn, "--daemon: whoever started it was ended before it was ready".to_owned());
-            shards.give_up();
+        match ready.reached() {
+            true => opened.settle(),
+            false => {
+                log.line(
+                    Level::Warn,
+                    "--daemon: whoever started it was ended before it was ready".to_owned(),
+                );
+                shards.give_up();
+            }
         }
         shards.watch(material.as_ref(), taps, program, &config, log)
     }

@@ -1,5 +1,6 @@
 //! Becoming a daemon: descriptors that were inherited are closed, and the process leaves whoever started it, who learns
-//! how that went. And descriptors that were handed over on purpose, and what the list of processes shows.
+//! how that went. A copy of the process that stays who it was. And descriptors that were handed over on purpose, and what the
+//! list of processes shows.
 //!
 //! One of the few files that may hold `unsafe`: fork, what is done behind it, close_range, a descriptor known by its
 //! number and the memory of the arguments have no safe form.
@@ -15,6 +16,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{AccessFlags, ForkResult, Pid, access, faccessat, fork, setsid};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 #[cfg(target_os = "linux")]
@@ -219,6 +221,52 @@ pub fn detach() -> io::Result<Role> {
                 ForkResult::Child => Ok(Role::Daemon(Ready(tell))),
             }
         }
+    }
+}
+
+/// A copy of this process that waits, as who this one was when it was made.
+#[derive(Debug)]
+pub struct Aside {
+    child: Pid,
+    word: UnixStream,
+}
+
+/// Leaves a copy of this process that does `work` when the value is dropped, or this process ends; unless it is dismissed. In
+/// either case it ends with that.
+///
+/// # Errors
+/// As of [`detach`].
+pub fn stay_behind(work: impl FnOnce()) -> io::Result<Aside> {
+    if !is_alone() {
+        return Err(io::Error::other("there is more than one thread"));
+    }
+    let (word, mut heard) = UnixStream::pair()?;
+    // SAFETY: there is one thread, which was just looked at, so nothing is left half done in the child.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Aside { child, word }),
+        ForkResult::Child => {
+            drop(word);
+            if heard.read_exact(&mut [0]).is_err() {
+                work();
+            }
+            std::process::exit(0)
+        }
+    }
+}
+
+impl Aside {
+    /// Nothing is to be done.
+    pub fn dismiss(mut self) {
+        // If it has gone, nothing is done either.
+        let _ = self.word.write_all(&[0]);
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // A process that is being started may hold a copy of the descriptor for a moment.
+        let _ = self.word.shutdown(Shutdown::Write);
+        while waitpid(self.child, None) == Err(nix::errno::Errno::EINTR) {}
     }
 }
 

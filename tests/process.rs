@@ -17,5 +17,6 @@ mod process {
     mod standin;
     mod starter;
     mod starts;
+    mod stops;
     mod undone;
 }

@@ -36,6 +36,9 @@ use std::sync::Arc;
 const LIBSERVER: &str =
     "warning: option libserver ignored: there is one engine, and it ignores no other option";
 
+/// What is said when there is nobody left whom to tell that clients can connect.
+const STARTER_GONE: &str = "--daemon: whoever started it was ended before it was ready";
+
 /// Exit status when the server could not start or broke.
 const FAILURE: u8 = 1;
 
@@ -174,9 +177,14 @@ impl Parts {
         let config = Arc::new(config);
         let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
         ready.near()?;
-        let shards = Shards::start(&config, self, gate, signals, log)?;
+        let mut shards = Shards::start(&config, self, gate, signals, log)?;
         log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
+        let wrapped = wrapped.filter(|_| !shards.stopped);
         let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
+        if shards.stopped {
+            let outcome = shards.watch(material.as_ref(), taps, program, &config, log);
+            return outcome.and_then(|status| ready.given_up(status));
+        }
         // Only now nothing is left that could fail: a start that does is one line, and has let nobody in.
         shards.admit();
         tell_all(&banner::settings(&config).join("\n"), log);
@@ -191,10 +199,7 @@ impl Parts {
         match ready.reached() {
             true => opened.settle(),
             false => {
-                log.line(
-                    Level::Warn,
-                    "--daemon: whoever started it was ended before it was ready".to_owned(),
-                );
+                log.line(Level::Error, STARTER_GONE.to_owned());
                 shards.give_up();
             }
         }

@@ -14,6 +14,7 @@ mod process {
     mod limits;
     mod logs;
     mod pid_files;
+    mod secrets;
     mod standin;
     mod starter;
     mod starts;

@@ -21,7 +21,7 @@ pub(super) struct Accepts<S> {
     armed: Vec<bool>,
     /// A place among all sessions is held for the next client.
     has_place: bool,
-    /// Clients that came in on other listeners besides the one who got the place; at most one for each.
+    /// Clients that came in on other listeners besides the one who got the place, or when memory was gone; at most one for each.
     waiting: Vec<(S, Option<SocketAddr>)>,
     /// All places were taken, or more than a fair share is here: looked at again then, or when a session ends.
     full_until: Option<Time>,
@@ -93,7 +93,8 @@ impl<K: Kernel> Shard<K> {
         if self.closed {
             return self.late(socket, client);
         }
-        if !self.accepts.has_place {
+        // Where memory is gone, what is left belongs to those who are here. An accept that was armed before knows nothing of it.
+        if !self.accepts.has_place || self.engine.pool().lacks() {
             return self.accepts.waiting.push((socket, client));
         }
         self.begin(socket, client);

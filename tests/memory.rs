@@ -109,7 +109,7 @@ impl Client {
     }
 }
 
-/// A frame of `len` zeros, masked with zeros, whose first byte is `first`.
+/// A frame of `len` zeros, more than 125, masked with zeros, whose first byte is `first`.
 fn frame(first: u8, len: u16) -> Vec<u8> {
     let head = [first, 0x80 | 126].into_iter().chain(len.to_be_bytes()).chain([0; 4]);
     head.chain(std::iter::repeat_n(0, len.into())).collect()
@@ -252,7 +252,7 @@ fn newcomers_wait<K: Kernel>(make: Make<K>) {
 fn memory_that_others_gave_back_is_found<K: Kernel>(make: Make<K>) {
     let mut stage = Stage::new(make);
     let mut holder = stage.client();
-    holder.say(&frame(BEGINNING, 100));
+    holder.say(&frame(BEGINNING, 200));
     stage.until("a message is held", |stage| stage.shard.engine().pool().in_use() > 0);
     let victim = stage.runs_out();
     // Who was sent away is waited for no longer, and what came back here has been counted in vain.
@@ -265,7 +265,7 @@ fn memory_that_others_gave_back_is_found<K: Kernel>(make: Make<K>) {
     assert!(!stage.lacks(), "it is sought again");
     let heard = holder.heard().len();
     holder.say(&frame(END, 20_000));
-    stage.until("the message comes back whole", |_| holder.heard().len() == heard + 20_100 + 4);
+    stage.until("the message comes back whole", |_| holder.heard().len() == heard + 20_200 + 4);
     stage.leave(vec![holder]);
 }
 
@@ -273,7 +273,7 @@ fn memory_that_others_gave_back_is_found<K: Kernel>(make: Make<K>) {
 fn a_shard_looks_again_by_itself<K: Kernel>(make: Make<K>) {
     let mut stage = Stage::new(make);
     let mut holder = stage.client();
-    holder.say(&frame(BEGINNING, 100));
+    holder.say(&frame(BEGINNING, 200));
     let victim = stage.runs_out();
     drop(victim);
     stage.until("one is left", |stage| stage.shard.sessions() == 1);

@@ -33,6 +33,10 @@ pub struct Pool(Rc<Shelves>);
 struct Shelves {
     /// Where chunks come from: so many zeros, or nothing where there is no memory.
     system: Box<dyn Fn(usize) -> Option<Box<[u8]>>>,
+    /// Whether the system has so many bytes in one piece.
+    has: Box<dyn Fn(usize) -> bool>,
+    /// Bytes that came from the system since it was asked whether it has more.
+    unasked: Cell<usize>,
     /// The hot buffer, while nobody holds it.
     hot: Cell<Option<Box<[u8]>>>,
     /// Freed chunks by class, last in first out, so that the warmest is used next.
@@ -55,13 +59,25 @@ struct Shelves {
 impl Pool {
     /// A pool whose chunks in use stop receives at `ceiling` bytes. Allocates the hot buffer at once, chunks when needed.
     pub fn new(ceiling: usize) -> Pool {
-        Pool::over(ceiling, zeros)
+        Pool::made(ceiling, Box::new(zeros), Box::new(is_there))
     }
 
     /// The same, whose chunks come from `system`: so many zeros, or nothing where it gives none.
     pub fn over(ceiling: usize, system: impl Fn(usize) -> Option<Box<[u8]>> + 'static) -> Pool {
+        let system = Rc::new(system);
+        let has = system.clone();
+        Pool::made(ceiling, Box::new(move |bytes| system(bytes)), Box::new(move |bytes| has(bytes).is_some()))
+    }
+
+    fn made(
+        ceiling: usize,
+        system: Box<dyn Fn(usize) -> Option<Box<[u8]>>>,
+        has: Box<dyn Fn(usize) -> bool>,
+    ) -> Pool {
         Pool(Rc::new(Shelves {
-            system: Box::new(system),
+            system,
+            has,
+            unasked: Cell::new(0),
             hot: Cell::new(Some(vec![0; HEADROOM_BYTES + HOT_BYTES].into_boxed_slice())),
             free: Default::default(),
             cached: Cell::new(0),
@@ -132,9 +148,7 @@ impl Pool {
             return true;
         }
         let in_vain = !shelves.came_back.replace(false) && shelves.in_use.get() > 0;
-        // Without the box a compiler may do without memory that nobody uses.
-        let more = if in_vain { None } else { black_box((shelves.system)(SPARE_CHUNKS * LARGEST)) };
-        let is_backed = more.is_some() && self.fill();
+        let is_backed = !in_vain && (shelves.has)(2 * SPARE_CHUNKS * LARGEST) && self.fill();
         shelves.lacking.set(!is_backed);
         is_backed
     }
@@ -150,10 +164,19 @@ impl Pool {
         self.is_backed()
     }
 
-    /// Memory from the system. If it gives none, it gets back what is only kept for later.
+    /// Whether the system has as much again as is set aside, asked for now and then: what others take meanwhile (TLS, sessions)
+    /// must not fail, so memory is gone before the last of it is.
+    fn has_slack(&self, bytes: usize) -> bool {
+        let unasked = self.0.unasked.get().saturating_add(bytes);
+        let is_due = unasked >= LARGEST && !self.0.lacking.get();
+        self.0.unasked.set(if is_due { 0 } else { unasked });
+        !is_due || (self.0.has)(SPARE_CHUNKS * LARGEST)
+    }
+
+    /// Memory from the system. If it gives none, or has little more, it gets back what is only kept for later.
     fn allocated(&self, bytes: usize) -> Option<Box<[u8]>> {
         let found = (self.0.system)(bytes);
-        if found.is_none() {
+        if found.is_none() || !self.has_slack(bytes) {
             self.0.lacking.set(true);
             self.0.spare.borrow_mut().truncate(SPARE_CHUNKS_LAST);
             self.0.free.iter().for_each(|list| list.borrow_mut().clear());
@@ -259,6 +282,13 @@ impl Pool {
 /// So many zeros, or nothing where the system gives none: addresses are limited, or it promises no more than it has.
 fn zeros(bytes: usize) -> Option<Box<[u8]>> {
     <[u8]>::new_box_zeroed_with_elems(bytes).ok()
+}
+
+/// Whether the system has so many bytes in one piece. They are not touched.
+fn is_there(bytes: usize) -> bool {
+    let mut block = Vec::<u8>::new();
+    // Without the box a compiler may do without memory that nobody uses.
+    block.try_reserve_exact(bytes).is_ok() && black_box(block).capacity() >= bytes
 }
 
 impl fmt::Debug for Pool {

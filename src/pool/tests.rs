@@ -189,6 +189,27 @@ fn what_is_held_leaves_the_last_place_to_others() {
 }
 
 #[test]
+fn memory_is_gone_before_the_last_of_it_is() {
+    let (pool, most) = stingy(BUFFER_MEMORY_MIN);
+    let spare = || pool.0.spare.borrow().len();
+    most.set(SPARE_CHUNKS * LARGEST - 1);
+    let mut small = vec![pool.chunk(1).unwrap()];
+    assert!(!pool.lacks(), "of little nobody asks at once");
+    while !pool.lacks() {
+        small.push(pool.chunk(1).expect("it is given"));
+        assert!(small.len() * SMALLEST <= LARGEST + SMALLEST, "but of all together");
+    }
+    assert_eq!((spare(), pool.allowance()), (SPARE_CHUNKS_LAST, SPARING_BYTES));
+    assert!(pool.chunk_to_hold(1).is_some() && pool.chunk_within(SMALLEST + 1).is_none());
+    // Twice as much ends it.
+    most.set(2 * SPARE_CHUNKS * LARGEST - 1);
+    assert!(!pool.recovers());
+    most.set(2 * SPARE_CHUNKS * LARGEST);
+    assert!(pool.recovers());
+    assert_eq!((spare(), pool.allowance()), (SPARE_CHUNKS, HOT_BYTES));
+}
+
+#[test]
 fn memory_that_others_gave_back_is_found_by_those_who_seek_it() {
     let (pool, most) = stingy(BUFFER_MEMORY_MIN);
     let _held = pool.chunk_to_hold(1).unwrap();

@@ -175,7 +175,7 @@ fn a_low_limit_of_descriptors_is_told(engine: &str) {
 /// Of a number that was asked for any less is told, however much is left; by a check too.
 fn a_limit_of_addresses_is_told_to_who_asked_for_more(engine: &str) {
     let path = program().into_string().expect("a readable path");
-    for limit in ["--as=400000000", "--data=300000000"] {
+    for limit in ["--as=900000000", "--data=800000000"] {
         let words =
             [limit, &path, "--engine", engine, "--threads=1", "--max-sessions=9500", "--echo", "127.0.0.1:0"];
         let server = Server::launch("prlimit", &words);

@@ -36,9 +36,9 @@ pub const SPLICE_REST: u16 = 1024;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
 /// The middle ones hold one and four full TLS records with their overhead and headroom.
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
-/// Largest chunks that a shard sets aside without touching them. When the allocator gives nothing or has no more than these, they are given back
-/// to it, so that what has to be small change (heads, answers, TLS, lines of the log) is still there; until twice as much can
-/// be had again, memory counts as short and nobody is accepted.
+/// Largest chunks that a shard sets aside without touching them. When the allocator gives nothing, or has no more than as many,
+/// they are given back to it, so that what has to be small change (heads, answers, TLS, lines of the log) is still there; until
+/// twice as much can be had again, memory counts as short and nobody is accepted.
 pub const SPARE_CHUNKS: usize = 8;
 /// As many of them stay, for bytes that were received, go on at once and must have their place meanwhile.
 pub const SPARE_CHUNKS_LAST: usize = 2;

@@ -414,7 +414,7 @@ pub const TABLE: &[Opt] = &[
                  Who has come to no request within half a second, is between two requests, or stays behind its last \
                  answer has to go then; WebSockets never do. The limits of open files, of addresses and of data may permit \
                  fewer; that is said in the log at start, and by --check.",
-        default: "100000",
+        default: "(100000, or what limits permit)",
         example: "--max-sessions=500 6080 localhost:5901",
         act: Act::Take(free("N"), |options, value| {
             options.sessions_max = Some(values::count(value, 1..=limits::SESSIONS_MAX)?);

@@ -46,8 +46,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Ceiling of all buffers of the process, in bytes, at least [`crate::limits::BUFFER_MEMORY_MIN`]; `None`: a quarter of memory, or of what limits leave of it.
     pub buffer_memory: Option<usize>,
-    /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
-    pub sessions_max: usize,
+    /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`]; `None`: [`crate::limits::SESSIONS_DEFAULT`].
+    pub sessions_max: Option<usize>,
     /// Where sessions are recorded to, if they are.
     pub record: Option<tape::Options>,
     /// Write a letter to standard output for everything that passes.

@@ -36,11 +36,11 @@ pub const SPLICE_REST: u16 = 1024;
 /// Sizes of the pooled chunks that hold blocked output, in bytes; a remainder takes the smallest that fits.
 /// The middle ones hold one and four full TLS records with their overhead and headroom.
 pub const CHUNK_CLASSES: [usize; 4] = [4 * 1024, 17 * 1024, 66 * 1024, HOT_BYTES + HEADROOM_BYTES];
-/// Largest chunks that a shard sets aside without touching them. When the allocator gives nothing any more, they are given back
-/// to it, so that what has to be small change (heads, answers, TLS, lines of the log) is still there; until twice as much can
-/// be had again, memory counts as short and nobody is accepted.
+/// Largest chunks that a shard sets aside without touching them. When the allocator gives nothing, or has no more than as many,
+/// they are given back to it, so that what has to be small change (heads, answers, TLS, lines of the log) is still there; until
+/// twice as much can be had again, memory counts as short and nobody is accepted.
 pub const SPARE_CHUNKS: usize = 8;
-/// As many of them stay, for bytes that were received and must have their place.
+/// As many of them stay, for bytes that were received, go on at once and must have their place meanwhile.
 pub const SPARE_CHUNKS_LAST: usize = 2;
 /// Bytes of freed chunks a shard keeps for reuse before it gives memory back to the allocator.
 pub const CHUNK_CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -162,7 +162,7 @@ pub const SESSIONS_DEFAULT: usize = 100_000;
 /// What one session may take beside its buffers, in bytes, where a limit of addresses or data bounds the process: half of what it
 /// leaves is for sessions. The first is for one without TLS, the second for one with.
 pub const SESSION_BYTES: [u64; 2] = [16 * 1024, 64 * 1024];
-/// Where the descriptor limit leaves fewer sessions than this, the start says so even if the default was not asked for.
+/// Where limits of the system leave fewer sessions than this, the start says so even if nobody asked for a number.
 pub const SESSIONS_AMPLE: usize = 4096;
 /// A wrapped program that has gone is started again at the next whole step of so many milliseconds, as websockify does.
 pub const WRAP_RESPAWN_LOOK_MS: u64 = 1000;

@@ -170,7 +170,7 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--buffer-memory=8GiB", |o| o.buffer_memory == Some(8 << 30)),
     ("--threads=1", |o| o.threads == Some(1)),
     ("--threads=256", |o| o.threads == Some(limits::SHARDS_MAX)),
-    ("--max-sessions=5", |o| o.sessions_max == 5),
+    ("--max-sessions=5", |o| o.sessions_max == Some(5)),
     ("--engine=auto", |o| o.engine == EngineChoice::Auto),
     ("--engine=ring", |o| o.engine == EngineChoice::Ring),
     ("--eng poll", |o| o.engine == EngineChoice::Poll),

@@ -137,6 +137,9 @@ fn written_defaults_are_the_defaults() {
             .unwrap_or_else(|refusal| panic!("{}: {refusal:?}", opt.long));
         assert_eq!(options, Options::default(), "{}", opt.long);
     }
+    // Where it matters whether somebody asked, the number is told beside the option.
+    let sessions = TABLE.iter().find(|opt| opt.long == "max-sessions").expect("there is such an option");
+    assert!(sessions.default.contains(&websplice::limits::SESSIONS_DEFAULT.to_string()));
 }
 
 #[test]

@@ -35,7 +35,8 @@
 //! # Misfortunes
 //! Those of [`websplice::sim::Odds`]: splits, delays, short receives and sends, `EAGAIN` and `EINTR` at any time, edges
 //! for nothing, watches that end or fail, streams that break, accepts that fail, connects that are late or impossible;
-//! helpers that take their time, are busy, know no name or no token; and memory so short that receives have to wait.
+//! helpers that take their time, are busy, know no name or no token; and memory so short that receives have to wait, or that
+//! the system refuses now and then.
 //!
 //! # What must be true
 //! After every turn:
@@ -81,6 +82,7 @@ mod sim {
     pub mod ends;
     pub mod frame;
     pub mod keys;
+    pub mod memory;
     pub mod reader;
     pub mod secure;
     pub mod tally;

@@ -112,7 +112,7 @@ pub struct Options {
     /// `--buffer-memory`, in bytes.
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
-    pub sessions_max: usize,
+    pub sessions_max: Option<usize>,
     /// How the process begins and ends, and where it tells what it does.
     pub process: Process,
 }
@@ -319,7 +319,7 @@ impl Default for Options {
             engine: EngineChoice::Auto,
             threads: None,
             buffer_memory: None,
-            sessions_max: limits::SESSIONS_DEFAULT,
+            sessions_max: None,
             process: Process::default(),
         }
     }

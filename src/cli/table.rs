@@ -413,12 +413,12 @@ pub const TABLE: &[Opt] = &[
         brief: "limit of simultaneous clients",
         detail: "When there are this many, new clients wait in the listen queue of the kernel, and the log says so. \
                  Who has come to no request within half a second, is between two requests, or stays behind its last \
-                 answer has to go then; WebSockets never do. The limit of open files may permit fewer; that is said \
-                 in the log at start.",
-        default: "100000",
+                 answer has to go then; WebSockets never do. The limits of open files, of addresses and of data may permit \
+                 fewer; that is said in the log at start, and by --check.",
+        default: "(100000, or what limits permit)",
         example: "--max-sessions=500 6080 localhost:5901",
         act: Act::Take(free("N"), |options, value| {
-            options.sessions_max = values::count(value, 1..=limits::SESSIONS_MAX)?;
+            options.sessions_max = Some(values::count(value, 1..=limits::SESSIONS_MAX)?);
             Ok(())
         }),
     },

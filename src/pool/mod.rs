@@ -31,6 +31,12 @@ const LARGEST: usize = CHUNK_CLASSES[CHUNK_CLASSES.len() - 1];
 pub struct Pool(Rc<Shelves>);
 
 struct Shelves {
+    /// Where chunks come from: so many zeros, or nothing where there is no memory.
+    system: Box<dyn Fn(usize) -> Option<Box<[u8]>>>,
+    /// Whether the system has so many bytes in one piece.
+    has: Box<dyn Fn(usize) -> bool>,
+    /// Bytes that came from the system since it was asked whether it has more.
+    unasked: Cell<usize>,
     /// The hot buffer, while nobody holds it.
     hot: Cell<Option<Box<[u8]>>>,
     /// Freed chunks by class, last in first out, so that the warmest is used next.
@@ -53,7 +59,25 @@ struct Shelves {
 impl Pool {
     /// A pool whose chunks in use stop receives at `ceiling` bytes. Allocates the hot buffer at once, chunks when needed.
     pub fn new(ceiling: usize) -> Pool {
+        Pool::made(ceiling, Box::new(zeros), Box::new(is_there))
+    }
+
+    /// The same, whose chunks come from `system`: so many zeros, or nothing where it gives none.
+    pub fn over(ceiling: usize, system: impl Fn(usize) -> Option<Box<[u8]>> + 'static) -> Pool {
+        let system = Rc::new(system);
+        let has = system.clone();
+        Pool::made(ceiling, Box::new(move |bytes| system(bytes)), Box::new(move |bytes| has(bytes).is_some()))
+    }
+
+    fn made(
+        ceiling: usize,
+        system: Box<dyn Fn(usize) -> Option<Box<[u8]>>>,
+        has: Box<dyn Fn(usize) -> bool>,
+    ) -> Pool {
         Pool(Rc::new(Shelves {
+            system,
+            has,
+            unasked: Cell::new(0),
             hot: Cell::new(Some(vec![0; HEADROOM_BYTES + HOT_BYTES].into_boxed_slice())),
             free: Default::default(),
             cached: Cell::new(0),
@@ -74,7 +98,7 @@ impl Pool {
     fn fill(&self) -> bool {
         let mut spare = self.0.spare.borrow_mut();
         while spare.len() < SPARE_CHUNKS {
-            let Some(bytes) = zeros(LARGEST) else {
+            let Some(bytes) = (self.0.system)(LARGEST) else {
                 spare.truncate(SPARE_CHUNKS_LAST);
                 return false;
             };
@@ -124,11 +148,14 @@ impl Pool {
             return true;
         }
         let in_vain = !shelves.came_back.replace(false) && shelves.in_use.get() > 0;
-        // Without the box a compiler may do without memory that nobody uses.
-        let more = if in_vain { None } else { black_box(zeros(SPARE_CHUNKS * LARGEST)) };
-        let is_backed = more.is_some() && self.fill();
+        let is_backed = !in_vain && (shelves.has)(2 * SPARE_CHUNKS * LARGEST) && self.fill();
         shelves.lacking.set(!is_backed);
         is_backed
+    }
+
+    /// Whether the system gave no memory when it was last asked.
+    pub fn lacks(&self) -> bool {
+        self.0.lacking.get()
     }
 
     /// Whether memory is to be had, also where others gave it back.
@@ -137,10 +164,19 @@ impl Pool {
         self.is_backed()
     }
 
-    /// Memory from the system. If it gives none, it gets back what is only kept for later.
+    /// Whether the system has as much again as is set aside, asked for now and then: what others take meanwhile (TLS, sessions)
+    /// must not fail, so memory is gone before the last of it is.
+    fn has_slack(&self, bytes: usize) -> bool {
+        let unasked = self.0.unasked.get().saturating_add(bytes);
+        let is_due = unasked >= LARGEST && !self.0.lacking.get();
+        self.0.unasked.set(if is_due { 0 } else { unasked });
+        !is_due || (self.0.has)(SPARE_CHUNKS * LARGEST)
+    }
+
+    /// Memory from the system. If it gives none, or has little more, it gets back what is only kept for later.
     fn allocated(&self, bytes: usize) -> Option<Box<[u8]>> {
-        let found = zeros(bytes);
-        if found.is_none() {
+        let found = (self.0.system)(bytes);
+        if found.is_none() || !self.has_slack(bytes) {
             self.0.lacking.set(true);
             self.0.spare.borrow_mut().truncate(SPARE_CHUNKS_LAST);
             self.0.free.iter().for_each(|list| list.borrow_mut().clear());
@@ -159,13 +195,18 @@ impl Pool {
     }
 
     /// An empty chunk with room for at least `room` bytes; more than the largest class gets memory of its own size, which
-    /// counts as well. It is for bytes that soon go on, and may be one of those set aside. `None` when the system gives
-    /// nothing, and nothing is set aside any more.
+    /// counts as well. It is for bytes that go on as soon as a socket takes them, and may be one of those set aside. `None` when
+    /// the system gives nothing, and nothing is set aside any more.
     pub fn chunk(&self, room: usize) -> Option<Lease> {
         self.chunk_to_hold(room).or_else(|| {
             let bytes = self.0.spare.borrow_mut().pop_if(|spare| spare.len() >= room)?;
-            Some(self.leased(bytes, CHUNK_CLASSES.len() - 1))
+            Some(self.lent(bytes))
         })
+    }
+
+    fn lent(&self, bytes: Box<[u8]>) -> Lease {
+        self.0.in_use.set(self.0.in_use.get() + LARGEST);
+        Lease { bytes, start: 0, end: 0, home: Home::Spare(self.clone()) }
     }
 
     /// The same, but never one of those set aside: for bytes that a peer can leave here for as long as it likes.
@@ -243,6 +284,13 @@ fn zeros(bytes: usize) -> Option<Box<[u8]>> {
     <[u8]>::new_box_zeroed_with_elems(bytes).ok()
 }
 
+/// Whether the system has so many bytes in one piece. They are not touched.
+fn is_there(bytes: usize) -> bool {
+    let mut block = Vec::<u8>::new();
+    // Without the box a compiler may do without memory that nobody uses.
+    block.try_reserve_exact(bytes).is_ok() && black_box(block).capacity() >= bytes
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("in_use", &self.in_use()).field("ceiling", &self.0.ceiling).finish()
@@ -275,6 +323,8 @@ pub struct Lease {
 enum Home {
     Hot(Pool),
     Chunk(Pool, usize),
+    /// A chunk of the largest class that had been set aside.
+    Spare(Pool),
     /// Memory of its own size that counts.
     Reserved(#[expect(dead_code, reason = "it gives the memory back when it is dropped")] Reservation),
     /// The run is what goes in front of payload in a pipe.
@@ -358,6 +408,28 @@ impl Lease {
         Some(chunk)
     }
 
+    /// The same for bytes that a peer can leave here for as long as it likes: never in a chunk that was set aside, nor in the
+    /// last place, which is for those whose bytes only pass. `None` when there is nothing else.
+    #[must_use]
+    pub fn kept_to_hold(self) -> Option<Lease> {
+        let pool = match &self.home {
+            Home::Hot(pool) | Home::Spare(pool) | Home::Chunk(pool, _) | Home::Pipe(pool, _) => pool.clone(),
+            Home::Reserved(_) | Home::Own => return Some(self),
+        };
+        let kept = match self.home {
+            Home::Hot(_) | Home::Spare(_) => {
+                let mut chunk = pool.chunk_to_hold(self.len())?;
+                let copied = chunk.append(&self);
+                debug_assert_eq!(copied, self.len());
+                // Home at once, so that it counts as a place again.
+                drop(self);
+                chunk
+            }
+            _ => self,
+        };
+        (pool.allowance() > 0).then_some(kept)
+    }
+
     /// This run with `more` behind it, moved to a larger chunk of `pool` when it has no room. `None` when there is none: see
     /// [`Pool::chunk_to_hold`].
     #[must_use]
@@ -392,6 +464,7 @@ impl Drop for Lease {
         match &self.home {
             Home::Hot(pool) => pool.0.hot.set(Some(bytes)),
             Home::Chunk(pool, class) => pool.take_back(*class, bytes),
+            Home::Spare(pool) => pool.take_back(CHUNK_CLASSES.len() - 1, bytes),
             Home::Pipe(pool, piped) => pool.take_pipe_back(piped, bytes),
             Home::Reserved(_) | Home::Own => {}
         }
@@ -403,6 +476,7 @@ impl fmt::Debug for Lease {
         let home = match self.home {
             Home::Hot(_) => "hot",
             Home::Chunk(..) => "chunk",
+            Home::Spare(_) => "spare",
             Home::Reserved(_) => "reserved",
             Home::Pipe(..) => "pipe",
             Home::Own => "own",

@@ -71,7 +71,7 @@ impl Lease {
     pub fn piped(&self) -> usize {
         match &self.home {
             Home::Pipe(_, piped) => piped.left as usize,
-            Home::Hot(_) | Home::Chunk(..) | Home::Reserved(_) | Home::Own => 0,
+            Home::Hot(_) | Home::Chunk(..) | Home::Spare(_) | Home::Reserved(_) | Home::Own => 0,
         }
     }
 
@@ -79,7 +79,7 @@ impl Lease {
     pub fn pipe(&self) -> Option<usize> {
         match &self.home {
             Home::Pipe(_, piped) => Some(usize::from(piped.number)),
-            Home::Hot(_) | Home::Chunk(..) | Home::Reserved(_) | Home::Own => None,
+            Home::Hot(_) | Home::Chunk(..) | Home::Spare(_) | Home::Reserved(_) | Home::Own => None,
         }
     }
 

@@ -5,12 +5,16 @@ use super::opening::{Head, refuse};
 use super::{Action, Core, Cx, End, Input, Next, Phase, Side};
 use crate::http::refusal::Header;
 use crate::http::{After, Refusal};
-use crate::limits::RETRY_MS;
+use crate::limits::{CHUNK_CLASSES, RETRY_MS};
 use crate::pool::{Lease, Reservation};
 use crate::web::{Body, Fetch, Served};
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Up to so many bytes a page is small change, as a head is.
+const LITTLE: usize = CHUNK_CLASSES[0];
 
 /// An answer on its way.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl Answer {
         let head_only = fetch.head_only;
         // Where one client is served at a time, the next is not kept waiting by one that has its page.
         let after = if cx.config.process.once { After::Close } else { after };
-        let Some(rest) = rest.map_or(Some(None), |rest| rest.kept().map(Some)) else {
+        let Some(rest) = rest.map_or(Some(None), |rest| rest.kept_to_hold().map(Some)) else {
             return refuse(&Refusal::BUSY, head_only, &line, core, cx);
         };
         core.ask(Job::Fetch(fetch), cx);
@@ -81,6 +85,10 @@ impl Answer {
             Input::Verdict(Verdict::Fetched(fetched)) => self.fetched(fetched, core, cx),
             Input::Verdict(Verdict::Busy) if self.file.is_none() => self.refuse(&Refusal::BUSY, core, cx),
             Input::Verdict(Verdict::Piece(Ok(piece))) if !piece.is_empty() => self.piece(piece, core, cx),
+            Input::Verdict(Verdict::Piece(Err(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
+                self.read_later(core, cx);
+                Next::Stay
+            }
             // The head has promised a length that can no longer be kept: only an abrupt end tells the client.
             Input::Verdict(Verdict::Piece(_)) => self.broken(core),
             Input::Verdict(Verdict::Busy) => {
@@ -117,9 +125,17 @@ impl Answer {
         self.after = response.after(self.after);
         let mut bytes = Vec::with_capacity(512);
         response.write(self.after, &cx.config.server_header, cx.date, &mut bytes);
+        let mut room = None;
         match body {
             Body::None => {}
-            Body::Bytes(body) => bytes.extend_from_slice(&body),
+            Body::Bytes(body) => {
+                // A list of names can be long, and who asks for it slow to take it.
+                room = cx.pool.reserve(body.len()).filter(|_| bytes.try_reserve_exact(body.len()).is_ok());
+                if room.is_none() && body.len() > LITTLE {
+                    return self.refuse(&Refusal::BUSY, core, cx);
+                }
+                bytes.extend_from_slice(&body);
+            }
             Body::File { file, offset, len } => {
                 self.file =
                     Some(Pieces { file, offset, left: len, room: None }).filter(|pieces| pieces.left > 0);
@@ -127,7 +143,11 @@ impl Answer {
         }
         cx.counters.answered += 1;
         cx.actions.push(Action::Answered(std::mem::take(&mut self.line), response.status()));
-        core.send(Side::Client, Lease::own(bytes), cx);
+        let answer = match room {
+            Some(room) => Lease::reserved(bytes, room),
+            None => Lease::own(bytes),
+        };
+        core.send(Side::Client, answer, cx);
         Next::Stay
     }
 

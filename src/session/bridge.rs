@@ -9,6 +9,7 @@
 use super::dial::{Dial, Dialled};
 use super::echo::Echo;
 use super::framed::Framer;
+use super::leave::Rest;
 use super::tap::Tap;
 use super::{Core, Cx, End, Input, Next, Operation, Phase, Side};
 use crate::framing::Framing;
@@ -67,17 +68,6 @@ enum Out {
     Data,
 }
 
-/// What a bridge leaves behind when its session ends: what still has to go out.
-#[derive(Debug)]
-pub(super) struct Rest {
-    /// Frames for the client.
-    pub waiting: Option<Lease>,
-    /// Answer to the client's close frame.
-    pub reply: Option<Box<ControlPayload>>,
-    /// A dial whose target has payload waiting for it.
-    pub dial: Option<(Box<Dial>, Lease)>,
-}
-
 impl Bridge {
     /// Sends the 101, dials the target at the same time, and takes what the client sent right behind its request.
     pub fn open(
@@ -119,7 +109,7 @@ impl Bridge {
         core.send(Side::Client, switching, cx);
         bridge.arm(core, cx);
         match rest {
-            None => core.receive(Side::Client, HOT_BYTES, cx),
+            None => bridge.receive_up(core, cx),
             Some(rest) => {
                 if let Next::Leave(end) = bridge.up(rest, core, cx) {
                     return Next::GoAndLeave(Phase::Open(bridge), end);
@@ -269,7 +259,7 @@ impl Bridge {
 
     fn pass_up(&mut self, lease: Lease, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), End> {
         match &mut self.far {
-            Far::Dialling(_, held) => *held = Some(lease.kept().ok_or(End::NoMemory)?),
+            Far::Dialling(_, held) => *held = Some(lease.kept_to_hold().ok_or(End::NoMemory)?),
             Far::Target | Far::Framed(_) if core.may_send(Side::Target) => {
                 core.send(Side::Target, lease, cx);
             }
@@ -282,7 +272,8 @@ impl Bridge {
     /// Receives from the client again, unless something it sent has not been passed on yet.
     fn receive_up(&self, core: &mut Core, cx: &mut Cx<'_>) {
         let (full, most) = match &self.far {
-            Far::Dialling(_, held) => (held.is_some(), HOT_BYTES),
+            // Where memory is short nothing is to wait in it for a target: the client has it until that is there.
+            Far::Dialling(_, held) => (held.is_some() || cx.pool.is_short(), HOT_BYTES),
             // A target that broke takes nothing, but the client's goodbye is still to be heard.
             Far::Target | Far::Framed(_) => (core.sending(Side::Target), HOT_BYTES),
             Far::Echo(echo) => (self.writer.has_data(), echo.receive_bytes()),

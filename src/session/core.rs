@@ -5,7 +5,7 @@
 
 use super::tap::Watch;
 use super::wire::Wire;
-use super::{Action, Cx, End, Input, Operation, Side};
+use super::{Action, Cx, End, Input, Operation, Side, lacks_memory};
 use crate::config::Config;
 use crate::limits::{CHARGE_BYTES_MIN, TLS_PLAIN_RECEIVE_BYTES};
 use crate::pool::Lease;
@@ -89,7 +89,7 @@ pub(super) struct Lane {
     /// The system finds out when the other end is gone.
     kept: bool,
     /// When a send was begun or last made progress.
-    moved: Time,
+    pub(super) moved: Time,
     /// Its TLS. The marks above then say what the phase has begun; what the engine has in flight is the wire's to know.
     pub(super) wire: Option<Box<Wire>>,
 }
@@ -167,12 +167,18 @@ impl Core {
                 }
                 let lane = self.lane(*side);
                 lane.settle(*operation);
-                lane.broken = true;
                 match &mut lane.wire {
-                    // The socket is sound, and is read to its end so that the alert arrives.
-                    Some(wire) if wire.failed => wire.told(),
+                    // The socket is sound, and is read to its end so that the alert arrives; or the goodbye, where all that
+                    // is wrong is that there was no memory.
+                    Some(wire) if wire.failed => {
+                        wire.told();
+                        lane.broken |= !(lacks_memory(error) && wire.speaks());
+                    }
                     // What came before a send failed can still be read.
-                    _ => lane.ended |= *operation != Operation::Send,
+                    _ => {
+                        lane.broken = true;
+                        lane.ended |= *operation != Operation::Send;
+                    }
                 }
             }
             Input::Cancelled(side, operation) => self.lane(*side).settle(*operation),
@@ -363,9 +369,9 @@ impl Core {
         self.lanes[side as usize].busy()
     }
 
-    /// Since when a send has been stuck, and on which side, if one has.
+    /// Since when a send has been stuck, one of TLS itself included, and on which side, if one has.
     pub fn stuck(&self) -> Option<(Time, Side)> {
-        let stuck = [Side::Client, Side::Target].into_iter().filter(|&side| self.sending(side));
+        let stuck = [Side::Client, Side::Target].into_iter().filter(|&side| self.flying(side));
         stuck.map(|side| (self.moved(side), side)).min_by_key(|(since, _)| *since)
     }
 

@@ -2,7 +2,7 @@
 
 use super::framed::Framer;
 use super::job::{Job, Verdict};
-use super::{Core, Cx, End, Input, Operation, Side};
+use super::{Core, Cx, End, Input, Operation, Side, lacks_memory};
 use crate::limits::{DIAL_ADDRESS_TIMEOUT_MS, RETRY_MS};
 use crate::sys::address::Address;
 use crate::target::{Held, Port, Target};
@@ -100,6 +100,11 @@ impl Dial {
             Input::Verdict(Verdict::Busy) => {
                 core.detail = Some("too many name look-ups are waiting".into());
                 Dialled::Failed(End::TargetRefused)
+            }
+            Input::Failed(Side::Target, Operation::Connect, error) if lacks_memory(&error) => {
+                // No other address would do better.
+                core.close(Side::Target, cx);
+                Dialled::Failed(End::NoMemory)
             }
             Input::Failed(Side::Target, Operation::Connect, error) => {
                 // The backlog of a Unix listener is full: no edge will tell when it no longer is.

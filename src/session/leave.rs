@@ -1,7 +1,6 @@
 //! Leaving, in three named steps: `Close` says goodbye to both sides, `Drain` joins what is in flight and closes, and
 //! the slot is released. Every end of every session goes this one road.
 
-use super::bridge::Rest;
 use super::dial::{Dial, Dialled};
 use super::{Action, Core, Cx, End, Input, Next, Operation, Phase, Session, Side};
 use crate::limits::{HOT_BYTES, LINGER_BYTES_MAX};
@@ -36,6 +35,17 @@ enum Part {
     Lingering,
     /// There is nothing left to say or hear.
     Gone,
+}
+
+/// What a bridge leaves behind when its session ends: what still has to go out.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Frames for the client.
+    pub waiting: Option<Lease>,
+    /// Answer to the client's close frame.
+    pub reply: Option<Box<ControlPayload>>,
+    /// A dial whose target has payload waiting for it.
+    pub dial: Option<(Box<Dial>, Lease)>,
 }
 
 impl Session {
@@ -87,7 +97,7 @@ impl Close {
         } else if !matches!(end, End::Answered | End::Refused(_) | End::ClientTls) {
             // A client with TLS is told at least that this is the end, so that it can tell it from a cut; but one whose
             // answer was broken off must see the cut that it is.
-            if core.tls.is_none() || end == End::Internal {
+            if core.tls.is_none() || matches!(end, End::Internal | End::NoMemory) {
                 return None;
             }
             close.curt = true;

@@ -37,6 +37,7 @@ pub use end::End;
 pub use wire::Keys;
 
 use crate::config::Config;
+use crate::http::Refusal;
 use crate::observe::counters::Counters;
 use crate::pool::{Lease, Pool};
 use crate::slab::Key;
@@ -111,10 +112,20 @@ pub enum Input {
 }
 
 impl Input {
-    /// Whether what was to be sent could not be kept: nothing is wrong with that side, but its stream has a gap.
+    /// Whether there was no memory for what came or what was to be sent: nothing is wrong with that side, but its stream has
+    /// a gap.
     fn is_of_no_memory(&self) -> bool {
-        matches!(self, Input::Failed(_, Operation::Send, error) if error.kind() == io::ErrorKind::OutOfMemory)
+        match self {
+            Input::Failed(_, Operation::Send, error) => error.kind() == io::ErrorKind::OutOfMemory,
+            Input::Failed(_, Operation::Receive, error) => lacks_memory(error),
+            _ => false,
+        }
     }
+}
+
+/// Whether it was buffer memory that failed, and not a socket: what the system says is about that.
+fn lacks_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none()
 }
 
 /// What is to be done.
@@ -273,14 +284,17 @@ impl Session {
         self.core.note(&input, cx.now);
         let core = &mut self.core;
         let next = match &mut self.phase {
+            Phase::Close(close) => close.handle(core, input, cx),
+            Phase::Drain(drain) => drain.handle(core, cx),
+            Phase::Head(_) if input.is_of_no_memory() && core.may_send(Side::Client) => {
+                opening::refuse(&Refusal::BUSY, false, "-", core, cx)
+            }
+            _ if input.is_of_no_memory() => Next::Leave(End::NoMemory),
             Phase::Sniff(sniff) => sniff.handle(core, input, cx),
             Phase::Head(head) => head.handle(core, input, cx),
             Phase::Route(route) => route.handle(core, input, cx),
             Phase::Answer(answer) => answer.handle(core, input, cx),
-            Phase::Open(_) if input.is_of_no_memory() => Next::Leave(End::NoMemory),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
-            Phase::Close(close) => close.handle(core, input, cx),
-            Phase::Drain(drain) => drain.handle(core, cx),
         };
         let waited = match next {
             Next::Stay => return,

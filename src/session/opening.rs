@@ -146,7 +146,9 @@ impl Head {
             Progress::Partial => {
                 // The scan refuses a head that is too long, so there is always room left for more of it.
                 let room = HEAD_BYTES_MAX.saturating_sub(bytes.len()).max(1);
-                let Some(kept) = bytes.kept() else { return refuse(&Refusal::BUSY, false, "-", core, cx) };
+                let Some(kept) = bytes.kept_to_hold() else {
+                    return refuse(&Refusal::BUSY, false, "-", core, cx);
+                };
                 self.kept = Some(kept);
                 core.receive(Side::Client, room, cx);
                 return Next::Stay;

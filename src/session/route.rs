@@ -60,7 +60,7 @@ impl Route {
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Next {
-        let Some(rest) = rest.map_or(Some(None), |rest| rest.kept().map(Some)) else {
+        let Some(rest) = rest.map_or(Some(None), |rest| rest.kept_to_hold().map(Some)) else {
             return refuse(&Refusal::BUSY, &*request.method == "HEAD", &line, core, cx);
         };
         let tokens = cx.config.route.tokens.as_ref().filter(|_| matches!(wish, Wish::Bridge(_)));

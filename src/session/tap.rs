@@ -26,7 +26,7 @@ pub enum Tap {
 pub struct Brought {
     /// Whom it came from.
     pub from: Side,
-    /// All of it; empty where only letters are wanted.
+    /// All of it; empty where only letters are wanted, and where there was no memory for it.
     pub bytes: Vec<u8>,
     /// How it is divided into messages, in order. None: it held control frames at most, or a part of a header.
     pub pieces: Vec<Piece>,
@@ -51,15 +51,47 @@ pub(super) struct Watch {
     /// What the receive that is being looked at has brought so far.
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
+    /// There was no memory for it: only how much it was is shown.
+    is_torn: bool,
 }
 
 impl Watch {
     /// Notes a run of payload.
     pub fn note(&mut self, payload: &[u8], ends: bool) {
-        if self.bytes_wanted {
-            self.bytes.extend_from_slice(payload);
+        if self.bytes_wanted && !self.is_torn {
+            match self.bytes.try_reserve(payload.len()) {
+                Ok(()) => self.bytes.extend_from_slice(payload),
+                Err(_) => self.tear(),
+            }
         }
-        self.pieces.push(Piece { len: payload.len(), ends });
+        match self.pieces.try_reserve(1) {
+            Ok(()) => self.pieces.push(Piece { len: payload.len(), ends }),
+            Err(_) => {
+                self.tear();
+                if let Some(last) = self.pieces.last_mut() {
+                    (last.len, last.ends) = (last.len + payload.len(), last.ends | ends);
+                }
+            }
+        }
+    }
+
+    /// Gives up the bytes of what is being looked at.
+    fn tear(&mut self) {
+        (self.bytes, self.is_torn) = (Vec::new(), true);
+    }
+
+    /// The same once more, as far as there is memory for it.
+    fn copied(&self) -> (Vec<u8>, Vec<Piece>) {
+        let (mut bytes, mut pieces) = (Vec::new(), Vec::new());
+        if pieces.try_reserve_exact(self.pieces.len()).is_err() {
+            let len = self.pieces.iter().map(|piece| piece.len).sum();
+            return (bytes, vec![Piece { len, ends: true }]);
+        }
+        pieces.extend_from_slice(&self.pieces);
+        if bytes.try_reserve_exact(self.bytes.len()).is_ok() {
+            bytes.extend_from_slice(&self.bytes);
+        }
+        (bytes, pieces)
     }
 
     /// Whether `more` bytes as another piece would be too much to be shown at once.
@@ -78,8 +110,8 @@ impl Core {
     pub(super) fn tap(&mut self, cx: &Cx<'_>) {
         let (bytes_wanted, sends_wanted) = (cx.config.record.is_some(), cx.config.traffic);
         if bytes_wanted || sends_wanted {
-            let watch = Watch { bytes_wanted, sends_wanted, bytes: Vec::new(), pieces: Vec::new() };
-            self.watch = Some(Box::new(watch));
+            let (bytes, pieces) = (Vec::new(), Vec::new());
+            self.watch = Some(Box::new(Watch { bytes_wanted, sends_wanted, bytes, pieces, is_torn: false }));
         }
     }
 
@@ -94,6 +126,7 @@ impl Core {
     pub(super) fn show_brought(&mut self, from: Side, cx: &mut Cx<'_>) {
         if let Some(watch) = &mut self.watch {
             let (bytes, pieces) = (std::mem::take(&mut watch.bytes), std::mem::take(&mut watch.pieces));
+            watch.is_torn = false;
             cx.actions.push(Action::Tap(Tap::Brought(Box::new(Brought { from, bytes, pieces }))));
         }
     }
@@ -101,7 +134,7 @@ impl Core {
     /// Shows what the receive that was looked at has brought, from the client and back to it.
     pub(super) fn show_echoed(&mut self, cx: &mut Cx<'_>) {
         let Some(watch) = &self.watch else { return };
-        let (bytes, pieces) = (watch.bytes.clone(), watch.pieces.clone());
+        let (bytes, pieces) = watch.copied();
         self.show_brought(Side::Client, cx);
         if !pieces.is_empty() {
             let back = Brought { from: Side::Target, bytes, pieces };

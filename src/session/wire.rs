@@ -133,6 +133,11 @@ impl Wire {
         self.most = most;
     }
 
+    /// Whether the phase can still have something said.
+    pub(super) fn speaks(&self) -> bool {
+        self.stream.speaks()
+    }
+
     /// What was about to be told has been told: from a stream that failed, receiving goes on.
     pub(super) fn told(&mut self) {
         self.over &= !self.failed;
@@ -157,12 +162,13 @@ impl Wire {
         }
     }
 
-    /// Sends what is in line, if nothing is in flight: small pieces together, the last of all with the end of stream.
-    fn speak(&mut self, side: Side, cx: &mut Cx<'_>) {
+    /// Sends what is in line, if nothing is in flight: small pieces together, the last of all with the end of stream. Says
+    /// whether a send was begun.
+    fn speak(&mut self, side: Side, cx: &mut Cx<'_>) -> bool {
         if self.flying.is_some() {
-            return;
+            return false;
         }
-        let Some((mut lease, mut owner)) = self.queue.pop_front() else { return };
+        let Some((mut lease, mut owner)) = self.queue.pop_front() else { return false };
         while self.queue.front().is_some_and(|(next, _)| next.len() <= lease.tailroom())
             && let Some((next, whose)) = self.queue.pop_front()
         {
@@ -176,6 +182,7 @@ impl Wire {
             true => Action::SendLast(side, lease),
             false => Action::Send(side, lease),
         });
+        true
     }
 
     /// Takes a send that has gone; `last` says that nothing can be put in line any more. Says what the phase hears of it: its
@@ -299,16 +306,19 @@ impl Core {
         if lane.cancelled {
             return one(Input::Cancelled(Side::Target, Operation::Connect));
         }
-        let stream = name.and_then(|name| Stream::client(config.clone(), name).map_err(io::Error::other));
-        let mut wire = match stream {
-            Ok(stream) => Wire::new(stream),
-            Err(error) => return one(Input::Failed(Side::Target, Operation::Connect, error)),
-        };
-        if let Some(hello) = wire.stream.hello(cx.pool) {
-            wire.queue.push_back((hello, Owner::Stream));
+        let begun = name.and_then(|name| {
+            let mut stream = Stream::client(config.clone(), name)?;
+            let hello = stream.hello(cx.pool)?;
+            Ok((Wire::new(stream), hello))
+        });
+        match begun {
+            Ok((mut wire, hello)) => {
+                wire.queue.push_back((hello, Owner::Stream));
+                lane.wire = Some(wire);
+                Told::default()
+            }
+            Err(error) => one(Input::Failed(Side::Target, Operation::Connect, error)),
         }
-        lane.wire = Some(wire);
-        Told::default()
     }
 
     /// Decrypts what came, and says what is owed for it.
@@ -331,7 +341,7 @@ impl Core {
         let end = match failed {
             Some(failure) => {
                 wire.failed = true;
-                let error = io::Error::other(failure);
+                let error = io::Error::from(failure);
                 if lane.connecting && connected.is_none() {
                     return self.doom(side, error, cx);
                 }
@@ -372,8 +382,11 @@ impl Core {
     /// Sends what wired sides have to say, now that their phase has had its say.
     pub(super) fn speak(&mut self, cx: &mut Cx<'_>) {
         for side in [Side::Client, Side::Target] {
-            if let Some(wire) = &mut self.lane(side).wire {
-                wire.speak(side, cx);
+            let lane = self.lane(side);
+            if let Some(wire) = &mut lane.wire
+                && wire.speak(side, cx)
+            {
+                lane.moved = cx.now;
             }
         }
     }
@@ -404,7 +417,11 @@ impl Core {
             let wire = lane.wire.as_mut()?;
             let failure = wire.unsealed.take()?;
             (wire.failed, lane.sending) = (true, false);
-            Some(Input::Failed(side, Operation::Receive, io::Error::other(*failure)))
+            if side == Side::Target {
+                // A client hears why it has not got all. A target that heard a goodbye would believe that it has.
+                wire.stream.abandon();
+            }
+            Some(Input::Failed(side, Operation::Receive, io::Error::from(*failure)))
         })
     }
 

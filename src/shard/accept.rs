@@ -21,8 +21,8 @@ const PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MS);
 pub(super) struct Accepts<S> {
     /// Listeners whose accept is in flight.
     armed: Vec<bool>,
-    /// Clients without a place, in the order in which they came; at most one for each listener. Each stands in the line of all
-    /// shards, or has been given a place since.
+    /// Clients without a place, or for whom there was no memory, in the order in which they came; at most one for each listener. Each
+    /// stands in the line of all shards, or has been given a place since.
     waiting: VecDeque<(S, Option<SocketAddr>)>,
     /// All places were taken, or more than a fair share is here, or others ask for room: looked at again then, or when a session
     /// ends.
@@ -79,6 +79,7 @@ impl<K: Kernel> Shard<K> {
             // What is left belongs to those who are here.
             return self.failed(&io::ErrorKind::OutOfMemory.into());
         }
+        self.begin_waiting();
         if self.accepts.full_until.is_some_and(|until| self.now < until) {
             return;
         }
@@ -116,9 +117,10 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    /// Begins with a client, or has it wait if there is no place, or there are others before it.
+    /// Begins with a client, or has it wait if there is no place, or there are others before it. Where memory is gone, what is left
+    /// belongs to those who are here; an accept that was armed before knows nothing of it.
     fn admit(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if self.setup.balance.claim() {
+        if !self.engine.pool().lacks() && self.setup.balance.claim() {
             return self.begin(socket, client);
         }
         self.accepts.waiting.push_back((socket, client));
@@ -128,7 +130,10 @@ impl<K: Kernel> Shard<K> {
     /// Begins with those who have waited, as far as they have been given places. Not even a failure to accept others holds that
     /// up: the places are taken, and nobody else could use them.
     fn begin_waiting(&mut self) {
-        while !self.accepts.waiting.is_empty() && self.setup.balance.take_granted(self.setup.number) {
+        while !self.accepts.waiting.is_empty()
+            && !self.engine.pool().lacks()
+            && self.setup.balance.take_granted(self.setup.number)
+        {
             if let Some((socket, client)) = self.accepts.waiting.pop_front() {
                 self.begin(socket, client);
             }

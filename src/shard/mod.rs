@@ -78,6 +78,8 @@ pub struct Shard<K: Kernel> {
     tapes: Tapes,
     /// Receives have been waiting for memory; when the next session has to make room.
     starving_until: Option<Time>,
+    /// The system gave no memory; when it is asked again.
+    lacking_until: Option<Time>,
     /// Nobody is let in any more.
     closed: bool,
     /// And everybody has been told to go.
@@ -109,6 +111,7 @@ impl<K: Kernel> Shard<K> {
             waiters: Waiters::default(),
             tapes: Tapes::default(),
             starving_until: None,
+            lacking_until: None,
             closed: false,
             stopping: false,
             now: Time::default(),
@@ -145,6 +148,7 @@ impl<K: Kernel> Shard<K> {
         }
         self.expire();
         self.relieve();
+        self.seek_memory();
         self.log_suppressed();
         self.counters.starved = self.engine.starved();
         Ok(())
@@ -173,7 +177,7 @@ impl<K: Kernel> Shard<K> {
     fn wait_time(&self, most: Option<Duration>) -> Option<Duration> {
         // A pause means nothing any more when nobody is let in.
         let pause = self.accepts.pause().filter(|_| !self.closed);
-        let next = [self.wheel.next_look(), pause, self.starving_until, self.lines.due()];
+        let next = [self.wheel.next_look(), pause, self.starving_until, self.lacking_until, self.lines.due()];
         let next = next.into_iter().flatten().min();
         let next = next.map(|next| next.since(self.now));
         [next, most].into_iter().flatten().min()

@@ -20,6 +20,8 @@ pub(super) struct Out<'a> {
     pub(super) opened: &'a mut Opened,
     /// Most bytes of plaintext that can come of what is at hand.
     pub(super) plain_most: usize,
+    /// Something that rustls had to say is lost: nothing that is said behind it would be understood.
+    pub(super) is_mute: bool,
 }
 
 impl Out<'_> {
@@ -37,7 +39,9 @@ impl Out<'_> {
     }
 
     fn reply<Data>(&mut self, data: EncodeTlsData<'_, Data>) -> Result<(), Failure> {
-        encode(data, &mut self.opened.reply, self.pool)
+        let encoded = encode(data, &mut self.opened.reply, self.pool);
+        self.is_mute |= encoded.is_err();
+        encoded
     }
 }
 

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// Bytes of a record's header: type, version, length (RFC 8446 section 5.1).
@@ -31,9 +32,9 @@ pub struct Stream {
     carry: Option<Lease>,
     /// The handshake is done.
     established: bool,
-    /// The peer said close_notify; what comes behind it is dropped.
+    /// The peer said close_notify, or there was no memory for what it said; what comes behind it is dropped.
     closed: bool,
-    /// Something was wrong with the peer's bytes; nothing goes in or out any more.
+    /// Something was wrong with the peer's bytes, or some of ours are lost; nothing goes in or out any more.
     failed: bool,
     /// Our close_notify was handed out.
     said_goodbye: bool,
@@ -57,7 +58,8 @@ pub struct Opened {
     pub established: bool,
     /// The peer said close_notify (RFC 8446 section 6.1): no data follows.
     pub closed: bool,
-    /// The peer's bytes are wrong. What is in `plain` was right; `reply` holds the alert that says so.
+    /// The peer's bytes are wrong. What is in `plain` was right; `reply` holds the alert that says so. Or there was no memory
+    /// for them.
     pub failed: Option<Failure>,
 }
 
@@ -72,7 +74,7 @@ pub enum Failure {
     Exhausted,
     /// Data was to be sent before the handshake was done or after the stream had ended.
     NotOpen,
-    /// There is no memory for what came or what is to be sent.
+    /// There is no memory for what came or what is to be sent. The peer has done nothing wrong.
     NoMemory,
 }
 
@@ -89,6 +91,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Failure> for io::Error {
+    /// Want of memory has a kind of its own, so that nobody takes it for the peer's fault.
+    fn from(failure: Failure) -> io::Error {
+        let kind = match failure {
+            Failure::NoMemory => io::ErrorKind::OutOfMemory,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, failure)
+    }
+}
 
 impl Stream {
     /// The server's end of a stream, for a client that was accepted.
@@ -113,10 +126,13 @@ impl Stream {
         Stream { role, carry: None, established: false, closed: false, failed: false, said_goodbye: false }
     }
 
-    /// The first bytes of the client's role; `None` in the server's role, which speaks second.
-    pub fn hello(&mut self, pool: &Pool) -> Option<Lease> {
+    /// The first bytes of the client's role.
+    ///
+    /// # Errors
+    /// [`Failure::NotOpen`] in the server's role, which speaks second. [`Failure::NoMemory`].
+    pub fn hello(&mut self, pool: &Pool) -> Result<Lease, Failure> {
         match self.role {
-            Role::Server(_) => None,
+            Role::Server(_) => Err(Failure::NotOpen),
             Role::Client(_) => self.pending(pool),
         }
     }
@@ -129,7 +145,8 @@ impl Stream {
     pub fn received(&mut self, mut lease: Lease, pool: &Pool) -> Opened {
         let mut opened = Opened::default();
         let carried = self.carry.as_ref().map_or(0, |carry| carry.len());
-        let mut out = Out { pool, opened: &mut opened, plain_most: carried + lease.len() };
+        let plain_most = carried + lease.len();
+        let mut out = Out { pool, opened: &mut opened, plain_most, is_mute: false };
         while !lease.is_empty() && !self.closed && !self.failed {
             match self.carry.take() {
                 None => {
@@ -161,7 +178,7 @@ impl Stream {
             return self.fail(Failure::TooLong, out);
         }
         let Some(mut chunk) = out.pool.chunk_to_hold(rest.len()) else {
-            return self.fail(Failure::NoMemory, out);
+            return self.lose(self.missing(rest), out);
         };
         chunk.append(rest);
         self.carry = Some(chunk);
@@ -169,12 +186,13 @@ impl Stream {
 
     /// Moves from `lease` to `carry` what completes its record, and processes that.
     fn complete(&mut self, carry: Lease, lease: &mut Lease, out: &mut Out<'_>) {
-        let taken = self.missing(&carry).min(lease.len()).min(TLS_BUFFERED_MAX - carry.len());
+        let missing = self.missing(&carry);
+        let taken = missing.min(lease.len()).min(TLS_BUFFERED_MAX - carry.len());
         if taken == 0 {
             return self.fail(Failure::TooLong, out);
         }
         let Some(mut carry) = carry.joined(&lease[..taken], out.pool) else {
-            return self.fail(Failure::NoMemory, out);
+            return self.lose(missing, out);
         };
         lease.advance(taken);
         let consumed = self.process(&mut carry, out);
@@ -182,6 +200,13 @@ impl Stream {
         if !carry.is_empty() {
             self.carry = Some(carry);
         }
+    }
+
+    /// There is no memory for what has come, of which so many bytes are missing.
+    fn lose(&mut self, missing: usize, out: &mut Out<'_>) {
+        // Of a message in several records rustls has seen a part, and wants to see that again before it says anything.
+        out.is_mute |= missing == usize::MAX;
+        self.fail(Failure::NoMemory, out);
     }
 
     /// Bytes missing from `carry` to the end of its record. Where a handshake message spans records, rustls needs all of
@@ -220,8 +245,22 @@ impl Stream {
     }
 
     fn fail(&mut self, failure: Failure, out: &mut Out<'_>) {
-        self.failed = true;
+        match failure {
+            // What the peer said is lost, and nothing that we have to say.
+            Failure::NoMemory if !out.is_mute => self.closed = true,
+            _ => self.failed = true,
+        }
         out.opened.failed.get_or_insert(failure);
+    }
+
+    /// Gives the stream up: nothing goes in or out any more, so that its end is no goodbye.
+    pub fn abandon(&mut self) {
+        self.failed = true;
+    }
+
+    /// Whether data can be sent.
+    pub fn speaks(&self) -> bool {
+        self.established && !self.failed && !self.said_goodbye
     }
 
     /// Plaintext as records, ready to send: as many records as it takes, in one lease.
@@ -234,7 +273,7 @@ impl Stream {
     /// [`Failure::NotOpen`] before the handshake is done and after a failure or [`Stream::close_notify`];
     /// [`Failure::Exhausted`] when a TLS 1.2 stream has used up its keys: it must end. [`Failure::NoMemory`].
     pub fn seal(&mut self, lease: Lease, pool: &Pool) -> Result<Lease, Failure> {
-        if !self.established || self.failed || self.said_goodbye {
+        if !self.speaks() {
             return Err(Failure::NotOpen);
         }
         let records = lease.len() / TLS_RECORD_BYTES + 1;
@@ -247,7 +286,7 @@ impl Stream {
     ///
     /// Data of the peer may still be received behind it (RFC 8446 section 6.1).
     pub fn close_notify(&mut self, pool: &Pool) -> Option<Lease> {
-        if !self.established || self.failed || self.said_goodbye {
+        if !self.speaks() {
             return None;
         }
         self.said_goodbye = true;
@@ -261,16 +300,17 @@ impl Stream {
             Role::Server(connection) => say(&mut **connection, carry, speech, sealed, pool),
             Role::Client(connection) => say(&mut **connection, carry, speech, sealed, pool),
         };
-        self.failed |= matches!(said, Err(Failure::Tls(_)));
+        // What rustls had to say itself may be lost with it.
+        self.failed |= matches!(said, Err(Failure::Tls(_) | Failure::NoMemory));
         said
     }
 
     /// What rustls wants to send by itself.
-    fn pending(&mut self, pool: &Pool) -> Option<Lease> {
+    fn pending(&mut self, pool: &Pool) -> Result<Lease, Failure> {
         let mut opened = Opened::default();
         let mut carry = self.carry.take();
         let bytes = carry.as_deref_mut().unwrap_or_default();
-        let mut out = Out { pool, opened: &mut opened, plain_most: bytes.len() };
+        let mut out = Out { pool, opened: &mut opened, plain_most: bytes.len(), is_mute: false };
         let consumed = self.process(bytes, &mut out);
         if let Some(mut carry) = carry
             && consumed < carry.len()
@@ -278,7 +318,10 @@ impl Stream {
             carry.advance(consumed);
             self.carry = Some(carry);
         }
-        opened.reply
+        match opened.failed {
+            Some(failure) => Err(failure),
+            None => opened.reply.ok_or(Failure::NotOpen),
+        }
     }
 
     /// Whether the handshake is still going on.

@@ -175,6 +175,7 @@ fn refusal(error: &io::Error) -> Refusal {
         // No open for reading says so: it is what a directory without an index is where none is listed.
         Some(Errno::EISDIR) => Refusal::NOT_LISTED,
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Refusal::BUSY,
+        _ if error.kind() == io::ErrorKind::OutOfMemory => Refusal::BUSY,
         // A NUL in the path never reaches the kernel; the standard library calls it invalid input.
         _ if error.kind() == io::ErrorKind::InvalidInput => Refusal::NOT_FOUND,
         _ => Refusal::INTERNAL,
@@ -200,10 +201,12 @@ fn list(fetch: &Fetch, directory: File) -> io::Result<String> {
     }
     // By name without case; names that differ only by case keep one order too.
     names.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
-    Ok(listing(fetch, &names, more))
+    listing(fetch, &names, more)
 }
 
-fn listing(fetch: &Fetch, names: &[(String, Vec<u8>, Option<Type>)], more: bool) -> String {
+/// # Errors
+/// When there is no memory for it.
+fn listing(fetch: &Fetch, names: &[(String, Vec<u8>, Option<Type>)], more: bool) -> io::Result<String> {
     let mut shown = String::from("/");
     for name in &fetch.names {
         shown.push_str(&String::from_utf8_lossy(name));
@@ -215,6 +218,7 @@ fn listing(fetch: &Fetch, names: &[(String, Vec<u8>, Option<Type>)], more: bool)
          <title>Directory listing for {shown}</title>\n</head>\n<body>\n\
          <h1>Directory listing for {shown}</h1>\n<hr>\n<ul>\n"
     );
+    page.try_reserve(longest(names.iter().map(|(_, name, _)| name.len())))?;
     for (_, name, kind) in names {
         let (link_end, mark) = match kind {
             Some(Type::Directory) => ("/", "/"),
@@ -232,7 +236,13 @@ fn listing(fetch: &Fetch, names: &[(String, Vec<u8>, Option<Type>)], more: bool)
         page.push_str("<p>There are more names than are shown.</p>\n");
     }
     page.push_str("</body>\n</html>\n");
-    page
+    Ok(page)
+}
+
+/// Most bytes that names of these lengths take in a page, with what is behind them: a byte is at most three in the link, and
+/// six in the text.
+fn longest(names: impl Iterator<Item = usize>) -> usize {
+    names.map(|len| 9 * len + 32).sum::<usize>() + 128
 }
 
 #[cfg(test)]

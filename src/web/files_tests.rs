@@ -217,8 +217,27 @@ fn a_list_shows_names_safely() {
 #[test]
 fn long_lists_end() {
     let names: Vec<_> = (0..3).map(|at| (at.to_string(), at.to_string().into_bytes(), None)).collect();
-    let page = listing(&fetch("a<b>/"), &names, true);
+    let page = listing(&fetch("a<b>/"), &names, true).unwrap();
     assert!(page.contains("Directory listing for /a&lt;b&gt;/") && page.contains("more names"));
+}
+
+#[test]
+fn a_list_is_never_longer_than_it_was_made_room_for() {
+    let none = listing(&fetch(""), &[], false).unwrap().len();
+    for letter in [b"a", b"\"", b"&", b"\xff", b"\xc3"] {
+        for kind in [Type::Directory, Type::Symlink, Type::File] {
+            let names: Vec<_> = (0..10).map(|len| (String::new(), letter.repeat(len), Some(kind))).collect();
+            let page = listing(&fetch(""), &names, true).unwrap();
+            assert!(page.len() - none <= longest(0..10), "{page}");
+        }
+    }
+}
+
+#[test]
+fn a_shortage_of_ours_is_told_as_one() {
+    for error in [io::ErrorKind::OutOfMemory.into(), io::Error::from(Errno::ENOMEM), Errno::EMFILE.into()] {
+        assert_eq!(refusal(&error), Refusal::BUSY, "{error}");
+    }
 }
 
 #[test]

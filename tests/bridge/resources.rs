@@ -20,6 +20,7 @@ on_both_engines!(
     a_thread_for_every_core_is_pinned,
     a_mask_of_one_core_is_one_shard_on_it,
     a_low_limit_of_descriptors_is_told,
+    a_limit_of_addresses_is_told_to_who_asked_for_more,
     too_few_descriptors_for_an_engine_are_an_error,
     little_buffer_memory_is_refused,
     a_limit_of_addresses_ends_sessions_and_not_the_process,
@@ -169,6 +170,30 @@ fn a_low_limit_of_descriptors_is_told(engine: &str) {
     let line = server.wait_line("max_sessions=50 instead of 51");
     assert!(line.contains("ulimit -Hn") && line.contains(" warn "), "{line}");
     server.stop();
+}
+
+/// Of a number that was asked for any less is told, however much is left; by a check too.
+fn a_limit_of_addresses_is_told_to_who_asked_for_more(engine: &str) {
+    let path = program().into_string().expect("a readable path");
+    for limit in ["--as=900000000", "--data=800000000"] {
+        let words =
+            [limit, &path, "--engine", engine, "--threads=1", "--max-sessions=9500", "--echo", "127.0.0.1:0"];
+        let server = Server::launch("prlimit", &words);
+        let line = server.wait_line(" instead of 9500: limits of memory leave this process ");
+        let most = line.split("max_sessions=").nth(1).and_then(|rest| rest.split(' ').next());
+        let most: usize = most.and_then(|number| number.parse().ok()).expect("a number");
+        assert!(most >= 4096 && line.contains(" warn "), "{line}");
+        assert!(line.contains("ulimit -v") && line.ends_with(" or lower --max-sessions"), "{line}");
+        server.stop();
+        let check =
+            Command::new("prlimit").args(words).arg("--check").output().expect("it comes with every Linux");
+        let said = String::from_utf8_lossy(&check.stderr);
+        assert!(
+            said.contains("warning: max_sessions=") && said.contains(" instead of 9500: limits"),
+            "{said}"
+        );
+        assert_eq!(check.status.code(), Some(0), "{said}");
+    }
 }
 
 fn little_buffer_memory_is_refused(engine: &str) {

@@ -4,6 +4,7 @@ use super::client::{Client, Leaving};
 use super::desk::{self, Desk};
 use super::ends::Ends;
 use super::keys::{DayKeys, Keys};
+use super::memory::{self, LENT_MAX};
 use super::secure;
 use super::tally::Tally;
 use super::target::{Manner as FarManner, Part, Target as FarTarget};
@@ -20,7 +21,6 @@ use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::counters::Counters;
 use websplice::observe::log::Log;
-use websplice::pool::Pool;
 use websplice::route;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
@@ -83,7 +83,7 @@ impl Day {
             eprintln!("{:#?}", world.odds());
             world.trace_aloud();
         }
-        let mut engine = Engine::new(world.kernel(), Pool::new(ceiling));
+        let mut engine = Engine::new(world.kernel(), memory::pool(ceiling, &mut dice));
         engine.splice_from(*dice.pick(&[1, 100, 2000]));
         let mailbox = Mailbox::new(engine.kernel().waker());
         let desk = Desk {
@@ -110,7 +110,7 @@ impl Day {
             eprintln!("TLS to clients: {to_clients}, to the target: {to_target}, {scripts:#?}");
         }
         let parts: Vec<Part> = scripts.iter().flat_map(|(_, script)| script.iter().cloned()).collect();
-        let places = config.sessions_max;
+        let places = config.sessions_max.expect("it was picked");
         let heartbeat = !config.timing.heartbeat.is_zero();
         let plain = config.plain;
         let (log, ends) = Ends::new();
@@ -239,7 +239,8 @@ impl Day {
     fn check_turn(&mut self) {
         let now = self.world.now();
         // A frame of our own making takes a chunk of the smallest class, and is not asked for a receive.
-        let change = 2 * self.shard.sessions() * CHUNK_CLASSES[0];
+        let lent = if self.ceiling < BUFFER_MEMORY_MIN { LENT_MAX } else { 0 };
+        let change = 2 * self.shard.sessions() * CHUNK_CLASSES[0] + lent;
         let in_use = self.shard.engine().pool().in_use();
         assert!(in_use <= self.ceiling + change, "{in_use} bytes in use of {}", self.ceiling);
         assert!(self.shard.sessions() <= self.places);
@@ -291,6 +292,7 @@ impl Day {
                 Some(1000) => odds.reset > 0 || any(ends_by_itself),
                 Some(1001) => self.stopped.is_some(),
                 Some(1008) => self.heartbeat,
+                Some(1013) if self.ceiling < BUFFER_MEMORY_MIN => true,
                 Some(1009 | 1013) => self.echo || self.desk.framing.is_some(),
                 // A target may also be slow enough to look stalled behind others who wait for memory.
                 Some(1011) => !self.echo && (fails || self.ceiling < BUFFER_MEMORY_MIN),
@@ -397,7 +399,7 @@ fn setup(config: Config, log: Log, mailbox: &Mailbox, desk: &Desk) -> Setup {
         number: 0,
         listeners: LISTENERS,
         log,
-        balance: Balance::new(1, config.sessions_max),
+        balance: Balance::new(1, config.sessions_max.expect("it was picked")),
         config: Arc::new(config),
         shelf,
         taps: Taps::default(),
@@ -428,7 +430,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         engine: EngineChoice::Auto,
         threads: None,
         buffer_memory: None,
-        sessions_max: *dice.pick(&[3, 1000, 1000]),
+        sessions_max: Some(*dice.pick(&[3, 1000, 1000])),
         // Nobody looks at the letters, but sessions show what they are for.
         record: None,
         traffic: dice.chance(200),

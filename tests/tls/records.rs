@@ -6,7 +6,7 @@ use crate::support::client::{Handshake, Message, WsClient};
 use crate::support::frame::Frame;
 use crate::support::on_both_engines;
 use crate::support::process::resident_bytes;
-use crate::support::server::Server;
+use crate::support::server::{Server, program};
 use crate::support::temp::TempDir;
 use crate::support::tls::{Authority, Client, VERSIONS, connection, file};
 use crate::support::wire::{Inbox, Wire, soon};
@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::{ContentType, Error};
 use std::net::Shutdown;
+use std::thread;
 use std::time::Instant;
 
 on_both_engines!(
@@ -25,6 +26,7 @@ on_both_engines!(
     over_long_records_are_refused,
     alerts_end_a_session_whatever_they_say,
     renegotiation_is_refused_in_an_open_session,
+    a_limit_of_addresses_ends_sessions_and_not_the_process,
 );
 
 const NAME: &str = "gateway.test";
@@ -32,6 +34,8 @@ const NAME: &str = "gateway.test";
 const UNEXPECTED_MESSAGE: u8 = 10;
 const RECORD_OVERFLOW: u8 = 22;
 const NO_RENEGOTIATION: u8 = 100;
+/// Clients that together want more than a limit of addresses leaves.
+const CROWD: usize = 200;
 /// How much the server may grow in a case that would make a leak or a queue show.
 const GROWTH: usize = 8 * 1024 * 1024;
 
@@ -87,6 +91,37 @@ impl Place {
 /// The payload of an echo as it comes out of a forger: one short frame.
 fn echoed(payload: &[u8]) -> Vec<u8> {
     [&[0x82, payload.len() as u8], payload].concat()
+}
+
+/// Whose message finds no memory is sent away, as without TLS. It is nobody's TLS that failed, and others go on.
+fn a_limit_of_addresses_ends_sessions_and_not_the_process(engine: &str) {
+    let (authority, directory) = (Authority::new(), TempDir::new());
+    let cert = file(&directory, "own.pem", &authority.sign(&[NAME]).both());
+    let path = program().into_string().expect("a readable path");
+    let words = ["--as=500000000", &path, "--engine", engine, "--cert", &cert, "--buffer-memory=4GiB"];
+    let words = [&words[..], &["--threads=2", "--echo", "127.0.0.1:0"]].concat();
+    let server = Server::launch("prlimit", &words);
+    let client = authority.client(&VERSIONS, None);
+    let open = || WsClient::open(client.wire(server.address(), NAME), &Handshake::new());
+    let mut quiet = open();
+    let crowd: Vec<_> = (0..CROWD).map(|_| open()).collect();
+    let beginning = Frame::binary(vec![0x5a; 1023 * 1024]).more().bytes();
+    let write = |mut client: WsClient| {
+        let beginning = beginning.clone();
+        // It may be sent away before it has said all.
+        thread::spawn(move || (client.inbox.wire.write_chopped(&beginning, 0).is_ok(), client))
+    };
+    let writers: Vec<_> = crowd.into_iter().map(write).collect();
+    let line = server.wait_line("end=no_memory");
+    assert!(line.contains(" tls=TLSv1.3,"), "{line}");
+    quiet.send(&Frame::binary("still here"));
+    quiet.expect(&Message::Binary(b"still here".to_vec()));
+    let crowd: Vec<_> = writers.into_iter().map(|writer| writer.join().expect("it only writes")).collect();
+    assert!(!server.log().contains("tls_failed"), "{}", server.log());
+    drop(crowd);
+    open().leave();
+    quiet.leave();
+    server.stop();
 }
 
 fn every_group_is_spoken(engine: &str) {

@@ -180,7 +180,8 @@ impl Tape {
         let bytes: u64 = brought.pieces.iter().map(|piece| piece.len as u64).sum();
         let begun = self.ask();
         let shared = &self.recorder.shared;
-        if begun && goes_on && shared.claim(cost(&brought)) {
+        let is_whole = brought.bytes.len() as u64 == bytes;
+        if begun && goes_on && is_whole && shared.claim(cost(&brought)) {
             let millis = now.since(self.opened).as_millis() as u64;
             let lost = self.fate.take_lost();
             let _ = self.recorder.works.send(Work::Keep(self.id, millis, brought, lost));

@@ -95,6 +95,26 @@ fn what_does_not_fit_is_counted_and_marked_where_it_is_missing() {
 }
 
 #[test]
+fn what_there_was_no_memory_for_is_counted_and_marked_too() {
+    let mut bench = Bench::new("torn");
+    let mut tape = bench.open(1);
+    let torn = |from, pieces| {
+        let mut torn = brought(from, pieces);
+        torn.bytes.clear();
+        torn
+    };
+    assert!(tape.keep(Time(1_001), torn(Side::Client, &[("begin", false)])), "it goes on");
+    assert!(tape.keep(Time(1_002), torn(Side::Target, &[("", true), ("four", true)])));
+    assert!(tape.keep(Time(1_003), brought(Side::Client, &[("end", true)])));
+    drop(tape);
+    bench.work();
+    let lost =
+        "lost here, as they could not be written in time: 5 bytes from the client, 4 bytes from the target";
+    assert_eq!(bench.text(1), format!("var VNC_frame_data = [\n/* {lost} */\n'}}3}}end',\n'EOF'];\n"));
+    assert_eq!(bench.recorder.shared.bytes_lost.load(Ordering::Relaxed), 9);
+}
+
+#[test]
 fn what_waits_is_bounded_whatever_is_asked() {
     let mut bench = Bench::new("bound");
     let fit = RECORD_BUFFER_BYTES_MIN / RECORD_OVERHEAD_BYTES / 2;

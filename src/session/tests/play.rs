@@ -22,8 +22,10 @@ use crate::timers::Time;
 use crate::web;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,8 @@ const COMPLETIONS_MAX: usize = 100_000;
 pub struct Play {
     pub config: Config,
     pub pool: Pool,
+    /// The most bytes that the system gives at once.
+    pub gives: Rc<Cell<usize>>,
     pub counters: Counters,
     pub now: Time,
     pub session: Option<Session>,
@@ -84,9 +88,13 @@ impl Play {
 
     /// The same where TLS is spoken.
     pub fn with_tls(config: Config, tls: Option<Arc<ServerConfig>>, target_tls: TargetTls) -> Play {
+        let gives = Rc::new(Cell::new(usize::MAX));
+        let most = gives.clone();
+        let system = move |bytes| (bytes <= most.get()).then(|| vec![0; bytes].into_boxed_slice());
         let mut play = Play {
             config,
-            pool: Pool::new(BUFFER_MEMORY_MIN),
+            pool: Pool::over(BUFFER_MEMORY_MIN, system),
+            gives,
             counters: Counters::default(),
             now: Time(1_000),
             session: None,
@@ -233,6 +241,14 @@ impl Play {
             self.run();
         }
         self.now = until;
+        self
+    }
+
+    /// From now on the system gives at most so many bytes at once, and the pool has found that out.
+    pub fn gives(&mut self, most: usize) -> &mut Play {
+        self.pool.set_aside();
+        self.gives.set(most);
+        assert!(self.pool.chunk_to_hold(2 * HOT_BYTES).is_none() && self.pool.lacks());
         self
     }
 
@@ -434,8 +450,14 @@ impl Play {
     fn send(&mut self, side: Side, lease: Lease, last: bool) {
         let socket = self.usable(side);
         assert!(socket.sending.is_none() && !socket.shut && !lease.is_empty(), "{side:?} {lease:?}");
-        (socket.sending, socket.last) = (lease.kept(), last);
+        // Only what is not taken at once has to be kept.
+        let is_stuck = socket.stuck && !socket.deaf;
+        (socket.sending, socket.last) = (if is_stuck { lease.kept() } else { Some(lease) }, last);
         socket.sends.push(last);
+        if socket.sending.is_none() {
+            let error = io::ErrorKind::OutOfMemory.into();
+            self.done.push_back(Input::Failed(side, Operation::Send, error));
+        }
         self.flush(side);
     }
 

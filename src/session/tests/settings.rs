@@ -50,7 +50,7 @@ pub fn config(target: &str) -> Config {
         engine: EngineChoice::Poll,
         threads: None,
         buffer_memory: None,
-        sessions_max: 1,
+        sessions_max: Some(1),
         record: None,
         traffic: false,
         wrap: None,

@@ -84,6 +84,8 @@ mod sim {
     pub mod target;
     pub mod wire;
 }
+#[path = "support/settings.rs"]
+mod settings;
 #[expect(dead_code, reason = "each test uses its own part of it")]
 #[path = "support/temp.rs"]
 mod temp;

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::limits::{CHARGE_BYTES_MIN, TLS_PLAIN_RECEIVE_BYTES};
 use crate::pool::Lease;
 use crate::route::token::{Mark, Token};
-use crate::route::{Label, hide};
+use crate::route::{Label, redact};
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
@@ -112,7 +112,7 @@ impl Core {
     pub fn veiled<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let token = self.told.as_ref().and_then(|told| told.token.as_ref());
         match token.zip(self.token) {
-            Some((token, mark)) => hide::hidden(text, token.secret(), &mark.to_string()),
+            Some((token, mark)) => redact::redacted(text, token.secret(), &mark.to_string()),
             None => Cow::Borrowed(text),
         }
     }

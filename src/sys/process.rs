@@ -105,7 +105,7 @@ pub fn bind_to_thread(_: &mut Command) {}
 /// arguments were read for the last time, and before there is a second thread. Where they do not lie as the program got them
 /// (somebody else's loader stands in front of it) nothing happens.
 #[cfg(target_os = "linux")]
-pub fn hide_arguments(parts: &[(usize, usize)]) {
+pub fn blank_arguments(parts: &[(usize, usize)]) {
     if parts.is_empty() || !is_alone() {
         return;
     }
@@ -132,7 +132,7 @@ pub fn hide_arguments(parts: &[(usize, usize)]) {
 
 /// Elsewhere nothing tells where the arguments are.
 #[cfg(not(target_os = "linux"))]
-pub fn hide_arguments(_: &[(usize, usize)]) {}
+pub fn blank_arguments(_: &[(usize, usize)]) {}
 
 /// Where the arguments of this process begin, and all of them as others can read them.
 #[cfg(target_os = "linux")]

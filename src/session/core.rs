@@ -5,7 +5,7 @@
 
 use super::tap::Watch;
 use super::wire::Wire;
-use super::{Action, Cx, End, Input, Operation, Side};
+use super::{Action, Cx, End, Input, Operation, Side, Wait};
 use crate::config::Config;
 use crate::limits::{CHARGE_BYTES_MIN, TLS_PLAIN_RECEIVE_BYTES};
 use crate::pool::Lease;
@@ -65,6 +65,8 @@ pub struct Core {
     pub detail: Option<Box<str>>,
     /// Version and cipher suite of the client's TLS, once they are agreed.
     pub tls: Option<(&'static str, &'static str)>,
+    /// What it waits for, as those who make room were told.
+    pub(super) waited: Option<Wait>,
     /// Who watches it, if anybody does.
     pub(super) watch: Option<Box<Watch>>,
     pub(super) lanes: [Lane; 2],
@@ -137,6 +139,7 @@ impl Core {
             close_code: None,
             detail: None,
             tls: None,
+            waited: Some(Wait::Head),
             watch: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }

@@ -17,6 +17,10 @@
 //! The words used throughout (client, target, session, bridge, pump, lease, shard, engine, turn, helper, job, verdict,
 //! route, end) are defined in `ARCHITECTURE.md`, one meaning each.
 
+// Tests of the library share words with those outside, who know it by its name.
+#[cfg(test)]
+extern crate self as websplice;
+
 pub mod cli;
 pub mod config;
 pub mod crew;

@@ -152,6 +152,9 @@ pub const PENDING_HEADS_MIN: usize = 8;
 /// How long a client that was accepted has for its head, and one that has had its last answer to go, before others who
 /// wait for a place may have its own: two trips around the world and back, which is what a handshake of TLS takes.
 pub const SHED_GRACE_MS: u64 = 500;
+/// Connections between two requests that are looked at, for each place that is wanted, until one is found on which nothing has
+/// come. At the limit: nobody is told to go until the shard has read some of that.
+pub const SHED_LOOKS_MAX: usize = 64;
 /// Shortest time between two lines that all places are taken.
 pub const FULL_LOG_MS: u64 = 10_000;
 /// Longest time after which a client that is refused with 503 is told to come again, in seconds; the shortest is one.
@@ -303,8 +306,8 @@ pub const FILE_READ_BYTES: usize = 256 * 1024;
 /// Most names in one directory listing. At the limit: the rest is left out, and the page says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
-/// Shortest secret that is hidden wherever it stands in what is logged, in bytes. What is shorter is a part of everything:
-/// such a token is hidden as a word of its own, and no other secret is.
+/// Shortest secret that is redacted wherever it stands in what is logged, in bytes. What is shorter is a part of everything:
+/// such a token is redacted as a word of its own, and no other secret is.
 pub const SECRET_BYTES_MIN: usize = 3;
 /// Longest token, in bytes. At the limit: 404, as for one that is unknown.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -374,7 +377,7 @@ pub const TRAFFIC_QUEUE_MAX: usize = 4096;
 /// and their number is told each second.
 pub const LOG_LINES_PER_SECOND: u64 = 200;
 /// Lines of what clients do that may come at once: two thousand clients that come in on one shard, as in the morning, and leave
-/// with their gateway's network. What the log thread can have waiting is no more.
+/// with their gateway's network.
 pub const LOG_LINES_BURST: u64 = 4_000;
 /// How many of those are kept for sessions: nobody who is refused takes away the lines of those who were let in.
 pub const LOG_LINES_KEPT: u64 = 2_000;
@@ -384,10 +387,18 @@ pub const LOG_DETAILS_PER_SECOND: u64 = 2_000;
 pub const LOG_DETAILS_BURST: u64 = 4_000;
 /// How long lines that were not said are counted before their number is told.
 pub const LOG_SUPPRESSED_MS: u64 = 1_000;
-/// Log lines that may wait for the log thread. At the limit: dropped and counted.
+/// Log lines that may wait for the log thread besides those of shards. At the limit: dropped and counted.
 pub const LOG_QUEUE_MAX: usize = 4096;
+/// The same for each shard: all that its clients can have it say at once, so that what is too much is left out by shards,
+/// which keep the lines that matter, and not by the queue, which cannot tell them apart.
+pub const LOG_QUEUE_PER_SHARD: usize = (LOG_LINES_BURST + LOG_DETAILS_BURST) as usize;
 /// Bytes of log lines that are written at once, about. At the limit: what waits is the next write.
 pub const LOG_WRITE_BYTES: usize = 1024 * 1024;
+/// Bytes of log lines that may wait for a descriptor whose reader is slow, besides those of shards. At the limit: dropped and
+/// counted.
+pub const LOG_OUTLET_BYTES: usize = LOG_WRITE_BYTES;
+/// The same for each shard: [`LOG_QUEUE_PER_SHARD`] lines as they usually are, of a quarter of a KiB.
+pub const LOG_OUTLET_PER_SHARD: usize = LOG_QUEUE_PER_SHARD * 256;
 /// Longest syslog message, in bytes, header included; the rest is cut. RFC 5424 section 6.1 asks receivers for a quarter of
 /// it, and local ones take more.
 pub const SYSLOG_BYTES_MAX: usize = 8 * 1024;
@@ -459,7 +470,7 @@ const _: () = {
     assert!(HEAD_BYTES_MAX < PLUGIN_LINE_BYTES_MAX);
     assert!(SNIFF_TIMEOUT_MS <= HEAD_TIMEOUT_MS);
     assert!(CLOSE_TIMEOUT_MS <= DRAIN_TIMEOUT_MS);
-    assert!(LOG_LINES_KEPT < LOG_LINES_BURST && LOG_LINES_BURST <= LOG_QUEUE_MAX as u64);
+    assert!(LOG_LINES_KEPT < LOG_LINES_BURST);
     assert!(TOKEN_TIMEOUT_MS < ROUTE_TIMEOUT_MS && TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(TOKEN_CACHE_UNKNOWN_MS <= TOKEN_CACHE_MS);
 };

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     if let Some(status) = wrap::warden::entry(&argv) {
         return ExitCode::from(status);
     }
-    process::hide_arguments(&cli::hidden(&argv));
+    process::blank_arguments(&cli::secrets(&argv));
     match cli::dispatch(argv) {
         Outcome::Run(config) => ExitCode::from(server::run(*config)),
         Outcome::Exit(answer) => {

@@ -12,6 +12,8 @@
 mod counter;
 #[path = "allocations/secure.rs"]
 mod secure;
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "allocations/traffic.rs"]
 mod traffic;
 
@@ -20,10 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use websplice::config::{Config, EngineChoice, Listen, Timing, Verbosity};
+use websplice::config::Config;
 use websplice::engine::{Engine, Kernel};
-use websplice::http::upgrade;
-use websplice::limits::{CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT, RECORD_BUFFER_BYTES_DEFAULT};
+use websplice::limits::{CHUNK_CLASSES, RECORD_BUFFER_BYTES_DEFAULT};
 use websplice::observe::log::Log;
 use websplice::poll::Poll;
 use websplice::pool::Pool;
@@ -75,33 +76,6 @@ impl Told {
     }
 }
 
-fn config(target: Target, tls: tls::Options) -> Config {
-    Config {
-        program: "websplice".into(),
-        listen: Listen::Tcp { host: "127.0.0.1".into(), port: 0, prefer_ipv6: false },
-        target: Some(target),
-        route: Default::default(),
-        web: None,
-        web_root: None,
-        tls,
-        server_header: "websplice".into(),
-        plain: Default::default(),
-        upgrade: upgrade::Options { subprotocols: Vec::new(), lenient: false },
-        timing: Timing::default(),
-        message_bytes_max: MESSAGE_BYTES_DEFAULT,
-        engine: EngineChoice::Auto,
-        threads: None,
-        buffer_memory: None,
-        sessions_max: Some(16),
-        record: None,
-        traffic: false,
-        wrap: None,
-        verbosity: Verbosity::Usual,
-        process: Default::default(),
-        logs: Default::default(),
-    }
-}
-
 /// Runs a shard until its mailbox says stop.
 fn run<K: Kernel>(kernel: K, config: Config, taps: Taps, mailbox: Mailbox, told: &Told) {
     let shelf = Shelf::load(config.tls.clone()).unwrap();
@@ -150,7 +124,7 @@ fn shard<K: Kernel + 'static>(
             let kernel = make(vec![Arc::new(Listener::own(listener.into()))]).unwrap();
             let mailbox = Mailbox::new(kernel.waker());
             send.send(mailbox.clone()).unwrap();
-            run(kernel, config, taps, mailbox, &told);
+            run(kernel, Config { tls, ..settings::config(Some(target)) }, taps, mailbox, &told);
         }
     });
     (address, Running { told, mailbox: mailboxes.recv().unwrap(), thread })

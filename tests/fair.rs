@@ -1,77 +1,42 @@
 //! Whole shards on a calm simulated network: a session that makes much work does not keep others waiting for all of it.
 
+#[path = "support/settings.rs"]
+mod settings;
+#[path = "support/stage.rs"]
+mod stage;
+
+use stage::{Stage, TURNS_MAX};
 use std::sync::Arc;
 use std::time::Duration;
-use websplice::config::{Config, EngineChoice, Listen, Timing, Verbosity};
-use websplice::engine::{Engine, Kernel};
+use websplice::config::{Config, Timing};
 use websplice::framing::Framing;
-use websplice::http::{secure::Plain, upgrade};
-use websplice::limits::{
-    BUFFER_MEMORY_MIN, FRAMING_MESSAGES_MANY, HOT_BYTES, MESSAGE_BYTES_DEFAULT, TURN_BYTES,
-};
-use websplice::observe::log::Log;
-use websplice::pool::Pool;
+use websplice::limits::{FRAMING_MESSAGES_MANY, HOT_BYTES, TURN_BYTES};
 use websplice::route::source::Source;
 use websplice::route::token::Place;
 use websplice::route::{self, Pass, Tokens};
 use websplice::session::job::{Job, Verdict};
-use websplice::shard::balance::Balance;
-use websplice::shard::mailbox::{Mailbox, Note};
-use websplice::shard::tap::Taps;
-use websplice::shard::{Setup, Shard};
-use websplice::sim::{Behaviour, Hand, Odds, SimKernel, World};
+use websplice::sim::{Behaviour, Hand, Odds};
 use websplice::sys::address::Address;
 use websplice::target::Target;
-use websplice::tls;
 
-/// Turns in which anything here is over.
-const TURNS_MAX: usize = 1_000;
 /// What a client says whose session makes no work, and how it goes over the wire, masked with zeros.
 const WORD: &[u8] = b"hello";
 const WORD_FRAME: &[u8] = b"\x82\x85\0\0\0\0hello";
 /// A message of nothing, of which a client can send the most.
 const EMPTY_FRAME: &[u8] = b"\x82\x80\0\0\0\0";
 
-/// A shard whose route says by the token whether messages are cut.
-struct Stage {
-    world: World,
-    shard: Shard<SimKernel>,
-    mailbox: Mailbox,
-}
-
 fn config() -> Config {
+    let tokens = Tokens {
+        source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
+        option: "--token-source",
+        places: vec![Place::Query],
+        cache: Duration::ZERO,
+        timeout: Duration::from_secs(2),
+    };
     Config {
-        program: "websplice".into(),
-        listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
-        target: None,
-        route: route::Options {
-            tokens: Some(Tokens {
-                source: Source::TokenFile { path: "/nowhere".into(), read_only: false },
-                option: "--token-source",
-                places: vec![Place::Query],
-                cache: Duration::ZERO,
-                timeout: Duration::from_secs(2),
-            }),
-            ..Default::default()
-        },
-        web: None,
-        web_root: None,
-        tls: tls::Options::default(),
-        plain: Plain::Served,
-        server_header: "websplice".into(),
-        upgrade: upgrade::Options::default(),
+        route: route::Options { tokens: Some(tokens), ..Default::default() },
         timing: Timing { heartbeat: Duration::ZERO, ..Timing::default() },
-        message_bytes_max: MESSAGE_BYTES_DEFAULT,
-        engine: EngineChoice::Auto,
-        threads: None,
-        buffer_memory: None,
-        sessions_max: Some(100),
-        record: None,
-        traffic: false,
-        wrap: None,
-        verbosity: Verbosity::Usual,
-        process: Default::default(),
-        logs: Default::default(),
+        ..settings::config(None)
     }
 }
 
@@ -84,38 +49,16 @@ fn verdict(job: Job) -> Verdict {
     Verdict::Routed(Ok(Pass { target: Some(Arc::new(target)), framing, ..Pass::default() }))
 }
 
+/// A shard whose route says by the token whether messages are cut.
+fn stage() -> Stage {
+    // Sizes of buffers are drawn: in this world those that matter are roomy enough for several receives.
+    let stage = Stage::new(config(), Odds { buffer_bytes: usize::MAX / 2, ..Odds::calm() }, verdict);
+    let address = "127.0.0.1:1".parse().expect("an address");
+    stage.world.target(Address::Tcp(address), &[Behaviour::Hand]);
+    stage
+}
+
 impl Stage {
-    fn new() -> Stage {
-        // Sizes of buffers are drawn: in this world those that matter are roomy enough for several receives.
-        let world = World::with_odds(5, Odds { buffer_bytes: usize::MAX / 2, ..Odds::calm() });
-        let address = "127.0.0.1:1".parse().expect("an address");
-        world.target(Address::Tcp(address), &[Behaviour::Hand]);
-        let mut engine = Engine::new(world.kernel(), Pool::new(4 * BUFFER_MEMORY_MIN));
-        let mailbox = Mailbox::new(engine.kernel().waker());
-        let (notes, waker) = (mailbox.clone(), world.clone());
-        let config = config();
-        let setup = Setup {
-            number: 0,
-            listeners: 1,
-            log: Log::silent(),
-            balance: Balance::new(1, 100),
-            config: Arc::new(config),
-            shelf: None,
-            taps: Taps::default(),
-            mailbox: mailbox.clone(),
-            desk: Box::new(move |key, job| {
-                notes.put(Note::Verdict(key, verdict(job)));
-                waker.wake();
-            }),
-        };
-        Stage { shard: Shard::new(engine, setup), world, mailbox }
-    }
-
-    fn turn(&mut self) {
-        let world = self.world.clone();
-        self.shard.turn(Some(Duration::from_millis(1)), || (world.now(), 1_700_000_000)).expect("a calm day");
-    }
-
     /// A client and its target, connected.
     fn session(&mut self, token: &str) -> (Hand, Hand) {
         let before = self.world.dialled().len();
@@ -170,27 +113,18 @@ impl Stage {
         panic!("{} of {all} messages, heard: {heard:?}", count(self) - began);
     }
 
-    fn leave(mut self, hands: &[(Hand, Hand)]) {
-        self.mailbox.put(Note::Stop);
-        self.world.wake();
+    fn leave(self, hands: &[(Hand, Hand)]) {
         hands.iter().for_each(|(client, target)| {
             client.close();
             target.close();
         });
-        for _ in 0..TURNS_MAX {
-            if self.shard.is_done() && self.world.open_sockets() == 0 {
-                assert_eq!(self.shard.counters().panics, 0);
-                return;
-            }
-            self.turn();
-        }
-        panic!("{} sessions are left", self.shard.sessions());
+        self.stop();
     }
 }
 
 #[test]
 fn messages_of_others_pass_between_those_that_are_cut_out() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let hands = [stage.session("cut"), stage.session("plain")];
     let all = 2 * HOT_BYTES;
     hands[0].1.write("\n".repeat(all).as_bytes());
@@ -208,7 +142,7 @@ fn messages_of_others_pass_between_those_that_are_cut_out() {
 
 #[test]
 fn messages_of_others_pass_between_those_of_several_that_are_cut_out() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let hands = [stage.session("cut"), stage.session("cut"), stage.session("cut"), stage.session("plain")];
     for (_, target) in &hands[..3] {
         target.write("\n".repeat(HOT_BYTES).as_bytes());
@@ -220,7 +154,7 @@ fn messages_of_others_pass_between_those_of_several_that_are_cut_out() {
 
 #[test]
 fn messages_of_others_pass_between_a_flood_of_small_frames() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let hands = [stage.session("plain"), stage.session("plain")];
     let all = 2 * TURN_BYTES / EMPTY_FRAME.len();
     hands[0].0.write(&EMPTY_FRAME.repeat(all));

@@ -4,16 +4,18 @@
 //! The shard runs on the test's own thread, over sockets of the loopback, by a clock that the test moves on; the system is one
 //! that gives no more than the test says.
 
+#[path = "support/settings.rs"]
+mod settings;
+
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use websplice::config::{Config, EngineChoice, Listen, Timing, Verbosity};
+use websplice::config::{Config, Timing};
 use websplice::engine::{Engine, Kernel};
-use websplice::http::{secure::Plain, upgrade};
-use websplice::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, BUFFER_MEMORY_MIN, MESSAGE_BYTES_DEFAULT};
+use websplice::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, BUFFER_MEMORY_MIN};
 use websplice::observe::log::{Kept, Level, Log};
 use websplice::poll::Poll;
 use websplice::pool::Pool;
@@ -24,7 +26,6 @@ use websplice::shard::{Setup, Shard};
 use websplice::sys::socket::Listener;
 use websplice::target::Target;
 use websplice::timers::Time;
-use websplice::tls;
 
 /// How long anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,28 +40,9 @@ type Make<K> = fn(Vec<Arc<Listener>>) -> io::Result<K>;
 
 fn config() -> Config {
     Config {
-        program: "websplice".into(),
-        listen: Listen::Tcp { host: "127.0.0.1".into(), port: 0, prefer_ipv6: false },
-        target: Some(Target::Echo),
-        route: Default::default(),
-        web: None,
-        web_root: None,
-        tls: tls::Options::default(),
-        plain: Plain::Served,
-        server_header: "websplice".into(),
-        upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat: Duration::ZERO, ..Timing::default() },
-        message_bytes_max: MESSAGE_BYTES_DEFAULT,
-        engine: EngineChoice::Auto,
-        threads: None,
-        buffer_memory: None,
         sessions_max: Some(SESSIONS),
-        record: None,
-        traffic: false,
-        wrap: None,
-        verbosity: Verbosity::Usual,
-        process: Default::default(),
-        logs: Default::default(),
+        ..settings::config(Some(Target::Echo))
     }
 }
 

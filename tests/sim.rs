@@ -90,6 +90,8 @@ mod sim {
     pub mod weather;
     pub mod wire;
 }
+#[path = "support/settings.rs"]
+mod settings;
 #[expect(dead_code, reason = "each test uses its own part of it")]
 #[path = "support/temp.rs"]
 mod temp;

@@ -4,6 +4,7 @@ mod support;
 
 /// The chapters.
 mod tokens {
+    mod authorities;
     mod chance;
     mod files;
     mod keys;

@@ -203,7 +203,7 @@ pub struct TlsTarget {
 
 /// A word that may hold a secret, and so is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub OsString);
+pub struct SecretWord(pub OsString);
 
 /// What was said about who may pass and where to; all paths as written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -213,7 +213,7 @@ pub struct Route {
     /// The last `--token-plugin` has no name.
     pub unnamed: bool,
     /// `--token-source`, which may be a path of any bytes.
-    pub token_source: Option<Hidden>,
+    pub token_source: Option<SecretWord>,
     /// `--host-token`
     pub host_token: bool,
     /// `--target-config`
@@ -337,7 +337,7 @@ impl Default for Guards {
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for SecretWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }

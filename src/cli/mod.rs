@@ -11,13 +11,13 @@ pub mod banner;
 mod complete;
 mod guards;
 mod help;
-mod hidden;
 mod man;
 mod names;
 mod option;
 mod parse;
 mod process;
 mod route;
+mod secrets;
 mod secure;
 mod settle;
 mod source_file;
@@ -26,10 +26,10 @@ mod tap;
 mod values;
 mod wrap;
 
-pub use args::{Args, Command, Document, Hidden, Options, UsageError, WebRoot};
-pub use hidden::hidden;
+pub use args::{Args, Command, Document, Options, SecretWord, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};
 pub use parse::parse;
+pub use secrets::secrets;
 pub use settle::{StartError, settle};
 pub use table::TABLE;
 

@@ -1,6 +1,6 @@
 //! The rows of the option table that are about who may pass and where to. `table` puts them in their place.
 
-use super::args::{Hidden, Route};
+use super::args::{Route, SecretWord};
 use super::option::{Act, Category, Opt, Refusal, Value};
 use super::source_file;
 use super::table::{file, free};
@@ -52,7 +52,7 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {
-        options.route.token_source = (!value.is_empty()).then(|| Hidden(value.into()));
+        options.route.token_source = (!value.is_empty()).then(|| SecretWord(value.into()));
         Ok(())
     }),
 );

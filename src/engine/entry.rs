@@ -1,7 +1,7 @@
-//! What the engine knows of one socket. Owns the socket; what it means is `drive`'s to know.
+//! What the engine knows of one socket, and can find out. Owns the socket; what it means is `drive`'s to know.
 
-use super::Token;
 use super::splice::Bulk;
+use super::{Engine, Kernel, Token};
 use crate::pool::Lease;
 use std::io;
 use std::num::NonZeroU32;
@@ -36,6 +36,15 @@ pub struct Entry<S> {
     pub blind: Option<io::Error>,
     /// What the kernel has not taken yet of the send in flight.
     pub parked: Option<Lease>,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Whether bytes have arrived at `token` that no receive has brought yet.
+    pub fn has_arrived(&mut self, token: Token) -> bool {
+        let entry = &self.sockets[token.place()];
+        debug_assert_eq!(entry.token, Some(token));
+        entry.socket.as_ref().is_some_and(|socket| self.kernel.has_arrived(socket))
+    }
 }
 
 impl<S> Default for Entry<S> {

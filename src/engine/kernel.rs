@@ -65,6 +65,9 @@ pub trait Calls {
     /// Receives into `into`: 0 is the end of the stream, `WouldBlock` means nothing is there.
     fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> io::Result<usize>;
 
+    /// Whether bytes that no receive has brought yet have arrived. The end of the stream, and an error, are none.
+    fn has_arrived(&mut self, socket: &Self::Socket) -> bool;
+
     /// Sends from `bytes`: how many were taken; `WouldBlock` means none. With `more` something follows at once, the end of
     /// the stream or bytes from a pipe, so the kernel may hold these back until then, to let all go in one segment.
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8], more: bool) -> io::Result<usize>;

@@ -22,6 +22,10 @@ impl<K: Real> Calls for K {
         socket::receive(socket, into)
     }
 
+    fn has_arrived(&mut self, socket: &Stream) -> bool {
+        socket::has_arrived(socket)
+    }
+
     fn send(&mut self, socket: &Stream, bytes: &[u8], more: bool) -> io::Result<usize> {
         socket::send(socket, bytes, more)
     }

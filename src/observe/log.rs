@@ -6,6 +6,7 @@
 
 mod file;
 mod outlet;
+mod queue;
 mod spot;
 mod syslog;
 
@@ -14,13 +15,13 @@ pub use spot::{Spot, descriptor, find};
 pub use syslog::Syslog;
 
 use crate::http::date;
-use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX, LOG_STOP_MS, LOG_WRITE_BYTES};
+use crate::limits::{LOG_FIELD_BYTES_MAX, LOG_QUEUE_MAX, LOG_QUEUE_PER_SHARD, LOG_STOP_MS, LOG_WRITE_BYTES};
 use crate::sys::stdio;
 use outlet::Outlet;
+use queue::{Taker, Way, queue};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,7 +47,7 @@ pub enum Level {
 /// Takes lines from any thread.
 #[derive(Clone, Debug)]
 pub struct Log {
-    queue: SyncSender<Line>,
+    queue: Way<Line>,
     dropped: Arc<AtomicU64>,
     /// The file is to be opened anew.
     reopen: Arc<AtomicBool>,
@@ -68,12 +69,12 @@ pub struct Places {
 
 /// The lines of a log that nobody has read yet.
 #[derive(Debug)]
-pub struct Kept(Receiver<Line>);
+pub struct Kept(Taker<Line>);
 
 impl Kept {
     /// Takes out the first line that was said, without its time.
     pub fn pop(&self) -> Option<(Level, String)> {
-        self.0.try_iter().find_map(|line| match line {
+        std::iter::from_fn(|| self.0.try_take()).find_map(|line| match line {
             Line::Text(level, _, text) => Some((level, text)),
             Line::Said(..) | Line::Reopen | Line::Stop => None,
         })
@@ -91,28 +92,43 @@ enum Line {
 }
 
 impl Log {
-    /// Starts the thread. Lines less important than `least` are not taken.
-    pub fn start(least: Level, mut places: Places) -> std::io::Result<(Log, LogThread)> {
-        places.file.as_mut().map(LogFile::start).transpose()?;
-        let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let reopen = Arc::new(AtomicBool::new(false));
-        let (counter, wanted) = (dropped.clone(), reopen.clone());
+    /// Starts the thread, for a process with so many shards. Lines less important than `least` are not taken.
+    pub fn start(least: Level, shards: usize, mut places: Places) -> std::io::Result<(Log, LogThread)> {
+        places.file.as_mut().map(|file| file.start(shards)).transpose()?;
+        let (log, lines) = Log::for_shards(least, shards);
+        let (counter, wanted) = (log.dropped.clone(), log.reopen.clone());
         let error = stdio::Blocking(std::io::stderr());
-        let thread = spawn(move |out| write_all(&lines, &counter, &wanted, places, out), error)?;
-        Ok((Log { queue, dropped, reopen, least }, thread))
+        let work = move |out: &Outlet| {
+            out.widen(shards);
+            write_all(&lines, &counter, &wanted, places, out);
+        };
+        Ok((log, spawn(work, error)?))
     }
 
     /// A log whose lines go nowhere, for simulations.
     pub fn silent() -> Log {
-        let (queue, _) = sync_channel(1);
-        Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Error }
+        Log::with_room(Level::Error, 1).0
     }
 
     /// A log whose lines are kept, for whoever wants to know what would be said.
     pub fn kept(least: Level) -> (Log, Kept) {
-        let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
-        (Log { queue, dropped: Arc::default(), reopen: Arc::default(), least }, Kept(lines))
+        Log::kept_of(least, 0)
+    }
+
+    /// The same with the room that lines of so many shards have.
+    pub fn kept_of(least: Level, shards: usize) -> (Log, Kept) {
+        let (log, lines) = Log::for_shards(least, shards);
+        (log, Kept(lines))
+    }
+
+    fn for_shards(least: Level, shards: usize) -> (Log, Taker<Line>) {
+        Log::with_room(least, LOG_QUEUE_MAX + shards * LOG_QUEUE_PER_SHARD)
+    }
+
+    /// A log in which `most` lines may wait.
+    fn with_room(least: Level, most: usize) -> (Log, Taker<Line>) {
+        let (queue, lines) = queue(most);
+        (Log { queue, dropped: Arc::default(), reopen: Arc::default(), least }, lines)
     }
 
     /// Whether lines of `level` are taken: asked before one is put together.
@@ -140,7 +156,7 @@ impl Log {
     }
 
     fn hand_over(&self, line: Line) {
-        if self.queue.try_send(line).is_err() {
+        if !self.queue.put(line) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -148,7 +164,7 @@ impl Log {
     /// Has the log file opened anew, behind the lines that are queued.
     pub fn reopen(&self) {
         // With a full queue the thread has lines to write, and looks after them.
-        if self.queue.try_send(Line::Reopen).is_err() {
+        if !self.queue.put(Line::Reopen) {
             self.reopen.store(true, Ordering::Release);
         }
     }
@@ -162,12 +178,8 @@ impl Log {
     /// hold the process: after [`LOG_STOP_MS`] what is left is given up.
     pub fn stop(&self, thread: LogThread) {
         let deadline = Instant::now() + Duration::from_millis(LOG_STOP_MS);
-        let mut told = false;
-        while Instant::now() < deadline {
-            told = told || !matches!(self.queue.try_send(Line::Stop), Err(TrySendError::Full(_)));
-            if told && thread.0.is_finished() {
-                return;
-            }
+        self.queue.put_last(Line::Stop);
+        while Instant::now() < deadline && !thread.0.is_finished() {
             std::thread::sleep(STOP_LOOK);
         }
     }
@@ -199,14 +211,14 @@ fn spawn(
 
 /// Writes lines until told to stop.
 fn write_all(
-    lines: &Receiver<Line>,
+    lines: &Taker<Line>,
     dropped: &AtomicU64,
     reopen: &AtomicBool,
     mut places: Places,
     out: &Outlet,
 ) {
     let mut text = Vec::new();
-    while let Ok(first) = lines.recv() {
+    while let Some(first) = lines.take() {
         let mut next = Some(first);
         let mut stop = false;
         while let Some(line) = next {
@@ -216,7 +228,7 @@ fn write_all(
                 Line::Reopen => places.reopen(&mut text),
                 Line::Stop => stop = true,
             }
-            next = if text.len() < LOG_WRITE_BYTES { lines.try_recv().ok() } else { None };
+            next = if text.len() < LOG_WRITE_BYTES { lines.try_take() } else { None };
         }
         // A queue that was full took no word of it.
         if reopen.swap(false, Ordering::Acquire) {
@@ -355,8 +367,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts_and_never_blocks() {
-        let (queue, lines) = sync_channel(2);
-        let log = Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Info };
+        let (log, lines) = Log::with_room(Level::Info, 2);
         for number in 0..5 {
             log.line(Level::Info, format!("line {number}"));
             log.line(Level::Debug, "not taken".into());
@@ -374,7 +385,7 @@ mod tests {
     }
 
     /// A reader of standard error that takes nothing until it is let.
-    struct Asleep(Receiver<()>);
+    struct Asleep(std::sync::mpsc::Receiver<()>);
 
     impl std::io::Write for Asleep {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -404,10 +415,9 @@ mod tests {
         };
         let file = Some(LogFile::open(&path, None, None).unwrap());
         let places = Places { file, syslog: Some(Syslog::find(&options).unwrap()) };
-        let (queue, lines) = sync_channel(LOG_QUEUE_MAX);
-        let log = Log { queue, dropped: Arc::default(), reopen: Arc::default(), least: Level::Info };
+        let (log, lines) = Log::with_room(Level::Info, LOG_QUEUE_MAX);
         let (dropped, wanted) = (log.dropped.clone(), log.reopen.clone());
-        let (wake, asleep) = sync_channel(0);
+        let (wake, asleep) = std::sync::mpsc::sync_channel(0);
         let thread =
             spawn(move |out| write_all(&lines, &dropped, &wanted, places, out), Asleep(asleep)).unwrap();
         let mut message = [0; 512];

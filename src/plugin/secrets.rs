@@ -5,7 +5,7 @@
 use crate::http::trim;
 use crate::limits::{LOG_FIELD_BYTES_MAX, PLUGIN_SECRETS_MAX, SECRET_BYTES_MIN};
 use crate::route::form;
-use crate::route::hide::Hay;
+use crate::route::redact::Hay;
 use crate::route::request::Request;
 use crate::route::token::Token;
 use std::ops::Range;

@@ -1,10 +1,50 @@
-//! The authority of a URL (RFC 3986 section 3.2): whom it names, by which port, and what of the URL may be shown.
+//! The authority of a URL (RFC 3986 section 3.2): where it stands, whom it names, by which port, and what of the URL may be shown.
 //!
 //! The one reading of it for all services that are configured by a URL, and for whoever connects to them: what is asked is
 //! what was checked, and a port that makes no sense is never taken for the scheme's own. Pure.
 
 use crate::limits::HOST_BYTES_MAX;
 use std::net::Ipv6Addr;
+
+/// A URL as it is written, cut at its authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// In front of `://`.
+    pub scheme: &'a str,
+    /// Up to the first `/`, `?` or `#`; may have a user and a password in it.
+    pub authority: &'a str,
+    /// What follows the authority: path, query and fragment.
+    pub rest: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// Cuts `url`; `None` where no scheme is written.
+    pub fn of(url: &'a str) -> Option<Parts<'a>> {
+        url.split_once("://").map(|(scheme, behind)| Parts::behind(scheme, behind))
+    }
+
+    /// Cuts what stands behind `scheme` and its `://`.
+    pub fn behind(scheme: &'a str, text: &'a str) -> Parts<'a> {
+        let end = text.find(['/', '?', '#']).unwrap_or(text.len());
+        let (authority, rest) = text.split_at(end);
+        Parts { scheme, authority, rest }
+    }
+
+    /// User and password, if they are written.
+    pub fn user(&self) -> Option<&'a str> {
+        divided(self.authority).0
+    }
+
+    /// Host and port as they are written, without user and password.
+    pub fn place(&self) -> &'a str {
+        divided(self.authority).1
+    }
+}
+
+/// What stands in front of the host of an authority, if anything, and the rest.
+fn divided(authority: &str) -> (Option<&str>, &str) {
+    authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place))
+}
 
 /// Host and port as an authority has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +64,7 @@ impl Authority<'_> {
     /// # Errors
     /// What is wrong and how to write it; nothing of the authority itself, which may hold a password.
     pub fn parse(authority: &str) -> Result<Authority<'_>, &'static str> {
-        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+        let (_, place) = divided(authority);
         let (host, port) = match place.strip_prefix('[') {
             Some(inner) => {
                 let (host, behind) =
@@ -123,6 +163,26 @@ pub(super) mod tests {
         }
         assert!(Authority::parse("").unwrap_err().contains("no host"));
         assert!(Authority::parse(&"a".repeat(HOST_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_url_is_cut_at_its_authority() {
+        for (url, expected) in [
+            ("http://h", ("http", "h", "", None, "h")),
+            ("https://u:p@h:8/x@y:z", ("https", "u:p@h:8", "/x@y:z", Some("u:p"), "h:8")),
+            ("http://h?x@y/z", ("http", "h", "?x@y/z", None, "h")),
+            ("http://[::1]:8#x/y?z", ("http", "[::1]:8", "#x/y?z", None, "[::1]:8")),
+            ("http://u:p@w@h/", ("http", "u:p@w@h", "/", Some("u:p@w"), "h")),
+            ("http://@h", ("http", "@h", "", Some(""), "h")),
+            ("://h://i", ("", "h:", "//i", None, "h:")),
+            ("http:///x", ("http", "", "/x", None, "")),
+        ] {
+            let parts = Parts::of(url).unwrap();
+            let said = (parts.scheme, parts.authority, parts.rest, parts.user(), parts.place());
+            assert_eq!(said, expected, "{url}");
+        }
+        assert_eq!(Parts::of("h:1/x"), None);
+        assert_eq!(Parts::behind("", "h:1/x").authority, "h:1");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! than the request. What a guard compares with is never shown, and secrets are compared as digests, in constant time. It
 //! never waits: what needs a file, a service or a process is left to helpers. Pure.
 
-use super::authority::{Authority, shown};
+use super::authority::{Authority, Parts, shown};
 use super::equal;
 use super::plugin::Plugin;
 use super::request::Request;
@@ -258,12 +258,12 @@ impl Url {
                 shown.escape_debug()
             )
         };
-        let place = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let place = place.ok_or_else(|| refused("it must begin with http:// or https://"))?;
+        let parts = Parts::of(url).filter(|parts| ["http", "https"].contains(&parts.scheme));
+        let parts = parts.ok_or_else(|| refused("it must begin with http:// or https://"))?;
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refused("it has blanks or letters that a URL cannot have"));
         }
-        Authority::parse(place.split(['/', '?', '#']).next().unwrap_or_default()).map_err(refused)?;
+        Authority::parse(parts.authority).map_err(refused)?;
         Ok(Url(url.into()))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Reads the words of the command line. It opens nothing: paths are as written until somebody makes them absolute. Pure.
 
-use super::authority::Authority;
+use super::authority::{Authority, Parts};
 use super::plugin::Plugin;
 use crate::target::{Port, Target, plausible_host};
 use std::fmt;
@@ -143,27 +143,24 @@ impl Source {
 
 impl Api {
     fn parse(address: &str, json: bool) -> Result<Api, String> {
-        let scheme = ["http://", "https://"].into_iter().find(|scheme| address.starts_with(scheme));
-        let scheme = scheme.ok_or("the address of the service must begin with http:// or https://")?;
-        let rest = &address[scheme.len()..];
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let parts = Parts::of(address).filter(|parts| ["http", "https"].contains(&parts.scheme));
+        let parts = parts.ok_or("the address of the service must begin with http:// or https://")?;
         // Passwords stand in front of a host, keys behind it; with another @ it is not clear which one is the host.
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let shown = if rest[authority.len()..].contains('@') { "..." } else { host };
-        let refused = |why: &str| format!("\"{scheme}{}/...\": {why}", shown.escape_debug());
+        let shown = if parts.rest.contains('@') { "..." } else { parts.place() };
+        let refused = |why: &str| format!("\"{}://{}/...\": {why}", parts.scheme, shown.escape_debug());
         if address.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(refused(
                 "has blanks or letters that an address cannot have; percent-encode them, as %20 for a blank",
             ));
         }
-        let parts = around_token(address);
-        let [before, behind] = &parts[..] else {
+        let around = around_token(address);
+        let [before, behind] = &around[..] else {
             return Err(refused("must have %s once, for the token; write it where the token goes"));
         };
-        if !before[scheme.len()..].contains(['/', '?', '#']) {
+        if !before[parts.scheme.len() + "://".len()..].contains(['/', '?', '#']) {
             return Err(refused("the token may not be a part of the host; put %s behind a / or a ?"));
         }
-        Authority::parse(authority).map_err(refused)?;
+        Authority::parse(parts.authority).map_err(refused)?;
         if before.contains('#') {
             return Err(refused("what stands behind # is not sent; put %s in front of it"));
         }
@@ -172,9 +169,7 @@ impl Api {
 
     /// Host and port of the service, for the log: the rest of its address could be secret.
     pub fn place(&self) -> &str {
-        let rest = self.before.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+        Parts::of(&self.before).map_or("", |parts| parts.place())
     }
 }
 

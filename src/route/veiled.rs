@@ -5,6 +5,7 @@
 //! a parameter `token` is. Parameters that hold a whole address, as pages of noVNC have them
 //! (`path=websockify%3Ftoken%3D...`), are then looked into as well. Pure.
 
+use super::authority::Parts;
 use super::form::{decode, decode_form};
 use super::token::{NAME, Place, Veil};
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use std::borrow::Cow;
 /// Addresses within addresses that are looked into; what lies deeper is shown as a whole hash.
 const DEPTH: usize = 3;
 
-/// What is hidden of a request target.
+/// What is veiled of a request target.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule<'a> {
     /// Where requests carry tokens.
@@ -26,12 +27,11 @@ pub fn veiled<'a>(target: &'a str, rule: Rule<'_>, veil: &Veil) -> Cow<'a, str> 
     if !rule.strict && rule.places.is_empty() && !target.contains('@') && !is_suspect(target) {
         return Cow::Borrowed(target);
     }
-    let local = match target.split_once("://").filter(|_| !target.starts_with('/')) {
+    let local = match Parts::of(target).filter(|_| !target.starts_with('/')) {
         // The host of an absolute target is the token itself, and in front of a host is a password.
-        Some((_, rest)) => {
-            let end = rest.find(['/', '?']).unwrap_or(rest.len());
-            let shown = !rule.places.contains(&Place::Host) && !rest[..end].contains('@');
-            if shown { target } else { &rest[end..] }
+        Some(parts) => {
+            let shown = !rule.places.contains(&Place::Host) && parts.user().is_none();
+            if shown { target } else { parts.rest }
         }
         None => target,
     };
@@ -90,8 +90,8 @@ fn pairs(query: &str, strict: bool, veil: &Veil, depth: usize) -> String {
     let whole = |text: &str| veil.mark(decode_form(text).trim_end_matches('\n'));
     let shown = |pair: &str| {
         let Some((name, value)) = pair.split_once('=') else {
-            let hidden = is_suspect(pair) || (strict && !pair.is_empty());
-            return if hidden { whole(pair).to_string() } else { pair.to_owned() };
+            let is_veiled = is_suspect(pair) || (strict && !pair.is_empty());
+            return if is_veiled { whole(pair).to_string() } else { pair.to_owned() };
         };
         if (strict && is_name(name)) || decode_form(name) == NAME {
             return if value.is_empty() { format!("{name}=") } else { format!("{name}={}", whole(value)) };
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_and_guards_only_a_token_is_hidden() {
+    fn without_tokens_and_guards_only_a_token_is_veiled() {
         let veil = Veil::default();
         let mark = veil.mark("s3cret").to_string();
         for (target, expected) in [
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_is_hidden_as_a_whole() {
+    fn what_is_odd_is_veiled_as_a_whole() {
         let veil = Veil::default();
         for target in [
             "/websockify%3Ftoken%3Ds3cret",

@@ -28,12 +28,8 @@ impl Means {
     /// # Errors
     /// When the limit cannot be read, or the memory that was configured is too little for so many shards.
     pub fn find(config: &Config) -> Result<Means, String> {
-        let allowed = cpu::allowed();
-        // No more shards than the cgroup grants time for.
-        let granted = cpu::quota().map_or(allowed.len(), |quota| quota.min(allowed.len()));
-        let wanted = if config.process.once { 1 } else { config.threads.unwrap_or(granted) };
-        let cores = cores(wanted.clamp(1, SHARDS_MAX), &allowed);
-        let shards = cores.len();
+        let shards = shards(config);
+        let cores = cores(shards, &cpu::allowed());
         let descriptors =
             memory::raise_descriptors().map_err(|error| format!("descriptor limit: {error}"))?;
         let per_session = DESCRIPTORS_PER_SESSION + usize::from(config.record.is_some());
@@ -53,6 +49,15 @@ impl Means {
         };
         Ok(Means { cores, sessions_max, buffer_bytes, notice })
     }
+}
+
+/// How many shards there are.
+pub fn shards(config: &Config) -> usize {
+    let allowed = cpu::allowed().len();
+    // No more than the cgroup grants time for.
+    let granted = cpu::quota().map_or(allowed, |quota| quota.min(allowed));
+    let wanted = if config.process.once { 1 } else { config.threads.unwrap_or(granted) };
+    wanted.clamp(1, SHARDS_MAX)
 }
 
 /// The core of each shard. Shards are pinned only where there is one for every core: with fewer, every process of the

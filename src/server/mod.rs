@@ -82,8 +82,8 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
         Verbosity::Usual => Level::Info,
         Verbosity::Verbose => Level::Debug,
     };
-    let (log, log_thread) =
-        Log::start(level, places).map_err(|error| format!("starting the log: {error}"))?;
+    let (log, log_thread) = Log::start(level, means::shards(&config), places)
+        .map_err(|error| format!("starting the log: {error}"))?;
     let outcome = serve_opened(config, ready, signals, files, opened, &log);
     if let Err(message) = &outcome {
         // Standard error hears it at the very end, when nothing else is said any more.
@@ -96,7 +96,7 @@ fn serve(config: Config, ready: &mut Readiness) -> Result<u8, String> {
 /// Tells places that are open already why there is no more to come. Standard error hears it at the very end.
 fn tell(places: Places, message: &str) {
     // What cannot be told there is told here all the same.
-    if let Ok((log, thread)) = Log::start(Level::Error, places) {
+    if let Ok((log, thread)) = Log::start(Level::Error, 0, places) {
         log.said(Level::Error, &one_line(message));
         log.stop(thread);
     }

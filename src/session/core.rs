@@ -5,12 +5,12 @@
 
 use super::tap::Watch;
 use super::wire::Wire;
-use super::{Action, Cx, End, Input, Operation, Side, lacks_memory};
+use super::{Action, Cx, End, Input, Operation, Side, Wait, lacks_memory};
 use crate::config::Config;
 use crate::limits::{CHARGE_BYTES_MIN, TLS_PLAIN_RECEIVE_BYTES};
 use crate::pool::Lease;
 use crate::route::token::{Mark, Token};
-use crate::route::{Label, hide};
+use crate::route::{Label, redact};
 use crate::session::job::Job;
 use crate::slab::Key;
 use crate::target::Target;
@@ -65,6 +65,8 @@ pub struct Core {
     pub detail: Option<Box<str>>,
     /// Version and cipher suite of the client's TLS, once they are agreed.
     pub tls: Option<(&'static str, &'static str)>,
+    /// What it waits for, as those who make room were told.
+    pub(super) waited: Option<Wait>,
     /// Who watches it, if anybody does.
     pub(super) watch: Option<Box<Watch>>,
     pub(super) lanes: [Lane; 2],
@@ -112,7 +114,7 @@ impl Core {
     pub fn veiled<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let token = self.told.as_ref().and_then(|told| told.token.as_ref());
         match token.zip(self.token) {
-            Some((token, mark)) => hide::hidden(text, token.secret(), &mark.to_string()),
+            Some((token, mark)) => redact::redacted(text, token.secret(), &mark.to_string()),
             None => Cow::Borrowed(text),
         }
     }
@@ -137,6 +139,7 @@ impl Core {
             close_code: None,
             detail: None,
             tls: None,
+            waited: Some(Wait::Head),
             watch: None,
             lanes: [Lane { open: true, ..Lane::default() }, Lane::default()],
         }

@@ -154,6 +154,11 @@ impl Close {
         if self.is_done() { Next::Go(Phase::Drain(Drain::begin(core, cx))) } else { Next::Stay }
     }
 
+    /// Whether the client has been told everything, and only its own end is waited for.
+    pub fn is_told(&self) -> bool {
+        self.parts[Side::Client as usize] == Part::Lingering
+    }
+
     fn is_done(&self) -> bool {
         self.parts == [Part::Gone; 2]
     }

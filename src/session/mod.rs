@@ -170,11 +170,11 @@ pub enum Action {
 /// What a session that has nothing to do for its client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// The first head.
+    /// The first head, or the rest of another one.
     Head = 0,
-    /// The next head, behind an answer.
+    /// The next head, behind an answer; nothing of it has come.
     Request = 1,
-    /// That the client goes, which has had its last answer.
+    /// That the client goes, which has had its last answer: all of it is with the system.
     Farewell = 2,
 }
 
@@ -255,8 +255,12 @@ impl Session {
     pub fn waits(&self) -> Option<Wait> {
         match &self.phase {
             Phase::Sniff(_) => Some(Wait::Head),
-            Phase::Head(head) => Some(if head.is_first() { Wait::Head } else { Wait::Request }),
-            Phase::Close(_) if !self.core.bridged => Some(Wait::Farewell),
+            Phase::Head(head) => {
+                let begun = head.is_first() || head.has_begun() || self.core.is_amid_record(Side::Client);
+                Some(if begun { Wait::Head } else { Wait::Request })
+            }
+            // Whoever has not taken all of the answer is still being served.
+            Phase::Close(close) if !self.core.bridged && close.is_told() => Some(Wait::Farewell),
             Phase::Route(_) | Phase::Answer(_) | Phase::Open(_) | Phase::Close(_) | Phase::Drain(_) => None,
         }
     }
@@ -277,6 +281,10 @@ impl Session {
             self.core.speak(cx);
             self.core.hear(cx);
         }
+        // A bridge waits like nobody, and that was told when it became one.
+        if self.core.waited.is_some() || !self.core.bridged {
+            self.tell_wait(cx);
+        }
     }
 
     /// Has the phase take one input, as it is behind TLS.
@@ -296,10 +304,6 @@ impl Session {
             Phase::Answer(answer) => answer.handle(core, input, cx),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
         };
-        let waited = match next {
-            Next::Stay => return,
-            _ => self.waits(),
-        };
         match next {
             Next::Stay => {}
             Next::Go(phase) => self.phase = phase,
@@ -310,13 +314,12 @@ impl Session {
             Next::Leave(end) => self.leave(end, cx),
             Next::Secure(hello) => self.secure(hello, cx),
         }
-        self.tell_wait(waited, cx);
     }
 
     /// Says what it waits for now, if that is something else than before.
-    fn tell_wait(&self, before: Option<Wait>, cx: &mut Cx<'_>) {
+    fn tell_wait(&mut self, cx: &mut Cx<'_>) {
         let now = self.waits();
-        if now != before {
+        if std::mem::replace(&mut self.core.waited, now) != now {
             cx.actions.push(Action::Waits(now));
         }
     }
@@ -340,9 +343,8 @@ impl Session {
     pub fn abort(&mut self, end: End, cx: &mut Cx<'_>) {
         self.core.end.get_or_insert(end);
         if !matches!(self.phase, Phase::Drain(_)) {
-            let waited = self.waits();
             self.phase = Phase::Drain(Drain::begin(&mut self.core, cx));
-            self.tell_wait(waited, cx);
+            self.tell_wait(cx);
         }
     }
 }

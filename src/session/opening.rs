@@ -109,6 +109,11 @@ impl Head {
         self.answered == 0
     }
 
+    /// Whether the first bytes of the head have come.
+    pub fn has_begun(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// Why a session ends whose client has said its end here.
     fn ended(&self) -> End {
         if self.answered > 0 { End::Answered } else { End::ClientEnded }

@@ -13,7 +13,7 @@ use crate::http::{After, Refusal};
 use crate::pool::Lease;
 use crate::route::request::Request;
 use crate::route::token::Token;
-use crate::route::{Label, Pass, Question, Step, hide, token};
+use crate::route::{Label, Pass, Question, Step, redact, token};
 use crate::target::Target;
 use crate::timers::Time;
 use crate::web::Fetch;
@@ -164,11 +164,11 @@ impl Route {
     /// seen to that no target shows a token, whoever said where it leads.
     fn told(&self, target: Option<&Target>, mut labels: Vec<Label>, core: &Core) -> Option<Box<Told>> {
         let Some((token, mark)) = self.token.as_ref().zip(core.token) else { return Told::of(labels, None) };
-        let hidden = |text: &str| hide::hidden(text, token.secret(), &mark.to_string()).into_owned();
+        let redacted = |text: &str| redact::redacted(text, token.secret(), &mark.to_string()).into_owned();
         for (name, value) in &mut labels {
-            (*name, *value) = (hidden(name).into(), hidden(value).into());
+            (*name, *value) = (redacted(name).into(), redacted(value).into());
         }
-        let shows = target.map(Target::to_string).is_some_and(|target| hidden(&target) != target);
+        let shows = target.map(Target::to_string).is_some_and(|target| redacted(&target) != target);
         Told::of(labels, shows.then(|| token.clone()))
     }
 

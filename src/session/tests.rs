@@ -23,6 +23,7 @@ mod secure_walk;
 mod settings;
 mod socket;
 mod tap;
+mod waiting;
 mod walk;
 
 /// An idle session is what it costs to have many. These are what they are today: larger is a decision.

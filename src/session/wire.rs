@@ -223,6 +223,11 @@ impl Core {
         }
     }
 
+    /// Whether a part of a record has come from `side`, of which nobody has heard yet.
+    pub(super) fn is_amid_record(&self, side: Side) -> bool {
+        self.lanes[side as usize].wire.as_ref().is_some_and(|wire| wire.stream.is_amid_record())
+    }
+
     /// The common name in the certificate that the client has proved to hold in the handshake of this connection; `None`
     /// without TLS and without a certificate.
     pub(super) fn certified(&self) -> Option<Box<str>> {

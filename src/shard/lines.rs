@@ -99,6 +99,8 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LOG_QUEUE_MAX;
+    use crate::observe::log::{Level, Log};
     use Matter::{Detail, Session, Stranger};
 
     /// How many of `count` lines at `now` are said.
@@ -121,6 +123,31 @@ mod tests {
         assert_eq!(said(&mut lines, Detail, 100_000, 11_005), LOG_DETAILS_PER_SECOND);
         // After a rest everything is as it was, and no more than that.
         assert_eq!(said(&mut lines, Session, 100_000, 100_000_000), LOG_LINES_BURST);
+    }
+
+    #[test]
+    fn all_that_shards_may_say_at_once_has_room_in_the_log() {
+        const SHARDS: u64 = 5;
+        // Nobody writes meanwhile.
+        let (log, kept) = Log::kept_of(Level::Debug, SHARDS as usize);
+        let shard = || {
+            let mut lines = Lines::default();
+            let all = [Stranger, Detail, Session].map(|matter| said(&mut lines, matter, 100_000, 5));
+            let all: u64 = all.iter().sum();
+            (0..all).for_each(|_| log.line(Level::Info, "a client".into()));
+            all
+        };
+        let all: u64 = std::thread::scope(|scope| {
+            let shards: Vec<_> = (0..SHARDS).map(|_| scope.spawn(shard)).collect();
+            shards.into_iter().map(|shard| shard.join().unwrap()).sum()
+        });
+        assert_eq!((all, log.dropped()), (SHARDS * (LOG_LINES_BURST + LOG_DETAILS_BURST), 0));
+        // What is told of the server itself has room of its own, and an end.
+        (0..LOG_QUEUE_MAX + 3).for_each(|_| log.line(Level::Error, "the server".into()));
+        assert_eq!(log.dropped(), 3);
+        let mut kept: Vec<_> = std::iter::from_fn(|| kept.pop()).collect();
+        assert!(kept.drain(..all as usize).all(|(level, _)| level == Level::Info));
+        assert!(kept.len() == LOG_QUEUE_MAX && kept.iter().all(|(level, _)| *level == Level::Error));
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 use super::Shard;
 use super::waiters::Line;
-use crate::engine::Kernel;
-use crate::limits::{PENDING_HEADS_MAX, PENDING_HEADS_MIN, PENDING_HEADS_SHARE, SHED_GRACE_MS};
-use crate::session::{End, Side};
+use crate::engine::{Kernel, Lane, Token};
+use crate::limits::{
+    PENDING_HEADS_MAX, PENDING_HEADS_MIN, PENDING_HEADS_SHARE, SHED_GRACE_MS, SHED_LOOKS_MAX,
+};
+use crate::session::End;
 use std::time::Duration;
 
 const GRACE: Duration = Duration::from_millis(SHED_GRACE_MS);
@@ -62,18 +64,23 @@ impl<K: Kernel> Shard<K> {
 
     /// Who has to go first.
     fn dispensable(&mut self) -> Option<u32> {
-        while let Some(slot) = self.ripe(Line::Farewell, GRACE) {
-            // Who is slow to take its answer, or the word that TLS ends, has as much time again, and does not hide others.
-            match self.sessions.at(slot) {
-                Some((_, session)) if session.core().flying(Side::Client) => {
-                    self.waiters.put(slot, Some(Line::Farewell), self.now);
-                }
-                _ => return Some(slot),
-            }
-        }
         // The one place of `--run-once` is no shortage: who has come to it first has the time of a head.
-        let mute = if self.setup.config.process.once { None } else { self.ripe(Line::Head, GRACE) };
-        mute.or_else(|| self.ripe(Line::Request, Duration::ZERO))
+        let mute = || if self.setup.config.process.once { None } else { self.ripe(Line::Head, GRACE) };
+        self.ripe(Line::Farewell, GRACE).or_else(mute).or_else(|| self.idle())
+    }
+
+    /// Who has been between two requests for longest. Who has sent the next one, which this shard has not come round to, gives
+    /// way to nobody: its turn is next.
+    fn idle(&mut self) -> Option<u32> {
+        for _ in 0..self.waiters.len(Line::Request).min(SHED_LOOKS_MAX) {
+            let slot = self.ripe(Line::Request, Duration::ZERO)?;
+            let key = self.sessions.at(slot).map(|(key, _)| key);
+            if !key.is_some_and(|key| self.engine.has_arrived(Token::new(key, Lane::First))) {
+                return Some(slot);
+            }
+            self.waiters.put(slot, Some(Line::Request), self.now);
+        }
+        None
     }
 
     /// Who has stood in `line` for longest, if that is so long.

@@ -234,6 +234,13 @@ impl Calls for SimKernel {
         outcome
     }
 
+    fn has_arrived(&mut self, socket: &SimSocket) -> bool {
+        let mut network = self.network.borrow_mut();
+        let arrived = !network.links[socket.link].inward.inbox.is_empty();
+        network.note(format_args!("> has arrived link {}: {arrived}", socket.link));
+        arrived
+    }
+
     fn send(&mut self, socket: &SimSocket, bytes: &[u8], more: bool) -> io::Result<usize> {
         let mut network = self.network.borrow_mut();
         let outcome = network.send(socket.link, bytes, more);

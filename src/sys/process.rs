@@ -108,7 +108,7 @@ pub fn bind_to_thread(_: &mut Command) {}
 /// program as an argument stay in front of them. Where /proc does not tell where they lie nothing happens, and so it is where they
 /// do not lie there as the program got them.
 #[cfg(target_os = "linux")]
-pub fn hide_arguments(parts: &[(usize, usize)]) {
+pub fn blank_arguments(parts: &[(usize, usize)]) {
     if parts.is_empty() || !is_alone() {
         return;
     }
@@ -139,7 +139,7 @@ fn own_words(shown: &[u8], given: impl Iterator<Item = std::ffi::OsString>) -> O
 
 /// Elsewhere nothing tells where the arguments are.
 #[cfg(not(target_os = "linux"))]
-pub fn hide_arguments(_: &[(usize, usize)]) {}
+pub fn blank_arguments(_: &[(usize, usize)]) {}
 
 /// Where the arguments of this process begin, and all of them as others can read them.
 #[cfg(target_os = "linux")]

@@ -76,6 +76,12 @@ pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
 }
 
+/// Whether bytes have arrived that were not received yet.
+pub fn has_arrived(socket: impl AsFd) -> bool {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+    matches!(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), &mut [0], flags), Ok(1))
+}
+
 /// Sends from `bytes`; never raises SIGPIPE. With `more`, [`shut`] or more bytes follow at once.
 pub fn send(socket: impl AsFd, bytes: &[u8], more: bool) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

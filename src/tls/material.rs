@@ -3,6 +3,8 @@
 //! Blocking: it reads files, at start and on renewal. Each complaint is one line that names the file and the remedy. It
 //! never keeps anything; the same [`Options`] can be loaded again at any time.
 
+pub mod authorities;
+
 use super::resolver::Resolver;
 use super::verifier::{Clients, Trust, Verifier};
 use super::version1::readable;
@@ -15,11 +17,10 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use x509_cert::Certificate;
@@ -296,12 +297,13 @@ fn roots(
 ) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = file else {
-        let (found, faults) = authorities().map_err(|why| format!("{option}: {why}"))?;
+        let (found, faults) = authorities::of_peers().map_err(|why| format!("{option}: {why}"))?;
         warnings.extend(faults.into_iter().map(|fault| format!("{option}: {fault}")));
         // Some of a system's many files may be odd; only nothing at all is an error.
         roots.add_parsable_certificates(found);
         if roots.is_empty() {
-            return Err(format!("{option}: {NO_AUTHORITIES}"));
+            let found = "none of the certificate authorities that were found can be used";
+            return Err(format!("{option}: {found}; name others with SSL_CERT_FILE"));
         }
         return Ok((roots, Vec::new()));
     };
@@ -318,65 +320,6 @@ fn roots(
             .map_err(|error| format!("{named} cannot be used: {error}; get it anew"))?;
     }
     Ok((roots, certificates))
-}
-
-const NO_AUTHORITIES: &str = "the system has no certificate authorities; install ca-certificates, or name a file of them with SSL_CERT_FILE";
-
-/// The authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` of the environment name in their place;
-/// and what is wrong with these where the others are enough to go on with.
-///
-/// # Errors
-/// When there are none: what is wrong, and the remedy.
-pub fn authorities() -> Result<(Vec<CertificateDer<'static>>, Vec<String>), String> {
-    let said = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    authorities_of(said("SSL_CERT_FILE"), said("SSL_CERT_DIR"))
-}
-
-fn authorities_of(
-    file: Option<OsString>,
-    directories: Option<OsString>,
-) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), String> {
-    if file.is_none() && directories.is_none() {
-        let found = rustls_native_certs::load_native_certs().certs;
-        return if found.is_empty() { Err(NO_AUTHORITIES.into()) } else { Ok((found, Vec::new())) };
-    }
-    let file = file.map(|path| ("SSL_CERT_FILE", PathBuf::from(path)));
-    let directories = directories.iter().flat_map(std::env::split_paths).map(|path| ("SSL_CERT_DIR", path));
-    let (mut found, mut faults, mut barren) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, path) in file.into_iter().chain(directories).filter(|(_, path)| !path.as_os_str().is_empty()) {
-        let fault = |why: &dyn std::fmt::Display| {
-            let remedy = "name authorities in PEM there, or unset it";
-            format!("{name}='{}' in the environment: {why}; {remedy}", path.display())
-        };
-        match certificates(&path, name == "SSL_CERT_FILE") {
-            // A directory may well be there for what is to come.
-            Ok(none) if none.is_empty() => barren.push(fault(&"it holds no certificates")),
-            Ok(some) => found.extend(some),
-            Err(error) => faults.push(fault(&error)),
-        }
-    }
-    if found.is_empty() {
-        let first = faults.into_iter().chain(barren).next();
-        return Err(first.unwrap_or_else(|| NO_AUTHORITIES.into()));
-    }
-    found.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
-    found.dedup();
-    Ok((found, faults))
-}
-
-/// The certificates in a file, or in the files of a directory; those that are odd are passed over.
-fn certificates(path: &Path, is_file: bool) -> io::Result<Vec<CertificateDer<'static>>> {
-    let status = fs::metadata(path)?;
-    let found = match is_file {
-        // A pipe would be waited for.
-        true if !status.is_file() => return Err(io::Error::other("it is not a file")),
-        true => fs::File::open(path).map(|_| rustls_native_certs::load_certs_from_paths(Some(path), None))?,
-        false => fs::read_dir(path).map(|_| rustls_native_certs::load_certs_from_paths(None, Some(path)))?,
-    };
-    if found.certs.is_empty() && is_file {
-        return Err(io::Error::other("it holds no certificates"));
-    }
-    Ok(found.certs)
 }
 
 /// A whole file, which must be an ordinary one of ordinary size.

@@ -137,6 +137,11 @@ impl Stream {
         }
     }
 
+    /// Whether bytes of the peer are kept that are no use yet.
+    pub fn is_amid_record(&self) -> bool {
+        self.carry.is_some()
+    }
+
     /// Takes ciphertext as a receive brought it, cut anywhere, and gives back everything that is whole.
     ///
     /// Records are decrypted where they lie; of a record that is cut, only the bytes up to its end are moved. rustls 0.23

@@ -2,13 +2,13 @@
 
 use super::{Check, run};
 use std::time::Duration;
-use websplice::cli::Hidden;
+use websplice::cli::SecretWord;
 use websplice::route::token::Place;
 
 const OPTIONS: &[(&str, Check)] = &[
     ("--token-plugin=TokenFile", |o| o.route.token_plugin.as_deref() == Some("TokenFile")),
-    ("--token-plugin=T --token-source x", |o| o.route.token_source == Some(Hidden("x".into()))),
-    ("--token-plugin=T --token-s=x", |o| o.route.token_source == Some(Hidden("x".into()))),
+    ("--token-plugin=T --token-source x", |o| o.route.token_source == Some(SecretWord("x".into()))),
+    ("--token-plugin=T --token-s=x", |o| o.route.token_source == Some(SecretWord("x".into()))),
     ("--token-plugin=T --ho", |o| o.route.host_token),
     ("--target-config=x", |o| o.route.target_config == Some("x".into()) && o.route.leads()),
     ("--target-config=x --token-from=query", |o| o.route.token_from == [Place::Query]),

@@ -109,9 +109,10 @@ class Redis:
 
 
 class Service:
-    """A web service: `answers` gives status and body for a path; what was asked is in `asked`, who asked last in `told`."""
+    """A web service, over TLS with a context: `answers` gives status and body for a path; what was asked is in `asked`, who asked
+    last in `told`."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, context=None):
         self.asked, service = [], self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -135,6 +136,9 @@ class Service:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
+        if context:
+            # Who does not trust it ends in the middle of the handshake, which is then that connection's own business.
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def end(self):

@@ -30,6 +30,10 @@ impl Calls for Forgetful {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    fn has_arrived(&mut self, (): &()) -> bool {
+        false
+    }
+
     fn send(&mut self, (): &(), bytes: &[u8], _: bool) -> io::Result<usize> {
         if self.is_empty { Ok(bytes.len()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }

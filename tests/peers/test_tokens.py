@@ -67,19 +67,20 @@ def test_redis(ours, bridge, target, keep, place):
     assert not any(secret in said for secret in ("pass:word", "hunter2", "later", "plain"))
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_web_services(ours, engine, bridge, target, keep, authority, scheme):
-    """In text and in JSON, with tokens that an address could take for something else; with TLS by a private authority."""
+@pytest.mark.parametrize("trust", [None, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_web_services(ours, engine, bridge, target, keep, authority, trust):
+    """In text and in JSON, with tokens that an address could take for something else; with TLS by a private authority that the
+    environment names in each of its ways."""
     echo = target("echo")
     known = {"/t/one": b"127.0.0.1:%d\n" % echo.port, "/t/a%2F..%3Fb%20%26": b"localhost:%d" % echo.port}
     known["/t/json"] = json.dumps({"host": "127.0.0.1", "port": str(echo.port)}).encode()
-    context, environment = None, dict(os.environ)
-    if scheme == "https":
+    context, environment = None, {name: value for name, value in os.environ.items() if not name.endswith("_CA_BUNDLE")}
+    if trust:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.sign("tokens").both)
-        environment["SSL_CERT_FILE"] = str(authority.cert)
+        environment[trust] = str(authority.cert)
     service = keep(Service(lambda path: (200, known[path]) if path in known else (404, b"no"), context=context))
-    source = f"{scheme}://localhost:{service.port}/t/%s"
+    source = f"{'https' if trust else 'http'}://localhost:{service.port}/t/%s"
     server = bridge("--token-plugin", "BaseTokenAPI", "--token-source", source, env=environment)
     assert [status(server, token) for token in ("one", "a%2f..%3Fb+%26", "two", "json")] == [101, 101, 404, 503], server.said()
     server = bridge("--token-plugin", "JSONTokenApi", "--token-source", source, env=environment)

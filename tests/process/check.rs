@@ -17,7 +17,8 @@ fn checked(args: &[&str]) -> (Option<i32>, String, String) {
 fn checked_with(variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
     let directory = TempDir::new();
     let mut command = Command::new(program());
-    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY", "https_proxy", "all_proxy"] {
+    let trust = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    for name in trust.iter().chain(&["no_proxy", "NO_PROXY", "https_proxy", "all_proxy"]) {
         command.env_remove(name);
     }
     command.envs(variables.iter().copied());
@@ -173,6 +174,22 @@ fn authorities_of_the_environment_that_are_none_are_told_where_they_would_judge(
         is_told(&[("SSL_CERT_DIR", &empty)], args, "", &["SSL_CERT_DIR='", "holds no certificates"]);
         let (status, _, err) = checked_with(&[("SSL_CERT_FILE", &good)], args);
         assert_eq!((status, err.as_str()), (Some(0), ""), "{args:?}");
+    }
+    // Services are judged by a bundle where one is named, and nobody else is.
+    for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
+        for (value, why) in
+            [("/nonexistent", "No such file"), (&junk, "no certificates"), (&empty, "no certificates")]
+        {
+            let parts = [&*format!("{name}='{value}'"), why, "name authorities in PEM there, or unset it"];
+            is_told(&[(name, value), ("SSL_CERT_FILE", &good)], &tokens, "--token-source: ", &parts);
+            is_told(&[(name, value), ("SSL_CERT_FILE", &good)], &forward, "--auth-source: ", &parts);
+            let (status, _, err) = checked_with(&[(name, value), ("SSL_CERT_FILE", &good)], &target);
+            assert_eq!((status, err.as_str()), (Some(0), ""), "{name} {value}");
+        }
+        for args in [&tokens[..], &forward] {
+            let (status, _, err) = checked_with(&[(name, &good), ("SSL_CERT_FILE", "/nonexistent")], args);
+            assert_eq!((status, err.as_str()), (Some(0), ""), "{name} {args:?}");
+        }
     }
     let (status, ..) = checked_with(&[("SSL_CERT_FILE", "/nonexistent")], &["--check", "6080", "a:1"]);
     assert_eq!(status, Some(0), "nobody is judged");

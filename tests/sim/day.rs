@@ -10,14 +10,14 @@ use super::tally::Tally;
 use super::target::{Manner as FarManner, Part, Target as FarTarget};
 use super::weather::{self, is_instant};
 use super::wire::Then;
+use crate::settings;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use websplice::config::{Config, EngineChoice, Listen, Timing, Verbosity};
+use websplice::config::{Config, Timing};
 use websplice::engine::{Engine, Kernel};
 use websplice::http::secure::Plain;
-use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::counters::Counters;
 use websplice::observe::log::Log;
@@ -415,29 +415,16 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
     // Short enough for a desk that takes its time to miss it now and then.
     let route = if dice.chance(300) { Duration::from_millis(300) } else { Timing::default().route };
     Config {
-        program: "websplice".into(),
-        listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
-        target: (!routed).then_some(target),
         route: route::Options { tokens: routed.then(desk::tokens), ..Default::default() },
         web: dice.chance(500).then(web::Options::default),
-        web_root: None,
         tls: keys.options.clone(),
         plain,
-        server_header: "websplice".into(),
-        upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat, route, ..Timing::default() },
         message_bytes_max: *dice.pick(&[1000, MESSAGE_BYTES_DEFAULT]),
-        engine: EngineChoice::Auto,
-        threads: None,
-        buffer_memory: None,
         sessions_max: Some(*dice.pick(&[3, 1000, 1000])),
         // Nobody looks at the letters, but sessions show what they are for.
-        record: None,
         traffic: dice.chance(200),
-        wrap: None,
-        verbosity: Verbosity::Usual,
-        process: Default::default(),
-        logs: Default::default(),
+        ..settings::config((!routed).then_some(target))
     }
 }
 

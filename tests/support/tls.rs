@@ -207,6 +207,30 @@ impl Authority {
         (target, names)
     }
 
+    /// A web service over TLS: `answer` makes all of an answer out of a path.
+    pub fn web_service(
+        &self,
+        own: &Signed,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> TcpTarget {
+        let config = self.target_config(own, &VERSIONS, false);
+        TcpTarget::new(move |stream| {
+            let connection = ServerConnection::new(config.clone()).expect("the configuration is good");
+            let mut stream = StreamOwned::new(connection, stream);
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while stream.read(&mut byte).is_ok_and(|count| count == 1) {
+                head.push(byte[0]);
+                if head.ends_with(b"\r\n\r\n") {
+                    let text = String::from_utf8(std::mem::take(&mut head)).expect("heads are text");
+                    let said = answer(text.split(' ').nth(1).unwrap_or_default());
+                    if stream.write_all(said.as_bytes()).and_then(|()| stream.flush()).is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+    }
+
     fn target_config(
         &self,
         own: &Signed,

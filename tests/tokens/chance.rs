@@ -81,13 +81,13 @@ fn target(dice: &mut Dice) -> String {
 #[test]
 fn no_spelling_shows_a_token() {
     for (options, least) in [(tokens(vec![Place::Query]), 500), (Options::default(), 500)] {
-        let found = hidden(&options);
+        let found = veiled(&options);
         assert!(found > least, "{found}");
     }
 }
 
 /// Has many targets shown; how many of them had a token as it is looked for.
-fn hidden(options: &Options) -> usize {
+fn veiled(options: &Options) -> usize {
     let mut found = 0;
     for seed in 0..4_000 {
         let mut dice = Dice::new(seed);

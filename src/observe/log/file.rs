@@ -87,15 +87,16 @@ impl LogFile {
         }
     }
 
-    /// Starts the thread that a descriptor needs. Before that nothing is written to one.
+    /// Starts the thread that a descriptor needs, for lines of so many shards. Before that nothing is written to one.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(&mut self) -> io::Result<()> {
+    pub fn start(&mut self, shards: usize) -> io::Result<()> {
         if let Way::Descriptor(Descriptor { outlet, copy, thread }) = &mut self.way
             && let Some(copy) = copy.take()
         {
             let (outlet, mut copy) = (outlet.clone(), stdio::Blocking(copy));
+            outlet.widen(shards);
             let write = move || outlet.write_to("file", &mut copy);
             *thread = Some(Builder::new().name("log-descriptor".into()).spawn(write)?);
         }

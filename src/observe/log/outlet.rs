@@ -1,11 +1,11 @@
 //! What waits for standard error, or for another descriptor: written by a thread of its own, since whoever reads it may be
 //! asleep.
 //!
-//! Owns lines up to [`LOG_WRITE_BYTES`] and the count of those that found no room. It never makes the thread wait that
+//! Owns lines as far as it has room, and the count of those that found none. It never makes the thread wait that
 //! hands lines over, so a reader that sleeps holds neither the log file nor syslog up.
 
 use super::{Level, put};
-use crate::limits::LOG_WRITE_BYTES;
+use crate::limits::{LOG_OUTLET_BYTES, LOG_OUTLET_PER_SHARD};
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -20,6 +20,8 @@ pub struct Outlet {
 #[derive(Debug, Default)]
 struct Held {
     text: Vec<u8>,
+    /// Whose lines they are, besides the server's own.
+    shards: usize,
     /// Lines that found no room since the text was taken last.
     dropped: u64,
     closed: bool,
@@ -28,12 +30,18 @@ struct Held {
 }
 
 impl Outlet {
+    /// Makes room for what so many shards may say at once.
+    pub fn widen(&self, shards: usize) {
+        self.held().shards = shards;
+    }
+
     /// Takes whole lines as far as there is room for them, and counts the others.
     pub fn take(&self, lines: &[u8]) {
         let mut held = self.held();
+        let room = LOG_OUTLET_BYTES + held.shards * LOG_OUTLET_PER_SHARD;
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             // Once one is missing, so are all up to the line that says so.
-            if held.dropped > 0 || held.text.len() + line.len() > LOG_WRITE_BYTES {
+            if held.dropped > 0 || held.text.len() + line.len() > room {
                 held.dropped += 1;
             } else {
                 held.text.extend_from_slice(line);
@@ -102,17 +110,21 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted_and_told_in_its_place() {
-        let outlet = Outlet::default();
-        let long = [vec![b'x'; LOG_WRITE_BYTES - 3], b"\n".to_vec()].concat();
-        outlet.take(&long);
-        outlet.take(b"too long\n\nbehind it\n");
-        outlet.close();
-        let mut out = Vec::new();
-        outlet.write_to("stderr", &mut out);
-        assert!(out.starts_with(&long));
-        let rest = String::from_utf8_lossy(&out[long.len()..]);
-        assert!(rest.ends_with("Z warn log stderr_lines_dropped=3\n"), "{rest}");
-        assert_eq!(rest.lines().count(), 1);
+        for shards in [0, 3] {
+            let outlet = Outlet::default();
+            outlet.widen(shards);
+            let room = LOG_OUTLET_BYTES + shards * LOG_OUTLET_PER_SHARD;
+            let long = [vec![b'x'; room - 3], b"\n".to_vec()].concat();
+            outlet.take(&long);
+            outlet.take(b"too long\n\nbehind it\n");
+            outlet.close();
+            let mut out = Vec::new();
+            outlet.write_to("stderr", &mut out);
+            assert!(out.starts_with(&long));
+            let rest = String::from_utf8_lossy(&out[long.len()..]);
+            assert!(rest.ends_with("Z warn log stderr_lines_dropped=3\n"), "{rest}");
+            assert_eq!(rest.lines().count(), 1);
+        }
     }
 
     /// Fails once, then says what it has taken.

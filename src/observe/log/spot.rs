@@ -51,7 +51,7 @@ pub fn find(path: &Path) -> io::Result<Spot> {
         }
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => path = led_to(&path, &found)?,
-            // What is absent or hidden is told by whoever opens it.
+            // What is absent or out of reach is told by whoever opens it.
             Ok(_) | Err(_) => return Ok(Spot::File(path)),
         }
     }

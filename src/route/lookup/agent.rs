@@ -1,21 +1,22 @@
 //! The client of web services that are asked about requests: how it is set up, and what its errors are called.
 //!
-//! Redirects are not followed, a status is an answer, TLS trusts what the system trusts, and names are found as all names are.
-//! A service that is not there is told from one that thinks. Whom it asks, and what the answers mean, is for others to say.
+//! Redirects are not followed, a status is an answer, TLS trusts whom the environment or the system trusts, and names are found
+//! as all names are. Without anybody to trust nothing is asked. A service that is not there is told from one that thinks. Whom it
+//! asks, and what the answers mean, is for others to say.
 
 use super::proxy::Proxy;
 use super::trouble::{Rest, Troubles};
 use crate::limits::NAME_TIMEOUT_MS;
 use crate::names::Names;
 use crate::observe::log::Level;
-use crate::route::authority::Authority;
+use crate::route::authority::{Authority, Parts};
 use crate::route::form;
-use crate::tls::material;
+use crate::tls::material::authorities;
 use crate::tls::words::words;
 use rustls::crypto::aws_lc_rs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
@@ -36,60 +37,102 @@ const REACH_SHARE: f32 = 0.75;
 #[derive(Debug)]
 struct ByName(Names);
 
-/// What all have in common; up to `connections` stay open to the service at `url`, which has no user in it. What an operator
-/// should know about the authorities it is judged by is told to `troubles`.
-///
-/// # Errors
-/// When `url` is none that can be asked, or TLS is to be spoken and there is no authority to judge it by.
-pub(super) fn builder(
-    troubles: &Troubles,
-    url: &str,
-    proxy: Option<&Proxy>,
+/// The client of one service.
+pub(super) struct Client {
+    /// What an operator should know about the authorities it is judged by is told to these.
+    troubles: Troubles,
+    names: Names,
+    /// The way to it, if it is not asked directly.
+    pub proxy: Option<Proxy>,
+    /// TLS is spoken on the way to it.
+    is_secure: bool,
+    /// So many stay open to it.
     connections: usize,
-) -> Result<ConfigBuilder<AgentScope>, String> {
-    if let Err(error) = url.parse::<Uri>() {
-        let place = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
-        let place = place.unwrap_or_default().escape_debug();
-        return Err(format!(
-            "the URL of the service at {place} cannot be asked for: {error}; percent-encode what is odd in it"
-        ));
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    if url.starts_with("https://") || proxy.is_some_and(|proxy| proxy.is_secure) {
-        let (found, faults) = material::authorities()?;
-        for fault in faults {
-            troubles.fault(Level::Warn, &fault);
+    manners: Manners,
+    /// As soon as there is somebody to judge it by.
+    agent: OnceLock<Agent>,
+    /// One at a time looks for that.
+    looking: Mutex<()>,
+}
+
+/// What is special about a client.
+pub(super) type Manners = fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope>;
+
+impl Client {
+    /// Of the service at `url`, which has no user in it; up to `connections` stay open to it.
+    ///
+    /// # Errors
+    /// When `url` is none that can be asked.
+    pub fn new(
+        url: &str,
+        proxy: Option<Proxy>,
+        connections: usize,
+        manners: Manners,
+        names: Names,
+        troubles: Troubles,
+    ) -> Result<Client, String> {
+        let parts = Parts::of(url);
+        if let Err(error) = url.parse::<Uri>() {
+            let place = parts.map_or("", |parts| parts.authority).escape_debug();
+            return Err(format!(
+                "the URL of the service at {place} cannot be asked for: {error}; percent-encode what is odd in it"
+            ));
         }
-        let roots: Vec<_> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        tls = tls.root_certs(RootCerts::new_with_certs(&roots));
+        let is_secure = parts.is_some_and(|parts| parts.scheme == "https")
+            || proxy.as_ref().is_some_and(|proxy| proxy.is_secure);
+        let (agent, looking) = (OnceLock::new(), Mutex::new(()));
+        Ok(Client { troubles, names, proxy, is_secure, connections, manners, agent, looking })
     }
-    Ok(Agent::config_builder()
-        .proxy(proxy.map(|proxy| proxy.way.clone()))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .max_idle_connections(connections)
-        .max_idle_connections_per_host(connections)
-        .tls_config(tls.build()))
+
+    /// What asks it. A file of authorities that is not there yet may be there when this is called again.
+    ///
+    /// # Errors
+    /// When TLS is to be spoken and there is nobody to judge the service by: what is wrong, and the remedy.
+    pub fn agent(&self) -> Result<&Agent, String> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.agent.get() {
+            Some(agent) => Ok(agent),
+            None => self.make().map(|agent| self.agent.get_or_init(|| agent)),
+        }
+    }
+
+    fn make(&self) -> Result<Agent, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+        if self.is_secure {
+            let (found, faults) = authorities::of_services()?;
+            for fault in faults {
+                self.troubles.fault(Level::Warn, &fault);
+            }
+            let roots: Vec<_> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
+        }
+        let common = Agent::config_builder()
+            .proxy(self.proxy.as_ref().map(|proxy| proxy.way.clone()))
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .max_idle_connections(self.connections)
+            .max_idle_connections_per_host(self.connections)
+            .tls_config(tls.build());
+        Ok(agent((self.manners)(common).build(), self.names.clone()))
+    }
 }
 
 /// An address as it is asked, without the user and password in it, and what says those in the header `Authorization` (RFC 7617).
 /// What would end them is percent-encoded in an address, which the library does not undo.
 pub(super) fn bare(url: &str) -> (String, Option<String>) {
-    let parts = url.split_once("://").and_then(|(scheme, rest)| {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (who, _) = rest[..end].rsplit_once('@')?;
-        Some((scheme, who, &rest[who.len() + 1..]))
-    });
-    let Some((scheme, who, place)) = parts else { return (url.to_owned(), None) };
+    let parts = Parts::of(url).and_then(|parts| Some((parts, parts.user()?)));
+    let Some((parts, who)) = parts else { return (url.to_owned(), None) };
     let (user, password) = who.split_once(':').unwrap_or((who, ""));
     let pair = format!("{}:{}", form::decode(user), form::decode(password));
     let said = format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
-    (format!("{scheme}://{place}"), Some(said))
+    (format!("{}://{}{}", parts.scheme, parts.place(), parts.rest), Some(said))
 }
 
-/// The client that is set up like that.
-pub(super) fn agent(config: Config, names: Names) -> Agent {
+fn agent(config: Config, names: Names) -> Agent {
     Agent::with_parts(config, DefaultConnector::new(), ByName(names))
 }
 

@@ -4,7 +4,7 @@
 //! it to a page where one signs in. Whatever else it answers, and silence, is a refusal. Redirects are not followed: they
 //! are meant for the client.
 
-use super::agent;
+use super::agent::{self, Client, Manners};
 use super::trouble::{Rest, Trouble, Troubles};
 use crate::http::Refusal;
 use crate::http::refusal::Header;
@@ -12,7 +12,7 @@ use crate::limits::{
     FORWARD_ANSWER_BYTES_MAX, FORWARD_MS, FORWARD_THREADS, PLUGIN_LABEL_BYTES_MAX, SERVICE_QUEUE_PART,
 };
 use crate::names::Names;
-use crate::observe::log::Log;
+use crate::observe::log::{Level, Log};
 use crate::route::request::Request;
 use crate::route::{Answer, Pass};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(super) struct Service {
     url: String,
     /// Who asks, where the client does not say who it is.
     said: Option<String>,
-    agent: Agent,
+    client: Client,
     rest: Rest,
     troubles: Troubles,
 }
@@ -40,24 +40,19 @@ impl Service {
     /// The service at `url`.
     ///
     /// # Errors
-    /// When it cannot be asked, or TLS is to be spoken and there is no authority to judge it by.
+    /// When it cannot be asked, whatever comes.
     pub fn new(url: &str, names: Names, log: &Log) -> Result<Service, String> {
         let troubles = Troubles::new("ForwardAuth", "--auth-source", log);
         let (url, said) = agent::bare(url);
         // No proxy: what clients say to prove who they are goes to this service and to no other machine.
-        let config = agent::builder(&troubles, &url, None, FORWARD_THREADS)
-            .map_err(|why| format!("option --auth-source: {why}"))?
-            .max_response_header_size(FORWARD_ANSWER_BYTES_MAX)
-            .user_agent("")
-            .accept("")
-            .build();
-        Ok(Service {
-            url,
-            said,
-            agent: agent::agent(config, names),
-            rest: Rest::new(FORWARD_THREADS),
-            troubles,
-        })
+        let manners: Manners =
+            |common| common.max_response_header_size(FORWARD_ANSWER_BYTES_MAX).user_agent("").accept("");
+        let client = Client::new(&url, None, FORWARD_THREADS, manners, names, troubles.clone())
+            .map_err(|why| format!("option --auth-source: {why}"))?;
+        if let Err(why) = client.agent() {
+            troubles.fault(Level::Warn, &format!("{why}; until then requests are refused with 503"));
+        }
+        Ok(Service { url, said, client, rest: Rest::new(FORWARD_THREADS), troubles })
     }
 
     /// Asks about a request that has waited since `asked`.
@@ -68,7 +63,12 @@ impl Service {
             self.troubles.tell(&Trouble::Resting);
             return Err(Refusal::BUSY);
         }
-        let (status, headers) = self.ask(request, whole - waited).map_err(|error| {
+        let agent = self.client.agent().map_err(|why| {
+            self.rest.begin();
+            self.troubles.tell(&Trouble::Met(why));
+            Refusal::BUSY
+        })?;
+        let (status, headers) = self.ask(agent, request, whole - waited).map_err(|error| {
             agent::judge(&self.rest, now, &error);
             self.troubles.tell(&Trouble::Met(agent::cause(&error, None)));
             Refusal::BUSY
@@ -83,8 +83,13 @@ impl Service {
         }))
     }
 
-    fn ask(&self, request: &Request, left: Duration) -> Result<(StatusCode, HeaderMap), Error> {
-        let mut get = self.agent.get(&self.url);
+    fn ask(
+        &self,
+        agent: &Agent,
+        request: &Request,
+        left: Duration,
+    ) -> Result<(StatusCode, HeaderMap), Error> {
+        let mut get = agent.get(&self.url);
         for (name, value) in told(request) {
             get = get.header(name, value);
         }
@@ -149,7 +154,6 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::log::Level;
     use ureq::http::HeaderValue;
 
     #[test]

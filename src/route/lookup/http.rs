@@ -3,7 +3,7 @@
 //! Redirects are not followed: where a token goes is the operator's to say. Proxies of the environment are used, as
 //! websockify does. Connections stay open between questions.
 
-use super::agent::{self, cause};
+use super::agent::{self, Client, Manners, cause};
 use super::proxy::Proxy;
 use super::trouble::{Rest, Trouble, Troubles};
 use super::{Found, Seek, Wanted};
@@ -20,33 +20,30 @@ pub(super) struct Api {
     place: source::Api,
     /// Who asks, as a header says it.
     said: Option<String>,
-    agent: Agent,
-    proxy: Option<Proxy>,
+    client: Client,
     rest: Rest,
 }
 
 impl Api {
     /// # Errors
-    /// When the service or the proxy to it cannot be asked, or TLS is to be spoken and there is no authority to judge it by.
+    /// When the service or the proxy to it cannot be asked, whatever comes.
     pub fn new(mut place: source::Api, names: Names, troubles: &Troubles) -> io::Result<Api> {
         let said;
         (place.before, said) = agent::bare(&place.before);
         let url = format!("{}token{}", place.before, place.behind);
         let failed = |why| io::Error::other(format!("--token-source: {why}"));
         let proxy = Proxy::of_environment(&url).map_err(failed)?;
-        let config = agent::builder(troubles, &url, proxy.as_ref(), HTTP_THREADS)
-            .map_err(failed)?
-            .user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Api { place, said, agent: agent::agent(config, names), proxy, rest: Rest::new(HTTP_THREADS) })
+        let manners: Manners = |common| common.user_agent(concat!("websplice/", env!("CARGO_PKG_VERSION")));
+        let client = Client::new(&url, proxy, HTTP_THREADS, manners, names, troubles.clone());
+        Ok(Api { place, said, client: client.map_err(failed)?, rest: Rest::new(HTTP_THREADS) })
     }
 
     /// Status and body of the answer.
-    fn ask(&self, wanted: &Wanted) -> Result<(u16, Vec<u8>), Error> {
+    fn ask(&self, agent: &Agent, wanted: &Wanted) -> Result<(u16, Vec<u8>), Error> {
         let token = form::encode(wanted.token.secret());
         let address = format!("{}{token}{}", self.place.before, self.place.behind);
         let left = wanted.until.saturating_duration_since(Instant::now());
-        let mut get = self.agent.get(address);
+        let mut get = agent.get(address);
         if let Some(said) = &self.said {
             get = get.header("Authorization", said);
         }
@@ -61,6 +58,12 @@ impl Seek for Api {
         self.rest.lasts()
     }
 
+    /// Whether there is somebody to judge it by. Nobody knows a token to ask it for.
+    fn probe(&self, _until: Instant) -> Result<Option<String>, Trouble> {
+        self.client.agent().map_err(Trouble::Met)?;
+        Ok(None)
+    }
+
     fn seek(&self, wanted: &Wanted) -> Found {
         // Dots mean a place in the path, and cannot be escaped: such an address would be another one.
         if matches!(wanted.token.secret(), "" | "." | "..") {
@@ -70,12 +73,16 @@ impl Seek for Api {
             return Err(Trouble::Resting);
         }
         let trouble = |why: &str| Trouble::Met(format!("{}: {why}", self.place.place()));
+        let agent = self.client.agent().map_err(|why| {
+            self.rest.begin();
+            trouble(&why)
+        })?;
         let asked = Instant::now();
-        let (status, body) = match self.ask(wanted) {
+        let (status, body) = match self.ask(agent, wanted) {
             Ok(answer) => answer,
             Err(error) => {
                 agent::judge(&self.rest, asked, &error);
-                return Err(trouble(&cause(&error, self.proxy.as_ref())));
+                return Err(trouble(&cause(&error, self.client.proxy.as_ref())));
             }
         };
         self.rest.end();

@@ -125,8 +125,7 @@ impl Routes {
     /// Starts what `options` need. What is not there yet is only worth a warning: it may come later.
     ///
     /// # Errors
-    /// When a thread cannot be started, when what a source or service needs of TLS cannot be had, and when a plugin or a
-    /// password file is of no use.
+    /// When a thread cannot be started, and when a plugin, a password file, a proxy or the address of a service is of no use.
     pub fn start(options: &Options, log: &Log, names: &Names, look: Look) -> io::Result<Routes> {
         let tokens = options.tokens.as_ref().map(|tokens| Way::to(tokens, log, names, look)).transpose()?;
         Ok(Routes { tokens, guards: Guards::start(&options.guards, log, names)? })

@@ -4,7 +4,7 @@
 //! service's scheme before `all_proxy`, small letters before capitals, and `no_proxy`. They are read once, at the start. One
 //! that cannot be used is an error: tokens would go to the service by a way that the operator did not mean.
 
-use crate::route::authority::{Authority, shown};
+use crate::route::authority::{Authority, Parts, shown};
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
@@ -42,11 +42,9 @@ impl Proxy {
     }
 
     fn find(url: &str, get: Get<'_>) -> Result<Option<Proxy>, String> {
-        let (own, rest) = match url.strip_prefix("https://") {
-            Some(rest) => (HTTPS, rest),
-            None => (HTTP, url.trim_start_matches("http://")),
-        };
-        let service = Authority::parse(end_cut(rest))?;
+        let parts = Parts::of(url).unwrap_or_else(|| Parts::behind("http", url));
+        let own = if parts.scheme == "https" { HTTPS } else { HTTP };
+        let service = Authority::parse(parts.authority)?;
         let port = service.port.unwrap_or(if own == HTTPS { 443 } else { 80 });
         // Other than of proxies' own variables, one that is empty says nothing.
         let listed = EXEMPT.iter().find_map(|name| get(name).filter(|list| !list.is_empty()));
@@ -69,12 +67,11 @@ impl Proxy {
         if value.to_str().is_none() {
             return Err(refused("it is not UTF-8"));
         }
-        let (scheme, rest) = text.split_once("://").unwrap_or(("http", &text));
-        let scheme = scheme.to_ascii_lowercase();
+        let parts = Parts::of(&text).unwrap_or_else(|| Parts::behind("http", &text));
+        let (scheme, authority) = (parts.scheme.to_ascii_lowercase(), parts.authority);
         if !["http", "https"].contains(&&*scheme) {
             return Err(refused("only proxies with http:// and https:// are spoken to"));
         }
-        let authority = end_cut(rest);
         let place = Authority::parse(authority).map_err(refused)?;
         let way = ureq::Proxy::new(&format!("{scheme}://{authority}"));
         Ok(Proxy {
@@ -94,10 +91,6 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the proxy {} of {}", self.place, self.variable)
     }
-}
-
-fn end_cut(rest: &str) -> &str {
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// The variable that counts and its value. One in small letters that is empty takes the other one back.

@@ -101,9 +101,9 @@ fn a_token_is_found_where_it_is_looked_for_and_shown_nowhere() {
             page.client("GET /s3cret?a=b%26token%3Ds3cret HTTP/1.1\r\nHost: h\r\n\r\n").heard(),
             "405"
         );
-        let hidden = if *word == "path" { 2 } else { 1 };
+        let veiled = if *word == "path" { 2 } else { 1 };
         let shown = page.lines.join("\n");
-        assert_eq!(shown.matches("s3cret").count(), 2 - hidden, "{shown}");
+        assert_eq!(shown.matches("s3cret").count(), 2 - veiled, "{shown}");
         assert!(!play.lines.join("\n").contains("s3cret"), "{:?}", play.lines);
     }
     for (word, request) in &rows[1..] {
@@ -141,9 +141,9 @@ fn what_is_told_of_a_target_has_no_token() {
     };
     // As TLS says it of a certificate that is for somebody else.
     let text = "certificate not valid for name \"desk-17secret.test\"";
-    let hidden = "certificate not valid for name \"*.test\"";
-    assert_eq!(told("Desk-17Secret", "desk-17secret.test:1", text), (hidden.into(), hidden.into()));
+    let redacted = "certificate not valid for name \"*.test\"";
+    assert_eq!(told("Desk-17Secret", "desk-17secret.test:1", text), (redacted.into(), redacted.into()));
     // A target that says nothing of it costs the session no copy of it; nor is anything said of it then.
-    assert_eq!(told("Desk-17Secret", "10.0.0.9:1", text), (text.into(), hidden.into()));
+    assert_eq!(told("Desk-17Secret", "10.0.0.9:1", text), (text.into(), redacted.into()));
     assert_eq!(told("other", "desk-17secret.test:1", text), (text.into(), text.into()));
 }

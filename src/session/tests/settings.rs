@@ -1,8 +1,10 @@
 //! What the server of a played session was told to do, and cases played with every cut of what the client sends.
 
+#[path = "../../../tests/support/settings.rs"]
+mod shared;
+
 use super::play::Play;
-use crate::config::{Config, EngineChoice, Listen, Timing, Verbosity};
-use crate::http;
+use crate::config::Config;
 use crate::route::source::Source;
 use crate::route::token::Place;
 use crate::route::{self, Tokens};
@@ -30,34 +32,11 @@ pub fn placed(place: Place) -> Config {
 
 /// A configuration with `target`, if it is not empty, and default timing.
 pub fn config(target: &str) -> Config {
-    Config {
-        program: "websplice".into(),
-        listen: Listen::Tcp { host: String::new(), port: 0, prefer_ipv6: false },
-        target: match target.strip_prefix("unix:") {
-            _ if target.is_empty() => None,
-            Some(name) => Target::parse_unix(name.as_ref()),
-            None => Target::parse(target).ok(),
-        },
-        route: Default::default(),
-        web: None,
-        web_root: None,
-        tls: Default::default(),
-        server_header: "websplice".into(),
-        plain: Default::default(),
-        upgrade: http::upgrade::Options { subprotocols: Vec::new(), lenient: false },
-        timing: Timing::default(),
-        message_bytes_max: crate::limits::MESSAGE_BYTES_DEFAULT,
-        engine: EngineChoice::Poll,
-        threads: None,
-        buffer_memory: None,
-        sessions_max: Some(1),
-        record: None,
-        traffic: false,
-        wrap: None,
-        verbosity: Verbosity::Usual,
-        process: Default::default(),
-        logs: Default::default(),
-    }
+    shared::config(match target.strip_prefix("unix:") {
+        _ if target.is_empty() => None,
+        Some(name) => Target::parse_unix(name.as_ref()),
+        None => Target::parse(target).ok(),
+    })
 }
 
 /// Plays `case` once with everything coming at once, once byte by byte, and once for each place where the client's

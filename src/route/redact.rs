@@ -1,4 +1,4 @@
-//! Hiding secrets in texts: a secret is found however it is written, and something else stands in its place.
+//! Secrets in texts: one is found however it is written, and something else stands in its place.
 //!
 //! Found is a secret as it is, in small or large letters (hosts have no case), percent-encoded in whole or in part, and
 //! with `+` for blanks. One that is shorter than [`SECRET_BYTES_MIN`] is a part of everything, and counts only as a word of
@@ -67,7 +67,7 @@ impl<'a> Hay<'a> {
 }
 
 /// `text` with `instead` wherever `secret` is written in it; borrowed if it is nowhere.
-pub fn hidden<'a>(text: &'a str, secret: &str, instead: &str) -> Cow<'a, str> {
+pub fn redacted<'a>(text: &'a str, secret: &str, instead: &str) -> Cow<'a, str> {
     let hay = Hay::new(text);
     let mut found = Vec::new();
     hay.find(secret, &mut found);
@@ -132,7 +132,7 @@ mod tests {
             ("x", "", "x"),
             ("", "s3cret", ""),
         ] {
-            assert_eq!(hidden(text, secret, "*"), expected, "{secret} in {text}");
+            assert_eq!(redacted(text, secret, "*"), expected, "{secret} in {text}");
         }
     }
 }

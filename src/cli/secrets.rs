@@ -14,7 +14,7 @@ use std::ffi::OsString;
 const OPEN_GUARDS: [&str; 3] = ["ExpectOrigin", "ClientCertCNAuth", "HtpasswdAuth"];
 
 /// The secret parts of a command line: in which word, the program's name being the first, and from which byte of it on.
-pub fn hidden(argv: &[OsString]) -> Vec<(usize, usize)> {
+pub fn secrets(argv: &[OsString]) -> Vec<(usize, usize)> {
     let said = said(argv);
     let of = |option| said.iter().filter(move |it| it.option == option).map(|it| &*it.value);
     let mut guards = of("auth-plugin").filter(|name| !name.is_empty() && Guard::takes_source(name));
@@ -113,7 +113,7 @@ mod tests {
         ] {
             let mut argv: Vec<OsString> =
                 std::iter::once("websplice").chain(line.split(' ')).map(Into::into).collect();
-            for (word, from) in hidden(&argv) {
+            for (word, from) in secrets(&argv) {
                 let text = argv[word].to_str().unwrap();
                 argv[word] = format!("{}*", &text[..from]).into();
             }

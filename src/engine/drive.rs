@@ -39,7 +39,7 @@ pub struct Engine<K: Kernel> {
     /// Two entries a slot, see [`Token::place`].
     pub(super) sockets: Pages<Entry<K::Socket>>,
     /// Completions not yet taken.
-    done: VecDeque<Completion<K::Socket>>,
+    pub(super) done: VecDeque<Completion<K::Socket>>,
     /// Places whose receive is to be tried, each at most once (`Entry::queued`). Places, not tokens: what stands there
     /// when its turn comes is what counts.
     run: VecDeque<usize>,
@@ -159,15 +159,6 @@ impl<K: Kernel> Engine<K> {
         if entry.readable {
             self.enqueue(token);
         }
-    }
-
-    /// Sends all of `lease`; with `last`, says end of stream behind it. Completes with `Sent` or `Failed`.
-    pub fn send(&mut self, token: Token, lease: Lease, last: bool) {
-        let entry = self.entry(token);
-        assert!(!entry.sending, "one send in flight per socket");
-        (entry.sending, entry.last) = (true, last);
-        entry.parked = Some(lease);
-        self.push_out(token);
     }
 
     /// Has the system find out when the other end of `token`, which is connected, is gone: five calls that a short session need
@@ -387,74 +378,6 @@ impl<K: Kernel> Engine<K> {
         Ok(lease)
     }
 
-    /// Sends what is parked on `token`, as much as the kernel takes.
-    fn push_out(&mut self, token: Token) {
-        let place = token.place();
-        let mut lease = self.sockets[place].parked.take().expect("a send in flight has its bytes");
-        let before = lease.size();
-        let failure = loop {
-            if lease.size() == 0 {
-                return self.sent(token);
-            }
-            let outcome = match lease.is_empty() {
-                false => self.copy_out(place, &mut lease),
-                true => self.splice_out(place, &mut lease),
-            };
-            match outcome {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
-                Err(error) => break Some(error),
-                Ok(()) => {}
-            }
-        };
-        let entry = &mut self.sockets[place];
-        let socket = entry.socket.as_ref().expect("a sending socket is open");
-        let asked = match failure {
-            Some(error) => Err(error),
-            // A report that is still owed will do.
-            None if entry.wanted => Ok(()),
-            None => self.kernel.want_write(token, socket),
-        };
-        entry.wanted |= asked.is_ok();
-        let is_less = lease.size() < before;
-        let kept = asked.and_then(|()| lease.kept().ok_or_else(|| io::ErrorKind::OutOfMemory.into()));
-        match kept {
-            Ok(lease) => {
-                if is_less {
-                    self.done.push_back(Completion::Moved(token));
-                }
-                entry.parked = Some(lease);
-            }
-            Err(error) => {
-                entry.sending = false;
-                self.done.push_back(Completion::Failed(token, Operation::Send, error));
-            }
-        }
-    }
-
-    fn parked_bytes(&self, token: Token) -> usize {
-        self.sockets[token.place()].parked.as_ref().map_or(0, Lease::size)
-    }
-
-    /// Sends from the run of `lease` to the socket at `place`.
-    fn copy_out(&mut self, place: usize, lease: &mut Lease) -> io::Result<()> {
-        let entry = &self.sockets[place];
-        let socket = entry.socket.as_ref().expect("a sending socket is open");
-        let count = self.kernel.send(socket, lease, entry.last || lease.piped() > 0)?;
-        lease.advance(count);
-        Ok(())
-    }
-
-    /// All of the send in flight has gone.
-    fn sent(&mut self, token: Token) {
-        let entry = &mut self.sockets[token.place()];
-        entry.sending = false;
-        if let Some(socket) = entry.socket.as_ref().filter(|_| entry.last) {
-            self.kernel.shut(socket);
-        }
-        self.done.push_back(Completion::Sent(token));
-    }
-
     fn closed(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         if entry.token == Some(token) {
@@ -478,7 +401,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The entry of `token`, which must be the one that is open there.
-    fn entry(&mut self, token: Token) -> &mut Entry<K::Socket> {
+    pub(super) fn entry(&mut self, token: Token) -> &mut Entry<K::Socket> {
         let entry = &mut self.sockets[token.place()];
         assert_eq!(entry.token, Some(token), "a token is used while its socket is open");
         entry

@@ -1,7 +1,7 @@
 //! The engine itself: tries, parks and resumes, over whatever kernel it is given.
 //!
 //! # Contract
-//! 1. One completion for every submission, also after a cancel.
+//! 1. One completion for every submission, also after a cancel. Of a send that [`Engine::send_now`] says is done, that is it.
 //! 2. At most one receive and one send in flight per socket: nothing is reordered.
 //! 3. `receive` takes no buffer. When bytes are there, `Received` brings a lease on the hot buffer, never empty, with
 //!    headroom in front. An idle socket owns no memory. `receive_unseen` may bring a lease on a pipe instead (`splice`).
@@ -49,7 +49,7 @@ pub struct Engine<K: Kernel> {
     ready: Vec<Ready<K::Socket>>,
     /// Completions and received bytes that may still be taken in this turn.
     budget: usize,
-    bytes_budget: usize,
+    pub(super) bytes_budget: usize,
     /// A charge has ended this turn; and it began with a round.
     spent: bool,
     round: bool,
@@ -137,6 +137,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Opens a socket under `token` and connects it. Completes with `Connected` or `Failed`.
+    #[inline(never)]
     pub fn connect(&mut self, token: Token, address: &Address) {
         let opened = self.kernel.connect(token, address);
         let local = opened.as_ref().is_ok_and(|socket| self.kernel.is_local(socket));
@@ -163,6 +164,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Has the system find out when the other end of `token`, which is connected, is gone: five calls that a short session need
     /// not have.
+    #[inline(never)]
     pub fn keep(&mut self, token: Token) {
         let entry = &self.sockets[token.place()];
         if let Some(socket) = &entry.socket {
@@ -171,6 +173,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Says end of stream to the other end of `token`.
+    #[inline(never)]
     pub fn shut(&mut self, token: Token) {
         let entry = &self.sockets[token.place()];
         if let Some(socket) = &entry.socket {
@@ -179,6 +182,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Gives up what is in flight on `token`; each part completes with `Cancelled`.
+    #[inline(never)]
     pub fn cancel(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         debug_assert_eq!(entry.token, Some(token));
@@ -197,6 +201,7 @@ impl<K: Kernel> Engine<K> {
     ///
     /// # Panics
     /// If something is in flight.
+    #[inline(never)]
     pub fn close(&mut self, token: Token) {
         let entry = self.entry(token);
         assert!(
@@ -277,9 +282,8 @@ impl<K: Kernel> Engine<K> {
                 match entry {
                     Entry { connecting: true, .. } => self.decide_connect(token),
                     Entry { sending: true, .. } => {
-                        let owed = self.parked_bytes(token);
-                        self.push_out(token);
-                        self.moved.sent(owed - self.parked_bytes(token));
+                        let went = self.resume(token);
+                        self.moved.sent(went);
                     }
                     _ => {}
                 }
@@ -296,6 +300,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Watching ended by itself (an overflowing queue does that): edges may have been missed, so read and write once in any
     /// case.
+    #[inline(never)]
     fn watch_again(&mut self, token: Token) {
         let Some(entry) = self.known(token) else { return };
         entry.readable = true;
@@ -311,10 +316,11 @@ impl<K: Kernel> Engine<K> {
             self.enqueue(token);
         }
         if stuck {
-            self.push_out(token);
+            self.resume(token);
         }
     }
 
+    #[inline(never)]
     fn decide_connect(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         let socket = entry.socket.as_ref().expect("a connecting socket is open");
@@ -335,13 +341,10 @@ impl<K: Kernel> Engine<K> {
         }
         let most = (most.get() as usize).min(self.pool.allowance());
         if most == 0 {
-            entry.queued = true;
-            self.starved.push_back(place);
-            self.starved_count += 1;
+            self.starve(place);
             return None;
         }
         let outcome = self.splice_in(place, most).unwrap_or_else(|| self.copy_in(place, most));
-        let entry = &mut self.sockets[place];
         let completion = match outcome {
             Ok(lease) if lease.size() == 0 => Completion::Ended(token),
             Ok(lease) => {
@@ -349,21 +352,36 @@ impl<K: Kernel> Engine<K> {
                 self.moved.received(lease.size(), lease.piped() > 0);
                 Completion::Received(token, lease)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match entry.blind.take() {
-                Some(error) => Completion::Failed(token, Operation::Receive, error),
-                None => {
-                    entry.readable = false;
-                    return None;
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.enqueue(token);
-                return None;
-            }
-            Err(error) => Completion::Failed(token, Operation::Receive, error),
+            Err(error) => Completion::Failed(token, Operation::Receive, self.refused(token, error)?),
         };
+        let entry = &mut self.sockets[place];
         entry.receiving = None;
         Some(completion)
+    }
+
+    /// What of `error`, with which a receive ended, ends the stream.
+    #[inline(never)]
+    fn refused(&mut self, token: Token, error: io::Error) -> Option<io::Error> {
+        let entry = &mut self.sockets[token.place()];
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                let blind = entry.blind.take();
+                entry.readable &= blind.is_some();
+                blind
+            }
+            io::ErrorKind::Interrupted => {
+                self.enqueue(token);
+                None
+            }
+            _ => Some(error),
+        }
+    }
+
+    #[inline(never)]
+    fn starve(&mut self, place: usize) {
+        self.sockets[place].queued = true;
+        self.starved.push_back(place);
+        self.starved_count += 1;
     }
 
     /// Receives into the hot buffer.
@@ -378,6 +396,7 @@ impl<K: Kernel> Engine<K> {
         Ok(lease)
     }
 
+    #[inline(never)]
     fn closed(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         if entry.token == Some(token) {

@@ -9,21 +9,44 @@ use std::io;
 impl<K: Kernel> Engine<K> {
     /// Sends all of `lease`; with `last`, says end of stream behind it. Completes with `Sent` or `Failed`.
     pub fn send(&mut self, token: Token, lease: Lease, last: bool) {
+        if self.send_now(token, lease, last) {
+            self.done.push_back(Completion::Sent(token));
+        }
+    }
+
+    /// Like [`Engine::send`], for whom can be told here: true when the kernel has taken all of it, and no `Sent` follows. Never in
+    /// a turn that is used up: what would be done next is for another one.
+    #[must_use]
+    pub fn send_now(&mut self, token: Token, lease: Lease, last: bool) -> bool {
         let entry = self.entry(token);
         assert!(!entry.sending, "one send in flight per socket");
         (entry.sending, entry.last) = (true, last);
-        entry.parked = Some(lease);
-        self.push_out(token);
+        let is_done = self.push_out(token, lease);
+        if is_done && self.bytes_budget == 0 {
+            self.done.push_back(Completion::Sent(token));
+            return false;
+        }
+        is_done
     }
 
-    /// Sends what is parked on `token`, as much as the kernel takes.
-    pub(super) fn push_out(&mut self, token: Token) {
+    /// Goes on with what is parked on `token`, which has something. Returns how many bytes are no longer.
+    pub(super) fn resume(&mut self, token: Token) -> usize {
+        let parked = self.sockets[token.place()].parked.take().expect("a send in flight has its bytes");
+        let before = parked.size();
+        if self.push_out(token, parked) {
+            self.done.push_back(Completion::Sent(token));
+        }
+        before - self.sockets[token.place()].parked.as_ref().map_or(0, Lease::size)
+    }
+
+    /// Sends as much of `lease` as the kernel takes; true when that is all of it.
+    fn push_out(&mut self, token: Token, mut lease: Lease) -> bool {
         let place = token.place();
-        let mut lease = self.sockets[place].parked.take().expect("a send in flight has its bytes");
         let before = lease.size();
         let failure = loop {
             if lease.size() == 0 {
-                return self.sent(token);
+                self.finish(place);
+                return true;
             }
             let outcome = match lease.is_empty() {
                 false => self.copy_out(place, &mut lease),
@@ -36,7 +59,14 @@ impl<K: Kernel> Engine<K> {
                 Ok(()) => {}
             }
         };
-        let entry = &mut self.sockets[place];
+        self.park(token, lease, before, failure);
+        false
+    }
+
+    /// Keeps what is left of `lease`, of which there was `before`, until the kernel takes more; not behind a `failure`.
+    #[inline(never)]
+    fn park(&mut self, token: Token, lease: Lease, before: usize, failure: Option<io::Error>) {
+        let entry = &mut self.sockets[token.place()];
         let socket = entry.socket.as_ref().expect("a sending socket is open");
         let asked = match failure {
             Some(error) => Err(error),
@@ -61,10 +91,6 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    pub(super) fn parked_bytes(&self, token: Token) -> usize {
-        self.sockets[token.place()].parked.as_ref().map_or(0, Lease::size)
-    }
-
     /// Sends from the run of `lease` to the socket at `place`.
     fn copy_out(&mut self, place: usize, lease: &mut Lease) -> io::Result<()> {
         let entry = &self.sockets[place];
@@ -74,13 +100,12 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
-    /// All of the send in flight has gone.
-    fn sent(&mut self, token: Token) {
-        let entry = &mut self.sockets[token.place()];
+    /// All of the send in flight at `place` has gone.
+    fn finish(&mut self, place: usize) {
+        let entry = &mut self.sockets[place];
         entry.sending = false;
         if let Some(socket) = entry.socket.as_ref().filter(|_| entry.last) {
             self.kernel.shut(socket);
         }
-        self.done.push_back(Completion::Sent(token));
     }
 }

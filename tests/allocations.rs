@@ -76,6 +76,10 @@ impl Told {
     }
 }
 
+fn config(target: Target, tls: tls::Options) -> Config {
+    Config { tls, ..settings::config(Some(target)) }
+}
+
 /// Runs a shard until its mailbox says stop.
 fn run<K: Kernel>(kernel: K, config: Config, taps: Taps, mailbox: Mailbox, told: &Told) {
     let shelf = Shelf::load(config.tls.clone()).unwrap();
@@ -124,7 +128,7 @@ fn shard<K: Kernel + 'static>(
             let kernel = make(vec![Arc::new(Listener::own(listener.into()))]).unwrap();
             let mailbox = Mailbox::new(kernel.waker());
             send.send(mailbox.clone()).unwrap();
-            run(kernel, Config { tls, ..settings::config(Some(target)) }, taps, mailbox, &told);
+            run(kernel, config, taps, mailbox, &told);
         }
     });
     (address, Running { told, mailbox: mailboxes.recv().unwrap(), thread })

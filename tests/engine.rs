@@ -267,6 +267,26 @@ fn a_last_send_is_followed_by_the_end() {
     bench.leave(&[token]);
 }
 
+#[test]
+fn a_send_that_is_said_to_be_done_does_not_complete_again_and_one_that_is_stuck_does() {
+    let mut bench = Bench::new(Odds { buffer_bytes: 1, ..Odds::calm() }, LARGEST);
+    let (hand, token) = bench.client(0);
+    assert!(bench.engine.send_now(token, Lease::own(b"1".to_vec()), false), "there is room");
+    assert!(!bench.engine.send_now(token, Lease::own(b", 2 and last".to_vec()), true), "there is none");
+    let mut got = Vec::new();
+    while !hand.ended() {
+        bench.turns(1);
+        got.extend(hand.read());
+    }
+    bench.turns(5);
+    assert_eq!(got, b"1, 2 and last");
+    let (sent, other): (Vec<_>, Vec<_>) =
+        bench.done.drain(..).partition(|it| matches!(it, Completion::Sent(_)));
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(other.iter().all(|it| matches!(it, Completion::Moved(_))), "{other:?}");
+    bench.leave(&[token]);
+}
+
 /// All the memory there is.
 fn hog(pool: &Pool) -> Vec<Lease> {
     let mut all = Vec::new();

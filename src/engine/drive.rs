@@ -1,7 +1,7 @@
 //! The engine itself: tries, parks and resumes, over whatever kernel it is given.
 //!
 //! # Contract
-//! 1. One completion for every submission, also after a cancel.
+//! 1. One completion for every submission, also after a cancel. Of a send that [`Engine::send_now`] says is done, that is it.
 //! 2. At most one receive and one send in flight per socket: nothing is reordered.
 //! 3. `receive` takes no buffer. When bytes are there, `Received` brings a lease on the hot buffer, never empty, with
 //!    headroom in front. An idle socket owns no memory. `receive_unseen` may bring a lease on a pipe instead (`splice`).
@@ -39,7 +39,7 @@ pub struct Engine<K: Kernel> {
     /// Two entries a slot, see [`Token::place`].
     pub(super) sockets: Pages<Entry<K::Socket>>,
     /// Completions not yet taken.
-    done: VecDeque<Completion<K::Socket>>,
+    pub(super) done: VecDeque<Completion<K::Socket>>,
     /// Places whose receive is to be tried, each at most once (`Entry::queued`). Places, not tokens: what stands there
     /// when its turn comes is what counts.
     run: VecDeque<usize>,
@@ -49,7 +49,7 @@ pub struct Engine<K: Kernel> {
     ready: Vec<Ready<K::Socket>>,
     /// Completions and received bytes that may still be taken in this turn.
     budget: usize,
-    bytes_budget: usize,
+    pub(super) bytes_budget: usize,
     /// A charge has ended this turn; and it began with a round.
     spent: bool,
     round: bool,
@@ -137,6 +137,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Opens a socket under `token` and connects it. Completes with `Connected` or `Failed`.
+    #[inline(never)]
     pub fn connect(&mut self, token: Token, address: &Address) {
         let opened = self.kernel.connect(token, address);
         let local = opened.as_ref().is_ok_and(|socket| self.kernel.is_local(socket));
@@ -161,17 +162,9 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Sends all of `lease`; with `last`, says end of stream behind it. Completes with `Sent` or `Failed`.
-    pub fn send(&mut self, token: Token, lease: Lease, last: bool) {
-        let entry = self.entry(token);
-        assert!(!entry.sending, "one send in flight per socket");
-        (entry.sending, entry.last) = (true, last);
-        entry.parked = Some(lease);
-        self.push_out(token);
-    }
-
     /// Has the system find out when the other end of `token`, which is connected, is gone: five calls that a short session need
     /// not have.
+    #[inline(never)]
     pub fn keep(&mut self, token: Token) {
         let entry = &self.sockets[token.place()];
         if let Some(socket) = &entry.socket {
@@ -180,6 +173,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Says end of stream to the other end of `token`.
+    #[inline(never)]
     pub fn shut(&mut self, token: Token) {
         let entry = &self.sockets[token.place()];
         if let Some(socket) = &entry.socket {
@@ -188,6 +182,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Gives up what is in flight on `token`; each part completes with `Cancelled`.
+    #[inline(never)]
     pub fn cancel(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         debug_assert_eq!(entry.token, Some(token));
@@ -206,6 +201,7 @@ impl<K: Kernel> Engine<K> {
     ///
     /// # Panics
     /// If something is in flight.
+    #[inline(never)]
     pub fn close(&mut self, token: Token) {
         let entry = self.entry(token);
         assert!(
@@ -286,9 +282,8 @@ impl<K: Kernel> Engine<K> {
                 match entry {
                     Entry { connecting: true, .. } => self.decide_connect(token),
                     Entry { sending: true, .. } => {
-                        let owed = self.parked_bytes(token);
-                        self.push_out(token);
-                        self.moved.sent(owed - self.parked_bytes(token));
+                        let went = self.resume(token);
+                        self.moved.sent(went);
                     }
                     _ => {}
                 }
@@ -305,6 +300,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Watching ended by itself (an overflowing queue does that): edges may have been missed, so read and write once in any
     /// case.
+    #[inline(never)]
     fn watch_again(&mut self, token: Token) {
         let Some(entry) = self.known(token) else { return };
         entry.readable = true;
@@ -320,10 +316,11 @@ impl<K: Kernel> Engine<K> {
             self.enqueue(token);
         }
         if stuck {
-            self.push_out(token);
+            self.resume(token);
         }
     }
 
+    #[inline(never)]
     fn decide_connect(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         let socket = entry.socket.as_ref().expect("a connecting socket is open");
@@ -344,13 +341,10 @@ impl<K: Kernel> Engine<K> {
         }
         let most = (most.get() as usize).min(self.pool.allowance());
         if most == 0 {
-            entry.queued = true;
-            self.starved.push_back(place);
-            self.starved_count += 1;
+            self.starve(place);
             return None;
         }
         let outcome = self.splice_in(place, most).unwrap_or_else(|| self.copy_in(place, most));
-        let entry = &mut self.sockets[place];
         let completion = match outcome {
             Ok(lease) if lease.size() == 0 => Completion::Ended(token),
             Ok(lease) => {
@@ -358,21 +352,36 @@ impl<K: Kernel> Engine<K> {
                 self.moved.received(lease.size(), lease.piped() > 0);
                 Completion::Received(token, lease)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match entry.blind.take() {
-                Some(error) => Completion::Failed(token, Operation::Receive, error),
-                None => {
-                    entry.readable = false;
-                    return None;
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.enqueue(token);
-                return None;
-            }
-            Err(error) => Completion::Failed(token, Operation::Receive, error),
+            Err(error) => Completion::Failed(token, Operation::Receive, self.refused(token, error)?),
         };
+        let entry = &mut self.sockets[place];
         entry.receiving = None;
         Some(completion)
+    }
+
+    /// What of `error`, with which a receive ended, ends the stream.
+    #[inline(never)]
+    fn refused(&mut self, token: Token, error: io::Error) -> Option<io::Error> {
+        let entry = &mut self.sockets[token.place()];
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                let blind = entry.blind.take();
+                entry.readable &= blind.is_some();
+                blind
+            }
+            io::ErrorKind::Interrupted => {
+                self.enqueue(token);
+                None
+            }
+            _ => Some(error),
+        }
+    }
+
+    #[inline(never)]
+    fn starve(&mut self, place: usize) {
+        self.sockets[place].queued = true;
+        self.starved.push_back(place);
+        self.starved_count += 1;
     }
 
     /// Receives into the hot buffer.
@@ -387,74 +396,7 @@ impl<K: Kernel> Engine<K> {
         Ok(lease)
     }
 
-    /// Sends what is parked on `token`, as much as the kernel takes.
-    fn push_out(&mut self, token: Token) {
-        let place = token.place();
-        let mut lease = self.sockets[place].parked.take().expect("a send in flight has its bytes");
-        let before = lease.size();
-        let failure = loop {
-            if lease.size() == 0 {
-                return self.sent(token);
-            }
-            let outcome = match lease.is_empty() {
-                false => self.copy_out(place, &mut lease),
-                true => self.splice_out(place, &mut lease),
-            };
-            match outcome {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
-                Err(error) => break Some(error),
-                Ok(()) => {}
-            }
-        };
-        let entry = &mut self.sockets[place];
-        let socket = entry.socket.as_ref().expect("a sending socket is open");
-        let asked = match failure {
-            Some(error) => Err(error),
-            // A report that is still owed will do.
-            None if entry.wanted => Ok(()),
-            None => self.kernel.want_write(token, socket),
-        };
-        entry.wanted |= asked.is_ok();
-        let is_less = lease.size() < before;
-        let kept = asked.and_then(|()| lease.kept().ok_or_else(|| io::ErrorKind::OutOfMemory.into()));
-        match kept {
-            Ok(lease) => {
-                if is_less {
-                    self.done.push_back(Completion::Moved(token));
-                }
-                entry.parked = Some(lease);
-            }
-            Err(error) => {
-                entry.sending = false;
-                self.done.push_back(Completion::Failed(token, Operation::Send, error));
-            }
-        }
-    }
-
-    fn parked_bytes(&self, token: Token) -> usize {
-        self.sockets[token.place()].parked.as_ref().map_or(0, Lease::size)
-    }
-
-    /// Sends from the run of `lease` to the socket at `place`.
-    fn copy_out(&mut self, place: usize, lease: &mut Lease) -> io::Result<()> {
-        let entry = &self.sockets[place];
-        let socket = entry.socket.as_ref().expect("a sending socket is open");
-        let count = self.kernel.send(socket, lease, entry.last || lease.piped() > 0)?;
-        lease.advance(count);
-        Ok(())
-    }
-
-    /// All of the send in flight has gone.
-    fn sent(&mut self, token: Token) {
-        let entry = &mut self.sockets[token.place()];
-        entry.sending = false;
-        if let Some(socket) = entry.socket.as_ref().filter(|_| entry.last) {
-            self.kernel.shut(socket);
-        }
-        self.done.push_back(Completion::Sent(token));
-    }
-
+    #[inline(never)]
     fn closed(&mut self, token: Token) {
         let entry = &mut self.sockets[token.place()];
         if entry.token == Some(token) {
@@ -478,7 +420,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The entry of `token`, which must be the one that is open there.
-    fn entry(&mut self, token: Token) -> &mut Entry<K::Socket> {
+    pub(super) fn entry(&mut self, token: Token) -> &mut Entry<K::Socket> {
         let entry = &mut self.sockets[token.place()];
         assert_eq!(entry.token, Some(token), "a token is used while its socket is open");
         entry

@@ -9,6 +9,7 @@ mod drive;
 mod entry;
 mod kernel;
 mod real;
+mod sends;
 mod spin;
 mod splice;
 

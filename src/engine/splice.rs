@@ -118,11 +118,17 @@ impl<K: Kernel> Engine<K> {
 
     /// Tries the receive that is armed at `place` by way of a pipe; `None` when it is to be copied.
     pub(super) fn splice_in(&mut self, place: usize, most: usize) -> Option<io::Result<Lease>> {
-        let entry = &mut self.sockets[place];
+        let entry = &self.sockets[place];
         // Where memory is short, little is received at once; and little is cheaper copied.
         if !entry.unseen || !matches!(entry.bulk, Bulk::Yes(_)) || self.pool.allowance() < HOT_BYTES {
             return None;
         }
+        self.fill_pipe(place, most)
+    }
+
+    #[inline(never)]
+    fn fill_pipe(&mut self, place: usize, most: usize) -> Option<io::Result<Lease>> {
+        let entry = &mut self.sockets[place];
         self.pipes.see_to(&self.pool);
         let mut lease = self.pool.pipe()?;
         if !self.pipes.has(lease.pipe()?, || self.kernel.pipe(PIPE_BYTES)) {
@@ -151,6 +157,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Sends from the pipe of `lease`, behind its run, to the socket at `place`.
+    #[inline(never)]
     pub(super) fn splice_out(&mut self, place: usize, lease: &mut Lease) -> io::Result<()> {
         let entry = &mut self.sockets[place];
         let socket = entry.socket.as_ref().expect("a sending socket is open");

@@ -80,6 +80,7 @@ impl Answer {
         })))
     }
 
+    #[inline(never)]
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Verdict(Verdict::Fetched(fetched)) => self.fetched(fetched, core, cx),

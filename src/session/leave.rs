@@ -121,6 +121,7 @@ impl Close {
         if close.is_done() { None } else { Some(Box::new(close)) }
     }
 
+    #[inline(never)]
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(side, lease) => {
@@ -288,6 +289,7 @@ impl Drain {
         Drain
     }
 
+    #[inline(never)]
     pub fn handle(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         self.step(core, cx);
         Next::Stay

@@ -268,23 +268,35 @@ impl Session {
     /// Takes one input and leaves the actions it calls for in `cx`.
     pub fn handle(&mut self, input: Input, cx: &mut Cx<'_>) {
         if self.core.is_wired(&input, cx) {
-            for told in self.core.unwrap(input, cx).into_iter().flatten() {
-                self.step(told, cx);
-            }
+            self.unwrap(input, cx);
         } else {
             self.step(input, cx);
         }
         if self.core.has_wires() {
-            while let Some(failed) = self.core.unsealed() {
-                self.step(failed, cx);
-            }
-            self.core.speak(cx);
-            self.core.hear(cx);
+            self.wrap(cx);
         }
         // A bridge waits like nobody, and that was told when it became one.
         if self.core.waited.is_some() || !self.core.bridged {
             self.tell_wait(cx);
         }
+    }
+
+    /// Has the phase take what a wire makes of `input`.
+    #[inline(never)]
+    fn unwrap(&mut self, input: Input, cx: &mut Cx<'_>) {
+        for told in self.core.unwrap(input, cx).into_iter().flatten() {
+            self.step(told, cx);
+        }
+    }
+
+    /// Has the wires carry on with what the phase has begun.
+    #[inline(never)]
+    fn wrap(&mut self, cx: &mut Cx<'_>) {
+        while let Some(failed) = self.core.unsealed() {
+            self.step(failed, cx);
+        }
+        self.core.speak(cx);
+        self.core.hear(cx);
     }
 
     /// Has the phase take one input, as it is behind TLS.
@@ -304,6 +316,14 @@ impl Session {
             Phase::Answer(answer) => answer.handle(core, input, cx),
             Phase::Open(bridge) => bridge.handle(core, input, cx),
         };
+        if !matches!(next, Next::Stay) {
+            self.go(next, cx);
+        }
+    }
+
+    /// Goes where a phase wants to.
+    #[inline(never)]
+    fn go(&mut self, next: Next, cx: &mut Cx<'_>) {
         match next {
             Next::Stay => {}
             Next::Go(phase) => self.phase = phase,

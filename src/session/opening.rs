@@ -36,6 +36,7 @@ impl Sniff {
         Sniff
     }
 
+    #[inline(never)]
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(Side::Client, lease) => match lease.first() {
@@ -119,6 +120,7 @@ impl Head {
         if self.answered > 0 { End::Answered } else { End::ClientEnded }
     }
 
+    #[inline(never)]
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Received(Side::Client, lease) => self.received(lease, core, cx),

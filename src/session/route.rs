@@ -87,6 +87,7 @@ impl Route {
         }
     }
 
+    #[inline(never)]
     pub fn handle(&mut self, core: &mut Core, input: Input, cx: &mut Cx<'_>) -> Next {
         match input {
             Input::Verdict(Verdict::Routed(Ok(pass))) => self.take(pass, core, cx),

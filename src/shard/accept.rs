@@ -98,6 +98,7 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
         self.accepts.armed[index] = false;
         if self.closed {
@@ -170,7 +171,7 @@ impl<K: Kernel> Shard<K> {
             Ok(()) => {
                 self.count_connection(key);
                 self.waiters.put(key.index, Some(Line::of(Wait::Head)), self.now);
-                self.perform(key, &mut actions);
+                self.perform(key, &mut actions, false);
             }
             Err(error) => {
                 self.sessions.remove(key);
@@ -183,6 +184,7 @@ impl<K: Kernel> Shard<K> {
         self.setup.balance.set(self.setup.number, self.sessions.len());
     }
 
+    #[inline(never)]
     pub(super) fn accept_failed(&mut self, index: usize, error: &io::Error) {
         self.accepts.armed[index] = false;
         // That client is gone; the next may be fine.

@@ -202,6 +202,7 @@ impl<K: Kernel> Shard<K> {
         self.handle(token.key(), input);
     }
 
+    #[inline(never)]
     fn read_notes(&mut self) {
         let mut notes = std::mem::take(&mut self.notes);
         self.setup.mailbox.take(&mut notes);
@@ -253,10 +254,29 @@ impl<K: Kernel> Shard<K> {
         self.with_session(key, |session, cx| session.abort(end, cx));
     }
 
-    /// Lets a session decide and carries out what it wants. A panic ends that session and no other.
+    /// Lets a session decide and carries out what it wants, and what it wants of what of that is done at once. What follows
+    /// from there waits for its turn: sessions that could go on and on get no further than others.
     fn with_session(&mut self, key: Key, decide: impl FnOnce(&mut Session, &mut Cx<'_>)) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
         let mut actions = std::mem::take(&mut self.actions);
+        self.decide(key, &mut actions, decide);
+        let gone = self.perform(key, &mut actions, true);
+        for side in [Side::Client, Side::Target] {
+            if gone[side as usize] {
+                self.decide(key, &mut actions, |session, cx| session.handle(Input::Sent(side), cx));
+                self.perform(key, &mut actions, false);
+            }
+        }
+        self.actions = actions;
+    }
+
+    /// Lets a session decide. A panic ends that session and no other.
+    fn decide(
+        &mut self,
+        key: Key,
+        actions: &mut Vec<Action>,
+        decide: impl FnOnce(&mut Session, &mut Cx<'_>),
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
         let mut cx = Cx {
             now: self.now,
             pool: self.engine.pool(),
@@ -264,15 +284,13 @@ impl<K: Kernel> Shard<K> {
             date: &self.date,
             keys: keys(self.material.as_deref()),
             counters: &mut self.counters,
-            actions: &mut actions,
+            actions,
         };
         if catch_unwind(AssertUnwindSafe(|| decide(session, &mut cx))).is_err() {
             cx.counters.panics += 1;
             // What was decided before the panic has left its mark in the session, so it is carried out.
             session.abort(End::Internal, &mut cx);
         }
-        self.perform(key, &mut actions);
-        self.actions = actions;
     }
 }
 

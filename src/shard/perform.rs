@@ -1,13 +1,22 @@
 //! Turns a session's actions into submissions, in their order.
+//!
+//! Most sends are done when they are submitted. A session is told of these at once, not by way of the engine's queue.
 
 use super::Shard;
 use super::waiters::Line;
 use crate::engine::{Kernel, Lane, Token};
+use crate::pool::Lease;
 use crate::session::{Action, Side};
 use crate::slab::Key;
 
+/// To which sides bytes have gone of which nobody will tell, by [`Side`].
+pub(super) type Gone = [bool; 2];
+
 impl<K: Kernel> Shard<K> {
-    pub(super) fn perform(&mut self, key: Key, actions: &mut Vec<Action>) {
+    /// Submits `actions`. The engine will tell the session how they end, but with `at_once` not of sends that are done here:
+    /// that is for the caller, to whom they are returned.
+    pub(super) fn perform(&mut self, key: Key, actions: &mut Vec<Action>, at_once: bool) -> Gone {
+        let mut gone = Gone::default();
         let token = |side| {
             Token::new(
                 key,
@@ -21,8 +30,12 @@ impl<K: Kernel> Shard<K> {
             match action {
                 Action::Receive(side, most) => self.engine.receive(token(side), most),
                 Action::ReceiveUnseen(side, most) => self.engine.receive_unseen(token(side), most),
-                Action::Send(side, lease) => self.engine.send(token(side), lease, false),
-                Action::SendLast(side, lease) => self.engine.send(token(side), lease, true),
+                Action::Send(side, lease) => {
+                    gone[side as usize] = self.send(token(side), lease, false, at_once)
+                }
+                Action::SendLast(side, lease) => {
+                    gone[side as usize] = self.send(token(side), lease, true, at_once)
+                }
                 Action::Connect(address) => self.engine.connect(token(Side::Target), &address),
                 Action::KeepTarget => self.engine.keep(token(Side::Target)),
                 Action::Cancel(side) => self.engine.cancel(token(side)),
@@ -41,8 +54,19 @@ impl<K: Kernel> Shard<K> {
                 Action::Release => self.release(key),
             }
         }
+        gone
     }
 
+    /// Sends; true when all has gone and, with `at_once`, the engine will not say so.
+    fn send(&mut self, token: Token, lease: Lease, last: bool, at_once: bool) -> bool {
+        if at_once {
+            return self.engine.send_now(token, lease, last);
+        }
+        self.engine.send(token, lease, last);
+        false
+    }
+
+    #[inline(never)]
     fn release(&mut self, key: Key) {
         self.wheel.disarm(key.index);
         let shed = self.waiters.line(key.index) == Some(Line::Leaving);

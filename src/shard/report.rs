@@ -66,6 +66,7 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn log_opened(&mut self, key: Key, path: &str) {
         if !self.may_say(Level::Info, Matter::Session) {
             return;
@@ -87,6 +88,7 @@ impl<K: Kernel> Shard<K> {
         core.veiled(&target).into_owned()
     }
 
+    #[inline(never)]
     pub(super) fn log_answered(&mut self, key: Key, line: &str, status: u16) {
         let (level, matter) = match status {
             400.. => (Level::Info, Matter::Stranger),
@@ -110,6 +112,7 @@ impl<K: Kernel> Shard<K> {
 
     /// The access line of a bridge, or of a client that needs a remedy; other connections leave one only when everything is
     /// wanted.
+    #[inline(never)]
     pub(super) fn log_end(&mut self, core: &Core) {
         let (level, matter) = match core.end {
             _ if core.bridged => (Level::Info, Matter::Session),

@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::bound::{self, Bound};
 use crate::limits::BACKLOG;
-use nix::sys::socket::MsgFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -22,10 +22,10 @@ const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Lets what follows, the end of the stream for one, go in one segment with the bytes before it.
 #[cfg(target_os = "linux")]
-const AND_MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
+const AND_MORE: SendFlags = SendFlags::MORE;
 /// Elsewhere they go apart.
 #[cfg(not(target_os = "linux"))]
-const AND_MORE: MsgFlags = MsgFlags::empty();
+const AND_MORE: SendFlags = SendFlags::empty();
 
 /// What a poller is asked about a socket that is read: bytes, and an urgent mark in front of which a receive stops.
 #[cfg(target_os = "linux")]
@@ -73,20 +73,20 @@ impl AsRawFd for Stream {
 
 /// Receives into `into`; 0 is the end of the stream.
 pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
-    Ok(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), into, MsgFlags::MSG_DONTWAIT)?)
+    let (count, _) = rustix::net::recv(socket, into, RecvFlags::DONTWAIT)?;
+    Ok(count)
 }
 
 /// Whether bytes have arrived that were not received yet.
 pub fn has_arrived(socket: impl AsFd) -> bool {
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-    matches!(nix::sys::socket::recv(socket.as_fd().as_raw_fd(), &mut [0], flags), Ok(1))
+    matches!(rustix::net::recv(socket, &mut [0], RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok((1, _)))
 }
 
 /// Sends from `bytes`; never raises SIGPIPE. With `more`, [`shut`] or more bytes follow at once.
 pub fn send(socket: impl AsFd, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let flags = if more { flags | AND_MORE } else { flags };
-    Ok(nix::sys::socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
+    Ok(rustix::net::send(socket, bytes, flags)?)
 }
 
 /// Says end of stream. An error means that the connection is gone already, which says the same.

@@ -171,6 +171,10 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--threads=1", |o| o.threads == Some(1)),
     ("--threads=256", |o| o.threads == Some(limits::SHARDS_MAX)),
     ("--max-sessions=5", |o| o.sessions_max == 5),
+    ("--allow-target=10.0.0.0/8 --allow-target=:22,/run", |o| {
+        o.reach.allow.len() == 3 && o.reach.deny.is_empty()
+    }),
+    ("--deny-target=@x,loopback", |o| o.reach.deny.len() == 3 && o.reach.allow.is_empty()),
     ("--engine=auto", |o| o.engine == EngineChoice::Auto),
     ("--engine=ring", |o| o.engine == EngineChoice::Ring),
     ("--eng poll", |o| o.engine == EngineChoice::Poll),

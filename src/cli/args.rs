@@ -5,6 +5,7 @@
 
 use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, Verbosity, WrapBind, WrapMode};
 use crate::limits;
+use crate::route::reach::Reach;
 use crate::route::token::Place;
 use crate::tape::name::Pattern;
 use crate::target::Target;
@@ -99,6 +100,8 @@ pub struct Options {
     pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
+    /// `--allow-target` and `--deny-target`; directories as written.
+    pub reach: Reach,
     /// `--record`, all that begins with it, and `--traffic`.
     pub tap: Tap,
     /// `--max-message`, in bytes.
@@ -313,6 +316,7 @@ impl Default for Options {
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),
+            reach: Reach::default(),
             tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),

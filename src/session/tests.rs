@@ -13,6 +13,7 @@ mod guards;
 mod leaving;
 mod opening;
 mod play;
+mod reach;
 mod read;
 mod routing;
 mod secure;

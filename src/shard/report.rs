@@ -47,6 +47,18 @@ impl Display for Labels<'_> {
     }
 }
 
+/// What the system, or whoever decided, said about a session, for the operator.
+struct Detail<'a>(&'a Core);
+
+impl Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.detail {
+            Some(detail) => write!(f, " detail=\"{}\"", Escaped(&self.0.veiled(detail))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<K: Kernel> Shard<K> {
     /// Whether a line about a client is wanted and not one too many.
     fn may_say(&mut self, level: Level, matter: Matter) -> bool {
@@ -99,10 +111,11 @@ impl<K: Kernel> Shard<K> {
         let core = session.core();
         let (id, client, token, labels) =
             (core.id, Client(core.client), Token(core.token), Labels(core.labels()));
+        let detail = Detail(core);
         self.setup.log.line(
             level,
             format!(
-                "http id={id} client={client} request=\"{}\" status={status}{token}{labels}",
+                "http id={id} client={client} request=\"{}\" status={status}{token}{labels}{detail}",
                 Escaped(line)
             ),
         );
@@ -142,9 +155,7 @@ impl<K: Kernel> Shard<K> {
         let _ = write!(line, "{}", Token(core.token));
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
         let _ = write!(line, "{}", Labels(core.labels()));
-        if let Some(detail) = &core.detail {
-            let _ = write!(line, " detail=\"{}\"", Escaped(&core.veiled(detail)));
-        }
+        let _ = write!(line, "{}", Detail(core));
         self.setup.log.line(level, line);
     }
 

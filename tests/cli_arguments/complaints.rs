@@ -53,6 +53,22 @@ pub const OWN: &[(&str, &str)] = &[
     ("--threads=0", "option --threads: invalid integer value: '0' (from 1 to 256)"),
     ("--threads=257", "option --threads: invalid integer value: '257' (from 1 to 256)"),
     ("--threads=two", "option --threads: invalid integer value: 'two' (from 1 to 256)"),
+    (
+        "--allow-target=",
+        "option --allow-target: invalid list value: '' (an item is empty; write such as 10.0.0.0/8",
+    ),
+    (
+        "--deny-target=:22,",
+        "option --deny-target: invalid list value: ':22,' (an item is empty; write such as",
+    ),
+    (
+        "--deny-target=desk.example",
+        "option --deny-target: invalid list value: 'desk.example' ('desk.example' is no address",
+    ),
+    (
+        "--allow-target=10.0.0.1/8",
+        "option --allow-target: invalid list value: '10.0.0.1/8' ('10.0.0.1/8' has bits behind",
+    ),
     ("--max-sessions=0", "option --max-sessions: invalid integer value: '0'"),
     ("--engine=epoll", "option --engine: invalid choice: 'epoll' (choose from 'auto', 'ring', 'poll')"),
     ("--engine=", "option --engine: invalid choice: '' (choose from 'auto', 'ring', 'poll')"),

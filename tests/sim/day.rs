@@ -18,7 +18,6 @@ use websplice::http::upgrade;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::log::Log;
 use websplice::pool::Pool;
-use websplice::route;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::shard::tap::Taps;
@@ -427,7 +426,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         program: "websplice".into(),
         listen: Listen::Tcp { host: String::new(), port: 1, prefer_ipv6: false },
         target: (!routed).then_some(target),
-        route: route::Options { tokens: routed.then(desk::tokens), ..Default::default() },
+        route: desk::route(routed, dice),
         web: dice.chance(500).then(web::Options::default),
         web_root: None,
         tls: keys.options.clone(),

@@ -48,6 +48,9 @@ pub struct Config {
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`].
     pub sessions_max: usize,
+    /// Most connections of one source address, 1 to [`crate::limits::SESSIONS_MAX`], a /64 of IPv6 being one; `None`: as many as
+    /// there are places.
+    pub source_sessions_max: Option<usize>,
     /// Where sessions are recorded to, if they are.
     pub record: Option<tape::Options>,
     /// Write a letter to standard output for everything that passes.

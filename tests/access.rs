@@ -1,9 +1,11 @@
-//! Limits of access from end to end, on both engines: which targets may be connected to.
+//! Limits of access from end to end, on both engines: which targets may be connected to, and how many connections
+//! a source may have.
 
 mod support;
 
 /// The chapters.
 mod access {
+    mod sources;
     mod targets;
 }
 

@@ -28,6 +28,7 @@ use websplice::poll::Poll;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sys::socket::Listener;
@@ -85,6 +86,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 16,
+        source_sessions_max: None,
         record: None,
         traffic: false,
         wrap: None,
@@ -103,6 +105,7 @@ fn run<K: Kernel>(kernel: K, config: Config, mailbox: Mailbox, told: &Told) {
         config: Arc::new(config),
         log: Log::silent(),
         balance: Balance::new(1, 16),
+        sources: Sources::default(),
         shelf: Some(shelf),
         taps: Taps::default(),
         mailbox,

@@ -171,6 +171,8 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--threads=1", |o| o.threads == Some(1)),
     ("--threads=256", |o| o.threads == Some(limits::SHARDS_MAX)),
     ("--max-sessions=5", |o| o.sessions_max == 5),
+    ("--max-per-source=5", |o| o.source_sessions_max == Some(5)),
+    ("--max-per-source=5 --max-per-source=0", |o| o.source_sessions_max.is_none()),
     ("--allow-target=10.0.0.0/8 --allow-target=:22,/run", |o| {
         o.reach.allow.len() == 3 && o.reach.deny.is_empty()
     }),

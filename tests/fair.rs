@@ -17,6 +17,7 @@ use websplice::route::{self, Pass, Tokens};
 use websplice::session::job::{Job, Verdict};
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Behaviour, Hand, Odds, SimKernel, World};
@@ -66,6 +67,7 @@ fn config() -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 100,
+        source_sessions_max: None,
         record: None,
         traffic: false,
         wrap: None,
@@ -99,6 +101,7 @@ impl Stage {
             listeners: 1,
             log: Log::silent(),
             balance: Balance::new(1, config.sessions_max),
+            sources: Sources::default(),
             config: Arc::new(config),
             shelf: None,
             taps: Taps::default(),

@@ -4,7 +4,8 @@
 use super::option::{Act, Category, Opt, Refusal, Value};
 use super::settle::reason;
 use super::table::free;
-use super::values::text;
+use super::values::{count, text};
+use crate::limits::SESSIONS_MAX;
 use crate::route::reach::{Reach, Rule};
 use crate::sys::address::Address;
 use crate::target::{Port, Target};
@@ -41,6 +42,22 @@ pub(super) const DENY_TARGET: Opt = Category::Access.row(
     "(none)",
     "--deny-target=loopback,link-local,metadata,:6080 --target-config=/etc/websplice/tokens 6080",
     Act::Take(LIST, |options, value| rules(value, &mut options.reach.deny)),
+);
+
+pub(super) const MAX_PER_SOURCE: Opt = Category::Resources.row(
+    "max-per-source",
+    "limit of connections of one address; 0: none",
+    "Most connections that clients of one address have at the same time, over all threads; of IPv6 a /64 counts as one address. \
+     One too many is closed as soon as it is accepted, before TLS and without an answer, so that whoever opens them holds \
+     nothing. The log says so, and the report (SIGQUIT) counts them. Everybody behind the same proxy or address translation is \
+     one address; clients of --unix-listen have none and are not counted.",
+    "0",
+    "--max-per-source=50 6080 localhost:5901",
+    Act::Take(free("N"), |options, value| {
+        let most = count(value, 0..=SESSIONS_MAX)?;
+        options.source_sessions_max = (most > 0).then_some(most);
+        Ok(())
+    }),
 );
 
 /// Adds the items of a list.

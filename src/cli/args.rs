@@ -116,6 +116,8 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: usize,
+    /// `--max-per-source`; `None`: no bound.
+    pub source_sessions_max: Option<usize>,
     /// How the process begins and ends, and where it tells what it does.
     pub process: Process,
 }
@@ -324,6 +326,7 @@ impl Default for Options {
             threads: None,
             buffer_memory: None,
             sessions_max: limits::SESSIONS_DEFAULT,
+            source_sessions_max: None,
             process: Process::default(),
         }
     }

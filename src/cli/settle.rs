@@ -107,6 +107,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        source_sessions_max: options.source_sessions_max,
         record: tap::settle(&options.tap)?,
         traffic: options.tap.traffic,
         wrap,

@@ -423,6 +423,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    access::MAX_PER_SOURCE,
     process::DAEMON,
     process::PID_FILE,
     process::USER,

@@ -21,6 +21,8 @@ pub struct Counters {
     pub heads_shed: u64,
     /// Connections closed between two requests, or behind their last answer, to make room for others.
     pub idle_shed: u64,
+    /// Connections closed at once because their source had as many as it may.
+    pub sources_refused: u64,
     /// Requests refused because their target is none that may be connected to.
     pub targets_refused: u64,
     /// Receives put off because buffer memory was at its ceiling.
@@ -48,6 +50,7 @@ impl fmt::Display for Counters {
             ("accepts_failed", self.accepts_failed),
             ("heads_shed", self.heads_shed),
             ("idle_shed", self.idle_shed),
+            ("sources_refused", self.sources_refused),
             ("targets_refused", self.targets_refused),
             ("starved", self.starved),
             ("lines_suppressed", self.lines_suppressed),

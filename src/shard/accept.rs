@@ -146,6 +146,10 @@ impl<K: Kernel> Shard<K> {
 
     /// Makes a session of a client, in the place that was held.
     fn begin(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        if !self.setup.sources.admit(client) {
+            // The socket goes with this, which closes it; the place is for the next one.
+            return self.turn_away(client);
+        }
         self.accepts.has_place = false;
         self.counters.accepted += 1;
         self.sessions_begun += 1;
@@ -171,6 +175,7 @@ impl<K: Kernel> Shard<K> {
             Err(error) => {
                 self.sessions.remove(key);
                 actions.clear();
+                self.setup.sources.leave(client);
                 self.accepts.has_place = true;
                 self.failed(&error);
             }

@@ -50,6 +50,7 @@ impl<K: Kernel> Shard<K> {
             self.tapes.remove(&key);
             self.log_end(session.core());
             self.give_place_back();
+            self.setup.sources.leave(session.core().client);
             if self.setup.config.process.once && session.core().bridged {
                 self.log_once(session.core());
                 self.finish();

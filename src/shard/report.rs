@@ -179,6 +179,18 @@ impl<K: Kernel> Shard<K> {
         );
     }
 
+    /// Counts a client that is one too many of its source, and tells of it as of other strangers.
+    pub(super) fn turn_away(&mut self, client: Option<SocketAddr>) {
+        self.counters.sources_refused += 1;
+        if self.may_say(Level::Info, Matter::Stranger) {
+            let most = self.setup.sources.most().unwrap_or_default();
+            let client = Client(client);
+            let why =
+                format!("closed client={client}: its address has {most} connections (--max-per-source)");
+            self.setup.log.line(Level::Info, why);
+        }
+    }
+
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {
         const SHORT: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
         let short = error.kind() == io::ErrorKind::OutOfMemory

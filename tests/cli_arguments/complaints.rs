@@ -69,6 +69,7 @@ pub const OWN: &[(&str, &str)] = &[
         "--allow-target=10.0.0.1/8",
         "option --allow-target: invalid list value: '10.0.0.1/8' ('10.0.0.1/8' has bits behind",
     ),
+    ("--max-per-source=-1", "option --max-per-source: invalid integer value: '-1' (from 0 to"),
     ("--max-sessions=0", "option --max-sessions: invalid integer value: '0'"),
     ("--engine=epoll", "option --engine: invalid choice: 'epoll' (choose from 'auto', 'ring', 'poll')"),
     ("--engine=", "option --engine: invalid choice: '' (choose from 'auto', 'ring', 'poll')"),
@@ -150,6 +151,6 @@ pub const OWN: &[(&str, &str)] = &[
     ("--token-plugin=T --token-from=query,, 6080", "option --token-from: invalid place value: 'query,,'"),
     ("--token-plugin=T --token-timeout=0 6080", "option --token-timeout: invalid duration value: '0'"),
     ("--he", "ambiguous option: --he (--head-timeout, --heartbeat, --help?)"),
-    ("--m", "ambiguous option: --m (--max-message, --max-sessions?)"),
+    ("--m", "ambiguous option: --m (--max-message, --max-per-source, --max-sessions?)"),
     ("--nope\u{7}", "no such option: --nope\\u{7}"),
 ];

@@ -1,12 +1,16 @@
-"""Limits of access, with curl and Python's websockets as clients: targets."""
+"""Limits of access, with curl and Python's websockets as clients: targets, and connections of one address."""
+
+import contextlib
+import socket
 
 import pytest
-from support import ask
-from websockets.exceptions import InvalidStatus
+from support import ask, until
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.usefixtures("ours")
 PLAIN = {"compression": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
+CLOSED = (ConnectionClosed, InvalidMessage, OSError, EOFError)
 
 
 def status(server, path="", **options):
@@ -35,3 +39,34 @@ def test_a_name_that_leads_to_this_machine_is_no_way_in(bridge, target, place):
     server.wait_for(r"status=403 token=\S+ detail=.*--deny-target refuses 127\.0\.0\.1:")
     server = bridge(*words, f"--allow-target=127.0.0.1:{echo.port}")
     assert [status(server, f"?token=t{at}") for at in (0, 1)] == [101] * 2
+
+
+def test_one_address_has_so_many_connections(bridge):
+    """The next one is closed; another address and who comes later are served."""
+    server = bridge("--echo", "--max-per-source=3")
+    url = server.url(scheme="ws")
+
+    def opened():
+        try:
+            return connect(url, **PLAIN)
+        except CLOSED:
+            return None
+
+    with contextlib.ExitStack() as stack:
+        # Whoever came to see whether it listens may not have left yet.
+        held = [stack.enter_context(until(opened, "there is room")) for _ in range(3)]
+        with pytest.raises(CLOSED):
+            connect(url, **PLAIN)
+        with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+            one.settimeout(10)
+            assert one.recv(1) == b"", "not a byte"
+        server.wait_for(r"closed client=127\.0\.0\.1:\d+: its address has 3 connections")
+        other = socket.create_connection(("127.0.0.1", server.port), 10, source_address=("127.0.0.9", 0))
+        assert status(server, sock=other) == 101
+        for session in held:
+            session.send(b"still there")
+            assert session.recv(timeout=30) == b"still there"
+
+    with until(opened, "who left made room") as session:
+        session.send(b"later")
+        assert session.recv(timeout=30) == b"later"

@@ -20,6 +20,7 @@ use websplice::observe::log::Log;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Behaviour, Dice, Odds, SimKernel, World};
@@ -408,6 +409,7 @@ fn setup(config: Config, mailbox: &Mailbox, desk: &Desk) -> Setup {
         listeners: LISTENERS,
         log: Log::silent(),
         balance: Balance::new(1, config.sessions_max),
+        sources: Sources::default(),
         config: Arc::new(config),
         shelf,
         taps: Taps::default(),
@@ -439,6 +441,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         threads: None,
         buffer_memory: None,
         sessions_max: *dice.pick(&[3, 1000, 1000]),
+        source_sessions_max: None,
         // Nobody looks at the letters, but sessions show what they are for.
         record: None,
         traffic: dice.chance(200),

@@ -51,6 +51,7 @@ pub fn config(target: &str) -> Config {
         threads: None,
         buffer_memory: None,
         sessions_max: 1,
+        source_sessions_max: None,
         record: None,
         traffic: false,
         wrap: None,

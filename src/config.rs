@@ -29,6 +29,8 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// How upgrades are judged and sub-protocols chosen.
     pub upgrade: http::upgrade::Options,
+    /// The hosts that are answered for.
+    pub hosts: http::host::Hosts,
     /// What the Server header of every answer says; empty: there is none. Printable ASCII, at most
     /// [`crate::limits::SERVER_NAME_BYTES_MAX`] bytes.
     pub server_header: Box<str>,

@@ -1,10 +1,11 @@
-//! Limits of access from end to end, on both engines: which targets may be connected to, and how many connections
-//! a source may have.
+//! Limits of access from end to end, on both engines: which targets may be connected to, how many connections a source may have,
+//! and which hosts are answered for.
 
 mod support;
 
 /// The chapters.
 mod access {
+    mod hosts;
     mod sources;
     mod targets;
 }

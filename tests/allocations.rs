@@ -77,6 +77,7 @@ fn config(target: Target, tls: tls::Options) -> Config {
         web: None,
         web_root: None,
         tls,
+        hosts: Default::default(),
         server_header: "websplice".into(),
         plain: Default::default(),
         upgrade: upgrade::Options { subprotocols: Vec::new(), lenient: false },

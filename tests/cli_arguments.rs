@@ -173,6 +173,9 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--max-sessions=5", |o| o.sessions_max == 5),
     ("--max-per-source=5", |o| o.source_sessions_max == Some(5)),
     ("--max-per-source=5 --max-per-source=0", |o| o.source_sessions_max.is_none()),
+    ("--allow-host=a,*.B:1 --allow-host=[::1]", |o| {
+        o.hosts.0.len() == 3 && o.hosts.admit(Some(b"x.b:1"), false) && !o.hosts.admit(Some(b"b"), false)
+    }),
     ("--allow-target=10.0.0.0/8 --allow-target=:22,/run", |o| {
         o.reach.allow.len() == 3 && o.reach.deny.is_empty()
     }),

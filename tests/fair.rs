@@ -59,6 +59,7 @@ fn config() -> Config {
         web_root: None,
         tls: tls::Options::default(),
         plain: Plain::Served,
+        hosts: Default::default(),
         server_header: "websplice".into(),
         upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat: Duration::ZERO, ..Timing::default() },

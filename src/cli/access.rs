@@ -5,6 +5,7 @@ use super::option::{Act, Category, Opt, Refusal, Value};
 use super::settle::reason;
 use super::table::free;
 use super::values::{count, text};
+use crate::http::host::Name;
 use crate::limits::SESSIONS_MAX;
 use crate::route::reach::{Reach, Rule};
 use crate::sys::address::Address;
@@ -42,6 +43,27 @@ pub(super) const DENY_TARGET: Opt = Category::Access.row(
     "(none)",
     "--deny-target=loopback,link-local,metadata,:6080 --target-config=/etc/websplice/tokens 6080",
     Act::Take(LIST, |options, value| rules(value, &mut options.reach.deny)),
+);
+
+pub(super) const ALLOW_HOST: Opt = Category::Access.row(
+    "allow-host",
+    "answer for these hosts only",
+    "A request whose Host header names none of them, or is not there, gets 421 and nothing else, before any other question is \
+     asked of it: a page of somebody else whose name was made to lead here is refused, though its browser may reach this \
+     server. It holds for files and for WebSockets.\n\n\
+     Items are separated by commas: gateway.example is that name, *.gateway.example any beneath it, 10.0.0.7 and [::1] are \
+     addresses. Large and small letters are the same. With a port, as in gateway.example:6080, only that one counts, without \
+     one any does; a request that names no port means 443 with TLS and 80 without. Let those who ask for health by address \
+     have an item too.",
+    "(all)",
+    "--allow-host=gateway.example,*.desk.example 6080 localhost:5901",
+    Act::Take(LIST, |options, value| {
+        for item in text(value)?.split(',').map(str::trim) {
+            let name = Name::parse(item).map_err(|hint| Refusal::Invalid { kind: "list", hint })?;
+            options.hosts.0.push(name);
+        }
+        Ok(())
+    }),
 );
 
 pub(super) const MAX_PER_SOURCE: Opt = Category::Resources.row(

@@ -4,6 +4,7 @@
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
 use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, Verbosity, WrapBind, WrapMode};
+use crate::http::host::Hosts;
 use crate::limits;
 use crate::route::reach::Reach;
 use crate::route::token::Place;
@@ -100,6 +101,8 @@ pub struct Options {
     pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
+    /// `--allow-host`
+    pub hosts: Hosts,
     /// `--allow-target` and `--deny-target`; directories as written.
     pub reach: Reach,
     /// `--record`, all that begins with it, and `--traffic`.
@@ -318,6 +321,7 @@ impl Default for Options {
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),
+            hosts: Hosts::default(),
             reach: Reach::default(),
             tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,

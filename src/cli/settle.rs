@@ -99,6 +99,7 @@ fn complete(args: &Args) -> Result<Config, String> {
             subprotocols: options.subprotocols.clone(),
             lenient: args.compatible() || options.lenient_handshake,
         },
+        hosts: options.hosts.clone(),
         server_header: options.server_header.clone(),
         plain: plain(&options.tls),
         tls,

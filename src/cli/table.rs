@@ -199,6 +199,7 @@ pub const TABLE: &[Opt] = &[
     guards::AUTH_SOURCE,
     guards::WEB_AUTH,
     guards::PYTHON,
+    access::ALLOW_HOST,
     access::ALLOW_TARGET,
     access::DENY_TARGET,
     Opt {

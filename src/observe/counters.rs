@@ -23,6 +23,8 @@ pub struct Counters {
     pub idle_shed: u64,
     /// Connections closed at once because their source had as many as it may.
     pub sources_refused: u64,
+    /// Requests refused because of the host that they asked for.
+    pub hosts_refused: u64,
     /// Requests refused because their target is none that may be connected to.
     pub targets_refused: u64,
     /// Receives put off because buffer memory was at its ceiling.
@@ -51,6 +53,7 @@ impl fmt::Display for Counters {
             ("heads_shed", self.heads_shed),
             ("idle_shed", self.idle_shed),
             ("sources_refused", self.sources_refused),
+            ("hosts_refused", self.hosts_refused),
             ("targets_refused", self.targets_refused),
             ("starved", self.starved),
             ("lines_suppressed", self.lines_suppressed),

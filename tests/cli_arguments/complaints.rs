@@ -69,6 +69,14 @@ pub const OWN: &[(&str, &str)] = &[
         "--allow-target=10.0.0.1/8",
         "option --allow-target: invalid list value: '10.0.0.1/8' ('10.0.0.1/8' has bits behind",
     ),
+    (
+        "--allow-host=",
+        "option --allow-host: invalid list value: '' (an item is empty; write such as gateway.example",
+    ),
+    (
+        "--allow-host=a,http://b",
+        "option --allow-host: invalid list value: 'a,http://b' ('http://b' is no host; write such as",
+    ),
     ("--max-per-source=-1", "option --max-per-source: invalid integer value: '-1' (from 0 to"),
     ("--max-sessions=0", "option --max-sessions: invalid integer value: '0'"),
     ("--engine=epoll", "option --engine: invalid choice: 'epoll' (choose from 'auto', 'ring', 'poll')"),

@@ -1,4 +1,4 @@
-"""Limits of access, with curl and Python's websockets as clients: targets, and connections of one address."""
+"""Limits of access, with curl and Python's websockets as clients: targets, connections of one address, hosts."""
 
 import contextlib
 import socket
@@ -70,3 +70,21 @@ def test_one_address_has_so_many_connections(bridge):
     with until(opened, "who left made room") as session:
         session.send(b"later")
         assert session.recv(timeout=30) == b"later"
+
+
+def test_other_hosts_are_not_answered_for(bridge, tmp_path):
+    """Files and WebSockets, with the name that a browser would send."""
+    (tmp_path / "page").write_text("page")
+    server = bridge("--echo", f"--web={tmp_path}", "--allow-host=gateway.test,*.desk.test:6080")
+    port = server.port
+    for host, code in [("gateway.test", 101), (f"gateway.test:{port}", 101), ("a.desk.test:6080", 101),
+                       ("a.desk.test", 421), ("evil.test", 421), ("127.0.0.1", 421)]:  # fmt: skip
+        assert ask(server, "", "-H", f"Host: {host}")[0] == code, host
+        page = ask(server, "page", "-H", f"Host: {host}", upgrade=False)
+        assert page[0] == (200 if code == 101 else 421), host
+        assert code == 101 or page[1]["connection"] == "close"
+    # As a browser does it: the name leads here, and is what it asks for.
+    resolve = ["--resolve", f"evil.test:{port}:127.0.0.1", f"http://evil.test:{port}/page"]
+    assert ask(server, "page", *resolve, upgrade=False)[0] == 421
+    assert status(server) == 421
+    server.wait_for(r"status=421 detail=.*--allow-host")

@@ -433,6 +433,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
         web_root: None,
         tls: keys.options.clone(),
         plain,
+        hosts: Default::default(),
         server_header: "websplice".into(),
         upgrade: upgrade::Options::default(),
         timing: Timing { heartbeat, route, ..Timing::default() },

@@ -42,6 +42,7 @@ pub fn config(target: &str) -> Config {
         web: None,
         web_root: None,
         tls: Default::default(),
+        hosts: Default::default(),
         server_header: "websplice".into(),
         plain: Default::default(),
         upgrade: http::upgrade::Options { subprotocols: Vec::new(), lenient: false },

@@ -4,13 +4,14 @@
 //! accepts.
 
 use crate::config::Listen;
+use crate::sys::bound::Bound;
 use crate::sys::socket::{Given, Listener};
 use crate::sys::{directory, process, resolve, socket, stdio};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How often an ephemeral port is tried that has to be free on several addresses.
@@ -34,10 +35,7 @@ pub struct Listeners {
 
 /// The file of a Unix listener; removed when dropped, if it is still ours.
 #[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
+struct SocketFile(Bound);
 
 /// Opens what `listen` names. The file of a Unix socket belongs to the user and group of `owner`, if that is somebody else.
 ///
@@ -229,9 +227,8 @@ fn open_once(addresses: &[SocketAddr]) -> io::Result<Listeners> {
 fn open_unix(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<Listeners> {
     remove_stale(path).map_err(|error| at_path(path, error))?;
     directory::admits(path).map_err(|error| at_path(path, error))?;
-    let socket = socket::listen_unix(path, mode, owner).map_err(|error| at_path(path, error))?;
-    let inode = std::fs::symlink_metadata(path)?.ino();
-    let file = Some(SocketFile { path: path.to_owned(), inode });
+    let (socket, bound) = socket::listen_unix(path, mode, owner).map_err(|error| at_path(path, error))?;
+    let file = Some(SocketFile(bound));
     let sockets = vec![Arc::new(Listener::own(socket))];
     Ok(Listeners { sockets, only: None, port: 0, notices: Vec::new(), file })
 }
@@ -295,19 +292,9 @@ fn at_path(path: &Path, error: io::Error) -> io::Error {
     named(&format!("--unix-listen: {}", path.display()), error)
 }
 
-impl SocketFile {
-    fn remove(&self) -> io::Result<()> {
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(found) if found.ino() == self.inode => std::fs::remove_file(&self.path),
-            // Somebody may have put another one there meanwhile; that is theirs.
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = self.remove();
+        let _ = self.0.remove();
     }
 }
 
@@ -318,16 +305,29 @@ impl Listeners {
     /// When that is not permitted: with `--user` the directory may be another's.
     pub fn close(mut self) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        file.remove().map_err(|error| {
+        file.0.remove().map_err(|error| {
             let remedy = "give the user of --user its directory; the next start replaces it";
-            named(&format!("--unix-listen: {}", file.path.display()), with_remedy(error, remedy))
+            named(&format!("--unix-listen: {}", file.0.path().display()), with_remedy(error, remedy))
         })
+    }
+
+    /// Whether it has made a file.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Takes the file of a Unix socket away, if this process may, and leaves the sockets open.
+    pub fn take_away(&self) {
+        if let Some(SocketFile(bound)) = &self.file {
+            let _ = bound.remove();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn an_ephemeral_port_is_the_same_on_all_addresses() {

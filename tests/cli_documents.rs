@@ -95,6 +95,19 @@ fn rows_are_well_formed() {
     }
 }
 
+/// What is taken out of the list of processes is only so where that can be done.
+#[test]
+fn where_secrets_are_hidden_is_said_with_what_is() {
+    let told: Vec<_> = TABLE.iter().filter(|opt| opt.detail.contains("list of processes")).collect();
+    assert!(told.len() >= 3, "{}", told.len());
+    for opt in told {
+        let detail = opt.detail;
+        let is_precise = detail.contains("on Linux with /proc")
+            && detail.contains("elsewhere for as long as the server runs");
+        assert!(is_precise, "--{}: {detail}", opt.long);
+    }
+}
+
 #[test]
 fn every_example_is_accepted() {
     for opt in TABLE {

@@ -13,6 +13,11 @@ mod process {
     mod inetd;
     mod limits;
     mod logs;
+    mod pid_files;
+    mod secrets;
+    mod standin;
     mod starter;
     mod starts;
+    mod stops;
+    mod undone;
 }

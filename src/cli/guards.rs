@@ -49,9 +49,10 @@ pub(super) const AUTH_SOURCE: Opt = Category::Access.row(
     "auth-source",
     "password, file or names for the auth plugin",
     "The first --auth-source belongs to the first --auth-plugin that takes one, and so on; all but SameOrigin do. What each \
-     takes is said at --auth-plugin. An empty one keeps its place: its guard has none. What may be secret is taken out of the \
-     list of processes, but other users of the machine may see it there for the moment until then, so it is better written in \
-     a file: @FILE stands for its first line, as it is. What begins with @ itself is written with @@.",
+     takes is said at --auth-plugin. An empty one keeps its place: its guard has none. What may be secret is better \
+     written in a file: @FILE stands for its first line, as it is. Other users of the machine may see it in the list of processes: \
+     on Linux with /proc for the moment until the server has taken it out, elsewhere for as long as the server runs. What begins \
+     with @ itself is written with @@.",
     "",
     "--auth-plugin=BasicHTTPAuth --auth-source=me:secret 6080 localhost:5901",
     Act::Take(many("SOURCE"), |options, value| {

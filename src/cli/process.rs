@@ -127,8 +127,9 @@ pub(super) const DAEMON: Opt = Opt {
     category: Category::Program,
     brief: "run in the background, as a daemon",
     detail: "Become a daemon, in a session of its own, in / and with nothing but /dev/null for standard input, output and \
-             error. The program that was started ends when clients can connect, with status 0; if the start fails, with \
-             its message and status 1. Relative paths mean what they meant where it was started. Its \
+             error. The program that was started ends when clients can connect, with status 0; if the start fails, or a \
+             signal stops it before that, with its message and status 1. A server that is no daemon ends with status 0 whenever \
+             a signal stops it. Relative paths mean what they meant where it was started. Its \
              log, pid file, recordings and sockets have permissions of their own, whatever the umask is; programs that it \
              starts inherit the umask.",
     default: "",
@@ -142,9 +143,11 @@ pub(super) const PID_FILE: Opt = Opt {
     category: Category::Program,
     brief: "write the process number to FILE",
     detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE does not \
-             start; a leftover is replaced, even if somebody keeps it locked whose number it is not. It is made as .FILE.new \
+             start; a leftover is replaced, even if somebody keeps it locked whose number it is not. Who keeps it locked and cannot \
+             be seen from here, in another container or on another machine that share FILE, is believed to be a server: its \
+             number means nothing here. FILE may be on NFS; where there are no locks the start fails. It is made as .FILE.new \
              beside its place. It is removed at the end, and by a start that fails; where the user who serves (--user) may not \
-             do that, a line of the log says so. Symbolic links are not followed.",
+             do that at the end, a line of the log says so. Symbolic links are not followed.",
     default: "",
     example: "-D --pid-file=/run/websplice.pid 6080 localhost:5901",
     act: Act::Take(file("FILE"), |options, value| {
@@ -160,8 +163,9 @@ pub(super) const USER: Opt = Opt {
     brief: "serve as this user instead of root",
     detail: "Become USER, with GROUP or else the user's own group and all other groups of the user, before the first client \
              is served: after ports are opened, keys are read and logs are opened. Each is a name or a number. There is no \
-             way back, which is made sure of. Certificates that are renewed and logs that are opened anew must be there \
-             for that user.",
+             way back, which is made sure of. Until the start has come to its end, a process of root waits beside the server if \
+             there is a pid file or a Unix socket to be removed should it fail. Certificates that are renewed and logs that are \
+             opened anew must be there for that user.",
     default: "",
     example: "--user=nobody --cert=/etc/ssl/desk.pem 443 localhost:5901",
     act: Act::Take(free("USER[:GROUP]"), |options, value| {

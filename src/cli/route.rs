@@ -48,7 +48,7 @@ pub(super) const TOKEN_SOURCE: Opt = Category::Access.row(
      goes; for JWTTokenApi the file of the key; for TokenRedis host[:port[:db[:password[:namespace]]]]. Files that \
      change act at once.\n\n\
      @FILE stands for the first line of FILE, which keeps a password out of the list of processes. Written here it can be \
-     seen there until the server has taken it out.",
+     seen there: on Linux with /proc until the server has taken it out, elsewhere for as long as the server runs.",
     "",
     "--token-plugin=TokenRedis --token-source=localhost:6379 6080",
     Act::Take(file("ARG"), |options, value| {

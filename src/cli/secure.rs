@@ -50,8 +50,8 @@ pub(super) const KEY_PASSWORD: Opt = Category::Tls.row(
     "key-password",
     "what the keys are encrypted with",
     "The password of the keys of --cert and --key. @FILE takes the first line of FILE, so that it does not stand in the \
-     list of processes, where other users of the machine may see it until the server has taken it out; one that begins \
-     with @ has that doubled.",
+     list of processes, where other users of the machine may see it: on Linux with /proc until the server has taken it out, \
+     elsewhere for as long as the server runs. One that begins with @ has that doubled.",
     "",
     "--cert=/etc/ssl/desk.pem --key-password=@/etc/ssl/desk.password 6080 localhost:5901",
     Act::Take(free("PASSWORD|@FILE"), |options, value| {

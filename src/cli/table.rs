@@ -65,7 +65,8 @@ pub const TABLE: &[Opt] = &[
         category: Category::Listening,
         brief: "permissions of the Unix socket, in octal",
         detail: "Who may connect to the socket of --unix-listen, as for chmod(1): 600 is its owner only, 660 also its \
-                 group.",
+                 group. A default access list (ACL) of its directory does not narrow them; users that it names may connect \
+                 as far as the bits of the group go.",
         default: "600",
         example: "--unix-listen=/run/websplice.sock --unix-listen-mode=660 localhost:5901",
         act: Act::Take(free("OCTAL"), |options, value| {

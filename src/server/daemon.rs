@@ -69,6 +69,20 @@ impl Readiness {
         })
     }
 
+    /// The start was stopped by a signal, and the server has ended with `status`. Whoever told it to has what was wanted; whoever
+    /// waits until clients can connect has not.
+    ///
+    /// # Errors
+    /// Where there is one who waits.
+    pub fn given_up(&self, status: u8) -> Result<u8, String> {
+        match self.0 {
+            Some(_) => {
+                Err("--daemon: a signal stopped it before clients could connect; start it again".into())
+            }
+            None => Ok(status),
+        }
+    }
+
     /// The start has failed, and why has been said.
     pub fn failed(&mut self, status: u8) {
         if let Some(ready) = self.0.take() {

@@ -16,7 +16,6 @@ mod watch;
 
 use crate::cli::banner;
 use crate::config::{Config, Verbosity};
-use crate::listen::Listeners;
 use crate::observe::log::{Level, Log, Places, one_line, say};
 use crate::shard::tap::Taps;
 use crate::sys::memory;
@@ -36,6 +35,9 @@ use std::sync::Arc;
 /// What is said to `--libserver`, in websockify's words as far as they are true.
 const LIBSERVER: &str =
     "warning: option libserver ignored: there is one engine, and it ignores no other option";
+
+/// What is said when there is nobody left whom to tell that clients can connect.
+const STARTER_GONE: &str = "--daemon: whoever started it was ended before it was ready";
 
 /// Exit status when the server could not start or broke.
 const FAILURE: u8 = 1;
@@ -112,16 +114,15 @@ fn serve_opened(
     ready: &mut Readiness,
     signals: Signals,
     files: u64,
-    opened: Opened,
+    mut opened: Opened,
     log: &Log,
 ) -> Result<u8, String> {
-    let Opened { shelf, mut listeners, pid_file } = opened;
-    let parts = Parts::find(&config, shelf, log);
+    let parts = Parts::find(&config, opened.shelf.take(), log);
     let outcome = match &parts {
-        Ok(parts) => parts.run(config, ready, signals, files, &mut listeners, log),
+        Ok(parts) => parts.run(config, ready, signals, files, &mut opened, log),
         Err(message) => Err(message.clone()),
     };
-    let socket = listeners.close();
+    let (socket, pid_file) = opened.close();
     if let Ok(parts) = parts {
         drop(parts.material);
         parts.taps.finish(log);
@@ -162,10 +163,11 @@ impl Parts {
         ready: &mut Readiness,
         signals: Signals,
         files: u64,
-        listeners: &mut Listeners,
+        opened: &mut Opened,
         log: &Log,
     ) -> Result<u8, String> {
         let Parts { means, chosen, material, taps, .. } = self;
+        let listeners = &mut opened.listeners;
         let target = config.target.as_ref();
         let prepare = |wrap| Plan::prepare(wrap, listeners.port, target, files, log);
         let wrapped = config.wrap.as_ref().map(prepare).transpose()?;
@@ -175,9 +177,14 @@ impl Parts {
         let config = Arc::new(config);
         let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };
         ready.near()?;
-        let shards = Shards::start(&config, self, gate, signals, log)?;
+        let mut shards = Shards::start(&config, self, gate, signals, log)?;
         log.line(Level::Debug, format!("start engine={chosen} shards={}", shards.count));
+        let wrapped = wrapped.filter(|_| !shards.stopped);
         let program = wrapped.map(|plan| shards.start_program(plan, log)).transpose()?;
+        if shards.stopped {
+            let outcome = shards.watch(material.as_ref(), taps, program, &config, log);
+            return outcome.and_then(|status| ready.given_up(status));
+        }
         // Only now nothing is left that could fail: a start that does is one line, and has let nobody in.
         shards.admit();
         tell_all(&banner::settings(&config).join("\n"), log);
@@ -189,9 +196,12 @@ impl Parts {
             log.line(Level::Warn, notice);
         }
         tell_all(&banner::proxying(&config, listeners.port), log);
-        if !ready.reached() {
-            log.line(Level::Warn, "--daemon: whoever started it was ended before it was ready".to_owned());
-            shards.give_up();
+        match ready.reached() {
+            true => opened.settle(),
+            false => {
+                log.line(Level::Error, STARTER_GONE.to_owned());
+                shards.give_up();
+            }
         }
         shards.watch(material.as_ref(), taps, program, &config, log)
     }

@@ -1,7 +1,8 @@
 //! What is opened while the process is still who it was started as: logs, pid file, certificates, listeners.
 //!
 //! Owns their order, and the moment at which the process becomes who it is to be; and the same order for finding out
-//! whether they could be opened. All of it is taken away again when this is dropped.
+//! whether they could be opened. All of it but a log file, which says why, is taken away again when this is dropped: also what
+//! whoever serves may not take away, until the start has come to its end.
 
 use super::daemon;
 use super::pid_file::PidFile;
@@ -9,7 +10,8 @@ use crate::config::{Config, Listen, Process, Wrap};
 use crate::listen::{self, Listeners};
 use crate::observe::log::{LogFile, Places, Syslog};
 use crate::observe::record;
-use crate::sys::process;
+use crate::sys::process::{self, Aside};
+use crate::sys::user::Identity;
 use crate::tls::renewal::Shelf;
 use std::fmt::Display;
 use std::io;
@@ -17,12 +19,14 @@ use std::path::Path;
 
 /// What a server has before its first thread.
 pub struct Opened {
+    /// Who takes the files away if the start fails, and still may: before they are let go of. It ends with the start.
+    undo: Option<Aside>,
     /// Certificates and keys.
     pub shelf: Option<Shelf>,
     /// Where clients come in.
     pub listeners: Listeners,
     /// The file with the number of the process.
-    pub pid_file: Option<PidFile>,
+    pid_file: Option<PidFile>,
 }
 
 impl Opened {
@@ -37,8 +41,25 @@ impl Opened {
         let shelf = Shelf::wanted(&config.tls)?;
         let listeners = listen::open(&config.listen, owner(config)).map_err(of_socket)?;
         try_on_user(config)?;
+        let undo = undo(config, pid_file.as_ref(), &listeners);
+        let opened = Opened { undo, shelf, listeners, pid_file };
         become_user(config)?;
-        Ok(Opened { shelf, listeners, pid_file })
+        Ok(opened)
+    }
+
+    /// Nothing can fail any more: what was made stays until the end, and is taken away by whoever serves.
+    pub fn settle(&mut self) {
+        if let Some(undo) = self.undo.take() {
+            undo.dismiss();
+        }
+    }
+
+    /// Lets clients find nobody any more, and takes the files away that whoever serves may not. Leaves the pid file, which goes
+    /// last, and what is wrong with the socket's.
+    pub fn close(self) -> (io::Result<()>, Option<PidFile>) {
+        let Opened { undo, listeners, pid_file, .. } = self;
+        drop(undo);
+        (listeners.close(), pid_file)
     }
 }
 
@@ -88,6 +109,20 @@ fn syslog(config: &Config) -> Result<Option<Syslog>, String> {
         Syslog::find(options).map_err(remedy).map_err(of("--syslog", &options.server))
     };
     config.logs.syslog.as_ref().map(find).transpose()
+}
+
+/// Leaves somebody who may take away what was made, if that is about to be what this process may not.
+fn undo(config: &Config, pid_file: Option<&PidFile>, listeners: &Listeners) -> Option<Aside> {
+    let changes = config.process.user.as_ref().is_some_and(Identity::changes);
+    let makes = pid_file.is_some() || listeners.has_file();
+    let undo = || {
+        listeners.take_away();
+        if let Some(file) = pid_file {
+            file.take_away();
+        }
+    };
+    // Where there is no process to be had a start that fails leaves them, and says so.
+    (changes && makes).then(|| process::stay_behind(undo).ok())?
 }
 
 fn become_user(config: &Config) -> Result<(), String> {

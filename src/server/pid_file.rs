@@ -2,17 +2,17 @@
 //!
 //! It is made beside its place, under a name that only this user may open, and moved there when it is locked and written: who
 //! sees it sees a number, and who may read it could not have locked it first. A file that another process holds is an error;
-//! one that nobody holds, or that whoever may read it keeps locked for a process that is gone, is a leftover and replaced. It
+//! one that nobody holds, or that somebody keeps locked whose number it is not, is a leftover and replaced. Numbers mean
+//! something only where their process is seen: who holds it in another container or on another machine is believed. It
 //! never follows a link, never replaces what does not look like such a file, and keeps nothing open that can be written to.
 
 use crate::sys::directory;
+use crate::sys::locks::{Locked, holders};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::signal::kill;
-use nix::sys::stat::Mode;
 use nix::unistd::{Pid, geteuid};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -31,13 +31,18 @@ const TRY_AGAIN: Duration = Duration::from_millis(10);
 const CONTENT_BYTES_MAX: u64 = 32;
 /// What is said of something that this program has not made.
 const FOREIGN: &str = "what is there is no such file; move it";
+const FOREIGN_DRAFT: &str = "what is there was not made by this program; move it";
+/// What is said where it cannot be had for so long that somebody must be at fault.
+const CONTENDED: &str = "others keep making it too; give each server a file of its own";
+/// A link is not followed, and nothing that is opened holds the process up.
+const FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// The file of this process.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
     /// Open for reading only: it may be root's, and the process somebody else by now.
-    file: Flock<File>,
+    file: Locked,
 }
 
 impl PidFile {
@@ -47,29 +52,36 @@ impl PidFile {
     /// When another process holds it, or something else is in the way.
     pub fn make(path: &Path) -> io::Result<PidFile> {
         // What is wrong from the beginning is told of its own name.
-        PidFile::check(path)?;
+        judge(path, || directory::owner_of_new(path))?;
+        directory::admits(path).map_err(explained)?;
         let draft = draft(path);
         for _ in 0..TRIES {
-            let begun = begin(&draft).map_err(|error| named(&draft, explained(error)))?;
-            if let Some(file) = claim(&draft, begun)? {
-                // It is removed while it is still held: a draft of this name would be another's a moment later.
-                settle(path, &draft, &file).inspect_err(|_| drop(fs::remove_file(&draft)))?;
-                let own = PidFile { path: path.to_owned(), file };
-                own.file.set_permissions(Permissions::from_mode(MODE))?;
+            if let Some((file, is_new)) = begin(&draft).map_err(|error| named(&draft, explained(error)))?
+                && let Some(mut own) = claim(&draft, file, is_new).map_err(|error| named(&draft, error))?
+            {
+                // Of all who make a file there, no other judges or replaces what is there at the same time. If it comes to
+                // nothing, the draft is taken away while it is still held: it would be another's a moment later.
+                let owner = own.file.metadata()?.uid();
+                judge(path, || Some(owner))?;
+                own.file.set_permissions(Permissions::from_mode(MODE)).map_err(explained)?;
+                fs::rename(&draft, path).map_err(explained)?;
+                own.path = path.to_owned();
                 return Ok(own);
             }
             sleep(TRY_AGAIN);
         }
-        Err(refusal("others keep making it too; give each server a file of its own"))
+        Err(refusal(CONTENDED))
     }
 
     /// Finds out whether the file at `path` could be made. A leftover stays, and is locked for a moment.
     ///
     /// # Errors
-    /// As of [`PidFile::make`].
+    /// As of [`PidFile::make`], as far as it can be told without making anything.
     pub fn check(path: &Path) -> io::Result<()> {
-        judge(path)?;
-        directory::admits(path).map_err(explained)
+        judge(path, || directory::owner_of_new(path))?;
+        directory::admits(path).map_err(explained)?;
+        let draft = draft(path);
+        judge_draft(&draft).map_err(|error| named(&draft, error))
     }
 
     /// Takes the file away.
@@ -77,20 +89,40 @@ impl PidFile {
     /// # Errors
     /// When that is not permitted: with `--user` the directory may be another's.
     pub fn remove(self) -> io::Result<()> {
-        let (path, own) = (self.path.clone(), self.file.metadata()?);
-        drop(self);
-        match fs::symlink_metadata(&path) {
-            Ok(there) if is_same(&there, &own) => Err(io::Error::other(format!(
+        self.take_away();
+        match self.is_there() {
+            false => Ok(()),
+            true => Err(io::Error::other(format!(
                 "--pid-file: {} could not be removed: give the user of --user its directory; the next start replaces it",
-                path.display()
+                self.path.display()
             ))),
-            _ => Ok(()),
         }
+    }
+
+    /// Takes the file away if this process may, while it is held: nobody else puts one there meanwhile.
+    pub fn take_away(&self) {
+        if self.is_there() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Ends without taking the file away: it is another's.
+    fn leave(mut self) {
+        self.path.clear();
+    }
+
+    /// Whether it is in its place: somebody may have put another one there.
+    fn is_there(&self) -> bool {
+        is_at(&self.path, &self.file)
     }
 }
 
-/// A link is not followed, and nothing that is opened holds the process up.
-const FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+impl Drop for PidFile {
+    /// With `--user` the directory may be another's by now; then the file stays, and the next start finds that nobody has it.
+    fn drop(&mut self) {
+        self.take_away();
+    }
+}
 
 /// Where the file of `path` is before it is in its place: always the same name, so that those who make it meet there.
 fn draft(path: &Path) -> PathBuf {
@@ -100,46 +132,127 @@ fn draft(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Opens the draft for reading, or makes it.
-fn begin(draft: &Path) -> io::Result<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::from_bits_retain(FLAGS);
+/// Opens a file for reading.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(FLAGS).open(path)
+}
+
+/// Makes a file that was not there, and opens it for reading: the standard library makes none without writing.
+fn make_new(path: &Path) -> io::Result<File> {
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(MODE_BEFORE as libc::mode_t);
-    Ok(nix::fcntl::open(draft, flags, mode)?.into())
+    Ok(open(path, flags | OFlag::from_bits_retain(FLAGS), mode)?.into())
 }
 
-/// Locks the draft; `None` if another process has it, or had it and has moved or removed it: a lock on it would then keep
-/// nobody out.
-fn claim(draft: &Path, file: File) -> io::Result<Option<Flock<File>>> {
-    let found = file.metadata()?;
-    let is_own = found.is_file() && found.uid() == geteuid().as_raw() && found.nlink() <= 1;
-    if !is_own || found.len() > CONTENT_BYTES_MAX {
-        return Err(named(draft, refusal("what is there was not made by this program; move it")));
+/// Makes the draft, or opens what is there; tells whether it was made. `None` if it has gone meanwhile.
+fn begin(draft: &Path) -> io::Result<Option<(File, bool)>> {
+    match make_new(draft) {
+        Ok(file) => return Ok(Some((file, true))),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
-    let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => file,
-        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-        Err((_, error)) => return Err(error.into()),
-    };
-    let there = fs::symlink_metadata(draft);
-    Ok(there.is_ok_and(|there| is_same(&there, &found)).then_some(file))
+    match open(draft) {
+        Ok(file) => Ok(Some((file, false))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Puts the draft, which nobody else has, in its place. Of all who make a file there, no other judges or replaces what is
-/// there at the same time.
-fn settle(path: &Path, draft: &Path, file: &File) -> io::Result<()> {
-    judge(path)?;
-    let mut written = OpenOptions::new().write(true).custom_flags(FLAGS).open(draft).map_err(explained)?;
-    if !is_same(&written.metadata()?, &file.metadata()?) {
+/// Locks and writes the draft. `None` if another process has it, or had it and has moved or removed it: a lock on it would then
+/// keep nobody out.
+fn claim(draft: &Path, file: File, is_new: bool) -> io::Result<Option<PidFile>> {
+    let found = file.metadata()?;
+    // Whose it is can be somebody else's name for this process; and to be one of these it is no longer than a number.
+    let owner = || if is_new { Some(found.uid()) } else { owner_beside(draft) };
+    if !may_be_draft(&found, owner) {
+        return Err(refusal(FOREIGN_DRAFT));
+    }
+    let lock = lock(draft, file).inspect_err(|_| drop(is_new.then(|| fs::remove_file(draft))))?;
+    let (first, reader) = match lock {
+        Lock::Had(file) => (file, None),
+        Lock::HadByWriter(writer, reader) => (writer, Some(reader)),
+        Lock::Taken(..) => return Ok(None),
+    };
+    if !is_at(draft, &first) {
+        return Ok(None);
+    }
+    let first = PidFile { path: draft.to_owned(), file: first };
+    let mut writer = open_again(draft, &first.file, OpenOptions::new().write(true))?;
+    // What was begun by one that was killed may be there.
+    writer.set_len(0).and_then(|()| writeln!(writer, "{}", std::process::id())).map_err(explained)?;
+    let Some(reader) = reader else { return Ok(Some(first)) };
+    hand_down(first, reader)
+}
+
+/// Holds by `reader` what `first` holds by a descriptor that can be written to, which a process that becomes another user's must
+/// not have. Others may have it beside us then, but nobody alone, as everybody has to who makes one.
+fn hand_down(first: PidFile, reader: File) -> io::Result<Option<PidFile>> {
+    let shared = first.file.share().and_then(|()| Locked::shared(reader).map_err(|(_, error)| error));
+    let written = shared.and_then(|file| Ok((content(&file)?, file)));
+    match written {
+        // Where there was no lock for a moment, whoever had it then has written another number.
+        Ok((number, file)) if number.trim() == std::process::id().to_string() => {
+            let PidFile { path, .. } = &first;
+            let own = PidFile { path: path.clone(), file };
+            first.leave();
+            Ok(Some(own))
+        }
+        Err(error) if error.kind() != ErrorKind::WouldBlock => Err(unlockable(&error)),
+        _ => {
+            first.leave();
+            Ok(None)
+        }
+    }
+}
+
+/// What came of the attempt to lock a file.
+enum Lock {
+    /// Nobody else has it.
+    Had(Locked),
+    /// Nor here, but what holds it can be written to: this file system locks nothing else. The other cannot.
+    HadByWriter(Locked, File),
+    /// Somebody has it, in that way or not.
+    Taken(File, bool),
+}
+
+/// Locks `file`, which is open for reading, and is at `path`.
+fn lock(path: &Path, file: File) -> io::Result<Lock> {
+    let (file, error) = match Locked::exclusively(file) {
+        Ok(locked) => return Ok(Lock::Had(locked)),
+        Err(failed) => failed,
+    };
+    match error.raw_os_error() {
+        Some(libc::EWOULDBLOCK) => return Ok(Lock::Taken(file, false)),
+        Some(libc::EBADF) => {}
+        _ => return Err(unlockable(&error)),
+    }
+    let writer = open_again(path, &file, OpenOptions::new().read(true).write(true))?;
+    match Locked::exclusively(writer) {
+        Ok(locked) => Ok(Lock::HadByWriter(locked, file)),
+        Err((_, error)) if error.kind() == ErrorKind::WouldBlock => Ok(Lock::Taken(file, true)),
+        Err((_, error)) => Err(unlockable(&error)),
+    }
+}
+
+/// Opens what is at `path` once more, which is to be `file`.
+fn open_again(path: &Path, file: &File, options: &mut OpenOptions) -> io::Result<File> {
+    let again = options.custom_flags(FLAGS).open(path).map_err(explained)?;
+    if !is_same(&again.metadata()?, &file.metadata()?) {
         return Err(refusal("somebody else writes in its directory; name a file in another"));
     }
-    // What was begun by one that was killed may be there.
-    written.set_len(0)?;
-    writeln!(written, "{}", std::process::id()).map_err(explained)?;
-    fs::rename(draft, path).map_err(explained)
+    Ok(again)
 }
 
-fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Whether `file` has the name `path`.
+fn is_at(path: &Path, file: &File) -> bool {
+    let (there, own) = (fs::symlink_metadata(path), file.metadata());
+    there.is_ok_and(|there| own.is_ok_and(|own| is_same(&there, &own)))
 }
 
 /// What the system says, and what to do about it.
@@ -150,6 +263,8 @@ fn explained(error: io::Error) -> io::Error {
         Some(libc::ENOSPC | libc::EDQUOT) => {
             io::Error::new(error.kind(), format!("{error}; make room there, or name another"))
         }
+        // It is one of our own, which has its remedy.
+        None => error,
         _ => io::Error::new(
             error.kind(),
             format!("{error}; check the file, its directory and their permissions, or name another"),
@@ -157,191 +272,131 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
+fn unlockable(error: &io::Error) -> io::Error {
+    let remedy = "its file system has no locks for it; name a file on another, such as one in /run";
+    io::Error::new(error.kind(), format!("it cannot be locked: {error}; {remedy}"))
+}
+
 fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// Makes sure that at `path` is nothing but what a server has left behind.
-fn judge(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().read(true).custom_flags(FLAGS).open(path) {
-        Ok(file) => leftover(file),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(explained(error)),
-    }
-}
-
-/// Makes sure that `file` is one that a server has left behind.
-fn leftover(file: File) -> io::Result<()> {
-    let found = file.metadata()?;
-    if !found.is_file() || found.len() > CONTENT_BYTES_MAX {
-        return Err(refusal(FOREIGN));
-    }
-    if found.uid() != geteuid().as_raw() {
-        return Err(refusal("what is there belongs to another user; move it"));
-    }
-    let mut content = String::new();
-    // What is no text is no number either.
-    let _ = (&file).take(CONTENT_BYTES_MAX).read_to_string(&mut content);
-    let content = content.trim();
-    if !content.bytes().all(|byte| byte.is_ascii_digit()) || (content.is_empty() && found.len() > 1) {
-        return Err(refusal(FOREIGN));
-    }
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(_) => Ok(()),
-        // Whoever may read it can lock it, and then it is not the server that has it.
-        Err((_, Errno::EWOULDBLOCK)) if !is_alive(content) => Ok(()),
-        Err((_, Errno::EWOULDBLOCK)) => Err(refusal(&format!("process {content} has it; end that first"))),
-        Err((_, error)) => Err(error.into()),
-    }
-}
-
-/// Whether there is a process of this number; one that may not be sent a signal is one, too.
-fn is_alive(number: &str) -> bool {
-    // A file that is held has a number in it from the beginning.
-    let pid = number.parse::<i32>().ok().filter(|pid| *pid > 0);
-    pid.is_some_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 fn refusal(what: &str) -> io::Error {
     io::Error::new(ErrorKind::AlreadyExists, what)
 }
 
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let Ok(own) = self.file.metadata() else { return };
-        // Somebody may have put another one there meanwhile. With --user the directory may be another's by now; then the file
-        // stays, and the next start finds that nobody has it.
-        if fs::symlink_metadata(&self.path).is_ok_and(|there| is_same(&there, &own)) {
-            let _ = fs::remove_file(&self.path);
+/// Whether a file of this user is its own. `made` tells whose it would be if this process made it: on NFS root's files are
+/// somebody else's, and file systems that know no owners have one for all. It is asked only where that matters.
+fn is_own(found: &Metadata, made: impl Fn() -> Option<u32>) -> bool {
+    // Where that cannot be told, it is left for the start to say.
+    found.uid() == geteuid().as_raw() || made().is_none_or(|owner| owner == found.uid())
+}
+
+/// Who owns what this process makes beside the draft.
+fn owner_beside(draft: &Path) -> Option<u32> {
+    let mut name = draft.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let sample = PathBuf::from(name);
+    let owner = make_new(&sample).and_then(|file| file.metadata()).map(|found| found.uid());
+    // What was in the way is not ours, and nobody's owner is no number of a user.
+    let Ok(owner) = owner else { return Some(u32::MAX) };
+    let _ = fs::remove_file(&sample);
+    Some(owner)
+}
+
+/// Whether it looks like what a server has begun.
+fn may_be_draft(found: &Metadata, made: impl Fn() -> Option<u32>) -> bool {
+    found.is_file() && found.nlink() <= 1 && found.len() <= CONTENT_BYTES_MAX && is_own(found, made)
+}
+
+/// Makes sure that there is no draft but what a server has left, or is about to move to its place.
+fn judge_draft(draft: &Path) -> io::Result<()> {
+    for _ in 0..TRIES {
+        let file = match open(draft) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(explained(error)),
+        };
+        if !may_be_draft(&file.metadata()?, || directory::owner_of_new(draft)) {
+            return Err(refusal(FOREIGN_DRAFT));
+        }
+        match lock(draft, file) {
+            Ok(Lock::Taken(..)) => sleep(TRY_AGAIN),
+            outcome => return outcome.map(drop),
         }
     }
+    Err(refusal(CONTENDED))
+}
+
+/// Makes sure that at `path` is nothing but what a server has left behind.
+fn judge(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+    match open(path) {
+        Ok(file) => leftover(path, file, made),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(explained(error)),
+    }
+}
+
+/// Makes sure that `file` is one that a server has left behind.
+fn leftover(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > CONTENT_BYTES_MAX {
+        return Err(refusal(FOREIGN));
+    }
+    if !is_own(&found, made) {
+        return Err(refusal("what is there belongs to another user; move it"));
+    }
+    // What is no text is no number either.
+    let content = content(&file).unwrap_or_default();
+    let content = content.trim();
+    if !content.bytes().all(|byte| byte.is_ascii_digit()) || (content.is_empty() && found.len() > 1) {
+        return Err(refusal(FOREIGN));
+    }
+    match lock(path, file)? {
+        Lock::Taken(file, is_shared) => {
+            who_has(&file, content, is_shared).map_or(Ok(()), |who| Err(refusal(&who)))
+        }
+        Lock::Had(_) | Lock::HadByWriter(..) => Ok(()),
+    }
+}
+
+/// What is in a file.
+fn content(mut file: &File) -> io::Result<String> {
+    use std::io::Seek as _;
+    let mut content = String::new();
+    file.rewind()?;
+    file.take(CONTENT_BYTES_MAX).read_to_string(&mut content)?;
+    Ok(content)
+}
+
+/// Which server has a file locked that says `number`, if it is one: whoever may read it can lock it, too. Servers share their
+/// lock where that `is_shared`, and else nobody has it beside them.
+fn who_has(file: &File, number: &str, is_shared: bool) -> Option<String> {
+    // A file that is held has a number in it from the beginning.
+    let number = number.parse::<i32>().ok().filter(|pid| *pid > 0)?;
+    let known = |pid: i32| Some(format!("process {pid} has it; end that first"));
+    let unseen = || {
+        Some(format!(
+            "a process that cannot be seen from here has it, of another container or machine, where its number is {number}; \
+             end that first, or name another file"
+        ))
+    };
+    match holders(file) {
+        Ok(seen) => match seen.iter().find(|it| it.pid == number || it.own.is_none_or(|own| own == number)) {
+            Some(server) => known(server.pid),
+            None if seen.iter().any(|it| it.is_alone || !is_shared) => None,
+            None => unseen(),
+        },
+        Err(_) if is_other(number) => known(number),
+        Err(_) => unseen(),
+    }
+}
+
+/// Whether there is another process of this number; one that may not be sent a signal is one, too.
+fn is_other(number: i32) -> bool {
+    Ok(number) != i32::try_from(std::process::id()) && kill(Pid::from_raw(number), None) != Err(Errno::ESRCH)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn only_a_leftover_is_replaced() {
-        let directory = std::env::temp_dir().join(format!("websplice-pid-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("pid");
-        let own = format!("{}\n", std::process::id());
-
-        let first = PidFile::make(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), own);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
-        let refused = PidFile::make(&path).unwrap_err().to_string();
-        assert_eq!(refused, format!("process {} has it; end that first", std::process::id()));
-        assert_eq!(PidFile::check(&path).unwrap_err().to_string(), refused);
-        drop(first);
-        PidFile::check(&path).unwrap();
-        assert!(!path.exists());
-
-        for leftover in ["4194305\n", "12", ""] {
-            fs::write(&path, leftover).unwrap();
-            PidFile::check(&path).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), leftover, "a check leaves it there");
-            drop(PidFile::make(&path).unwrap());
-            assert!(!path.exists(), "{leftover:?}");
-        }
-        for precious in ["key = value\n", "1234567890123456789012345678901234567890\n", "\n\n", "-1"] {
-            fs::write(&path, precious).unwrap();
-            let refused = PidFile::make(&path).unwrap_err().to_string();
-            assert_eq!(PidFile::check(&path).unwrap_err().to_string(), refused, "{precious:?}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), precious);
-        }
-        fs::remove_file(&path).unwrap();
-        fs::write(directory.join("other"), "12\n").unwrap();
-        symlink(directory.join("other"), &path).unwrap();
-        assert!(PidFile::make(&path).is_err_and(|error| error.to_string().contains("symbolic link")));
-        assert_eq!(fs::read_to_string(directory.join("other")).unwrap(), "12\n");
-
-        // Whoever has put another file there keeps it.
-        fs::remove_file(&path).unwrap();
-        let mine = PidFile::make(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "theirs").unwrap();
-        drop(mine);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    #[test]
-    fn a_lock_of_somebody_else_keeps_no_server_from_starting() {
-        let directory = std::env::temp_dir().join(format!("websplice-pid-lock-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("pid");
-        // The number of a process that has ended.
-        let mut gone = std::process::Command::new("true").spawn().unwrap();
-        gone.wait().unwrap();
-        fs::write(&path, format!("{}\n", gone.id())).unwrap();
-        // As everybody can who may read it.
-        let held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
-        PidFile::check(&path).unwrap();
-        let own = PidFile::make(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
-        drop(held);
-        let refused = PidFile::make(&path).unwrap_err().to_string();
-        assert!(refused.contains("has it; end that first"), "{refused}");
-        drop(own);
-        // Process 1 is there everywhere, whosever it is.
-        fs::write(&path, "1\n").unwrap();
-        let _held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
-        assert!(PidFile::make(&path).unwrap_err().to_string().starts_with("process 1 has it"));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no draft is left");
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    #[test]
-    fn nothing_is_kept_open_that_can_be_written_to() {
-        let directory = std::env::temp_dir().join(format!("websplice-pid-read-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let own = PidFile::make(&directory.join("pid")).unwrap();
-        assert_eq!((&*own.file).write(b"1").unwrap_err().raw_os_error(), Some(libc::EBADF));
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    /// A lock on a draft counts only as long as the draft has its name.
-    #[test]
-    fn of_those_who_make_it_at_once_one_has_it() {
-        let directory = std::env::temp_dir().join(format!("websplice-pid-race-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let (path, draft) = (directory.join("pid"), draft(&directory.join("pid")));
-        let early = begin(&draft).unwrap();
-        assert_eq!(early.metadata().unwrap().mode() & 0o777, 0o600, "nobody else may open it");
-        fs::remove_file(&draft).unwrap();
-        assert!(claim(&draft, early).unwrap().is_none());
-        let early = begin(&draft).unwrap();
-        let other = PidFile::make(&path).unwrap();
-        assert!(claim(&draft, early).unwrap().is_none(), "it is in its place, and held");
-        drop(other);
-        let held = claim(&draft, begin(&draft).unwrap()).unwrap();
-        assert!(held.is_some() && claim(&draft, begin(&draft).unwrap()).unwrap().is_none());
-        drop(held);
-
-        // One that was locked by somebody else before.
-        fs::write(&path, "4194305\n").unwrap();
-        let held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
-        let start = std::sync::Barrier::new(8);
-        let made: Vec<_> = std::thread::scope(|scope| {
-            let make = || {
-                start.wait();
-                PidFile::make(&path)
-            };
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
-        drop((held, made));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "nothing is left");
-
-        fs::write(directory.join("theirs"), "x").unwrap();
-        symlink(directory.join("theirs"), &draft).unwrap();
-        let refused = PidFile::make(&path).unwrap_err().to_string();
-        assert!(refused.contains(".pid.new: a symbolic link is in the way; move it"), "{refused}");
-        assert_eq!(fs::read_to_string(directory.join("theirs")).unwrap(), "x");
-        fs::remove_dir_all(&directory).unwrap();
-    }
-}
+#[path = "pid_file_tests.rs"]
+mod tests;

@@ -47,6 +47,8 @@ pub(super) struct Shards {
     pub(super) helpers: Helpers,
     /// Behind each of these a shard waits for the word that clients may be let in.
     doors: Vec<Sender<()>>,
+    /// A signal has told it to stop before anybody was let in.
+    pub(super) stopped: bool,
 }
 
 impl Shards {
@@ -61,14 +63,15 @@ impl Shards {
         log: &Log,
     ) -> Result<Shards, String> {
         let Parts { means, chosen, shelf, taps, .. } = parts;
+        let (tell, news) = channel();
+        // A plugin may take its time: who is told to stop meanwhile lets nobody in.
+        hear(signals, tell.clone())?;
         let helpers = Helpers::start(config, log).map_err(|error| error.to_string())?;
         let began = Instant::now();
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
         let balance = Balance::new(shards, means.sessions_max);
         let sources = Sources::new(config.source_sessions_max);
-        let (tell, news) = channel();
-        hear(signals, tell.clone())?;
         let mut doors = Vec::new();
         for (number, &core) in means.cores.iter().take(shards).enumerate() {
             let (open, door) = channel();
@@ -106,8 +109,14 @@ impl Shards {
                 Ok(_) | Err(_) => return Err("a shard did not start".into()),
             }
         }
+        let stopped = kept.iter().any(News::is_stop);
         kept.into_iter().for_each(|signal| drop(tell.send(signal)));
-        Ok(Shards { count: shards, began, balance, mailboxes, news, tell, helpers, doors })
+        Ok(Shards { count: shards, began, balance, mailboxes, news, tell, helpers, doors, stopped })
+    }
+
+    /// Has shards that have let nobody in end.
+    pub(super) fn shut(&mut self) {
+        self.doors.clear();
     }
 
     /// Has clients taken from here on.

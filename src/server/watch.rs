@@ -3,6 +3,7 @@
 //! Owns what follows from signals, time that has passed, the start and the end of a wrapped program, and shards that have
 //! ended. It never touches a session.
 
+use super::FAILURE;
 use super::life::Life;
 use super::renewals::Watched;
 use super::shards::Shards;
@@ -25,12 +26,21 @@ pub(super) enum News {
     Ended(Result<(), String>),
     /// A signal came.
     Signal(Signal),
+    /// Whoever it was started for has gone.
+    GivenUp,
     /// The wrapped program runs, or cannot be started.
     Begun(Result<(), String>),
     /// The wrapped program has ended, and the server with it: the status to pass on.
     Program(u8),
     /// The wrapped program has been ended, with all it had started.
     ProgramGone,
+}
+
+impl News {
+    /// Whether it is a signal to stop.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, News::Signal(Signal::SIGTERM | Signal::SIGINT))
+    }
 }
 
 /// Has signals heard from here on.
@@ -47,14 +57,14 @@ pub(super) fn hear(signals: Signals, tell: Sender<News>) -> Result<(), String> {
 }
 
 impl Shards {
-    /// Has it stop as soon as it is watched, as by a signal.
+    /// Has it stop as soon as it is watched, as a start that failed.
     pub(super) fn give_up(&self) {
         // There is a receiver as long as this is.
-        let _ = self.tell.send(News::Signal(Signal::SIGTERM));
+        let _ = self.tell.send(News::GivenUp);
     }
 
     /// Starts the wrapped program and waits until it runs, or until the server is told to stop.
-    pub(super) fn start_program(&self, plan: Plan, log: &Log) -> Result<Program, String> {
+    pub(super) fn start_program(&mut self, plan: Plan, log: &Log) -> Result<Program, String> {
         let failed = |why| format!("-- COMMAND: {why}; see that it runs by itself");
         let (begun, ended) = (self.tell.clone(), self.tell.clone());
         let begun = move |outcome| drop(begun.send(News::Begun(outcome)));
@@ -69,7 +79,8 @@ impl Shards {
                     outcome.map_err(failed)?;
                     break;
                 }
-                Ok(stop @ News::Signal(Signal::SIGTERM | Signal::SIGINT)) => {
+                Ok(stop) if stop.is_stop() => {
+                    self.stopped = true;
                     kept.push(stop);
                     break;
                 }
@@ -85,7 +96,7 @@ impl Shards {
     /// Waits until all is over, and ends the wrapped program last: nobody is left then who talks with it. Returns the exit
     /// status.
     pub(super) fn watch(
-        self,
+        mut self,
         material: Option<&Watched>,
         taps: &Taps,
         program: Option<Program>,
@@ -93,6 +104,9 @@ impl Shards {
         log: &Log,
     ) -> Result<u8, String> {
         let mut stop = Stop { status: 0, deadline: None, told: false, hurry: false };
+        if self.stopped {
+            self.shut();
+        }
         let outcome = self.wait(&mut stop, material, taps, config, log);
         if let Some(program) = program {
             self.end_program(&program, &mut stop, config);
@@ -128,6 +142,10 @@ impl Shards {
                 Ok(News::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT))) => {
                     log.line(Level::Info, format!("stop signal={signal}"));
                     stop.tell();
+                    stop.deadline = stop.deadline.or_else(goodbye);
+                }
+                Ok(News::GivenUp) => {
+                    stop.status = FAILURE;
                     stop.deadline = stop.deadline.or_else(goodbye);
                 }
                 Ok(News::Program(status)) if stop.deadline.is_none() => {

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod cpu;
 pub mod directory;
 pub mod given;
+pub mod locks;
 pub mod memory;
 pub mod pipe;
 pub mod prefetch;

@@ -1,5 +1,6 @@
 //! Becoming a daemon: descriptors that were inherited are closed, and the process leaves whoever started it, who learns
-//! how that went. And descriptors that were handed over on purpose, and what the list of processes shows.
+//! how that went. A copy of the process that stays who it was. And descriptors that were handed over on purpose, and what the
+//! list of processes shows.
 //!
 //! One of the few files that may hold `unsafe`: fork, what is done behind it, close_range, a descriptor known by its
 //! number and the memory of the arguments have no safe form.
@@ -15,6 +16,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{AccessFlags, ForkResult, Pid, access, faccessat, fork, setsid};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 #[cfg(target_os = "linux")]
@@ -102,21 +104,17 @@ pub fn bind_to_thread(_: &mut Command) {}
 
 /// Takes parts of this process's arguments out of the list of processes, where others can read them for as long as it runs: in
 /// that word, the program's name being the first, from that byte on. An `x` and blanks stand there then. To be called when the
-/// arguments were read for the last time, and before there is a second thread. Where they do not lie as the program got them
-/// (somebody else's loader stands in front of it) nothing happens.
+/// arguments were read for the last time, and before there is a second thread. The words of a loader that was started with this
+/// program as an argument stay in front of them. Where /proc does not tell where they lie nothing happens, and so it is where they
+/// do not lie there as the program got them.
 #[cfg(target_os = "linux")]
 pub fn hide_arguments(parts: &[(usize, usize)]) {
     if parts.is_empty() || !is_alone() {
         return;
     }
     let Some((start, shown)) = arguments() else { return };
-    let given: Vec<u8> =
-        std::env::args_os().flat_map(|word| [word.as_encoded_bytes(), b"\0"].concat()).collect();
-    if shown != given {
-        return;
-    }
-    let mut at = 0;
-    for (number, word) in shown.split_inclusive(|byte| *byte == 0).enumerate() {
+    let Some(mut at) = own_words(&shown, std::env::args_os().skip(1)) else { return };
+    for (number, word) in (1..).zip(shown[at..].split_inclusive(|byte| *byte == 0)) {
         for &(_, from) in parts.iter().filter(|(word, _)| *word == number) {
             for offset in from..word.len() - 1 {
                 let place = std::ptr::with_exposed_provenance_mut::<u8>(start + at + offset);
@@ -128,6 +126,15 @@ pub fn hide_arguments(parts: &[(usize, usize)]) {
         }
         at += word.len();
     }
+}
+
+/// Where the words behind the program's name begin in what is shown, which ends with them. The name itself may be another: a
+/// loader may have been told one. `None` if they are not there.
+#[cfg(target_os = "linux")]
+fn own_words(shown: &[u8], given: impl Iterator<Item = std::ffi::OsString>) -> Option<usize> {
+    let given: Vec<u8> = given.flat_map(|word| [word.as_encoded_bytes(), b"\0"].concat()).collect();
+    let before = shown.strip_suffix(given.as_slice())?;
+    before.ends_with(b"\0").then_some(before.len())
 }
 
 /// Elsewhere nothing tells where the arguments are.
@@ -219,6 +226,52 @@ pub fn detach() -> io::Result<Role> {
                 ForkResult::Child => Ok(Role::Daemon(Ready(tell))),
             }
         }
+    }
+}
+
+/// A copy of this process that waits, as who this one was when it was made.
+#[derive(Debug)]
+pub struct Aside {
+    child: Pid,
+    word: UnixStream,
+}
+
+/// Leaves a copy of this process that does `work` when the value is dropped, or this process ends; unless it is dismissed. In
+/// either case it ends with that.
+///
+/// # Errors
+/// As of [`detach`].
+pub fn stay_behind(work: impl FnOnce()) -> io::Result<Aside> {
+    if !is_alone() {
+        return Err(io::Error::other("there is more than one thread"));
+    }
+    let (word, mut heard) = UnixStream::pair()?;
+    // SAFETY: there is one thread, which was just looked at, so nothing is left half done in the child.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Aside { child, word }),
+        ForkResult::Child => {
+            drop(word);
+            if heard.read_exact(&mut [0]).is_err() {
+                work();
+            }
+            std::process::exit(0)
+        }
+    }
+}
+
+impl Aside {
+    /// Nothing is to be done.
+    pub fn dismiss(mut self) {
+        // If it has gone, nothing is done either.
+        let _ = self.word.write_all(&[0]);
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // A process that is being started may hold a copy of the descriptor for a moment.
+        let _ = self.word.shutdown(Shutdown::Write);
+        while waitpid(self.child, None) == Err(nix::errno::Errno::EINTR) {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stream sockets: opened, accepted, dialled, read and written without ever blocking.
 
 use super::address::Address;
+use super::bound::{self, Bound};
 use crate::limits::BACKLOG;
 use nix::sys::socket::MsgFlags;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -203,26 +204,24 @@ pub fn may_listen(_: SocketAddr) -> io::Result<()> {
 
 /// Opens a listener at `path`, which must not exist, with exactly the permission bits of `mode` (up to 0777), and gives its
 /// file to the user and group of `owner`, if that is somebody else. To be called before the first thread: the mask of the
-/// process is another one for a moment. The bits come from that, and what is given away is known by more than its path:
-/// whoever may write in the directory could have put something else there.
+/// process is another one for a moment. The bits come from that, unless its directory has more to say, and what is changed
+/// then or given away is known by more than its path: whoever may write in the directory could have put something else there.
 ///
 /// # Errors
 /// What the system says; and that something else is there by then.
-pub fn listen_unix(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<OwnedFd> {
+pub fn listen_unix(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<(OwnedFd, Bound)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     let address = SockAddr::unix(path)?;
     let mode = mode & 0o777;
     let mask = nix::sys::stat::Mode::from_bits_truncate(!mode as libc::mode_t & 0o777);
     let before = nix::sys::stat::umask(mask);
-    let bound = socket.bind(&address);
+    let outcome = socket.bind(&address);
     nix::sys::stat::umask(before);
-    bound?;
-    if let Some(owner) = owner {
-        super::bound::give(path, mode, owner)?;
-    }
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    outcome?;
+    let bound = bound::settle(path, mode, owner)?;
+    socket.listen(BACKLOG).inspect_err(|_| drop(bound.remove()))?;
+    Ok((socket.into(), bound))
 }
 
 /// A listening socket.

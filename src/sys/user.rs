@@ -73,6 +73,12 @@ impl Identity {
         Ok(done)
     }
 
+    /// Whether this process becomes less than it is by becoming this user.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        geteuid().is_root() && self.user != 0
+    }
+
     /// Makes this process, with all its threads, this user, and makes sure that there is no way back.
     ///
     /// # Errors

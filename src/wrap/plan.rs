@@ -1,6 +1,7 @@
 //! Where a wrapped program listens, and how it gets there: decided once, before it is started for the first time.
 
 use super::said::Said;
+use super::scratch::Scratch;
 use super::task::{NAME, Task, Way};
 use super::{elf, port, scratch, words};
 use crate::config::{Wrap, WrapBind, WrapMode};
@@ -8,7 +9,6 @@ use crate::limits::WRAP_START_MS;
 use crate::observe::log::{Escaped, Level, Log};
 use crate::sys::seccomp;
 use crate::target::{Port, Target};
-use nix::fcntl::Flock;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -38,9 +38,7 @@ pub struct Plan {
     new: u16,
     holders: Vec<OwnedFd>,
     files: u64,
-    scratch: Option<PathBuf>,
-    /// Says that `scratch` is needed.
-    held: Option<Flock<File>>,
+    scratch: Option<Scratch>,
     target: Option<Target>,
 }
 
@@ -85,7 +83,6 @@ impl Plan {
         } else {
             plan.old = 0;
         }
-        plan.held = plan.scratch.as_deref().and_then(scratch::hold);
         Ok(plan)
     }
 
@@ -129,7 +126,6 @@ impl Plan {
             holders: Vec::new(),
             files,
             scratch: None,
-            held: None,
             target: target.cloned(),
         }
     }
@@ -226,7 +222,7 @@ impl Plan {
         }
         if let Some(directory) = &self.scratch {
             // One that was killed leaves its socket, and the next could not bind.
-            scratch::remove_socket(directory);
+            directory.remove_socket();
         }
         self.spawn(Some((self.program.clone(), self.words.clone())), self.way)
     }
@@ -250,7 +246,7 @@ impl Plan {
             way,
             mode: self.mode,
             files: self.files,
-            scratch: self.scratch.clone(),
+            scratch: self.scratch.as_ref().map(|directory| directory.path().to_owned()),
             program,
         };
         let kept: Vec<_> =
@@ -263,7 +259,7 @@ impl Plan {
     /// Takes away what belonged to the program, unless that is still there: then its warden does so later.
     pub(super) fn close(&mut self, still_there: bool) {
         if let Some(directory) = self.scratch.take().filter(|_| !still_there) {
-            scratch::remove(&directory);
+            directory.remove();
         }
     }
 }

@@ -1,23 +1,27 @@
 //! A directory of its own for a wrapped program: for its socket, or for the interposer that it loads.
 //!
 //! Whoever needs it holds it by a lock, server and warden each for itself. One that was killed takes nothing away, so the next
-//! start removes what a server that is gone has made and nobody holds.
+//! start removes what a server that is gone has made and nobody holds. What is in it is made and removed by its descriptor:
+//! whoever may write around it could have put another one, or a link, in its place.
 
 use crate::limits::WRAP_STALE_LOOKS_MAX;
 use crate::sys::directory;
+use crate::sys::locks::Locked;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::signal::kill;
+use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How many names are tried for a directory: one that somebody has made on purpose is not used.
+/// How many names are tried for a directory: one that somebody has made on purpose is not used, nor is one that somebody who
+/// tidies up has taken.
 const NAME_TRIES: usize = 8;
 /// The interposer, as `build.rs` made it.
 static REBIND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rebind.so"));
@@ -28,14 +32,73 @@ const SOCKET_NAME: &str = "socket";
 /// Where a directory may be made if the environment names no place.
 const PLACES: [&str; 5] = ["/run", "/tmp", "/var/tmp", "/dev/shm", "/var/run"];
 
+/// A directory that nobody takes for one that is not needed, for as long as the value is there.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    directory: File,
+    /// Its lock, where its file system has such. What tidies up temporary files by their age goes by it, too (tmpfiles.d(5)).
+    _held: Option<Locked>,
+}
+
+impl Scratch {
+    /// Holds the directory at `path`, which this user has made. `None` if it has gone, or is somebody else's by now; or if
+    /// somebody holds it alone, who is about to remove it then.
+    ///
+    /// # Errors
+    /// What the system says of it.
+    pub fn hold(path: &Path) -> io::Result<Option<Scratch>> {
+        let directory = match open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            outcome => outcome?,
+        };
+        let held = match Locked::shared(directory.try_clone()?) {
+            Ok(held) => Some(held),
+            Err((_, error)) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(_) => None,
+        };
+        let is_own = directory.metadata()?.uid() == geteuid().as_raw() && is_at(path, &directory);
+        Ok(is_own.then(|| Scratch { path: path.to_owned(), directory, _held: held }))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the socket that a program has left in it; nothing else of that name.
+    pub fn remove_socket(&self) {
+        let found = fstatat(&self.directory, SOCKET_NAME, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if found
+            .is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK)
+        {
+            let _ = unlinkat(&self.directory, SOCKET_NAME, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+
+    /// Removes it with what is known to be in it. What cannot be removed stays.
+    pub fn remove(&self) {
+        clear(&self.directory, &self.path);
+    }
+
+    /// Puts the interposer into it, and lets others get there.
+    fn add_interposer(&self) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(&self.directory, REBIND_NAME, flags, Mode::S_IRWXU)?);
+        file.write_all(REBIND)?;
+        file.set_permissions(Permissions::from_mode(0o555))?;
+        self.directory.set_permissions(Permissions::from_mode(0o711))
+    }
+}
+
 /// Makes a directory that only this user can enter; returns it and the path for a socket in it.
 ///
 /// # Errors
 /// Why there is no place for one.
-pub fn for_socket() -> Result<(PathBuf, PathBuf), String> {
+pub fn for_socket() -> Result<(Scratch, PathBuf), String> {
     remove_stale(&places());
     let directory = make(&places(), |_| Ok(())).map_err(|tried| format!("{{unix_socket}}: {tried}"))?;
-    let socket = directory.join(SOCKET_NAME);
+    let socket = directory.path.join(SOCKET_NAME);
     Ok((directory, socket))
 }
 
@@ -44,15 +107,9 @@ pub fn for_socket() -> Result<(PathBuf, PathBuf), String> {
 ///
 /// # Errors
 /// Why there is no place for one.
-pub fn for_interposer() -> Result<PathBuf, String> {
+pub fn for_interposer() -> Result<Scratch, String> {
     remove_stale(&places());
-    let write = |directory: &Path| {
-        let file = directory.join(REBIND_NAME);
-        fs::write(&file, REBIND)?;
-        fs::set_permissions(&file, Permissions::from_mode(0o555))?;
-        fs::set_permissions(directory, Permissions::from_mode(0o711))
-    };
-    make(&for_others(places().into_iter().filter(|place| loadable(place)).collect()), write)
+    make(&for_others(places().into_iter().filter(|place| loadable(place)).collect()), Scratch::add_interposer)
         .map_err(|tried| format!("no place for the LD_PRELOAD interposer, on a file system from which programs may be run: {tried}; set TMPDIR"))
 }
 
@@ -69,14 +126,16 @@ pub fn check() -> Result<(), String> {
     Err(format!("-- COMMAND: no place for files of its own in {}; set TMPDIR", tried.join(", ")))
 }
 
-/// Keeps a directory from being taken for one that nobody needs, for as long as the value is there.
-pub fn hold(directory: &Path) -> Option<Flock<File>> {
-    Flock::lock(open(directory).ok()?, FlockArg::LockSharedNonblock).ok()
-}
-
 /// A directory itself, and no link to one.
 fn open(directory: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(directory)
+}
+
+/// Whether `directory` has the name `path`.
+fn is_at(path: &Path, directory: &File) -> bool {
+    let place = |found: fs::Metadata| (found.dev(), found.ino());
+    let (there, own) = (fs::symlink_metadata(path).map(place), directory.metadata().map(place));
+    there.is_ok_and(|there| own.is_ok_and(|own| there == own))
 }
 
 /// Removes directories of this user whose server is gone and which nobody holds, with what is known to be in them.
@@ -86,16 +145,28 @@ fn remove_stale(places: &[PathBuf]) {
         for entry in entries.take(WRAP_STALE_LOOKS_MAX).flatten() {
             let name = entry.file_name();
             let Some(server) = name.to_str().and_then(server_of) else { continue };
-            // One that was just made is not held yet; its server is there.
+            // It need not be looked at closer. One in a container has another number here, or none, and holds what it needs.
             if kill(server, None) != Err(Errno::ESRCH) {
                 continue;
             }
             let Ok(directory) = open(&entry.path()) else { continue };
             let is_own = directory.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw());
-            if is_own && let Ok(_held) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-                remove(&entry.path());
+            // One that was made at this moment may not be held yet. Whoever made it finds it gone then, and makes another.
+            if is_own && let Ok(held) = Locked::exclusively(directory) {
+                clear(&held, &entry.path());
             }
         }
+    }
+}
+
+/// Removes what is known to be in a directory, and it, which was at `path`.
+fn clear(directory: &File, path: &Path) {
+    for name in [REBIND_NAME, SOCKET_NAME] {
+        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+    }
+    // There is no other way to remove one than by its name. Whatever was put there since, no more than an empty directory goes.
+    if is_at(path, directory) {
+        let _ = fs::remove_dir(path);
     }
 }
 
@@ -109,22 +180,6 @@ fn server_of(name: &str) -> Option<Pid> {
 /// The interposer's file in its directory.
 pub fn interposer(directory: &Path) -> PathBuf {
     directory.join(REBIND_NAME)
-}
-
-/// Removes the socket that a program has left in its directory; nothing else of that name.
-pub fn remove_socket(directory: &Path) {
-    let path = directory.join(SOCKET_NAME);
-    if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Removes a directory with what is known to be in it. What cannot be removed stays.
-pub fn remove(directory: &Path) {
-    for name in [REBIND_NAME, SOCKET_NAME] {
-        let _ = fs::remove_file(directory.join(name));
-    }
-    let _ = fs::remove_dir(directory);
 }
 
 /// Where to try, best first: a place of this user alone, the one for temporary files, and the usual ones.
@@ -153,7 +208,7 @@ fn loadable(place: &Path) -> bool {
 }
 
 /// Makes a directory at the first place where that works and `fill` does; else says what was tried.
-fn make(places: &[PathBuf], fill: impl Fn(&Path) -> io::Result<()>) -> Result<PathBuf, String> {
+fn make(places: &[PathBuf], fill: impl Fn(&Scratch) -> io::Result<()>) -> Result<Scratch, String> {
     let mut tried = Vec::new();
     for place in places {
         let directory = match make_at(place) {
@@ -167,116 +222,30 @@ fn make(places: &[PathBuf], fill: impl Fn(&Path) -> io::Result<()>) -> Result<Pa
             Ok(()) => return Ok(directory),
             Err(error) => tried.push(format!("{}: {error}", place.display())),
         }
-        remove(&directory);
+        directory.remove();
     }
     Err(if tried.is_empty() { "none to be had".into() } else { tried.join(", ") })
 }
 
-/// Makes a directory with a name of its own that only this user can enter.
-fn make_at(place: &Path) -> io::Result<PathBuf> {
-    let mut tries = NAME_TRIES;
-    loop {
+/// Makes a directory with a name of its own that only this user can enter, and holds it.
+fn make_at(place: &Path) -> io::Result<Scratch> {
+    make_held(place, Scratch::hold)
+}
+
+fn make_held(place: &Path, hold: impl Fn(&Path) -> io::Result<Option<Scratch>>) -> io::Result<Scratch> {
+    for _ in 0..NAME_TRIES {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let directory = place.join(format!("websplice-{}-{:x}", std::process::id(), now & 0xffff_ffff));
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Ok(()) => return Ok(directory),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries > 1 => tries -= 1,
+        match DirBuilder::new().mode(0o700).create(&directory).and_then(|()| hold(&directory)) {
+            Ok(Some(made)) => return Ok(made),
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
+    Err(io::Error::other("somebody else takes each directory that is made there"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_has_a_place_of_this_user_alone() {
-        let (directory, socket) = for_socket().unwrap();
-        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
-        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        remove(&directory);
-        assert!(!directory.exists());
-    }
-
-    #[test]
-    fn the_interposer_is_a_library_that_all_can_read_and_nobody_change() {
-        let directory = for_interposer().unwrap();
-        let file = interposer(&directory);
-        assert!(fs::read(&file).unwrap().starts_with(b"\x7fELF"));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o555);
-        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o711);
-        remove(&directory);
-        assert!(!directory.exists());
-    }
-
-    #[test]
-    fn places_that_do_not_serve_are_passed_over_and_told() {
-        let (base, _) = for_socket().unwrap();
-        let full = make(&[base.join("absent"), base.clone()], |_| Ok(())).unwrap();
-        assert_eq!(full.parent(), Some(base.as_path()));
-        remove(&full);
-        let told = make(&[base.join("absent")], |_| Ok(())).unwrap_err();
-        assert!(told.contains("absent: No such file"), "{told}");
-        let told = make(std::slice::from_ref(&base), |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
-        assert!(told.contains("no storage space"), "{told}");
-        assert!(!loadable(Path::new("/tmp/a b")) && !loadable(Path::new("/tmp/a:b")));
-        fs::remove_dir(&base).unwrap();
-    }
-
-    #[test]
-    fn the_interposer_goes_where_others_can_get_to() {
-        let (closed, _) = for_socket().unwrap();
-        let within = closed.join("within");
-        DirBuilder::new().mode(0o755).create(&within).unwrap();
-        let open = PathBuf::from("/");
-        let ordered = for_others(vec![closed.clone(), within.clone(), open.clone()]);
-        assert_eq!(ordered, [open, closed.clone(), within.clone()]);
-        fs::remove_dir(&within).unwrap();
-        remove(&closed);
-    }
-
-    #[test]
-    fn what_killed_servers_have_left_is_removed_unless_it_is_held() {
-        let (base, _) = for_socket().unwrap();
-        let mut ended = std::process::Command::new("true").spawn().unwrap();
-        ended.wait().unwrap();
-        let make = |name: String| {
-            let directory = base.join(name);
-            fs::create_dir(&directory).unwrap();
-            fs::write(directory.join(REBIND_NAME), REBIND).unwrap();
-            directory
-        };
-        let stale = make(format!("websplice-{}-a1", ended.id()));
-        let used = make(format!("websplice-{}-a2", ended.id()));
-        let precious = make(format!("websplice-{}-a3", ended.id()));
-        let own = make(format!("websplice-{}-a4", std::process::id()));
-        let other = make(format!("websplice-{}-x", ended.id()));
-        fs::write(precious.join("precious"), "").unwrap();
-        let link = base.join(format!("websplice-{}-a5", ended.id()));
-        std::os::unix::fs::symlink(&other, &link).unwrap();
-        let held = hold(&used).unwrap();
-        remove_stale(std::slice::from_ref(&base));
-        assert!(!stale.exists());
-        for directory in [&used, &own, &other] {
-            assert!(interposer(directory).exists(), "{}", directory.display());
-        }
-        assert!(precious.join("precious").exists());
-        drop(held);
-        remove_stale(std::slice::from_ref(&base));
-        assert!(!used.exists() && own.exists() && link.is_symlink());
-        fs::remove_dir_all(&base).unwrap();
-    }
-
-    #[test]
-    fn only_a_socket_is_removed_before_a_start() {
-        let (directory, socket) = for_socket().unwrap();
-        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        remove_socket(&directory);
-        assert!(!socket.exists());
-        fs::write(&socket, "no socket").unwrap();
-        remove_socket(&directory);
-        assert!(socket.exists());
-        remove(&directory);
-    }
-}
+#[path = "scratch_tests.rs"]
+mod tests;

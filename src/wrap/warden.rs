@@ -9,8 +9,9 @@
 
 use super::binds::{Mover, Outcome};
 use super::said::{Exit, Said, take_stops};
+use super::scratch::{self, Scratch};
 use super::task::{Task, Way};
-use super::{scratch, tree};
+use super::tree;
 use crate::config::WrapMode;
 use crate::limits::{WRAP_KILL_MS, WRAP_LINE_BYTES_MAX, WRAP_ORPHAN_GRACE_MS, WRAP_START_MS};
 use crate::sys::memory;
@@ -52,14 +53,15 @@ fn work(task: &Task) -> io::Result<()> {
     let mut control = UnixStream::from(seccomp::inherited(task.control)?);
     control.set_write_timeout(Some(TELL_PATIENCE))?;
     let holders = task.holders.iter().map(|&number| seccomp::inherited(number));
-    let _held = task.scratch.as_deref().and_then(scratch::hold);
+    // The server holds it until this has said that the program runs. One that cannot be held is left to who made it.
+    let scratch = task.scratch.as_deref().and_then(|path| Scratch::hold(path).ok()?);
     let mover = Mover::new(task.old, task.new, holders.collect::<io::Result<_>>()?);
     match &task.program {
         None => {
             let said = trial(task, mover);
             control.write_all(said.line().as_bytes())
         }
-        Some((program, words)) => match Warden::start(task, control, mover, program, words)? {
+        Some((program, words)) => match Warden::start(task, control, mover, scratch, (program, words))? {
             Some(warden) => warden.watch(),
             None => Ok(()),
         },
@@ -132,6 +134,8 @@ struct Warden<'a> {
     /// Where binds are seen, as long as anybody can make one.
     listener: Option<OwnedFd>,
     mover: Mover,
+    /// Held for the program.
+    scratch: Option<Scratch>,
     children: SignalFd,
     program: Pid,
     stop: Option<Stop>,
@@ -154,8 +158,8 @@ impl<'a> Warden<'a> {
         task: &'a Task,
         mut control: UnixStream,
         mover: Mover,
-        program: &Path,
-        words: &[OsString],
+        scratch: Option<Scratch>,
+        (program, words): (&Path, &[OsString]),
     ) -> io::Result<Option<Warden<'a>>> {
         prctl::set_child_subreaper(true)?;
         memory::limit_descriptors(task.files)?;
@@ -198,7 +202,7 @@ impl<'a> Warden<'a> {
         std::env::set_current_dir("/")?;
         let control = Some((control, Vec::new()));
         let told = Vec::new();
-        Ok(Some(Warden { task, control, listener, mover, children, program, stop: None, told }))
+        Ok(Some(Warden { task, control, listener, mover, scratch, children, program, stop: None, told }))
     }
 
     /// Watches until the whole tree has gone.
@@ -211,8 +215,8 @@ impl<'a> Warden<'a> {
         }
         // Only a program that is started again needs it again, and only as long as there is somebody to do so.
         let again = self.task.mode == WrapMode::Respawn && self.has_server();
-        if let Some(directory) = self.task.scratch.as_ref().filter(|_| !again) {
-            scratch::remove(directory);
+        if let Some(directory) = self.scratch.as_ref().filter(|_| !again) {
+            directory.remove();
         }
         Ok(())
     }

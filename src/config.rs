@@ -29,6 +29,8 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// How upgrades are judged and sub-protocols chosen.
     pub upgrade: http::upgrade::Options,
+    /// The hosts that are answered for.
+    pub hosts: http::host::Hosts,
     /// What the Server header of every answer says; empty: there is none. Printable ASCII, at most
     /// [`crate::limits::SERVER_NAME_BYTES_MAX`] bytes.
     pub server_header: Box<str>,
@@ -48,6 +50,9 @@ pub struct Config {
     pub buffer_memory: Option<usize>,
     /// Most sessions of the process: 1 to [`crate::limits::SESSIONS_MAX`]; `None`: [`crate::limits::SESSIONS_DEFAULT`].
     pub sessions_max: Option<usize>,
+    /// Most connections of one source address, 1 to [`crate::limits::SESSIONS_MAX`], a /64 of IPv6 being one; `None`: as many as
+    /// there are places.
+    pub source_sessions_max: Option<usize>,
     /// Where sessions are recorded to, if they are.
     pub record: Option<tape::Options>,
     /// Write a letter to standard output for everything that passes.

@@ -7,7 +7,7 @@ use crate::limits::{HOST_BYTES_MAX, SERVICE_BYTES_MAX};
 use std::ffi::OsStr;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -29,6 +29,13 @@ pub enum Target {
     Held(Held),
     /// A Unix stream socket in the abstract namespace (Linux), named without the leading `@`.
     Abstract(Vec<u8>),
+    /// A name that was looked up already: these addresses are dialled, whatever it leads to by then.
+    Resolved {
+        /// What it goes by.
+        name: Arc<Target>,
+        /// In the order in which they are tried.
+        addresses: Vec<SocketAddr>,
+    },
     /// No socket at all: each message comes back with its type and boundaries.
     Echo,
 }
@@ -100,6 +107,7 @@ impl Target {
     pub fn name(&self) -> &str {
         match self {
             Target::Tcp { host, .. } if !host.is_empty() => host,
+            Target::Resolved { name, .. } => name.name(),
             Target::Tcp { .. } | Target::Unix(_) | Target::Held(_) | Target::Abstract(_) | Target::Echo => {
                 "localhost"
             }
@@ -193,6 +201,7 @@ impl fmt::Display for Target {
             Target::Tcp { host, port } => write!(f, "{host}:{port}"),
             Target::Unix(path) | Target::Held(Held { path, .. }) => write!(f, "{}", path.display()),
             Target::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
+            Target::Resolved { name, .. } => name.fmt(f),
             Target::Echo => f.write_str("echo://"),
         }
     }

@@ -30,6 +30,7 @@ use websplice::poll::Poll;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sys::socket::Listener;
@@ -89,6 +90,7 @@ fn run<K: Kernel>(kernel: K, config: Config, taps: Taps, mailbox: Mailbox, told:
         config: Arc::new(config),
         log: Log::silent(),
         balance: Balance::new(1, 16),
+        sources: Sources::default(),
         shelf: Some(shelf),
         taps,
         mailbox,

@@ -171,6 +171,15 @@ const OPTIONS: &[(&str, Check)] = &[
     ("--threads=1", |o| o.threads == Some(1)),
     ("--threads=256", |o| o.threads == Some(limits::SHARDS_MAX)),
     ("--max-sessions=5", |o| o.sessions_max == Some(5)),
+    ("--max-per-source=5", |o| o.source_sessions_max == Some(5)),
+    ("--max-per-source=5 --max-per-source=0", |o| o.source_sessions_max.is_none()),
+    ("--allow-host=a,*.B:1 --allow-host=[::1]", |o| {
+        o.hosts.0.len() == 3 && o.hosts.admit(Some(b"x.b:1"), false) && !o.hosts.admit(Some(b"b"), false)
+    }),
+    ("--allow-target=10.0.0.0/8 --allow-target=:22,/run", |o| {
+        o.reach.allow.len() == 3 && o.reach.deny.is_empty()
+    }),
+    ("--deny-target=@x,loopback", |o| o.reach.deny.len() == 3 && o.reach.allow.is_empty()),
     ("--engine=auto", |o| o.engine == EngineChoice::Auto),
     ("--engine=ring", |o| o.engine == EngineChoice::Ring),
     ("--eng poll", |o| o.engine == EngineChoice::Poll),

@@ -21,6 +21,7 @@ use websplice::poll::Poll;
 use websplice::pool::Pool;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sys::socket::Listener;
@@ -127,6 +128,7 @@ impl<K: Kernel> Stage<K> {
             config: Arc::new(config()),
             log,
             balance: Balance::new(1, SESSIONS),
+            sources: Sources::default(),
             shelf: None,
             taps: Taps::default(),
             mailbox: mailbox.clone(),

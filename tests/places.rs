@@ -19,6 +19,7 @@ use websplice::pool::Pool;
 use websplice::session::job::{Job, Verdict};
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Dice, Hand, Odds, SimKernel, World};
@@ -80,6 +81,7 @@ fn shard(number: usize, world: &World, balance: &Balance, places: usize) -> (Sha
         listeners: LISTENERS,
         log: Log::silent(),
         balance: balance.clone(),
+        sources: Sources::default(),
         config: Arc::new(config(places)),
         shelf: None,
         taps: Taps::default(),

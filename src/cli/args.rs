@@ -4,7 +4,9 @@
 //! machine. It never touches the system, so `--help` works even where nothing else does.
 
 use crate::config::{EngineChoice, Lapse, Listen, SyslogServer, Timing, Verbosity, WrapBind, WrapMode};
+use crate::http::host::Hosts;
 use crate::limits;
+use crate::route::reach::Reach;
 use crate::route::token::Place;
 use crate::tape::name::Pattern;
 use crate::target::Target;
@@ -99,6 +101,10 @@ pub struct Options {
     pub guards: Guards,
     /// `--token-...` and what belongs to it.
     pub route: Route,
+    /// `--allow-host`
+    pub hosts: Hosts,
+    /// `--allow-target` and `--deny-target`; directories as written.
+    pub reach: Reach,
     /// `--record`, all that begins with it, and `--traffic`.
     pub tap: Tap,
     /// `--max-message`, in bytes.
@@ -113,6 +119,8 @@ pub struct Options {
     pub buffer_memory: Option<usize>,
     /// `--max-sessions`
     pub sessions_max: Option<usize>,
+    /// `--max-per-source`; `None`: no bound.
+    pub source_sessions_max: Option<usize>,
     /// How the process begins and ends, and where it tells what it does.
     pub process: Process,
 }
@@ -313,6 +321,8 @@ impl Default for Options {
             tls: Tls::default(),
             guards: Guards::default(),
             route: Route::default(),
+            hosts: Hosts::default(),
+            reach: Reach::default(),
             tap: Tap::default(),
             message_bytes_max: limits::MESSAGE_BYTES_DEFAULT,
             timing: Timing::default(),
@@ -320,6 +330,7 @@ impl Default for Options {
             threads: None,
             buffer_memory: None,
             sessions_max: None,
+            source_sessions_max: None,
             process: Process::default(),
         }
     }

@@ -5,6 +5,7 @@
 //! [`Config`] and may look at the file system. Nothing here starts a server or prints:
 //! [`dispatch`] says what to print and with which status to exit.
 
+mod access;
 mod apart;
 mod args;
 pub mod banner;

@@ -4,7 +4,7 @@
 //! of `--web`. It opens nothing that stays open, and decides nothing that depends on cores or memory.
 
 use super::args::{self, Args, CERT_DEFAULT, Guards, SslOnly, Tls, WebRoot};
-use super::{apart, guards, route, source_file, tap, wrap};
+use super::{access, apart, guards, route, source_file, tap, wrap};
 use crate::config::{Config, Listen, Logs, Process, Syslog, SyslogServer};
 use crate::http::secure::Plain;
 use crate::limits::SOCKET_PATH_BYTES_MAX;
@@ -82,13 +82,14 @@ fn complete(args: &Args) -> Result<Config, String> {
     let tls = secure(&options.tls, target.as_ref())?;
     let tokens =
         route::tokens(&options.route, &options.guards.python, |option, path| absolute(option, &path))?;
+    let reach = access::settle(&options.reach, target.as_ref())?;
     let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
     let mut config = Config {
         program: args.program.clone(),
         listen,
         target,
         timing: options.timing.clone(),
-        route: crate::route::Options { tokens, ..Default::default() },
+        route: crate::route::Options { tokens, reach, ..Default::default() },
         web: options.web.is_some().then(|| web::Options {
             listings: args.compatible() && !options.file_only,
             index: options.web_index.clone(),
@@ -98,6 +99,7 @@ fn complete(args: &Args) -> Result<Config, String> {
             subprotocols: options.subprotocols.clone(),
             lenient: args.compatible() || options.lenient_handshake,
         },
+        hosts: options.hosts.clone(),
         server_header: options.server_header.clone(),
         plain: plain(&options.tls),
         tls,
@@ -106,6 +108,7 @@ fn complete(args: &Args) -> Result<Config, String> {
         threads: options.threads,
         buffer_memory: options.buffer_memory,
         sessions_max: options.sessions_max,
+        source_sessions_max: options.source_sessions_max,
         record: tap::settle(&options.tap)?,
         traffic: options.tap.traffic,
         wrap,
@@ -293,7 +296,7 @@ pub(super) fn absolute(option: &str, path: &Path) -> Result<PathBuf, String> {
 }
 
 /// What is wrong with a directory, and what to do about it.
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "no such directory; make it, or name another".into(),
         ErrorKind::NotADirectory => "not a directory; name another".into(),

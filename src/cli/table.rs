@@ -9,7 +9,7 @@ use super::option::{Act, Category, Complete, Opt, Refusal, Value};
 use super::process;
 use super::route;
 use super::values::{self, Zero};
-use super::{secure, tap, wrap};
+use super::{access, secure, tap, wrap};
 use crate::config::{EngineChoice, Verbosity};
 use crate::limits;
 use crate::target::Target;
@@ -200,6 +200,9 @@ pub const TABLE: &[Opt] = &[
     guards::AUTH_SOURCE,
     guards::WEB_AUTH,
     guards::PYTHON,
+    access::ALLOW_HOST,
+    access::ALLOW_TARGET,
+    access::DENY_TARGET,
     Opt {
         long: "web",
         short: None,
@@ -422,6 +425,7 @@ pub const TABLE: &[Opt] = &[
             Ok(())
         }),
     },
+    access::MAX_PER_SOURCE,
     process::DAEMON,
     process::PID_FILE,
     process::USER,

@@ -11,10 +11,13 @@ use crate::names::{Names, Said};
 use crate::observe::log::Log;
 use crate::route::lookup::{Look, Routes};
 use crate::session::job::{Job, Reply, Verdict};
+use crate::sys::beneath;
+use crate::target::{Held, Target};
 use crate::web::files::{self, Root};
 use crate::web::{Fetch, Served, builtin};
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +31,7 @@ pub struct Helpers {
 
 /// Work with files.
 enum Errand {
+    Hold(Arc<Target>),
     Fetch(Box<Fetch>),
     Read { file: Arc<File>, offset: u64, len: u64 },
 }
@@ -82,6 +86,7 @@ impl Helpers {
                 };
                 return self.names.ask((host, port.to_string()), Box::new(tell));
             }
+            Job::Hold(target) => Errand::Hold(target),
             Job::Fetch(fetch) => Errand::Fetch(fetch),
             Job::Read { file, offset, len } => Errand::Read { file, offset, len },
         };
@@ -120,11 +125,28 @@ fn files(root: Option<Root>) -> io::Result<Crew<(Errand, Reply)>> {
         Standing::GivesWay,
         move |(errand, reply): (Errand, Reply)| {
             reply(match errand {
+                Errand::Hold(target) => Verdict::Held(hold(&target)),
                 Errand::Fetch(fetch) => Verdict::Fetched(fetch_from(&fetch, root.as_ref())),
                 Errand::Read { file, offset, len } => Verdict::Piece(files::read_piece(&file, offset, len)),
             });
         },
     )
+}
+
+/// The socket that a target is, whatever links lead there, held so that no other is dialled; and its path without links.
+fn hold(target: &Target) -> io::Result<(Target, PathBuf)> {
+    match target {
+        Target::Held(held) => Ok((target.clone(), std::fs::read_link(&held.way)?)),
+        Target::Unix(path) => {
+            let (real, held) = beneath::find_socket(path)?;
+            let found = match held {
+                Some((socket, way)) => Target::Held(Held::new(path.clone(), way, socket)),
+                None => Target::Unix(real.clone()),
+            };
+            Ok((found, real))
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Served {
@@ -138,6 +160,7 @@ fn fetch_from(fetch: &Fetch, root: Option<&Root>) -> Served {
 mod tests {
     use super::*;
     use crate::target::Port;
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::sync::mpsc::channel;
 
     #[test]
@@ -166,5 +189,30 @@ mod tests {
             "{verdict:?}"
         );
         assert!(verdicts.recv_timeout(Duration::from_secs(10)).is_err());
+    }
+
+    #[test]
+    fn a_socket_is_held_where_it_really_is() {
+        let place = std::env::temp_dir().join(format!("websplice-hold-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("inner")).unwrap();
+        let place = place.canonicalize().unwrap();
+        let (real, link) = (place.join("inner/desk"), place.join("link"));
+        let listener = UnixListener::bind(&real).unwrap();
+        std::os::unix::fs::symlink("inner/desk", &link).unwrap();
+        let (found, path) = hold(&Target::Unix(link.clone())).unwrap();
+        assert_eq!((found.to_string(), path), (link.display().to_string(), real.clone()));
+        // What is held already is looked at again, and not looked for.
+        std::fs::remove_file(&link).unwrap();
+        std::fs::rename(&real, place.join("moved")).unwrap();
+        let (again, path) = hold(&found).unwrap();
+        assert_eq!((again == found, path), (true, place.join("moved")));
+        let Target::Held(held) = &found else { panic!("{found:?}") };
+        let _stream = UnixStream::connect(&held.way).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_ok());
+        assert_eq!(hold(&Target::Unix(link)).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(hold(&Target::Unix(place.clone())).is_err(), "a directory is no socket");
+        assert!(hold(&Target::Echo).is_err());
+        std::fs::remove_dir_all(place).unwrap();
     }
 }

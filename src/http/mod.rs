@@ -1,11 +1,13 @@
 //! HTTP/1.1, server role, as far as a bridge needs it: heads in, answers out. Pure.
 //!
 //! Owns the strict grammar of a request head ([`head`]), the rules of an upgrade ([`upgrade`]), the way an answer is
-//! written ([`response`]), the refusals that know their own answer ([`refusal`]) and what a client gets that came without
-//! TLS ([`secure`]). Bytes, the date and the server's name come in as arguments. It never reads a body: whoever sends one is answered and the connection ends.
+//! written ([`response`]), the refusals that know their own answer ([`refusal`]), the hosts that are answered for ([`host`]) and
+//! what a client gets that came without TLS ([`secure`]). Bytes, the date and the server's name come in as arguments. It never
+//! reads a body: whoever sends one is answered and the connection ends.
 
 pub mod date;
 pub mod head;
+pub mod host;
 pub mod refusal;
 pub mod response;
 mod scan;

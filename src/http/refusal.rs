@@ -67,6 +67,10 @@ impl Refusal {
     pub const UNCLEAR_TOKEN: Refusal = Refusal::fixed(400, "Token not clear");
     /// A token that stands for nothing: unknown, expired or malformed, which are not told apart.
     pub const UNKNOWN_TOKEN: Refusal = Refusal::fixed(404, "Token not found");
+    /// Nobody can say where the target is.
+    pub const UNREACHED: Refusal = Refusal::fixed(502, "Bad Gateway");
+    /// The host that is asked for is none of those that this server answers for.
+    pub const MISDIRECTED: Refusal = Refusal::fixed(421, "Misdirected Request");
     /// Whoever had to be asked about the request did not answer in time.
     pub const NOT_DECIDED: Refusal = Refusal::fixed(504, "Gateway Timeout");
 

@@ -21,6 +21,12 @@ pub struct Counters {
     pub heads_shed: u64,
     /// Connections closed between two requests, or behind their last answer, to make room for others.
     pub idle_shed: u64,
+    /// Connections closed at once because their source had as many as it may.
+    pub sources_refused: u64,
+    /// Requests refused because of the host that they asked for.
+    pub hosts_refused: u64,
+    /// Requests refused because their target is none that may be connected to.
+    pub targets_refused: u64,
     /// Receives put off because buffer memory was at its ceiling.
     pub starved: u64,
     /// Log lines about clients that were not said, because there were too many.
@@ -46,6 +52,9 @@ impl fmt::Display for Counters {
             ("accepts_failed", self.accepts_failed),
             ("heads_shed", self.heads_shed),
             ("idle_shed", self.idle_shed),
+            ("sources_refused", self.sources_refused),
+            ("hosts_refused", self.hosts_refused),
+            ("targets_refused", self.targets_refused),
             ("starved", self.starved),
             ("lines_suppressed", self.lines_suppressed),
             ("bytes_in", self.bytes_in),

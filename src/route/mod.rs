@@ -1,9 +1,10 @@
 //! Route: whether a request may pass, and to which target.
 //!
 //! A request that wants a bridge, or a file that is guarded, takes [`Step`]s in one order, which [`Options::steps`] owns:
-//! guards that need no target, the look-up of the token, guards that want to know the target. What can be judged from the
-//! request alone is judged here, at once; what waits for a file, a service or a process is asked of helpers
-//! (`route::lookup`). Owns the words of that conversation. It never waits and never opens anything.
+//! guards that need no target, the look-up of the token, guards that want to know the target, and whether that may be
+//! connected to. What can be judged from the request alone is judged here, at once; what waits for a file, a service or a
+//! process is asked of helpers (`route::lookup`). Owns the words of that conversation. It never waits and never opens
+//! anything.
 
 pub mod authority;
 mod equal;
@@ -13,6 +14,7 @@ pub mod jwt;
 pub mod leads;
 pub mod lookup;
 pub mod plugin;
+pub mod reach;
 pub mod redact;
 pub mod request;
 pub mod source;
@@ -22,9 +24,12 @@ mod veiled;
 
 use crate::framing::Framing;
 use crate::http::{self, refusal::Header};
-use crate::limits::{FORWARD_MS, PASSWORD_MS, PLUGIN_ANSWER_MS, ROUTE_SPARE_MS, ROUTE_TIMEOUT_MS};
+use crate::limits::{
+    FORWARD_MS, NAME_TIMEOUT_MS, PASSWORD_MS, PLUGIN_ANSWER_MS, ROUTE_SPARE_MS, ROUTE_TIMEOUT_MS,
+};
 use crate::target::Target;
 use guard::Guard;
+use reach::Reach;
 use request::Request;
 use source::Source;
 use std::borrow::Cow;
@@ -41,6 +46,8 @@ pub struct Options {
     pub guards: Vec<Guard>,
     /// Whether files are guarded too.
     pub guard_files: bool,
+    /// Which targets may be connected to.
+    pub reach: Reach,
     /// The key of what is shown in place of tokens.
     pub veil: Veil,
 }
@@ -67,6 +74,8 @@ pub enum Step {
     Lookup,
     /// Have this one of [`Options::guards`] let the request pass.
     Guard(usize),
+    /// Find out where the target really is, and whether it may be connected to.
+    Reach,
 }
 
 /// What a helper is asked about one request.
@@ -126,6 +135,7 @@ impl Options {
                     Duration::ZERO
                 }
             }),
+            Step::Reach => Duration::from_millis(NAME_TIMEOUT_MS),
         };
         // A request for a file takes some of the same guards.
         let all: Duration = self.steps(true).map(own).sum();
@@ -134,7 +144,7 @@ impl Options {
 
     /// The steps of a request that wants a bridge, or of one that wants a file, in their order: guards that need no target,
     /// so that nobody learns anything from a look-up who may not pass; the look-up of the token; guards that want to know
-    /// the target.
+    /// the target, which may name another one; whether it may be connected to.
     pub fn steps(&self, wants_bridge: bool) -> impl Iterator<Item = Step> {
         let guards = move |late: bool| {
             let guards = self.guards.iter().enumerate().filter(move |(_, guard)| {
@@ -143,7 +153,8 @@ impl Options {
             guards.map(|(number, _)| Step::Guard(number))
         };
         let lookup = (wants_bridge && self.tokens.is_some()).then_some(Step::Lookup);
-        guards(false).chain(lookup).chain(guards(true))
+        let reach = (wants_bridge && !self.reach.is_open()).then_some(Step::Reach);
+        guards(false).chain(lookup).chain(guards(true)).chain(reach)
     }
 }
 
@@ -170,6 +181,22 @@ mod tests {
         assert_eq!(pass.framing, Some(Framing::Text));
         pass.add(says(Some(Framing::Binary)));
         assert_eq!(pass.framing, Some(Framing::Binary));
+    }
+
+    #[test]
+    fn where_a_target_leads_is_judged_last() {
+        let plugin = plugin::Plugin { program: plugin::Program::Shell("true".into()), source: None };
+        let mut options =
+            Options { guards: vec![Guard::SameOrigin, Guard::Plugin(plugin)], ..Options::default() };
+        let steps = |options: &Options, wants_bridge| options.steps(wants_bridge).collect::<Vec<_>>();
+        assert_eq!(steps(&options, true), [Step::Guard(0), Step::Guard(1)]);
+        options.reach.deny = vec![reach::Rule::Abstract(Vec::new())];
+        assert_eq!(
+            steps(&options, true),
+            [Step::Guard(0), Step::Guard(1), Step::Reach],
+            "plugins may say where to"
+        );
+        assert_eq!(steps(&options, false), []);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::observe::log::{Level, Log};
 use crate::shard::Setup;
 use crate::shard::balance::Balance;
 use crate::shard::mailbox::{Mailbox, Note};
+use crate::shard::sources::Sources;
 use crate::shard::tap::Taps;
 use crate::sys::signal::Signals;
 use crate::sys::socket::Listener;
@@ -70,6 +71,7 @@ impl Shards {
         // One client needs no more than one shard.
         let shards = if gate.only.is_some() { 1 } else { means.cores.len() };
         let balance = Balance::new(shards, means.sessions_max);
+        let sources = Sources::new(config.source_sessions_max);
         let mut doors = Vec::new();
         for (number, &core) in means.cores.iter().take(shards).enumerate() {
             let (open, door) = channel();
@@ -87,6 +89,7 @@ impl Shards {
                 config: config.clone(),
                 log: log.clone(),
                 balance: balance.clone(),
+                sources: sources.clone(),
                 helpers: helpers.clone(),
                 shelf: shelf.clone(),
                 taps: taps.clone(),
@@ -138,6 +141,7 @@ struct Start {
     config: Arc<Config>,
     log: Log,
     balance: Balance,
+    sources: Sources,
     helpers: Helpers,
     shelf: Option<Shelf>,
     taps: Taps,
@@ -168,7 +172,8 @@ impl Start {
             self.log
                 .line(Level::Debug, format!("shard={} has turns of the usual length: {error}", self.number));
         }
-        let Start { number, bench, config, log, balance, helpers, shelf, taps, tell, door, .. } = self;
+        let Start { number, bench, config, log, balance, sources, helpers, shelf, taps, tell, door, .. } =
+            self;
         let listeners = bench.listeners.len();
         let setup = |waker| {
             let mailbox = Mailbox::new(waker);
@@ -179,7 +184,7 @@ impl Start {
                 let replies = replies.clone();
                 helpers.ask(job, Box::new(move |verdict| replies.put(Note::Verdict(key, verdict))));
             });
-            Some(Setup { number, listeners, config, log, balance, shelf, taps, mailbox, desk })
+            Some(Setup { number, listeners, config, log, balance, sources, shelf, taps, mailbox, desk })
         };
         engines::run(bench, setup)
     }

@@ -112,7 +112,7 @@ impl Answer {
             | Input::Connected
             | Input::Cancelled(..)
             | Input::Closed(_)
-            | Input::Verdict(Verdict::Addresses(_) | Verdict::Routed(_)) => Next::Stay,
+            | Input::Verdict(Verdict::Addresses(_) | Verdict::Held(_) | Verdict::Routed(_)) => Next::Stay,
         }
     }
 

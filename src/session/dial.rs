@@ -61,6 +61,11 @@ impl Dial {
                 dial._held = Some(held.clone());
             }
             Target::Abstract(name) => dial.left.push_back(Address::Abstract(name.clone())),
+            Target::Resolved { name, addresses } => {
+                dial.left.extend(addresses.iter().copied().map(Address::Tcp));
+                // As above: these are for the dial.
+                core.target = Some(name.clone());
+            }
             Target::Tcp { host, port } => match (host.parse::<IpAddr>(), port) {
                 (Ok(ip), Port::Number(port)) => {
                     dial.left.push_back(Address::Tcp(SocketAddr::new(ip, *port)));

@@ -1,11 +1,12 @@
 //! What a session may ask of a helper, and what comes back. Plain data that crosses threads.
 
 use crate::route;
-use crate::target::Port;
+use crate::target::{Port, Target};
 use crate::web::{Fetch, Served};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Blocking work for a helper.
@@ -18,6 +19,8 @@ pub enum Job {
         /// Port number or service name.
         port: Port,
     },
+    /// Find where a Unix socket really is, and hold it.
+    Hold(Arc<Target>),
     /// Find a static file.
     Fetch(Box<Fetch>),
     /// Read a piece of one, at most [`crate::limits::FILE_READ_BYTES`].
@@ -41,6 +44,8 @@ pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
 pub enum Verdict {
     /// To [`Job::Resolve`].
     Addresses(io::Result<Vec<SocketAddr>>),
+    /// To [`Job::Hold`]: the very socket, to be dialled, and its path without links.
+    Held(io::Result<(Target, PathBuf)>),
     /// To [`Job::Fetch`].
     Fetched(Served),
     /// To [`Job::Read`]; empty means that the file is shorter than it was.

@@ -28,6 +28,7 @@ mod framed;
 pub mod job;
 mod leave;
 mod opening;
+mod reach;
 mod route;
 pub mod tap;
 mod wire;

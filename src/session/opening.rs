@@ -23,6 +23,9 @@ const TLS_FIRST_BYTES: [u8; 2] = [0x16, 0x80];
 /// What the operator is told of a client that speaks TLS where it cannot be answered in kind.
 const NO_CERTIFICATE: &str = "a TLS client, and no certificate; name one with --cert";
 
+/// What the operator is told of a request for another host. Which one is not said: it may be a token.
+const MISDIRECTED: &str = "its Host is none of --allow-host";
+
 /// A client that has said nothing yet. Who has something to ask says so at once, so the wait for the first byte is a short
 /// one; with that byte the time of the head counts, from accept.
 #[derive(Debug)]
@@ -193,12 +196,19 @@ enum Decision {
     Refuse { refusal: Refusal, head_only: bool, line: Box<str> },
 }
 
-fn decide(head: &http::Head<'_>, core: &Core, cx: &Cx<'_>) -> Decision {
+fn decide(head: &http::Head<'_>, core: &mut Core, cx: &mut Cx<'_>) -> Decision {
     let path = cx.config.route.veiled(head.target());
     let line = || format!("{} {}", head.method(), cut(&path)).into_boxed_str();
     let refuse = |refusal| Decision::Refuse { refusal, head_only: head.method() == "HEAD", line: line() };
-    let plain = if core.is_secure(Side::Client) { Plain::Served } else { cx.config.plain };
-    match upgrade::judge(head, &cx.config.upgrade) {
+    let is_secure = core.is_secure(Side::Client);
+    let plain = if is_secure { Plain::Served } else { cx.config.plain };
+    let judged = upgrade::judge(head, &cx.config.upgrade);
+    if judged.is_ok() && !cx.config.hosts.admit(head.first("Host"), is_secure) {
+        cx.counters.hosts_refused += 1;
+        core.detail = Some(MISDIRECTED.into());
+        return refuse(Refusal::MISDIRECTED);
+    }
+    match judged {
         Ok(Request::Plain) if plain == Plain::Redirected => match secure::place(head) {
             Some(place) => Decision::Redirect { place, line: line() },
             None => refuse(secure::REFUSAL),

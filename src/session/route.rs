@@ -8,9 +8,11 @@ use super::answer::{Answer, Page};
 use super::core::Told;
 use super::job::{Job, Verdict};
 use super::opening::{Opening, refuse};
+use super::reach::{self, Known};
 use super::{Core, Cx, End, Input, Next, Operation, Phase};
 use crate::http::{After, Refusal};
 use crate::pool::Lease;
+use crate::route::guard::FORBIDDEN;
 use crate::route::request::Request;
 use crate::route::token::Token;
 use crate::route::{Label, Pass, Question, Step, redact, token};
@@ -92,6 +94,16 @@ impl Route {
         match input {
             Input::Verdict(Verdict::Routed(Ok(pass))) => self.take(pass, core, cx),
             Input::Verdict(Verdict::Routed(Err(refusal))) => self.refuse(&refusal, core, cx),
+            Input::Verdict(Verdict::Addresses(answer)) => {
+                let target = self.target(cx);
+                let known = target.map(|target| reach::resolved(&target, answer, &cx.config.route.reach));
+                self.reach(known, core, cx)
+            }
+            Input::Verdict(Verdict::Held(answer)) => {
+                let target = self.target(cx);
+                let known = target.map(|target| reach::held(&target, answer, &cx.config.route.reach));
+                self.reach(known, core, cx)
+            }
             Input::Verdict(Verdict::Busy) | Input::Stop => self.refuse(&Refusal::BUSY, core, cx),
             Input::Expired => self.refuse(&Refusal::NOT_DECIDED, core, cx),
             // Behind TLS the end can come in one receive with the request.
@@ -118,6 +130,10 @@ impl Route {
                     options.guards.get(number).and_then(|guard| guard.judge(&self.request))
                 }
                 Step::Lookup => None,
+                Step::Reach => {
+                    let known = self.target(cx).map(|target| reach::look(&target, &options.reach));
+                    return self.reach(known, core, cx);
+                }
             };
             match judged {
                 Some(Ok(())) => self.taken += 1,
@@ -127,16 +143,45 @@ impl Route {
         }
     }
 
+    /// Where the request leads, as far as that is known.
+    fn target(&self, cx: &Cx<'_>) -> Option<Arc<Target>> {
+        self.passed.target.clone().or_else(|| cx.config.target.clone().map(Arc::new))
+    }
+
+    /// Goes on with what is known of where the target really is; without any target there is nothing to know.
+    fn reach(&mut self, known: Option<Known>, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        match known {
+            None => self.take(Pass::default(), core, cx),
+            Some(Known::Open(target)) => {
+                self.take(Pass { target: Some(target), ..Pass::default() }, core, cx)
+            }
+            Some(Known::Ask(job)) => {
+                core.ask(job, cx);
+                Next::Stay
+            }
+            Some(Known::Barred(barred, place)) => {
+                cx.counters.targets_refused += 1;
+                self.bar(&FORBIDDEN, format!("{} refuses {place}", barred.option()), core, cx)
+            }
+            Some(Known::Lost(why)) => self.bar(&Refusal::UNREACHED, why, core, cx),
+        }
+    }
+
+    /// Refuses a request for where it leads; `why` is for the operator.
+    fn bar(&mut self, refusal: &Refusal, why: String, core: &mut Core, cx: &mut Cx<'_>) -> Next {
+        let labels = std::mem::take(&mut self.passed.labels);
+        core.told = self.told(self.target(cx).as_deref(), labels, core);
+        core.detail = Some(why.into());
+        self.refuse(refusal, core, cx)
+    }
+
     /// Has a helper take a step.
     fn ask(&self, step: Step, core: &mut Core, cx: &mut Cx<'_>) -> Next {
         if step == Step::Lookup && self.token.is_none() {
             return self.refuse(&Refusal::NO_TOKEN, core, cx);
         }
-        let mut target = self.passed.target.clone();
         // Guards are told of the configured one for files too, as plugins of websockify are.
-        if step != Step::Lookup && target.is_none() {
-            target = cx.config.target.clone().map(Arc::new);
-        }
+        let target = if step == Step::Lookup { self.passed.target.clone() } else { self.target(cx) };
         let (request, token) = (self.request.clone(), self.token.clone());
         let budget = self.until.since(cx.now);
         core.ask(Job::Route(Box::new(Question { step, request, token, target, budget })), cx);

@@ -14,6 +14,7 @@ mod leaving;
 mod memory;
 mod opening;
 mod play;
+mod reach;
 mod read;
 mod routing;
 mod secure;

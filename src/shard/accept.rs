@@ -152,6 +152,11 @@ impl<K: Kernel> Shard<K> {
 
     /// Makes a session of a client, in the place that was claimed for it.
     fn begin(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        if !self.setup.sources.admit(client) {
+            // The socket goes with this, which closes it; the place is for the next one.
+            self.setup.balance.give_back(self.setup.number, false);
+            return self.turn_away(client);
+        }
         self.counters.accepted += 1;
         self.sessions_begun += 1;
         let id = self.sessions_begun * SHARDS_MAX as u64 + self.setup.number as u64;
@@ -176,6 +181,7 @@ impl<K: Kernel> Shard<K> {
             Err(error) => {
                 self.sessions.remove(key);
                 actions.clear();
+                self.setup.sources.leave(client);
                 self.setup.balance.give_back(self.setup.number, false);
                 self.failed(&error);
             }

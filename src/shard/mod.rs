@@ -12,6 +12,7 @@ mod perform;
 mod relief;
 mod report;
 mod room;
+pub mod sources;
 pub mod tap;
 mod waiters;
 
@@ -31,6 +32,7 @@ use accept::Accepts;
 use balance::Balance;
 use lines::Lines;
 use mailbox::{Mailbox, Note};
+use sources::Sources;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub struct Setup {
     pub log: Log,
     /// Who has how many sessions.
     pub balance: Balance,
+    /// Who of the clients has how many connections.
+    pub sources: Sources,
     /// Where the material of TLS is; `None`: no TLS on either side, ever.
     pub shelf: Option<Shelf>,
     /// Who watches sessions.

@@ -74,6 +74,7 @@ impl<K: Kernel> Shard<K> {
         if let Some(session) = self.sessions.remove(key) {
             self.tapes.remove(&key);
             self.log_end(session.core());
+            self.setup.sources.leave(session.core().client);
             self.give_place_back(shed);
             if self.setup.config.process.once && session.core().bridged {
                 self.log_once(session.core());

@@ -47,6 +47,18 @@ impl Display for Labels<'_> {
     }
 }
 
+/// What the system, or whoever decided, said about a session, for the operator.
+struct Detail<'a>(&'a Core);
+
+impl Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.detail {
+            Some(detail) => write!(f, " detail=\"{}\"", Escaped(&self.0.veiled(detail))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<K: Kernel> Shard<K> {
     /// Whether a line about a client is wanted and not one too many.
     fn may_say(&mut self, level: Level, matter: Matter) -> bool {
@@ -101,10 +113,11 @@ impl<K: Kernel> Shard<K> {
         let core = session.core();
         let (id, client, token, labels) =
             (core.id, Client(core.client), Token(core.token), Labels(core.labels()));
+        let detail = Detail(core);
         self.setup.log.line(
             level,
             format!(
-                "http id={id} client={client} request=\"{}\" status={status}{token}{labels}",
+                "http id={id} client={client} request=\"{}\" status={status}{token}{labels}{detail}",
                 Escaped(line)
             ),
         );
@@ -145,9 +158,7 @@ impl<K: Kernel> Shard<K> {
         let _ = write!(line, "{}", Token(core.token));
         let _ = write!(line, " end={}", core.end.map_or("unknown", End::name));
         let _ = write!(line, "{}", Labels(core.labels()));
-        if let Some(detail) = &core.detail {
-            let _ = write!(line, " detail=\"{}\"", Escaped(&core.veiled(detail)));
-        }
+        let _ = write!(line, "{}", Detail(core));
         self.setup.log.line(level, line);
     }
 
@@ -169,6 +180,18 @@ impl<K: Kernel> Shard<K> {
             Level::Warn,
             format!("accept all {places} places taken: raise --max-sessions or the limit of open files (ulimit -n)"),
         );
+    }
+
+    /// Counts a client that is one too many of its source, and tells of it as of other strangers.
+    pub(super) fn turn_away(&mut self, client: Option<SocketAddr>) {
+        self.counters.sources_refused += 1;
+        if self.may_say(Level::Info, Matter::Stranger) {
+            let most = self.setup.sources.most().unwrap_or_default();
+            let client = Client(client);
+            let why =
+                format!("closed client={client}: its address has {most} connections (--max-per-source)");
+            self.setup.log.line(Level::Info, why);
+        }
     }
 
     pub(super) fn log_accept_failures(&self, failures: u64, error: &io::Error) {

@@ -55,6 +55,20 @@ pub fn hold_socket(path: &Path) -> io::Result<Option<(OwnedFd, PathBuf)>> {
     check_socket(&std::fs::symlink_metadata(path)?).map(|()| None)
 }
 
+/// Holds the Unix socket that `path` leads to, by whatever links: its path without any, and the socket as [`hold_socket`] does.
+///
+/// # Errors
+///
+/// Those of realpath(3) and of [`hold_socket`].
+pub fn find_socket(path: &Path) -> io::Result<(PathBuf, Option<(OwnedFd, PathBuf)>)> {
+    let real = std::fs::canonicalize(path)?;
+    Ok(match hold_socket(&real)? {
+        // Directories may have been moved meanwhile: where it is counts, not where it was looked for.
+        Some((socket, way)) => (std::fs::read_link(&way)?, Some((socket, way))),
+        None => (real, None),
+    })
+}
+
 fn check_socket(found: &std::fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = found.file_type().is_socket();

@@ -53,6 +53,31 @@ pub const OWN: &[(&str, &str)] = &[
     ("--threads=0", "option --threads: invalid integer value: '0' (from 1 to 256)"),
     ("--threads=257", "option --threads: invalid integer value: '257' (from 1 to 256)"),
     ("--threads=two", "option --threads: invalid integer value: 'two' (from 1 to 256)"),
+    (
+        "--allow-target=",
+        "option --allow-target: invalid list value: '' (an item is empty; write such as 10.0.0.0/8",
+    ),
+    (
+        "--deny-target=:22,",
+        "option --deny-target: invalid list value: ':22,' (an item is empty; write such as",
+    ),
+    (
+        "--deny-target=desk.example",
+        "option --deny-target: invalid list value: 'desk.example' ('desk.example' is no address",
+    ),
+    (
+        "--allow-target=10.0.0.1/8",
+        "option --allow-target: invalid list value: '10.0.0.1/8' ('10.0.0.1/8' has bits behind",
+    ),
+    (
+        "--allow-host=",
+        "option --allow-host: invalid list value: '' (an item is empty; write such as gateway.example",
+    ),
+    (
+        "--allow-host=a,http://b",
+        "option --allow-host: invalid list value: 'a,http://b' ('http://b' is no host; write such as",
+    ),
+    ("--max-per-source=-1", "option --max-per-source: invalid integer value: '-1' (from 0 to"),
     ("--max-sessions=0", "option --max-sessions: invalid integer value: '0'"),
     ("--engine=epoll", "option --engine: invalid choice: 'epoll' (choose from 'auto', 'ring', 'poll')"),
     ("--engine=", "option --engine: invalid choice: '' (choose from 'auto', 'ring', 'poll')"),
@@ -134,6 +159,6 @@ pub const OWN: &[(&str, &str)] = &[
     ("--token-plugin=T --token-from=query,, 6080", "option --token-from: invalid place value: 'query,,'"),
     ("--token-plugin=T --token-timeout=0 6080", "option --token-timeout: invalid duration value: '0'"),
     ("--he", "ambiguous option: --he (--head-timeout, --heartbeat, --help?)"),
-    ("--m", "ambiguous option: --m (--max-message, --max-sessions?)"),
+    ("--m", "ambiguous option: --m (--max-message, --max-per-source, --max-sessions?)"),
     ("--nope\u{7}", "no such option: --nope\\u{7}"),
 ];

@@ -21,9 +21,9 @@ use websplice::http::secure::Plain;
 use websplice::limits::{BUFFER_MEMORY_MIN, CHUNK_CLASSES, MESSAGE_BYTES_DEFAULT};
 use websplice::observe::counters::Counters;
 use websplice::observe::log::Log;
-use websplice::route;
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Behaviour, Dice, SimKernel, World};
@@ -400,6 +400,7 @@ fn setup(config: Config, log: Log, mailbox: &Mailbox, desk: &Desk) -> Setup {
         listeners: LISTENERS,
         log,
         balance: Balance::new(1, config.sessions_max.expect("it was picked")),
+        sources: Sources::default(),
         config: Arc::new(config),
         shelf,
         taps: Taps::default(),
@@ -415,7 +416,7 @@ fn config(target: Target, routed: bool, keys: &DayKeys, dice: &mut Dice) -> Conf
     // Short enough for a desk that takes its time to miss it now and then.
     let route = if dice.chance(300) { Duration::from_millis(300) } else { Timing::default().route };
     Config {
-        route: route::Options { tokens: routed.then(desk::tokens), ..Default::default() },
+        route: desk::route(routed, dice),
         web: dice.chance(500).then(web::Options::default),
         tls: keys.options.clone(),
         plain,

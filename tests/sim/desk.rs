@@ -10,9 +10,10 @@ use std::time::Duration;
 use websplice::framing::Framing;
 use websplice::http::{Refusal, Response};
 use websplice::limits::FILE_READ_BYTES;
+use websplice::route::reach::{Reach, Rule};
 use websplice::route::source::Source;
 use websplice::route::token::Place;
-use websplice::route::{Pass, Tokens};
+use websplice::route::{self, Pass, Tokens};
 use websplice::session::job::{Job, Verdict};
 use websplice::shard::mailbox::{Mailbox, Note};
 use websplice::sim::Dice;
@@ -32,6 +33,15 @@ pub fn tokens() -> Tokens {
         cache: Duration::ZERO,
         timeout: Duration::from_secs(2),
     }
+}
+
+/// How requests are routed. On some days the third address of a name, where it has one, may not be dialled.
+pub fn route(routed: bool, dice: &mut Dice) -> route::Options {
+    let mut reach = Reach::default();
+    if dice.chance(200) {
+        Rule::read("192.0.2.12", &mut reach.deny).expect("an address");
+    }
+    route::Options { tokens: routed.then(tokens), reach, ..Default::default() }
 }
 
 /// A framing that leaves all bytes as they are; on half of the days there is none.
@@ -87,6 +97,7 @@ impl Desk {
                 Verdict::Addresses(Err(io::Error::other("no such name")))
             }
             Job::Resolve { .. } => Verdict::Addresses(Ok(self.addresses.clone())),
+            Job::Hold(target) => panic!("no target here is a path: {target}"),
             Job::Read { len, .. } => {
                 let most = (len as usize).min(FILE_READ_BYTES);
                 Verdict::Piece(Ok(vec![b'f'; dice.between(most.min(1000), most)]))

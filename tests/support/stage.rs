@@ -13,6 +13,7 @@ use websplice::pool::Pool;
 use websplice::session::job::{Job, Verdict};
 use websplice::shard::balance::Balance;
 use websplice::shard::mailbox::{Mailbox, Note};
+use websplice::shard::sources::Sources;
 use websplice::shard::tap::Taps;
 use websplice::shard::{Setup, Shard};
 use websplice::sim::{Odds, SimKernel, World};
@@ -39,6 +40,7 @@ impl Stage {
             listeners: 1,
             log: Log::silent(),
             balance: Balance::new(1, config.sessions_max.expect("a number")),
+            sources: Sources::default(),
             config: Arc::new(config),
             shelf: None,
             taps: Taps::default(),

@@ -160,6 +160,8 @@ impl Routes {
             (Step::Lookup, Some(way)) => way.go(question, reply),
             (Step::Lookup, None) => reply(Verdict::Busy),
             (Step::Guard(number), _) => self.guards.ask(number, question, reply),
+            // A session takes it by itself, with those who know names and files.
+            (Step::Reach, _) => reply(Verdict::Busy),
         }
     }
 }

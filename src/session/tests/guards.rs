@@ -1,11 +1,13 @@
 //! Cases for guards: what they judge at once, what others are asked, in which order, and what is guarded.
 
+use super::answers;
 use super::play::{Client, Play};
 use super::read::{GET, UPGRADE, binary};
 use super::routing::{leads_to, upgrade};
 use super::settings::{config, every_cut_of, routed};
 use crate::config::Config;
 use crate::http::Refusal;
+use crate::http::host::{Hosts, Name};
 use crate::route::guard::Guard;
 use crate::route::plugin::Plugin;
 use crate::route::{Pass, Step};
@@ -150,4 +152,35 @@ fn a_plugin_that_guards_files_hears_of_the_configured_target() {
     play = Play::new(guarded(vec![plugin()]));
     play.client(UPGRADE).verdict(Verdict::Routed(Err(Refusal::BUSY)));
     assert_eq!(play.heard(), "503");
+}
+
+#[test]
+fn another_host_is_told_nothing_else() {
+    let hosts = |item: &str| Hosts(vec![Name::parse(item).unwrap()]);
+    let guarded = || Config { hosts: hosts("h:80"), ..guarded(vec![plugin(), basic()]) };
+    let served = with(UPGRADE, ME);
+    for (request, status) in [
+        (served.replace("Host: h", "Host: evil.example"), "421"),
+        (served.replace("Host: h", "Host: h:81"), "421"),
+        (UPGRADE.replace("Host: h", "Host: evil.example"), "421"),
+        (GET.replace("Host: h", "Host: evil.example"), "421"),
+        (GET.replace("Host: h\r\n", "").replace("1.1", "1.0"), "421"),
+        // What is no request is told so.
+        (GET.replace("Host: h\r\n", ""), "400"),
+        (UPGRADE.to_owned(), "401"),
+        (UPGRADE.replace("Host: h", "Host: H.:80"), "401"),
+    ] {
+        let mut play = Play::new(guarded());
+        assert_eq!(play.client(&request).heard(), status, "{request}");
+        let is_counted = play.counters.hosts_refused;
+        assert_eq!((is_counted, play.jobs.len()), (u64::from(status == "421"), 0), "{request}");
+        assert_eq!((play.dialled.len(), play.fin(Client).end()), (0, "refused"));
+    }
+    let mut play = Play::new(guarded());
+    play.client(&served);
+    assert!(matches!(play.jobs.front(), Some(Job::Route(_))), "{:?}", play.jobs);
+    // A later request on the same connection is no better known.
+    let mut play = Play::new(Config { hosts: hosts("h"), ..guarded() });
+    play.client(GET).verdict(answers::page("x"));
+    assert_eq!(play.client(GET.replace("Host: h", "Host: i")).fin(Client).end(), "refused");
 }

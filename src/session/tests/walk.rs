@@ -10,8 +10,11 @@ use super::routing;
 use super::settings::routed;
 use crate::http::Refusal;
 use crate::pool::Lease;
+use crate::route::reach::Rule;
 use crate::session::job::{Job, Verdict};
 use crate::session::{End, Side};
+use crate::target::Target;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 const SEEDS: u64 = 64;
@@ -85,6 +88,9 @@ impl Walk {
         let mut config = config(target);
         if target != "echo://" && chance.once_in(4) {
             (config.target, config.route) = (None, routed().route);
+        }
+        if chance.once_in(4) {
+            Rule::read("127.0.0.1:2", &mut config.route.reach.deny).unwrap();
         }
         if chance.once_in(4) {
             config.web = Some(crate::web::Options { listings: false, index: None });
@@ -186,6 +192,11 @@ impl Walk {
                     _ => routing::leads_to("127.0.0.1:1"),
                 };
                 drop_play(self.play.verdict(verdict));
+            }
+            Some(Job::Hold(_)) => {
+                let found = (Target::Unix("/x".into()), "/x".into());
+                let found = if self.chance.once_in(4) { Err(ErrorKind::NotFound.into()) } else { Ok(found) };
+                drop_play(self.play.verdict(Verdict::Held(found)));
             }
             Some(Job::Fetch(_)) => drop_play(self.play.verdict(super::answers::file(0, 100))),
             Some(Job::Read { len, .. }) => {

@@ -5,12 +5,14 @@ use super::option::{Act, Category, Opt, Refusal, Value};
 use super::settle::reason;
 use super::table::free;
 use super::values::{count, text};
+use crate::config::{Wrap, says};
 use crate::http::host::Name;
 use crate::limits::SESSIONS_MAX;
 use crate::route::reach::{Reach, Rule};
 use crate::sys::address::Address;
 use crate::target::{Port, Target};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -90,11 +92,16 @@ fn rules(value: &OsStr, rules: &mut Vec<Rule>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Completes what was said about targets; a configured `target` that may never be connected to is a mistake.
+/// Completes what was said about targets; a configured `target` that may never be connected to is a mistake, and so is a
+/// wrapped `command` that is moved to a port of the loopback, if no port of it may be.
 ///
 /// # Errors
 /// One line for a directory that is not there, and for such a target.
-pub(super) fn settle(said: &Reach, target: Option<&Target>) -> Result<Reach, String> {
+pub(super) fn settle(
+    said: &Reach,
+    target: Option<&Target>,
+    command: Option<&[OsString]>,
+) -> Result<Reach, String> {
     let mut reach = said.clone();
     for (option, rules) in [("--allow-target", &mut reach.allow), ("--deny-target", &mut reach.deny)] {
         for rule in rules {
@@ -103,20 +110,46 @@ pub(super) fn settle(said: &Reach, target: Option<&Target>) -> Result<Reach, Str
             }
         }
     }
+    match (target, command) {
+        // Which socket that will be is known only where its directory is.
+        (Some(Target::Tcp { port: Port::Number(0), .. }), Some(words)) if says(words, Wrap::UNIX_SOCKET) => {}
+        (Some(Target::Tcp { port: Port::Number(0), .. }), Some(_)) => {
+            let ports = (1..=u16::MAX).flat_map(loopback);
+            one_of(&reach, ports, &format_args!(":{}", Wrap::PORT))?;
+        }
+        (Some(target), _) => judge(&reach, target)?,
+        (None, _) => {}
+    }
+    Ok(reach)
+}
+
+/// Judges a target that each client is carried to, as far as its addresses are known without asking anybody.
+///
+/// # Errors
+/// One line if none of them may be connected to.
+pub fn judge(reach: &Reach, target: &Target) -> Result<(), String> {
+    one_of(reach, addresses(target).into_iter(), target)
+}
+
+/// Whether one of these places, if there are any, may be connected to.
+fn one_of(
+    reach: &Reach,
+    places: impl Iterator<Item = Address>,
+    target: &dyn fmt::Display,
+) -> Result<(), String> {
     let mut barred = None;
-    for address in target.map(addresses).unwrap_or_default() {
+    for address in places {
         match reach.judge(&address) {
-            Ok(()) => return Ok(reach),
+            Ok(()) => return Ok(()),
             Err(why) => barred = Some(why),
         }
     }
-    match (barred, target) {
-        (Some(barred), Some(target)) => Err(format!(
+    barred.map_or(Ok(()), |why| {
+        Err(format!(
             "{}: refuses the target {target}, so that no client could be carried; change the list, or name another target",
-            barred.option()
-        )),
-        _ => Ok(reach),
-    }
+            why.option()
+        ))
+    })
 }
 
 /// The path of a directory without links.
@@ -129,21 +162,22 @@ fn real(option: &str, directory: &Path) -> Result<PathBuf, String> {
     }
 }
 
+/// What an empty host means.
+fn loopback(port: u16) -> [Address; 2] {
+    let at = |ip: IpAddr| Address::Tcp(SocketAddr::new(ip, port));
+    [at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]
+}
+
 /// Where a target is, as far as that can be said without asking anybody: the loopback is known, and so is the directory of a socket
 /// that may come later. A port that is still to be chosen may be any.
 fn addresses(target: &Target) -> Vec<Address> {
     match target {
         Target::Tcp { port: Port::Number(0), .. } => Vec::new(),
-        Target::Tcp { host, port: Port::Number(port) } => {
-            let at = |ip: IpAddr| Address::Tcp(SocketAddr::new(ip, *port));
-            match host.parse() {
-                Ok(ip) => vec![at(ip)],
-                Err(_) if host.is_empty() => {
-                    vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]
-                }
-                Err(_) => Vec::new(),
-            }
-        }
+        Target::Tcp { host, port: Port::Number(port) } => match host.parse() {
+            Ok(ip) => vec![Address::Tcp(SocketAddr::new(ip, *port))],
+            Err(_) if host.is_empty() => loopback(*port).into(),
+            Err(_) => Vec::new(),
+        },
         Target::Abstract(name) => vec![Address::Abstract(name.clone())],
         Target::Unix(path) => {
             let beside = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));

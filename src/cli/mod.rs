@@ -27,6 +27,7 @@ mod tap;
 mod values;
 mod wrap;
 
+pub use access::judge as judge_target;
 pub use args::{Args, Command, Document, Options, SecretWord, UsageError, WebRoot};
 pub use option::{Act, Category, Complete, Opt, Refusal, Value};
 pub use parse::parse;

@@ -82,7 +82,7 @@ fn complete(args: &Args) -> Result<Config, String> {
     let tls = secure(&options.tls, target.as_ref())?;
     let tokens =
         route::tokens(&options.route, &options.guards.python, |option, path| absolute(option, &path))?;
-    let reach = access::settle(&options.reach, target.as_ref())?;
+    let reach = access::settle(&options.reach, target.as_ref(), args.wrap.as_deref())?;
     let wrap = args.wrap.as_deref().map(|words| wrap::settle(words, options)).transpose()?;
     let mut config = Config {
         program: args.program.clone(),

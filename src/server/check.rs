@@ -5,7 +5,7 @@
 
 use super::means::Means;
 use super::{LIBSERVER, engines, opened};
-use crate::cli::EXIT_CONFIG;
+use crate::cli::{EXIT_CONFIG, judge_target};
 use crate::config::{Config, Listen};
 use crate::helpers::Helpers;
 use crate::observe::log::{Level, Log, one_line, say};
@@ -43,7 +43,8 @@ fn check(config: &Config) -> Result<(), String> {
             Listen::Tcp { port, .. } => Some(port.max(1)),
             Listen::Unix { .. } | Listen::Inherited => None,
         };
-        Plan::check(wrap, port.unwrap_or(0), config.target.as_ref(), files, &log)?;
+        let socket = Plan::check(wrap, port.unwrap_or(0), config.target.as_ref(), files, &log)?;
+        socket.map_or(Ok(()), |socket| judge_target(&config.route.reach, &socket))?;
     }
     let helpers = Helpers::start(config, &log).map_err(|error| error.to_string())?;
     helpers.stop();

@@ -14,7 +14,7 @@ mod renewals;
 mod shards;
 mod watch;
 
-use crate::cli::banner;
+use crate::cli::{banner, judge_target};
 use crate::config::{Config, Verbosity};
 use crate::observe::log::{Level, Log, Places, one_line, say};
 use crate::shard::tap::Taps;
@@ -173,6 +173,9 @@ impl Parts {
         let wrapped = config.wrap.as_ref().map(prepare).transpose()?;
         if let Some(plan) = &wrapped {
             config.target = plan.target().cloned();
+            // Only now it is known.
+            let target = config.target.as_ref();
+            target.map_or(Ok(()), |target| judge_target(&config.route.reach, target))?;
         }
         let config = Arc::new(config);
         let gate = Gate { sockets: std::mem::take(&mut listeners.sockets), only: listeners.only.take() };

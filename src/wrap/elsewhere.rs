@@ -42,8 +42,8 @@ impl Plan {
         target: Option<&Target>,
         files: u64,
         log: &Log,
-    ) -> Result<(), String> {
-        Plan::prepare(wrap, port, target, files, log).map(drop)
+    ) -> Result<Option<Target>, String> {
+        Plan::prepare(wrap, port, target, files, log).map(|plan| plan.target().cloned())
     }
 
     /// Where clients are to be carried.

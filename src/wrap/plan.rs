@@ -87,7 +87,8 @@ impl Plan {
     }
 
     /// Finds out whether [`Plan::prepare`] could do so. Whether binds can be moved from outside is tried as it tries it, which
-    /// takes a free port of the loopback for a moment; no file is made.
+    /// takes a free port of the loopback for a moment; no file is made. Returns the socket that would be made for the
+    /// program if clients are carried there, with `{unix_socket}` for the names that are not chosen yet.
     ///
     /// # Errors
     /// As of [`Plan::prepare`].
@@ -97,20 +98,24 @@ impl Plan {
         target: Option<&Target>,
         files: u64,
         log: &Log,
-    ) -> Result<(), String> {
+    ) -> Result<Option<Target>, String> {
         start_itself()?;
         let makes_socket =
             wrap.says(Wrap::UNIX_SOCKET) && !matches!(target, Some(Target::Unix(_) | Target::Abstract(_)));
         if makes_socket {
-            return scratch::check();
+            let place = scratch::check()?;
+            return Ok(target.map(|_| Target::Unix(place.join(Wrap::UNIX_SOCKET))));
         }
         if wrap.says(Wrap::PORT) || !is_moved(wrap, target) {
-            return Ok(());
+            return Ok(None);
         }
         let mut plan = Plan::new(wrap, listen_port, target, files);
         plan.choose_port()?;
         plan.choose_way(wrap.bind, log)?;
-        if plan.way == Way::Preload { scratch::check() } else { Ok(()) }
+        if plan.way == Way::Preload {
+            scratch::check()?;
+        }
+        Ok(None)
     }
 
     /// A plan that decides nothing yet.

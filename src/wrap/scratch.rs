@@ -113,14 +113,14 @@ pub fn for_interposer() -> Result<Scratch, String> {
         .map_err(|tried| format!("no place for the LD_PRELOAD interposer, on a file system from which programs may be run: {tried}; set TMPDIR"))
 }
 
-/// Finds out whether there is a place for a directory, and makes none.
+/// Finds out which place there is for a directory, and makes none.
 ///
 /// # Errors
 /// That there is none.
-pub fn check() -> Result<(), String> {
+pub fn check() -> Result<PathBuf, String> {
     let places = places();
-    if places.iter().any(|place| directory::admits(&place.join(REBIND_NAME)).is_ok()) {
-        return Ok(());
+    if let Some(place) = places.iter().find(|place| directory::admits(&place.join(REBIND_NAME)).is_ok()) {
+        return Ok(place.clone());
     }
     let tried: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     Err(format!("-- COMMAND: no place for files of its own in {}; set TMPDIR", tried.join(", ")))

@@ -238,7 +238,7 @@ fn a_target_is_verified_by_its_name_all_the_same(engine: &str) {
 #[track_caller]
 fn is_told(words: &[&str], parts: &[&str]) {
     for (more, status) in [(None, 1), (Some("--check"), 78)] {
-        let words: Vec<&str> = words.iter().copied().chain(more).collect();
+        let words: Vec<&str> = more.into_iter().chain(words.iter().copied()).collect();
         let (code, said) = run_to_end(&words);
         assert_eq!((code, said.lines().count()), (Some(status), 1), "{words:?}: {said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{words:?}: {said}");

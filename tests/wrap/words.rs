@@ -1,5 +1,7 @@
 //! The command line of wrap mode: where the command begins, and what goes with it.
 
+use crate::support::server::run_to_end;
+use crate::support::temp::TempDir;
 use std::ffi::OsString;
 use websplice::cli::{self, Args, Command, Outcome};
 use websplice::config::{Verbosity, WrapBind, WrapMode};
@@ -101,4 +103,56 @@ fn the_banner_names_the_command() {
     );
     config.target = Some(Target::Unix("/run/s".into()));
     assert!(cli::banner::proxying(&config, 5901).contains("to 'sh -c 100%' (/run/s)\n"));
+}
+
+/// Whether a command line is refused at its start, and by a check of it, by this option and in one line.
+#[track_caller]
+fn is_refused(words: &[&str], option: &str, target: &str) {
+    for (more, status) in [(None, 1), (Some("--check"), 78)] {
+        let words: Vec<&str> = more.into_iter().chain(words.iter().copied()).collect();
+        let (code, said) = run_to_end(&words);
+        assert_eq!((code, said.lines().count()), (Some(status), 1), "{words:?}: {said}");
+        let start = format!("{option}: refuses the target {target}");
+        let rest = ", so that no client could be carried; change the list, or name another target";
+        assert!(said.contains(&start) && said.contains(rest), "{words:?}: {said}");
+    }
+}
+
+/// A command that is moved, told its port or told its socket has a target too, though the server chooses it.
+#[test]
+fn the_target_of_a_wrapped_command_is_judged() {
+    let place = TempDir::new();
+    let elsewhere = format!("--allow-target={}", place.path().display());
+    for list in [
+        "--deny-target=loopback",
+        "--deny-target=loopback:1-6000,:5000-65535",
+        "--deny-target=0.0.0.0/0,::/0",
+    ] {
+        for word in ["x", "{port}"] {
+            is_refused(&[list, "0", "--", "true", word], "--deny-target", ":{port},");
+        }
+    }
+    for list in ["--allow-target=10.0.0.0/8,@x", &elsewhere] {
+        is_refused(&[list, "0", "--", "true"], "--allow-target", ":{port},");
+    }
+    for (list, option) in [
+        ("--allow-target=loopback", "--allow-target"),
+        (elsewhere.as_str(), "--allow-target"),
+        ("--deny-target=/", "--deny-target"),
+    ] {
+        is_refused(&[list, "0", "--", "true", "{unix_socket}"], option, "/");
+    }
+    // A port that may be connected to is left, but the kernel does not choose it: only the start can tell.
+    let (code, said) = run_to_end(&["--allow-target=loopback:1", "0", "--", "true", "{port}"]);
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("--allow-target: refuses the target :"), "{said}");
+    for words in [
+        &["--deny-target=loopback", "0", "--", "true", "{unix_socket}"][..],
+        &["--deny-target=loopback:1-65534", "0", "--", "true"],
+        &["--allow-target=loopback", "--deny-target=:1-1023", "0", "--", "true", "{port}"],
+        &["--allow-target=/", "0", "--", "true", "{unix_socket}"],
+    ] {
+        let (code, said) = run_to_end(&[&["--check"], words].concat());
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+    }
 }

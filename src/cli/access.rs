@@ -26,8 +26,8 @@ pub(super) const ALLOW_TARGET: Opt = Category::Access.row(
      is the address that is really connected to, when names have been looked up and links followed; a client whose target has \
      none that is on the list gets 403, and nothing is connected to.\n\n\
      Items are separated by commas. 10.0.0.7 or 10.0.0.0/8 are addresses, 10.0.0.0/8:5900-5999 some of their ports, \
-     2001:db8::/32 and [2001:db8::/32]:5900 the same of IPv6, :5900-5999 ports of any address; IPv4 written as IPv6 is IPv4, \
-     and 0.0.0.0 is this machine. loopback, link-local and metadata (where clouds tell a machine its keys) stand for networks, \
+     2001:db8::/32 and [2001:db8::/32]:5900 the same of IPv6, :5900-5999 ports of any address; IPv4 written as IPv6 is IPv4. \
+     A target 0.0.0.0 or :: counts as the loopback. loopback, link-local and metadata (where clouds tell a machine its keys) stand for networks, \
      with or without ports. A directory, such as /run/desks, is for Unix sockets that really are beneath it; it has to be \
      there when the server starts. @NAME is a socket in the abstract namespace, @ each of them. --echo connects to nothing \
      and needs no item.",

@@ -201,7 +201,8 @@ fn digits(text: &str) -> Option<u32> {
 }
 
 impl Network {
-    /// Reads `ADDRESS` or `ADDRESS/BITS`. A network of IPv4 addresses written as IPv6 is one of IPv4.
+    /// Reads `ADDRESS` or `ADDRESS/BITS`. A network of IPv4 addresses written as IPv6 is one of IPv4. The address of nobody
+    /// alone is refused: the item would not cover the machine that a target of this address leads to.
     fn parse(text: &str) -> Result<Network, String> {
         let (address, bits) =
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
@@ -215,6 +216,11 @@ impl Network {
                 .filter(|bits| *bits <= most)
                 .ok_or_else(|| format!("'{text}' has no length behind its slash; write /0 to /{most}"))?,
         };
+        if bits == most && ip.to_canonical().is_unspecified() {
+            return Err(format!(
+                "'{text}' is nobody's address, and as a target it means this machine; write loopback"
+            ));
+        }
         let network = match ip {
             IpAddr::V4(ip) => Network::V4(ip, bits),
             IpAddr::V6(ip) => match (ip.to_ipv4_mapped(), bits.checked_sub(96)) {

@@ -11,18 +11,25 @@ use std::path::PathBuf;
 const WORDS: [(&str, &[&str]); 3] = [
     ("loopback", &["127.0.0.0/8", "::1"]),
     ("link-local", &["169.254.0.0/16", "fe80::/10"]),
-    // Where clouds tell a machine who it is, and give it keys.
+    // Where clouds tell a machine who it is, and give it keys: those that are known to us.
     (
         "metadata",
         &[
             "169.254.169.254",
             "169.254.170.2",
             "169.254.170.23",
+            "169.254.0.23",
+            "169.254.42.42",
             "168.63.129.16",
             "100.100.100.200",
+            "192.0.0.192",
             "fd00:ec2::254",
             "fd00:ec2::23",
             "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
             "fe80::a9fe:a9fe",
         ],
     ),

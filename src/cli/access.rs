@@ -27,7 +27,7 @@ pub(super) const ALLOW_TARGET: Opt = Category::Access.row(
      none that is on the list gets 403, and nothing is connected to.\n\n\
      Items are separated by commas. 10.0.0.7 or 10.0.0.0/8 are addresses, 10.0.0.0/8:5900-5999 some of their ports, \
      2001:db8::/32 and [2001:db8::/32]:5900 the same of IPv6, :5900-5999 ports of any address; IPv4 written as IPv6 is IPv4. \
-     A target 0.0.0.0 or :: counts as the loopback. loopback, link-local and metadata (where clouds tell a machine its keys) stand for networks, \
+     A target 0.0.0.0 or :: counts as the loopback. loopback, link-local and metadata (where clouds known to us tell a machine its keys) stand for networks, \
      with or without ports. A directory, such as /run/desks, is for Unix sockets that really are beneath it; it has to be \
      there when the server starts. @NAME is a socket in the abstract namespace, @ each of them. --echo connects to nothing \
      and needs no item.",
@@ -40,18 +40,19 @@ pub(super) const DENY_TARGET: Opt = Category::Access.row(
     "deny-target",
     "connect to none of these targets",
     "The opposite of --allow-target, with the same items; what is on both lists is denied. Where names or tokens lead is not \
-     always in the operator's hands: denying loopback, link-local, metadata and the server's own port, here :6080, keeps \
-     clients from services that trust this machine. A name that leads to several addresses keeps those that are not denied.",
+     always in the operator's hands: denying loopback, link-local, metadata, the server's own port, here :6080, and Unix \
+     sockets, / and @, keeps clients from services that trust this machine. Its other addresses are no part of the loopback: \
+     add each, such as 192.0.2.7. A name that leads to several addresses keeps those that are not denied.",
     "(none)",
-    "--deny-target=loopback,link-local,metadata,:6080 --target-config=/etc/websplice/tokens 6080",
+    "--deny-target=loopback,link-local,metadata,:6080,/,@ --target-config=/etc/websplice/tokens 6080",
     Act::Take(LIST, |options, value| rules(value, &mut options.reach.deny)),
 );
 
 pub(super) const ALLOW_HOST: Opt = Category::Access.row(
     "allow-host",
     "answer for these hosts only",
-    "A request whose Host header names none of them, or is not there, gets 421 and nothing else, before any other question is \
-     asked of it: a page of somebody else whose name was made to lead here is refused, though its browser may reach this \
+    "A well-formed request whose Host header names none of them, or is not there, gets 421 and nothing else, before any \
+     question of access is asked; what is malformed gets its own refusal, such as 400 or 426, and nothing else either: a page of somebody else whose name was made to lead here is refused, though its browser may reach this \
      server. It holds for files and for WebSockets.\n\n\
      Items are separated by commas: gateway.example is that name, *.gateway.example any beneath it, 10.0.0.7 and [::1] are \
      addresses. Large and small letters are the same. With a port, as in gateway.example:6080, only that one counts, without \

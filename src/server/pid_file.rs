@@ -6,12 +6,12 @@
 //! something only where their process is seen: who holds it in another container or on another machine is believed. It
 //! never follows a link, never replaces what does not look like such a file, and keeps nothing open that can be written to.
 
+use crate::config::Process;
 use crate::sys::directory;
 use crate::sys::locks::{Locked, holders};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -54,7 +54,7 @@ impl PidFile {
         // What is wrong from the beginning is told of its own name.
         judge(path, || directory::owner_of_new(path))?;
         directory::admits(path).map_err(explained)?;
-        let draft = draft(path);
+        let draft = Process::draft_of(path);
         for _ in 0..TRIES {
             if let Some((file, is_new)) = begin(&draft).map_err(|error| named(&draft, explained(error)))?
                 && let Some(mut own) = claim(&draft, file, is_new).map_err(|error| named(&draft, error))?
@@ -80,7 +80,7 @@ impl PidFile {
     pub fn check(path: &Path) -> io::Result<()> {
         judge(path, || directory::owner_of_new(path))?;
         directory::admits(path).map_err(explained)?;
-        let draft = draft(path);
+        let draft = Process::draft_of(path);
         judge_draft(&draft).map_err(|error| named(&draft, error))
     }
 
@@ -122,14 +122,6 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         self.take_away();
     }
-}
-
-/// Where the file of `path` is before it is in its place: always the same name, so that those who make it meet there.
-fn draft(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".new");
-    path.with_file_name(name)
 }
 
 /// Opens a file for reading.

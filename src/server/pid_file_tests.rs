@@ -147,7 +147,7 @@ fn nothing_is_kept_open_that_can_be_written_to() {
 #[test]
 fn of_those_who_make_it_at_once_one_has_it() {
     let directory = place("race");
-    let (path, draft) = (directory.join("pid"), draft(&directory.join("pid")));
+    let (path, draft) = (directory.join("pid"), Process::draft_of(&directory.join("pid")));
     let (early, is_new) = begin(&draft).unwrap().unwrap();
     assert_eq!(early.metadata().unwrap().mode() & 0o777, 0o600, "nobody else may open it");
     fs::remove_file(&draft).unwrap();
@@ -182,7 +182,7 @@ fn of_those_who_make_it_at_once_one_has_it() {
 #[test]
 fn a_draft_that_is_none_is_told_by_a_check_too() {
     let directory = place("draft");
-    let (path, draft) = (directory.join("pid"), draft(&directory.join("pid")));
+    let (path, draft) = (directory.join("pid"), Process::draft_of(&directory.join("pid")));
     let theirs = directory.join("theirs");
     fs::write(&theirs, "x").unwrap();
     let long = "1".repeat(33);
@@ -237,7 +237,7 @@ fn whose_a_file_is_goes_by_its_file_system() {
     assert_eq!(refused, "what is there belongs to another user; move it");
     // This one has no owners of its own, so that is what a check says as well.
     assert_eq!(PidFile::check(&path).unwrap_err().to_string(), refused);
-    let draft = draft(&directory.join("other"));
+    let draft = Process::draft_of(&directory.join("other"));
     fs::write(&draft, "").unwrap();
     assert_eq!(owner_beside(&draft), Some(0));
     std::os::unix::fs::chown(&draft, Some(65_534), None).unwrap();

@@ -196,7 +196,7 @@ pub(super) const CHECK: Opt = Opt {
              started and ended. Redis, web services and targets are not asked, nor is a syslog server at a UDP port: they may \
              well come later. What a start would only warn of counts as wrong, but for what the system does not grant here and \
              may grant a service. \
-             That another server listens there does not: it may be the one to be replaced. Prints \"configuration ok\" and \
+             That another server listens there, or has the pid file, does not: it may be the one to be replaced. Prints \"configuration ok\" and \
              exits with status 0, or says in one line what is wrong and exits with 78.",
     default: "",
     example: "--check --cert=/etc/ssl/desk.pem 6080 localhost:5901",

@@ -8,7 +8,7 @@
 
 use crate::config::Process;
 use crate::sys::directory;
-use crate::sys::locks::{Locked, holders};
+use crate::sys::locks::{Holder, Locked, holders};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
@@ -52,7 +52,7 @@ impl PidFile {
     /// When another process holds it, or something else is in the way.
     pub fn make(path: &Path) -> io::Result<PidFile> {
         // What is wrong from the beginning is told of its own name.
-        judge(path, || directory::owner_of_new(path))?;
+        vacant(path, || directory::owner_of_new(path))?;
         directory::admits(path).map_err(explained)?;
         let draft = Process::draft_of(path);
         for _ in 0..TRIES {
@@ -62,7 +62,7 @@ impl PidFile {
                 // Of all who make a file there, no other judges or replaces what is there at the same time. If it comes to
                 // nothing, the draft is taken away while it is still held: it would be another's a moment later.
                 let owner = own.file.metadata()?.uid();
-                judge(path, || Some(owner))?;
+                vacant(path, || Some(owner))?;
                 own.file.set_permissions(Permissions::from_mode(MODE)).map_err(explained)?;
                 fs::rename(&draft, path).map_err(explained)?;
                 own.path = path.to_owned();
@@ -73,7 +73,8 @@ impl PidFile {
         Err(refusal(CONTENDED))
     }
 
-    /// Finds out whether the file at `path` could be made. A leftover stays, and is locked for a moment.
+    /// Finds out whether the file at `path` could be made. A leftover stays, and is locked for a moment. That another server has
+    /// it is no error: it may be the one that the next start takes the place of, as it is with ports.
     ///
     /// # Errors
     /// As of [`PidFile::make`], as far as it can be told without making anything.
@@ -321,16 +322,21 @@ fn judge_draft(draft: &Path) -> io::Result<()> {
 }
 
 /// Makes sure that at `path` is nothing but what a server has left behind.
-fn judge(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+fn vacant(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+    judge(path, made)?.map_or(Ok(()), |who| Err(refusal(&who)))
+}
+
+/// Makes sure that at `path` is nothing but the file of a server. Tells which one has it, if one does.
+fn judge(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<Option<String>> {
     match open(path) {
-        Ok(file) => leftover(path, file, made),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(file) => judge_file(path, file, made),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(explained(error)),
     }
 }
 
-/// Makes sure that `file` is one that a server has left behind.
-fn leftover(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+/// The same of a file that is there.
+fn judge_file(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Result<Option<String>> {
     let found = file.metadata()?;
     if !found.is_file() || found.len() > CONTENT_BYTES_MAX {
         return Err(refusal(FOREIGN));
@@ -344,12 +350,10 @@ fn leftover(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Resu
     if !content.bytes().all(|byte| byte.is_ascii_digit()) || (content.is_empty() && found.len() > 1) {
         return Err(refusal(FOREIGN));
     }
-    match lock(path, file)? {
-        Lock::Taken(file, is_shared) => {
-            who_has(&file, content, is_shared).map_or(Ok(()), |who| Err(refusal(&who)))
-        }
-        Lock::Had(_) | Lock::HadByWriter(..) => Ok(()),
-    }
+    Ok(match lock(path, file)? {
+        Lock::Taken(file, is_shared) => who_has(&file, content, is_shared),
+        Lock::Had(_) | Lock::HadByWriter(..) => None,
+    })
 }
 
 /// What is in a file.
@@ -366,21 +370,35 @@ fn content(mut file: &File) -> io::Result<String> {
 fn who_has(file: &File, number: &str, is_shared: bool) -> Option<String> {
     // A file that is held has a number in it from the beginning.
     let number = number.parse::<i32>().ok().filter(|pid| *pid > 0)?;
-    let known = |pid: i32| Some(format!("process {pid} has it; end that first"));
-    let unseen = || {
-        Some(format!(
+    let who = match holders(file) {
+        Ok(seen) => believed(&seen, number, is_shared)?,
+        Err(_) if is_other(number) => Who::Process(number),
+        Err(_) => Who::Unseen,
+    };
+    Some(match who {
+        Who::Process(pid) => format!("process {pid} has it; end that first"),
+        Who::Unseen => format!(
             "a process that cannot be seen from here has it, of another container or machine, where its number is {number}; \
              end that first, or name another file"
-        ))
-    };
-    match holders(file) {
-        Ok(seen) => match seen.iter().find(|it| it.pid == number || it.own.is_none_or(|own| own == number)) {
-            Some(server) => known(server.pid),
-            None if seen.iter().any(|it| it.is_alone || !is_shared) => None,
-            None => unseen(),
-        },
-        Err(_) if is_other(number) => known(number),
-        Err(_) => unseen(),
+        ),
+    })
+}
+
+/// Who has a file, as far as that can be seen.
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    /// The process of this number here.
+    Process(i32),
+    /// Somebody of another container or machine.
+    Unseen,
+}
+
+/// Who of those that are seen to have a file locked is the server whose number it says, or whether that is somebody unseen.
+fn believed(seen: &[Holder], number: i32, is_shared: bool) -> Option<Who> {
+    match seen.iter().find(|it| it.pid == number || it.own.is_none_or(|own| own == number)) {
+        Some(server) => Some(Who::Process(server.pid)),
+        None if seen.iter().any(|it| it.is_alone || !is_shared) => None,
+        None => Some(Who::Unseen),
     }
 }
 

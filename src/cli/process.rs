@@ -145,7 +145,8 @@ pub(super) const PID_FILE: Opt = Opt {
     detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE does not \
              start; a leftover is replaced, even if somebody keeps it locked whose number it is not. Who keeps it locked and cannot \
              be seen from here, in another container or on another machine that share FILE, is believed to be a server: its \
-             number means nothing here. FILE may be on NFS; where there are no locks the start fails. It is made as .FILE.new \
+             number means nothing here. Of a process that the system hides (hidepid) only the number that it has here counts. FILE may be \
+             on NFS; where there are no locks the start fails. It is made as .FILE.new \
              beside its place. It is removed at the end, and by a start that fails; where the user who serves (--user) may not \
              do that at the end, a line of the log says so. Symbolic links are not followed.",
     default: "",

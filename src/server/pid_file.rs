@@ -394,8 +394,10 @@ enum Who {
 }
 
 /// Who of those that are seen to have a file locked is the server whose number it says, or whether that is somebody unseen.
+/// Whose own number is not told counts by the one here: under hidepid every other user's process is such a one, and may have
+/// locked a leftover to keep the server from starting.
 fn believed(seen: &[Holder], number: i32, is_shared: bool) -> Option<Who> {
-    match seen.iter().find(|it| it.pid == number || it.own.is_none_or(|own| own == number)) {
+    match seen.iter().find(|it| it.pid == number || it.own == Some(number)) {
         Some(server) => Some(Who::Process(server.pid)),
         None if seen.iter().any(|it| it.is_alone || !is_shared) => None,
         None => Some(Who::Unseen),

@@ -120,6 +120,30 @@ fn a_number_that_runs_again_is_not_whoever_has_the_lock() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
+/// Under hidepid the system tells of no other user's process which number it has where it runs.
+#[test]
+fn who_is_hidden_is_believed_by_the_number_here_only() {
+    let holder = |pid, own, is_alone| Holder { pid, own, is_alone };
+    let rows = [
+        (holder(12, Some(12), true), Some(Who::Process(12))),
+        (holder(4711, Some(12), true), Some(Who::Process(4711))),
+        (holder(12, None, true), Some(Who::Process(12))),
+        // Somebody who keeps a leftover locked.
+        (holder(4711, None, true), None),
+        (holder(4711, None, false), None),
+        (holder(4711, Some(4711), true), None),
+    ];
+    for (seen, expected) in rows {
+        assert_eq!(believed(&[seen], 12, false), expected, "{seen:?}");
+    }
+    let stranger = holder(4711, None, true);
+    assert_eq!(believed(&[stranger, holder(12, None, false)], 12, true), Some(Who::Process(12)));
+    // Whoever is not seen at all is believed, where a stranger does not keep everybody else out.
+    assert_eq!(believed(&[], 12, false), Some(Who::Unseen));
+    assert_eq!(believed(&[holder(4711, None, false)], 12, true), Some(Who::Unseen));
+    assert_eq!(believed(&[stranger], 12, true), None);
+}
+
 #[test]
 fn nothing_is_kept_open_that_can_be_written_to() {
     let directory = place("read");

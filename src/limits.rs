@@ -152,7 +152,7 @@ pub const PENDING_HEADS_MIN: usize = 8;
 /// How long a client that was accepted has for its head, and one that has had its last answer to go, before others who
 /// wait for a place may have its own: two trips around the world and back, which is what a handshake of TLS takes.
 pub const SHED_GRACE_MS: u64 = 500;
-/// Connections between two requests that are looked at, for each place that is wanted, until one is found on which nothing has
+/// Connections between two requests that are looked at, whenever a place is wanted or may be, until one is found on which nothing has
 /// come. At the limit: nobody is told to go until the shard has read some of that.
 pub const SHED_LOOKS_MAX: usize = 64;
 /// Shortest time between two lines that all places are taken.

@@ -219,6 +219,7 @@ fn newcomers_wait<K: Kernel>(make: Make<K>) {
     for part in ["error=\"out of memory\"", "ulimit -v", "ulimit -d", "--max-sessions"] {
         assert!(told.clone().all(|line| line.contains(part)), "{lines:?}");
     }
+    assert!(!lines.iter().any(|line| line.contains("places")), "places are free: {lines:?}");
     // Who is here goes on.
     let heard = here.heard().len();
     here.say(&frame(0x82, 300));

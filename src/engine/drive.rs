@@ -1,13 +1,14 @@
 //! The engine itself: tries, parks and resumes, over whatever kernel it is given.
 //!
 //! # Contract
-//! 1. One completion for every submission, also after a cancel. Of a send that [`Engine::send_now`] says is done, that is it.
+//! 1. One completion for every submission, also after a cancel; that of [`Engine::send_now`] may be its answer.
 //! 2. At most one receive and one send in flight per socket: nothing is reordered.
 //! 3. `receive` takes no buffer. When bytes are there, `Received` brings a lease on the hot buffer, never empty, with
 //!    headroom in front. An idle socket owns no memory. `receive_unseen` may bring a lease on a pipe instead (`splice`).
 //! 4. `send` takes the lease. The kernel is tried at once; what it does not take is kept in a chunk of its size, or in its
 //!    pipe, and `Sent` comes when all has gone; where there is no memory for it, `Failed`.
-//! 5. Completions are taken one at a time with [`Engine::take`]; nothing completes inside a submission.
+//! 5. Completions are taken one at a time with [`Engine::take`]; nothing completes inside a submission but what
+//!    [`Engine::send_now`] says.
 //! 6. When the pool is at its ceiling, or the system gives no memory, receives wait, in order, until memory comes back.
 //! 7. Closing with something in flight is a bug and asserts: cancel, join, then close.
 //!

@@ -86,7 +86,8 @@ pub enum Operation {
     Connect,
 }
 
-/// What came back. Every submission is answered by exactly one completion that names it.
+/// What came back. Every submission is answered by exactly one completion that names it, but for sends of which
+/// [`Engine::send_now`] says that they are done.
 #[derive(Debug)]
 pub enum Completion<S> {
     /// A client came in on this listener; its address is `None` on a Unix socket. The accept is spent and must be armed

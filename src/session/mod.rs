@@ -365,8 +365,8 @@ impl Session {
         self.core.end.get_or_insert(end);
         if !matches!(self.phase, Phase::Drain(_)) {
             self.phase = Phase::Drain(Drain::begin(&mut self.core, cx));
-            self.tell_wait(cx);
         }
+        self.tell_wait(cx);
     }
 }
 

@@ -21,9 +21,10 @@ const PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MS);
 pub(super) struct Accepts<S> {
     /// Listeners whose accept is in flight.
     armed: Vec<bool>,
-    /// Clients without a place, or for whom there was no memory, in the order in which they came; at most one for each listener. Each
-    /// stands in the line of all shards, or has been given a place since.
+    /// Clients without a place, or for whom there was no memory, in the order in which they came; at most one for each listener.
     waiting: VecDeque<(S, Option<SocketAddr>)>,
+    /// How many of these, from the front, stand in the line of all shards, or have been given a place since.
+    lined: usize,
     /// All places were taken, or more than a fair share is here, or others ask for room: looked at again then, or when a session
     /// ends.
     full_until: Option<Time>,
@@ -39,6 +40,7 @@ impl<S> Accepts<S> {
         Accepts {
             armed: vec![false; listeners],
             waiting: VecDeque::new(),
+            lined: 0,
             full_until: None,
             failed_until: None,
             failures: 0,
@@ -52,8 +54,8 @@ impl<S> Accepts<S> {
     }
 
     /// How many clients wait for a place.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub fn lined(&self) -> usize {
+        self.lined
     }
 }
 
@@ -79,7 +81,14 @@ impl<K: Kernel> Shard<K> {
             // What is left belongs to those who are here.
             return self.failed(&io::ErrorKind::OutOfMemory.into());
         }
-        self.begin_waiting();
+        if self.accepts.lined < self.accepts.waiting.len() {
+            self.line_up();
+            self.begin_waiting();
+            if self.accepts.failed_until.is_some() {
+                return;
+            }
+            self.make_room();
+        }
         if self.accepts.full_until.is_some_and(|until| self.now < until) {
             return;
         }
@@ -101,13 +110,14 @@ impl<K: Kernel> Shard<K> {
     #[inline(never)]
     pub(super) fn accepted(&mut self, index: usize, socket: K::Socket, client: Option<SocketAddr>) {
         self.accepts.armed[index] = false;
-        if self.closed {
-            return self.late(socket, client);
-        }
         self.admit(socket, client);
         for _ in 1..ACCEPTS_PER_TURN {
             let is_open = self.setup.balance.is_open_to(self.setup.number);
-            if self.accepts.failed_until.is_some() || self.accepts.waiting() > 0 || !is_open {
+            if self.closed
+                || self.accepts.failed_until.is_some()
+                || !self.accepts.waiting.is_empty()
+                || !is_open
+            {
                 return;
             }
             match self.engine.accept(index) {
@@ -118,23 +128,38 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    /// Begins with a client, or has it wait if there is no place, or there are others before it. Where memory is gone, what is left
-    /// belongs to those who are here; an accept that was armed before knows nothing of it.
+    /// Begins with a client, or has it wait if there is no place, or there are others before it. One too many of its source goes at
+    /// once, which closes it, and nobody makes room for it. Where memory is gone, what is left belongs to those who are here; an
+    /// accept that was armed before knows nothing of it.
     fn admit(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if !self.engine.pool().lacks() && self.setup.balance.claim() {
+        if !self.setup.sources.admit(client) {
+            return self.turn_away(client);
+        }
+        if self.closed {
+            return self.late(socket, client);
+        }
+        let is_next = self.accepts.waiting.is_empty() && !self.engine.pool().lacks();
+        if is_next && self.setup.balance.claim() {
             return self.begin(socket, client);
         }
         self.accepts.waiting.push_back((socket, client));
-        self.setup.balance.wait(self.setup.number);
+        self.line_up();
     }
 
-    /// Begins with those who have waited, as far as they have been given places. Not even a failure to accept others holds that
-    /// up: the places are taken, and nobody else could use them.
+    /// Has those who wait stand in the line of all shards; not while memory is gone, for they could not use what they are given.
+    fn line_up(&mut self) {
+        while self.accepts.lined < self.accepts.waiting.len() && !self.engine.pool().lacks() {
+            self.accepts.lined += 1;
+            self.setup.balance.wait(self.setup.number);
+        }
+    }
+
+    /// Begins with those who have waited, as far as they have been given places. Neither a failure to accept others nor a lack of
+    /// memory holds that up: the places are taken, and nobody else could use them.
     fn begin_waiting(&mut self) {
-        while !self.accepts.waiting.is_empty()
-            && !self.engine.pool().lacks()
-            && self.setup.balance.take_granted(self.setup.number)
-        {
+        while self.accepts.lined > 0 && self.setup.balance.take_granted(self.setup.number) {
+            self.accepts.lined -= 1;
+            self.accepts.full_until = None;
             if let Some((socket, client)) = self.accepts.waiting.pop_front() {
                 self.begin(socket, client);
             }
@@ -145,18 +170,26 @@ impl<K: Kernel> Shard<K> {
     /// would have been served by somebody else: this one is served here, unless all are to go, there is to be but one, or
     /// every place is taken.
     fn late(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if !self.stopping && !self.setup.config.process.once && self.setup.balance.claim() {
-            self.begin(socket, client);
+        match self.takes_late() {
+            true => self.begin_if_free(socket, client),
+            false => self.setup.sources.leave(client),
+        }
+    }
+
+    fn takes_late(&self) -> bool {
+        !self.stopping && !self.setup.config.process.once
+    }
+
+    /// Begins with a client unless every place is taken.
+    fn begin_if_free(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
+        match self.setup.balance.claim() {
+            true => self.begin(socket, client),
+            false => self.setup.sources.leave(client),
         }
     }
 
     /// Makes a session of a client, in the place that was claimed for it.
     fn begin(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if !self.setup.sources.admit(client) {
-            // The socket goes with this, which closes it; the place is for the next one.
-            self.setup.balance.give_back(self.setup.number, false);
-            return self.turn_away(client);
-        }
         self.counters.accepted += 1;
         self.sessions_begun += 1;
         let id = self.sessions_begun * SHARDS_MAX as u64 + self.setup.number as u64;
@@ -226,8 +259,9 @@ impl<K: Kernel> Shard<K> {
 
     /// Serves a client that somebody else accepted, and nobody besides.
     pub fn serve_only(&mut self, socket: K::Socket, client: Option<SocketAddr>) {
-        if self.setup.balance.claim() {
-            self.begin(socket, client);
+        match self.setup.sources.admit(client) {
+            true => self.begin_if_free(socket, client),
+            false => self.turn_away(client),
         }
         self.finish();
     }
@@ -237,7 +271,11 @@ impl<K: Kernel> Shard<K> {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        if self.takes_late() {
+            self.begin_waiting();
+        }
         self.setup.balance.withdraw(self.setup.number);
+        self.accepts.lined = 0;
         for (socket, client) in std::mem::take(&mut self.accepts.waiting) {
             self.late(socket, client);
         }

@@ -258,8 +258,8 @@ impl<K: Kernel> Shard<K> {
         self.with_session(key, |session, cx| session.abort(end, cx));
     }
 
-    /// Lets a session decide and carries out what it wants, and what it wants of what of that is done at once. What follows
-    /// from there waits for its turn: sessions that could go on and on get no further than others.
+    /// Lets a session decide, carries out what it wants, and tells it of sends that are done by then. What follows from that
+    /// waits for its turn: sessions that could go on and on get no further than others.
     fn with_session(&mut self, key: Key, decide: impl FnOnce(&mut Session, &mut Cx<'_>)) {
         let mut actions = std::mem::take(&mut self.actions);
         self.decide(key, &mut actions, decide);

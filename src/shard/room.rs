@@ -2,7 +2,8 @@
 //!
 //! Owns the order in which connections give way: who has had the last answer and does not go, who does not come to a request,
 //! who is between two requests. Never a bridge, and never one whose answer is under way. Who came a moment ago has its time, so that
-//! a crowd of honest clients waits instead of driving each other out. Nobody goes while a place is free, and no more than wait.
+//! a crowd of honest clients waits instead of driving each other out. Nobody goes while a
+//! place is free, and no more than wait; but those without a head also have a bound of their own.
 
 use super::Shard;
 use super::waiters::Line;
@@ -44,7 +45,7 @@ impl<K: Kernel> Shard<K> {
     /// Tells as many to go as it takes for the clients of this shard that wait to have places, and for those of others that have
     /// nobody to spare, as far as there is anybody here. Where that is not enough, the others are called.
     pub(super) fn make_room(&mut self) {
-        let waiting = self.accepts.waiting();
+        let waiting = self.accepts.lined();
         if waiting > 0 {
             self.log_full();
         }
@@ -99,8 +100,6 @@ impl<K: Kernel> Shard<K> {
         }
         self.abort(key, End::Shed);
         debug_assert!(self.sessions.at(slot).is_some(), "a socket is closed in another turn");
-        if awaited {
-            self.waiters.put(slot, Some(Line::Leaving), self.now);
-        }
+        self.waiters.put(slot, awaited.then_some(Line::Leaving), self.now);
     }
 }

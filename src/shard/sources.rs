@@ -44,11 +44,14 @@ impl Sources {
         Sources(most.map(|most| Arc::new(Table { most, counts: Mutex::default() })))
     }
 
-    /// Counts one more connection of `client`; false if it would be one too many, which is then not counted. Whoever comes by a
+    /// Counts one more connection of `client`; false if it would be one too many, or there is no memory to count it, and then it is not counted. Whoever comes by a
     /// Unix socket has no address and is always let in.
     pub fn admit(&self, client: Option<SocketAddr>) -> bool {
         let (Some(table), Some(client)) = (&self.0, client) else { return true };
         let mut counts = table.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.try_reserve(1).is_err() {
+            return false;
+        }
         match counts.entry(Source::of(client)) {
             Entry::Vacant(place) => {
                 place.insert(1);

@@ -10,10 +10,12 @@ use crate::support::tls::{Authority, VERSIONS, file};
 use crate::support::wire::{Inbox, PATIENCE, Wire, soon};
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use websplice::limits::SHED_GRACE_MS;
 
 on_both_engines!(
     one_too_many_is_closed_at_once,
+    nobody_makes_room_for_one_too_many,
     who_leaves_makes_room,
     the_bound_holds_over_all_shards,
     a_handshake_of_tls_is_not_begun,
@@ -44,6 +46,20 @@ fn is_closed(wire: Wire) {
     // What it sent was not read, so that the end may well be a reset.
     assert!(inbox.take(1, soon()).is_err(), "not a byte");
     assert!(begun.elapsed() < PATIENCE, "it was not left open");
+}
+
+/// Every place is taken, one of them by somebody who would have to go for a newcomer.
+fn nobody_makes_room_for_one_too_many(engine: &str) {
+    const LONG: Duration = Duration::from_millis(3 * SHED_GRACE_MS);
+    let server = Server::start(engine, &["--echo", "--max-per-source=1", "--max-sessions=2", "--threads=1"]);
+    let mute = from(&server, 7);
+    let mut client = server.client();
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
+        is_closed(server.wire());
+    }
+    let mut other = WsClient::open(mute, &Handshake::new());
+    [&mut client, &mut other].into_iter().for_each(round_trip);
 }
 
 fn one_too_many_is_closed_at_once(engine: &str) {

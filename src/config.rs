@@ -8,7 +8,7 @@ use crate::target::Target;
 use crate::{http, limits, route, tape, tls, web};
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The whole configuration of a process.
@@ -136,6 +136,16 @@ pub struct Process {
     pub pid_file: Option<PathBuf>,
     /// Who to be once everything is open.
     pub user: Option<Identity>,
+}
+
+impl Process {
+    /// Where the file with the number is before it is in its place: always the same name, so that those who make it meet there.
+    pub fn draft_of(pid_file: &Path) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(pid_file.file_name().unwrap_or_default());
+        name.push(".new");
+        pid_file.with_file_name(name)
+    }
 }
 
 /// A time that may pass, and how it was written.

@@ -19,5 +19,6 @@ mod process {
     mod starter;
     mod starts;
     mod stops;
+    mod trust;
     mod undone;
 }

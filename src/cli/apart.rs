@@ -2,23 +2,26 @@
 //!
 //! Owns that comparison. It looks at links and directories, and opens nothing.
 
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Process};
 use crate::observe::log::{Spot, find};
 use std::path::{Path, PathBuf};
 
-/// Makes sure that log, pid file, socket and recordings are different files.
+/// Makes sure that log, pid file and its draft, socket and recordings are different files.
 ///
 /// # Errors
 /// One line with both options.
 pub(super) fn check(config: &Config) -> Result<(), String> {
     let log = config.logs.file.as_deref().map(|path| ("--log-file", path));
     let pid = config.process.pid_file.as_deref().map(|path| ("--pid-file", path));
+    // Before it is in its place it has another name.
+    let draft = config.process.pid_file.as_deref().map(Process::draft_of);
+    let draft = draft.as_deref().map(|path| ("--pid-file", path));
     let socket = match &config.listen {
         Listen::Unix { path, .. } => Some(("--unix-listen", &**path)),
         Listen::Tcp { .. } | Listen::Inherited => None,
     };
     let mut seen: Vec<(&str, PathBuf)> = Vec::new();
-    for (option, path) in [log, pid, socket].into_iter().flatten() {
+    for (option, path) in [log, pid, draft, socket].into_iter().flatten() {
         let Some(place) = place(path) else { continue };
         if let Some((other, _)) = seen.iter().find(|(_, there)| *there == place) {
             return Err(format!("{option}: {}: {other} has it already; name another", path.display()));

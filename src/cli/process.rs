@@ -145,7 +145,8 @@ pub(super) const PID_FILE: Opt = Opt {
     detail: "It is the number of the process that serves. FILE is locked, so that a second server with the same FILE does not \
              start; a leftover is replaced, even if somebody keeps it locked whose number it is not. Who keeps it locked and cannot \
              be seen from here, in another container or on another machine that share FILE, is believed to be a server: its \
-             number means nothing here. FILE may be on NFS; where there are no locks the start fails. It is made as .FILE.new \
+             number means nothing here. Of a process that the system hides (hidepid) only the number that it has here counts. FILE may be \
+             on NFS; where there are no locks the start fails. It is made as .FILE.new \
              beside its place. It is removed at the end, and by a start that fails; where the user who serves (--user) may not \
              do that at the end, a line of the log says so. Symbolic links are not followed.",
     default: "",
@@ -196,7 +197,7 @@ pub(super) const CHECK: Opt = Opt {
              started and ended. Redis, web services and targets are not asked, nor is a syslog server at a UDP port: they may \
              well come later. What a start would only warn of counts as wrong, but for what the system does not grant here and \
              may grant a service. \
-             That another server listens there does not: it may be the one to be replaced. Prints \"configuration ok\" and \
+             That another server listens there, or has the pid file, does not: it may be the one to be replaced. Prints \"configuration ok\" and \
              exits with status 0, or says in one line what is wrong and exits with 78.",
     default: "",
     example: "--check --cert=/etc/ssl/desk.pem 6080 localhost:5901",

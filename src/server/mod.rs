@@ -27,7 +27,6 @@ use daemon::{Begun, Readiness};
 use engines::Chosen;
 use means::Means;
 use opened::Opened;
-use pid_file::PidFile;
 use renewals::Watched;
 use shards::{Gate, Shards};
 use std::sync::Arc;
@@ -122,13 +121,12 @@ fn serve_opened(
         Ok(parts) => parts.run(config, ready, signals, files, &mut opened, log),
         Err(message) => Err(message.clone()),
     };
-    let (socket, pid_file) = opened.close();
+    let rest = opened.close();
     if let Ok(parts) = parts {
         drop(parts.material);
         parts.taps.finish(log);
     }
-    let number = pid_file.map_or(Ok(()), PidFile::remove);
-    for left in [socket, number].into_iter().filter_map(Result::err) {
+    for left in rest.end() {
         log.line(Level::Warn, left.to_string());
     }
     outcome

@@ -54,12 +54,46 @@ impl Opened {
         }
     }
 
-    /// Lets clients find nobody any more, and takes the files away that whoever serves may not. Leaves the pid file, which goes
-    /// last, and what is wrong with the socket's.
-    pub fn close(self) -> (io::Result<()>, Option<PidFile>) {
-        let Opened { undo, listeners, pid_file, .. } = self;
-        drop(undo);
-        (listeners.close(), pid_file)
+    /// Lets clients find nobody any more. Leaves the pid file, which goes last; and the socket's with it where somebody waits to
+    /// take both away at once, which is a start that has failed.
+    pub fn close(self) -> Rest {
+        let Opened { undo, mut listeners, pid_file, .. } = self;
+        listeners.sockets.clear();
+        let socket = match undo {
+            None => Socket::Closed(listeners.close()),
+            Some(undo) => Socket::Undone(undo, listeners),
+        };
+        Rest { socket, pid_file }
+    }
+}
+
+/// What is there until everything else has ended.
+#[must_use = "what is wrong with it is told at its end"]
+pub struct Rest {
+    socket: Socket,
+    pid_file: Option<PidFile>,
+}
+
+/// What has become of the socket that clients came in by.
+enum Socket {
+    /// Its file has been taken away, or could not be.
+    Closed(io::Result<()>),
+    /// Its file is there until who waits has taken it away.
+    Undone(Aside, Listeners),
+}
+
+impl Rest {
+    /// Takes it away. What could not be is told.
+    pub fn end(self) -> Vec<io::Error> {
+        let socket = match self.socket {
+            Socket::Closed(outcome) => outcome,
+            Socket::Undone(undo, listeners) => {
+                drop(undo);
+                listeners.close()
+            }
+        };
+        let number = self.pid_file.map_or(Ok(()), PidFile::remove);
+        [socket, number].into_iter().filter_map(Result::err).collect()
     }
 }
 

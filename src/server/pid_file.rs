@@ -6,12 +6,12 @@
 //! something only where their process is seen: who holds it in another container or on another machine is believed. It
 //! never follows a link, never replaces what does not look like such a file, and keeps nothing open that can be written to.
 
+use crate::config::Process;
 use crate::sys::directory;
-use crate::sys::locks::{Locked, holders};
+use crate::sys::locks::{Holder, Locked, holders};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -52,9 +52,9 @@ impl PidFile {
     /// When another process holds it, or something else is in the way.
     pub fn make(path: &Path) -> io::Result<PidFile> {
         // What is wrong from the beginning is told of its own name.
-        judge(path, || directory::owner_of_new(path))?;
+        vacant(path, || directory::owner_of_new(path))?;
         directory::admits(path).map_err(explained)?;
-        let draft = draft(path);
+        let draft = Process::draft_of(path);
         for _ in 0..TRIES {
             if let Some((file, is_new)) = begin(&draft).map_err(|error| named(&draft, explained(error)))?
                 && let Some(mut own) = claim(&draft, file, is_new).map_err(|error| named(&draft, error))?
@@ -62,7 +62,7 @@ impl PidFile {
                 // Of all who make a file there, no other judges or replaces what is there at the same time. If it comes to
                 // nothing, the draft is taken away while it is still held: it would be another's a moment later.
                 let owner = own.file.metadata()?.uid();
-                judge(path, || Some(owner))?;
+                vacant(path, || Some(owner))?;
                 own.file.set_permissions(Permissions::from_mode(MODE)).map_err(explained)?;
                 fs::rename(&draft, path).map_err(explained)?;
                 own.path = path.to_owned();
@@ -73,14 +73,15 @@ impl PidFile {
         Err(refusal(CONTENDED))
     }
 
-    /// Finds out whether the file at `path` could be made. A leftover stays, and is locked for a moment.
+    /// Finds out whether the file at `path` could be made. A leftover stays, and is locked for a moment. That another server has
+    /// it is no error: it may be the one that the next start takes the place of, as it is with ports.
     ///
     /// # Errors
     /// As of [`PidFile::make`], as far as it can be told without making anything.
     pub fn check(path: &Path) -> io::Result<()> {
         judge(path, || directory::owner_of_new(path))?;
         directory::admits(path).map_err(explained)?;
-        let draft = draft(path);
+        let draft = Process::draft_of(path);
         judge_draft(&draft).map_err(|error| named(&draft, error))
     }
 
@@ -122,14 +123,6 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         self.take_away();
     }
-}
-
-/// Where the file of `path` is before it is in its place: always the same name, so that those who make it meet there.
-fn draft(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".new");
-    path.with_file_name(name)
 }
 
 /// Opens a file for reading.
@@ -329,16 +322,21 @@ fn judge_draft(draft: &Path) -> io::Result<()> {
 }
 
 /// Makes sure that at `path` is nothing but what a server has left behind.
-fn judge(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+fn vacant(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+    judge(path, made)?.map_or(Ok(()), |who| Err(refusal(&who)))
+}
+
+/// Makes sure that at `path` is nothing but the file of a server. Tells which one has it, if one does.
+fn judge(path: &Path, made: impl Fn() -> Option<u32>) -> io::Result<Option<String>> {
     match open(path) {
-        Ok(file) => leftover(path, file, made),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(file) => judge_file(path, file, made),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(explained(error)),
     }
 }
 
-/// Makes sure that `file` is one that a server has left behind.
-fn leftover(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Result<()> {
+/// The same of a file that is there.
+fn judge_file(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Result<Option<String>> {
     let found = file.metadata()?;
     if !found.is_file() || found.len() > CONTENT_BYTES_MAX {
         return Err(refusal(FOREIGN));
@@ -352,12 +350,10 @@ fn leftover(path: &Path, file: File, made: impl Fn() -> Option<u32>) -> io::Resu
     if !content.bytes().all(|byte| byte.is_ascii_digit()) || (content.is_empty() && found.len() > 1) {
         return Err(refusal(FOREIGN));
     }
-    match lock(path, file)? {
-        Lock::Taken(file, is_shared) => {
-            who_has(&file, content, is_shared).map_or(Ok(()), |who| Err(refusal(&who)))
-        }
-        Lock::Had(_) | Lock::HadByWriter(..) => Ok(()),
-    }
+    Ok(match lock(path, file)? {
+        Lock::Taken(file, is_shared) => who_has(&file, content, is_shared),
+        Lock::Had(_) | Lock::HadByWriter(..) => None,
+    })
 }
 
 /// What is in a file.
@@ -374,21 +370,37 @@ fn content(mut file: &File) -> io::Result<String> {
 fn who_has(file: &File, number: &str, is_shared: bool) -> Option<String> {
     // A file that is held has a number in it from the beginning.
     let number = number.parse::<i32>().ok().filter(|pid| *pid > 0)?;
-    let known = |pid: i32| Some(format!("process {pid} has it; end that first"));
-    let unseen = || {
-        Some(format!(
+    let who = match holders(file) {
+        Ok(seen) => believed(&seen, number, is_shared)?,
+        Err(_) if is_other(number) => Who::Process(number),
+        Err(_) => Who::Unseen,
+    };
+    Some(match who {
+        Who::Process(pid) => format!("process {pid} has it; end that first"),
+        Who::Unseen => format!(
             "a process that cannot be seen from here has it, of another container or machine, where its number is {number}; \
              end that first, or name another file"
-        ))
-    };
-    match holders(file) {
-        Ok(seen) => match seen.iter().find(|it| it.pid == number || it.own.is_none_or(|own| own == number)) {
-            Some(server) => known(server.pid),
-            None if seen.iter().any(|it| it.is_alone || !is_shared) => None,
-            None => unseen(),
-        },
-        Err(_) if is_other(number) => known(number),
-        Err(_) => unseen(),
+        ),
+    })
+}
+
+/// Who has a file, as far as that can be seen.
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    /// The process of this number here.
+    Process(i32),
+    /// Somebody of another container or machine.
+    Unseen,
+}
+
+/// Who of those that are seen to have a file locked is the server whose number it says, or whether that is somebody unseen.
+/// Whose own number is not told counts by the one here: under hidepid every other user's process is such a one, and may have
+/// locked a leftover to keep the server from starting.
+fn believed(seen: &[Holder], number: i32, is_shared: bool) -> Option<Who> {
+    match seen.iter().find(|it| it.pid == number || it.own == Some(number)) {
+        Some(server) => Some(Who::Process(server.pid)),
+        None if seen.iter().any(|it| it.is_alone || !is_shared) => None,
+        None => Some(Who::Unseen),
     }
 }
 

@@ -78,6 +78,15 @@ pub fn start_directory() -> Option<&'static Path> {
     START.get().map(PathBuf::as_path).filter(|path| access(*path, AccessFlags::X_OK).is_ok())
 }
 
+/// A path as whoever started the process meant it, also when it has gone to `/`: where that directory cannot be entered any
+/// more, an error that comes of the path names it all the same.
+pub fn as_started(path: PathBuf) -> PathBuf {
+    match START.get() {
+        Some(start) => start.join(path),
+        None => path,
+    }
+}
+
 /// Whether whoever this process is may run the program at `path`, as far as its permissions say.
 pub fn may_run(path: &Path) -> bool {
     faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()

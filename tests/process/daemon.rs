@@ -51,7 +51,7 @@ impl Daemon {
 
     /// The same by a command that the words are for.
     #[track_caller]
-    fn start_by(starter: &mut Command, engine: &str, args: &[&str]) -> Daemon {
+    pub(super) fn start_by(starter: &mut Command, engine: &str, args: &[&str]) -> Daemon {
         let directory = TempDir::new();
         let said = starter
             .args(["-v", "--engine", engine, "-D", "--pid-file=own.pid", "--echo", "127.0.0.1:0"])
@@ -90,7 +90,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn serves(&self) {
+    pub(super) fn serves(&self) {
         WsClient::open(Wire::tcp(self.address), &Handshake::new()).leave();
     }
 
@@ -106,7 +106,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.signal(Signal::SIGTERM);
         let until = soon();
         while !self.has_ended() {

@@ -14,6 +14,12 @@ fn two_options_never_have_the_same_file() {
     fs::create_dir(dir.join("folder")).expect("it is ours");
     symlink("far", dir.join("near")).expect("it is ours");
     let rows = [
+        ("--pid-file=$/p|--log-file=$/.p.new|0|a:1", "--pid-file: ", "/.p.new: --log-file has it already"),
+        (
+            "--pid-file=$/p|--unix-listen=$/.p.new|a:1",
+            "--unix-listen: ",
+            "/.p.new: --pid-file has it already",
+        ),
         ("--pid-file=$/s|--unix-listen=$/s|a:1", "--unix-listen: ", "/s: --pid-file has it already; name"),
         ("--log-file=$/s|--unix-listen=$/folder/../s|a:1", "--unix-listen: ", "--log-file has it already"),
         ("--log-file=$/s|--pid-file=$/s|0|a:1", "--pid-file: ", "--log-file has it already; name another"),

@@ -3,6 +3,7 @@
 //! Owns which variable counts for whom, and what is said of one that leads to nothing: it is never passed over for another or
 //! for the system, which the operator did not mean. Blocking: it reads files. It keeps nothing.
 
+use crate::sys::process;
 use rustls::pki_types::CertificateDer;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -46,6 +47,7 @@ fn services(get: Get<'_>) -> Result<Found, String> {
     let Some((name, path)) = BUNDLES.into_iter().find_map(|name| Some((name, said(name, get)?))) else {
         return peers(get);
     };
+    let path = process::as_started(path);
     match either(&path) {
         Ok(found) if found.is_empty() => Err(fault(name, &path, &BARREN)),
         Ok(found) => Ok((found, Vec::new())),
@@ -63,6 +65,7 @@ fn peers(get: Get<'_>) -> Result<Found, String> {
     let directories = directories.iter().flat_map(env::split_paths).map(|path| (DIRECTORIES, path));
     let (mut found, mut faults, mut barren) = (Vec::new(), Vec::new(), Vec::new());
     for (name, path) in file.into_iter().chain(directories).filter(|(_, path)| !path.as_os_str().is_empty()) {
+        let path = process::as_started(path);
         let read = if name == FILE { in_file(&path) } else { in_directory(&path) };
         match read {
             // A directory may well be there for what is to come.

@@ -19,6 +19,9 @@ import tempfile
 import threading
 import time
 
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILT = ROOT / "target"
@@ -33,6 +36,8 @@ SECCOMP_GET_ACTION_AVAIL, SECCOMP_RET_USER_NOTIF = 2, 0x7FC00000
 # How the reasons begin for which a test may be left out.
 EXCUSES = ("this machine refuses", "this machine has no", "this user cannot", *(() if OURS else ("only our own server",)))
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+# A WebSocket client that does nothing which a test does not ask for, and has a deadline.
+PLAIN = {"compression": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
 # Who runs this may ignore it, as nohup does, and programs that are started inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -270,6 +275,17 @@ def ask(server, path="", *words, scheme="http", upgrade=True):
     assert head, "no answer"
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
     return int(head[0].split()[1]), headers
+
+
+def status(server, path="", **options):
+    """What a WebSocket client hears: 101 if something went there and back, else the status."""
+    try:
+        with connect(server.url(path, "ws"), **PLAIN, **options) as session:
+            session.send(b"there and back")
+            assert session.recv(timeout=30) == b"there and back"
+            return 101
+    except InvalidStatus as refusal:
+        return refusal.response.status_code
 
 
 def surroundings(modules):

@@ -4,24 +4,12 @@ import contextlib
 import socket
 
 import pytest
-from support import ask, until
-from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
+from support import PLAIN, ask, status, until
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.usefixtures("ours")
-PLAIN = {"compression": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
 CLOSED = (ConnectionClosed, InvalidMessage, OSError, EOFError)
-
-
-def status(server, path="", **options):
-    """What a WebSocket client hears: 101 if something went there and back, else the status."""
-    try:
-        with connect(server.url(path, "ws"), **PLAIN, **options) as session:
-            session.send(b"there and back")
-            assert session.recv(timeout=30) == b"there and back"
-            return 101
-    except InvalidStatus as refusal:
-        return refusal.response.status_code
 
 
 def test_a_name_that_leads_to_this_machine_is_no_way_in(bridge, target, place):

@@ -8,27 +8,19 @@ import threading
 import time
 
 import pytest
+import support
 from jwcrypto import jwe, jwk, jwt
 from services import Redis, Service
 from support import until
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
-PLAIN = {"compression": None, "proxy": None, "ping_interval": None, "open_timeout": 30}
 # What others may wait while services that know tokens are slow or gone. Measured are 1 to 5 ms on two busy cores.
 PROMPT = 0.5
 
 
 def status(server, token=None, **options):
-    """What a WebSocket client hears: 101 if something went there and back, else the status."""
+    """What a client with this token hears."""
     path = f"websockify?token={token}" if token else "websockify"
-    try:
-        with connect(server.url(path, "ws"), **PLAIN, **options) as session:
-            session.send(b"there and back")
-            assert session.recv(timeout=30) == b"there and back"
-            return 101
-    except InvalidStatus as refusal:
-        return refusal.response.status_code
+    return support.status(server, path, **options)
 
 
 def test_redis(ours, bridge, target, keep, place):

@@ -5,22 +5,10 @@ use crate::support::on_both_engines;
 use crate::support::server::program;
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
-use crate::support::tls::{Authority, file};
+use crate::support::tls::{Authority, TRUST_VARIABLES, file};
 use std::process::Command;
 
 on_both_engines!(a_daemon_is_told_whom_to_trust_where_it_was_started);
-
-/// What says whom to trust, and how to get there.
-const VARIABLES: [&str; 8] = [
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "ALL_PROXY",
-];
 
 /// Something that lets everybody in who asks it over TLS.
 fn guard(authority: &Authority) -> TcpTarget {
@@ -31,7 +19,7 @@ fn guard(authority: &Authority) -> TcpTarget {
 /// The program with one of these variables in its environment, and none of the others.
 fn with(name: &str, value: &str) -> Command {
     let mut command = Command::new(program());
-    VARIABLES.iter().for_each(|name| {
+    TRUST_VARIABLES.iter().for_each(|name| {
         command.env_remove(name);
     });
     command.env(name, value);

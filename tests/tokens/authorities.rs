@@ -6,7 +6,7 @@ use crate::support::on_both_engines;
 use crate::support::server::{Server, program};
 use crate::support::target::TcpTarget;
 use crate::support::temp::TempDir;
-use crate::support::tls::{Authority, file};
+use crate::support::tls::{Authority, TRUST_VARIABLES, file};
 use crate::support::wire::PATIENCE;
 use std::time::Instant;
 
@@ -16,22 +16,11 @@ on_both_engines!(
     what_nobody_asks_for_is_not_looked_at,
 );
 
-/// Variables that say whom to trust, or how to get there.
-const VARIABLES: [&str; 8] = [
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "ALL_PROXY",
-];
-
 /// A server with these variables in its environment, and no others of that kind.
 #[track_caller]
 fn started(engine: &str, variables: &[(&str, &str)], args: &[&str]) -> Server {
-    let mut words: Vec<String> = VARIABLES.iter().flat_map(|name| ["-u".into(), (*name).into()]).collect();
+    let mut words: Vec<String> =
+        TRUST_VARIABLES.iter().flat_map(|name| ["-u".into(), (*name).into()]).collect();
     words.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
     words.push(program().to_str().expect("the path is plain").into());
     words.extend(["--engine", engine, "127.0.0.1:0"].map(str::to_owned));
@@ -151,7 +140,7 @@ fn is_let_in(server: &Server) -> bool {
 }
 
 fn what_nobody_asks_for_is_not_looked_at(engine: &str) {
-    let gone: Vec<_> = VARIABLES[..4].iter().map(|name| (*name, "/nonexistent")).collect();
+    let gone: Vec<_> = TRUST_VARIABLES[..4].iter().map(|name| (*name, "/nonexistent")).collect();
     let plain = ["--auth-plugin=ForwardAuth", "--auth-source=http://127.0.0.1:1/", "--echo"];
     let tokens = ["--token-plugin=BaseTokenAPI", "--token-source=http://127.0.0.1:1/%s"];
     for (args, status) in [(&plain[..], 503), (&tokens[..], 503), (&["--echo"][..], 101)] {

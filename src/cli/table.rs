@@ -414,7 +414,7 @@ pub const TABLE: &[Opt] = &[
         short: None,
         category: Category::Resources,
         brief: "limit of simultaneous clients",
-        detail: "When there are this many, new clients wait in the listen queue of the kernel, and the log says so. \
+        detail: "When there are this many, new clients wait, all but a few of them in the listen queue of the kernel, and the log says so. \
                  Who has come to no request within half a second, is between two requests, or stays behind its last \
                  answer has to go then; WebSockets never do. The limits of open files, of addresses and of data may permit \
                  fewer; that is said in the log at start, and by --check.",
